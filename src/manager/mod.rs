@@ -1,0 +1,1 @@
+//! Policy over traits. Knows no XML and no C.

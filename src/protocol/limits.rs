@@ -1,0 +1,32 @@
+//! Every limit on what comes from outside, with its reason. Shown in `docs/limits.md`.
+
+/// Bytes of one stanza or element given as XML. A bundle of 1,000 pre keys has 80 kB; a message to 1,000 devices 250 kB.
+pub const STANZA_BYTES: usize = 1024 * 1024;
+/// Nesting of XML elements: what we read is at most 6 deep, an SCE envelope may hold more.
+pub const XML_DEPTH: usize = 32;
+/// Attributes of one XML element, namespace declarations included.
+pub const XML_ATTRIBUTES: usize = 64;
+/// Devices of one JID in one namespace. Real accounts have fewer than 20; QXmpp allows 200.
+pub const DEVICES_PER_JID: usize = 256;
+/// Pre keys of one bundle: 100 are recommended, and some clients publish a few hundred.
+pub const PRE_KEYS_PER_BUNDLE: usize = 1_000;
+/// Keys of one message: 10,000 devices in a room.
+pub const KEYS_PER_MESSAGE: usize = 10_000;
+/// Bytes of one key of a message: a key exchange of either namespace has fewer than 300.
+pub const MESSAGE_KEY_BYTES: usize = 4 * 1024;
+/// Code points of a device label that is kept (XEP-0384 recommends fewer than 53).
+pub const LABEL_CHARS: usize = 256;
+/// Bytes of a bare JID: localpart and domainpart of 1,023 bytes each and the @ (RFC 7622 3.1).
+pub const JID_BYTES: usize = 2_047;
+/// Message keys kept for skipped messages, for each session (XEP-0384 4.3).
+pub const SKIPPED_PER_SESSION: usize = 1_000;
+/// Message keys that one message may skip (XEP-0384 4.3).
+pub const SKIPPED_PER_MESSAGE: usize = 1_000;
+/// Previous states of a session that are kept for decryption, as libsignal does.
+pub const ARCHIVED_SESSIONS: usize = 40;
+/// Superseded sessions on which a speculative step of the DH ratchet is tried.
+pub const SPECULATIVE_SESSIONS: usize = 5;
+/// Chain steps that one message may cost over all sessions that are tried.
+pub const CHAIN_STEPS_PER_MESSAGE: usize = 2_000;
+/// Closed receiving chains of which the key at index pn is kept (libsignal sends pn - 1).
+pub const TAIL_CHAINS: usize = 5;

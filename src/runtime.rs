@@ -1,0 +1,1 @@
+//! The executor that advances only inside run. Knows nothing of OMEMO.

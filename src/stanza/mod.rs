@@ -1,0 +1,1 @@
+//! Names, not meaning: protocol types from and to XML. Knows no manager and no C.

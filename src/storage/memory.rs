@@ -1,0 +1,37 @@
+//! A store in memory, for tests and for clients that want to be a new device at each start.
+
+use super::{Batch, Storage};
+use crate::error::Result;
+use parking_lot::Mutex;
+use std::collections::BTreeMap;
+use zeroize::Zeroizing;
+
+/// Keeps everything until it is dropped, and wipes it then.
+#[derive(Default)]
+pub struct MemoryStorage {
+    records: Mutex<BTreeMap<String, Zeroizing<Vec<u8>>>>,
+}
+
+impl MemoryStorage {
+    /// An empty store.
+    pub fn new() -> MemoryStorage {
+        MemoryStorage::default()
+    }
+}
+
+impl Storage for MemoryStorage {
+    fn load(&self, key: &str) -> Result<Option<Zeroizing<Vec<u8>>>> {
+        Ok(self.records.lock().get(key).cloned())
+    }
+
+    fn commit(&self, batch: &Batch) -> Result<()> {
+        let mut records = self.records.lock();
+        for change in batch.changes() {
+            match &change.value {
+                Some(value) => records.insert(change.key.clone(), value.clone()),
+                None => records.remove(&change.key),
+            };
+        }
+        Ok(())
+    }
+}
