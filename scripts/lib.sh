@@ -1,0 +1,143 @@
+# Shared by the scripts: finds the project, installs what is missing, runs steps and counts cases.
+# Source it; it knows nothing of what the suites test.
+#
+#   need_package COMMAND PACKAGE   a Debian package for a command that is missing
+#   need_library PACKAGE           a Debian package without a command of its own
+#   need_python                    target/venv with scripts/requirements.txt; sets PYTHON
+#   step NAME COMMAND...           one case: passed if the command ends with 0
+#   cases KIND NAME COMMAND...     many cases: counts what the command prints (KIND: cargo, tap)
+#   finish                         prints "N passed, M failed" and ends the script
+
+set -euo pipefail
+
+ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+TARGET=$ROOT/target
+LOGS=$TARGET/logs
+SUITE=${SUITE:-$(basename "$0" .sh)}
+PASSED=0
+FAILED=0
+mkdir -p "$LOGS"
+cd "$ROOT"
+
+# One target directory for all suites, whatever the caller's environment says.
+export CARGO_TARGET_DIR=$TARGET
+export CARGO_TERM_COLOR=${CARGO_TERM_COLOR:-never}
+
+say() { printf '%s\n' "$*"; }
+die() {
+    printf '%s\n' "$*" >&2
+    exit 1
+}
+
+# install PACKAGE...: by apt-get, after one update for each run of scripts/test.
+install() {
+    if [ "$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then
+        die "$SUITE: please install: $*"
+    fi
+    if [ ! -e "$TARGET/.apt-updated" ] || [ -z "${OMEMO_APT_UPDATED:-}" ]; then
+        say "$SUITE: apt-get update"
+        apt-get update -qq >"$LOGS/apt.log" 2>&1 || say "$SUITE: apt-get update failed, going on with the old lists"
+        touch "$TARGET/.apt-updated"
+        export OMEMO_APT_UPDATED=1
+    fi
+    say "$SUITE: installing $*"
+    DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$@" >>"$LOGS/apt.log" 2>&1 || {
+        tail -n 20 "$LOGS/apt.log" >&2
+        die "$SUITE: could not install $*"
+    }
+}
+
+need_package() {
+    command -v "$1" >/dev/null || install "$2"
+}
+
+need_library() {
+    dpkg-query -W -f '${Status}' "$1" 2>/dev/null | grep -q 'ok installed' || install "$1"
+}
+
+# need_python: a virtual environment of our own with pinned packages; made anew when the pins change.
+need_python() {
+    local pins=$ROOT/scripts/requirements.txt venv=$TARGET/venv
+    if ! cmp -s "$pins" "$venv/requirements.txt"; then
+        need_package python3 python3
+        python3 -c 'import ensurepip' 2>/dev/null || install python3-venv
+        say "$SUITE: making target/venv with $(grep -vc '^#' "$pins") packages from PyPI"
+        rm -rf "$venv"
+        python3 -m venv "$venv" >"$LOGS/python.log" 2>&1 &&
+            "$venv/bin/pip" install --quiet --disable-pip-version-check --no-deps -r "$pins" >>"$LOGS/python.log" 2>&1 || {
+            tail -n 20 "$LOGS/python.log" >&2
+            die "$SUITE: could not make target/venv"
+        }
+        cp "$pins" "$venv/requirements.txt"
+    fi
+    export PYTHON=$venv/bin/python
+}
+
+passed() { PASSED=$((PASSED + ${1:-1})); }
+failed() { FAILED=$((FAILED + ${1:-1})); }
+
+log_of() { printf '%s/%s-%s.log' "$LOGS" "$SUITE" "$(printf '%s' "$1" | tr -c 'A-Za-z0-9.+\n' '-')"; }
+
+# run NAME COMMAND...: into a log, with one line of progress; shows the log's end when it fails.
+run() {
+    local name=$1 start=$SECONDS code=0 log
+    shift
+    log=$(log_of "$name")
+    printf '%s: %s ... ' "$SUITE" "$name"
+    "$@" >"$log" 2>&1 </dev/null || code=$?
+    if [ "$code" = 0 ]; then
+        printf 'ok (%s s)\n' $((SECONDS - start))
+    else
+        printf 'FAILED with %s (%s s)\n' "$code" $((SECONDS - start))
+        tail -n "${OMEMO_LOG_LINES:-60}" "$log"
+        say "$SUITE: the whole log: ${log#"$ROOT"/}"
+    fi
+    return $code
+}
+
+step() {
+    if run "$@"; then passed; else failed; fi
+}
+
+# cases KIND NAME COMMAND...: a failure that no case owns up to counts as one; so does a run without cases.
+cases() {
+    local kind=$1 name=$2 code=0 good=0 bad=0 log
+    shift
+    log=$(log_of "$name")
+    run "$@" || code=$?
+    case $kind in
+    cargo)
+        good=$(sed -n 's/^test result: [a-zA-Z]*\. \([0-9]*\) passed; .*/\1/p' "$log" | awk '{n += $1} END {print n + 0}')
+        bad=$(sed -n 's/^test result: .* passed; \([0-9]*\) failed; .*/\1/p' "$log" | awk '{n += $1} END {print n + 0}')
+        ;;
+    tap)
+        good=$(grep -c '^ok ' "$log" || true)
+        bad=$(grep -c '^not ok ' "$log" || true)
+        ;;
+    *) die "cases: unknown kind $kind" ;;
+    esac
+    if [ $((good + bad)) = 0 ] || { [ "$code" != 0 ] && [ "$bad" = 0 ]; }; then
+        bad=$((bad + 1))
+        [ "$code" != 0 ] || say "$SUITE: $name ran no case"
+    fi
+    say "$SUITE: $name: $good cases passed, $bad failed"
+    passed "$good"
+    failed "$bad"
+}
+
+finish() {
+    say "$PASSED passed, $FAILED failed"
+    [ "$FAILED" = 0 ] && [ "$PASSED" != 0 ]
+    exit
+}
+
+# tests_named PATTERN: the integration tests in tests/ whose name matches the extended regular expression.
+tests_named() {
+    local file
+    for file in tests/*.rs; do
+        [ -e "$file" ] || continue
+        file=$(basename "$file" .rs)
+        [[ $file =~ ^($1)$ ]] && printf -- '--test %s ' "$file"
+    done
+    return 0
+}

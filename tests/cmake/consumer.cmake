@@ -1,0 +1,11 @@
+# What every consumer does, however it came by the targets: link the shared and the static library, in C and in C++.
+enable_testing()
+function(consumer name source library)
+    add_executable(${name} "${CMAKE_CURRENT_FUNCTION_LIST_DIR}/${source}")
+    target_link_libraries(${name} PRIVATE ${library})
+    add_test(NAME ${name} COMMAND ${name})
+endfunction()
+consumer(c_shared consumer.c omemo::omemo)
+consumer(c_static consumer.c omemo::omemo_static)
+consumer(cpp_shared consumer.cpp omemo::omemo)
+consumer(cpp_static consumer.cpp omemo::omemo_static)
