@@ -18,6 +18,8 @@ pub const MESSAGE_KEY_BYTES: usize = 4 * 1024;
 pub const LABEL_CHARS: usize = 256;
 /// Bytes of a bare JID: localpart and domainpart of 1,023 bytes each and the @ (RFC 7622 3.1).
 pub const JID_BYTES: usize = 2_047;
+/// Bytes of a localpart or domainpart in normal form (RFC 7622 3.2, 3.3).
+pub const JID_PART_BYTES: usize = 1_023;
 /// Message keys kept for skipped messages, for each session (XEP-0384 4.3).
 pub const SKIPPED_PER_SESSION: usize = 1_000;
 /// Message keys that one message may skip (XEP-0384 4.3).

@@ -1,12 +1,13 @@
 //! One `<encrypted/>` in the same form for both namespaces.
 
+use super::address::BareJid;
 use super::namespace::Namespace;
 
 /// The key of a message for one device.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MessageKey {
-    /// Whom it is for: the bare JID in its normal form; legacy names none.
-    pub jid: Option<String>,
+    /// Whom it is for; legacy names none. Shared between the keys of one JID.
+    pub jid: Option<BareJid>,
     /// Which device it is for.
     pub device: u32,
     /// Whether it carries a key exchange.
