@@ -1,0 +1,12 @@
+//! placeholder: the MANAGER helper replaces this.
+
+use super::Inner;
+use std::sync::Arc;
+
+pub(super) async fn work(inner: Arc<Inner>) {
+    let mut seen = inner.work.generation();
+    loop {
+        inner.work.changed(seen).await;
+        seen = inner.work.generation();
+    }
+}

@@ -1,0 +1,44 @@
+//! How an operation ended: its status, a row for each device, JID or namespace, and what is to be sent.
+
+use crate::error::{Error, Status};
+use crate::protocol::address::BareJid;
+use crate::protocol::message::Message;
+use crate::protocol::namespace::Namespace;
+
+/// What became of one device, of a whole JID, or of a namespace of the account.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Row {
+    /// Whose; `None`: the account's namespace as such.
+    pub jid: Option<BareJid>,
+    /// Which device; 0: the whole JID.
+    pub device: u32,
+    /// Where; `None`: in all namespaces.
+    pub namespace: Option<Namespace>,
+    /// What happened; its sentence is its own text.
+    pub error: Error,
+}
+
+/// The end of an operation. The report is there when it failed, too.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Outcome {
+    /// How it ended.
+    pub error: Error,
+    /// Which chat this was about.
+    pub context: Option<String>,
+    /// The report.
+    pub rows: Vec<Row>,
+    /// What is to be sent: at most one message for each namespace, none without keys.
+    pub messages: Vec<Message>,
+}
+
+impl Outcome {
+    /// An end with nothing to report.
+    pub fn bare(error: impl Into<Error>) -> Outcome {
+        Outcome { error: error.into(), context: None, rows: Vec::new(), messages: Vec::new() }
+    }
+
+    /// How it ended.
+    pub fn status(&self) -> Status {
+        self.error.status()
+    }
+}
