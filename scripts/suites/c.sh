@@ -28,7 +28,7 @@ done
 for name in $names; do
     cases tap "$name under valgrind" valgrind --quiet --leak-check=full --show-leak-kinds=all \
         --errors-for-leak-kinds=definite,indirect,possible --error-exitcode=99 --fair-sched=yes \
-        --suppressions=tests/c/valgrind.supp "$build/tests/c/$name"
+        "$build/tests/c/$name"
 done
 
 # -- AddressSanitizer with leak detection on both sides, UBSan on the C side --
