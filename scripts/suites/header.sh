@@ -1,0 +1,31 @@
+# The header: it is what cbindgen makes of the sources, its functions are the exported ones, and every compiler takes it.
+source "$(dirname "${BASH_SOURCE[0]}")/../lib.sh"
+
+need_package gcc gcc
+need_package g++ g++
+need_package clang clang
+need_package nm binutils
+
+read -ra tests < <(tests_named 'header.*|symbols'; echo)
+[ ${#tests[@]} != 0 ] || die "header: there is no tests/header.rs"
+cases cargo "header and symbols" cargo test --locked "${tests[@]}"
+
+# Compiled alone and twice, in two files of one program, which is linked and run.
+out=$TARGET/header
+mkdir -p "$out"
+strict=(-Wall -Wextra -Wpedantic -Wconversion -Werror)
+compile() { # COMPILER LANGUAGE STANDARD
+    local program=$out/$1-$3
+    "$1" -x "$2" "-std=$3" "${strict[@]}" -Iinclude tests/c/header/first.c tests/c/header/second.c -o "$program" && "$program"
+}
+for standard in c99 c11 c17; do
+    for compiler in gcc clang; do
+        step "$compiler as $standard" compile $compiler c $standard
+    done
+done
+for standard in c++11 c++17 c++20; do
+    for compiler in g++ clang++; do
+        step "$compiler as $standard" compile $compiler c++ $standard
+    done
+done
+finish
