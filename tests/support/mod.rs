@@ -1,0 +1,32 @@
+//! What the integration tests and benches share: a client over the C ABI and the world it lives in.
+//!
+//! `World` is the server, the clock and the wire; `Client` is one device that reaches the library only by its C
+//! functions; `Store` is a storage of callbacks that can fail and be copied; `Peer` is python-omemo in a process of
+//! its own. Nothing here looks into the library.
+
+#![allow(dead_code, unused_imports, unreachable_pub)] // each test binary uses its own part
+#![allow(unsafe_code)] // it calls C functions, that is what it is for
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::arithmetic_side_effects,
+    clippy::print_stdout,
+    clippy::print_stderr
+)] // a test fails by panicking
+
+pub mod abi;
+pub mod client;
+pub mod peer;
+pub mod seeds;
+pub mod store;
+pub mod world;
+
+pub use client::{Client, Decrypted, Device, Outcome, Row, Setup, Trust};
+pub use peer::Peer;
+pub use store::Store;
+pub use world::{Answer, Answering, Kind, Mail, Question, World};
+
+/// The namespace of the first release.
+pub const NS_2: &str = "urn:xmpp:omemo:2";
