@@ -3,9 +3,12 @@
 #include <omemo.h>
 
 #ifdef __cplusplus
-extern "C"
+extern "C" {
 #endif
 omemo_status second(omemo_callbacks *callbacks, omemo_storage_callbacks *storage);
+#ifdef __cplusplus
+}
+#endif
 
 int main(void) {
   omemo_callbacks callbacks;

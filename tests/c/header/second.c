@@ -4,9 +4,12 @@
 #include <omemo.h>
 
 #ifdef __cplusplus
-extern "C"
+extern "C" {
 #endif
 omemo_status second(omemo_callbacks *callbacks, omemo_storage_callbacks *storage);
+#ifdef __cplusplus
+}
+#endif
 
 omemo_status second(omemo_callbacks *callbacks, omemo_storage_callbacks *storage) {
   memset(callbacks, 0, sizeof *callbacks);
