@@ -46,7 +46,10 @@ fn listed() -> BTreeMap<String, String> {
         let (name, version) = line.split_once(' ').unwrap_or_else(|| panic!("not `name version`: {line}"));
         assert!(name > last, "{name} is not in its place, the list is sorted");
         let numbers: Vec<_> = version.split('.').collect();
-        assert!(numbers.len() == 3 && numbers.iter().all(|n| n.parse::<u32>().is_ok()), "{name}: version {version}");
+        assert!(
+            numbers.len() == 3 && numbers.iter().all(|n| n.parse::<u32>().is_ok()),
+            "{name}: version {version}"
+        );
         names.insert(name.to_owned(), version.to_owned());
         last = name;
     }
@@ -103,7 +106,8 @@ fn no_symbol_is_newer_than_the_library() {
 #[test]
 fn no_name_of_other_software_is_exported() {
     let foreign = read("tests/foreign-symbols.txt");
-    let foreign: BTreeSet<_> = foreign.lines().filter(|line| !line.starts_with('#')).map(str::to_owned).collect();
+    let foreign: BTreeSet<_> =
+        foreign.lines().filter(|line| !line.starts_with('#')).map(str::to_owned).collect();
     assert!(foreign.len() > 200, "only {} foreign names", foreign.len());
     let taken: Vec<_> = exported().into_iter().filter(|name| foreign.contains(name)).collect();
     assert!(taken.is_empty(), "other software has these names: {taken:?}");

@@ -6,6 +6,9 @@ pub const STANZA_BYTES: usize = 1024 * 1024;
 pub const XML_DEPTH: usize = 32;
 /// Attributes of one XML element, namespace declarations included.
 pub const XML_ATTRIBUTES: usize = 64;
+/// Namespace declarations in scope at one place. Each name is looked up among them, so this bounds the work; real
+/// stanzas have one for each level.
+pub const XML_NAMESPACES: usize = 128;
 /// Devices of one JID in one namespace. Real accounts have fewer than 20; QXmpp allows 200.
 pub const DEVICES_PER_JID: usize = 256;
 /// Pre keys of one bundle: 100 are recommended, and some clients publish a few hundred.
@@ -14,6 +17,11 @@ pub const PRE_KEYS_PER_BUNDLE: usize = 1_000;
 pub const KEYS_PER_MESSAGE: usize = 10_000;
 /// Bytes of one key of a message: a key exchange of either namespace has fewer than 300.
 pub const MESSAGE_KEY_BYTES: usize = 4 * 1024;
+/// Bytes of all JIDs of one message, each counted once. Normalisation can make a JID ten times longer than it stands
+/// in the XML, so the stanza's own limit does not bound them.
+pub const MESSAGE_JIDS_BYTES: usize = 1024 * 1024;
+/// Bytes of the initialisation vector of legacy: 12, or 16 from old clients.
+pub const MESSAGE_IV_BYTES: usize = 64;
 /// Code points of a device label that is kept (XEP-0384 recommends fewer than 53).
 pub const LABEL_CHARS: usize = 256;
 /// Bytes of a bare JID: localpart and domainpart of 1,023 bytes each and the @ (RFC 7622 3.1).

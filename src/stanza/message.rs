@@ -1,0 +1,221 @@
+//! `<encrypted/>` of both namespaces (XEP-0384 5.5 and 0.3 4.4).
+//!
+//! Reads loosely: only what concerns everybody must be sound, a broken key of somebody else harms nobody. Writes the
+//! strictest common form: keys before the IV, header before the payload, booleans as `true` or not at all.
+
+use std::collections::HashMap;
+
+use super::binary;
+use super::jid;
+use super::writer::Writer;
+use super::xml::{Element, Ns, Reader, malformed};
+use crate::error::{Error, Result, Status};
+use crate::protocol::address::BareJid;
+use crate::protocol::limits;
+use crate::protocol::message::{Message, MessageKey};
+use crate::protocol::namespace::Namespace;
+
+/// Reads an `<encrypted/>`, alone or right below a `<message/>`. If a message holds one of each namespace, the one of
+/// omemo:2 counts, unless it alone cannot be read.
+pub fn parse(xml: &[u8]) -> Result<Message> {
+    let Both { omemo2, legacy } = read_both(xml)?;
+    match (omemo2, legacy) {
+        (Some(Ok(message)), _) | (_, Some(Ok(message))) => Ok(message),
+        (Some(Err(error)), _) | (_, Some(Err(error))) => Err(error),
+        (None, None) => Err(malformed("There is no OMEMO message in it.")),
+    }
+}
+
+/// Reads the `<encrypted/>` of one namespace, where there is one.
+pub fn parse_in(xml: &[u8], namespace: Namespace) -> Result<Option<Message>> {
+    let both = read_both(xml)?;
+    match namespace {
+        Namespace::Omemo2 => both.omemo2,
+        Namespace::Legacy => both.legacy,
+    }
+    .transpose()
+}
+
+#[derive(Default)]
+struct Both {
+    omemo2: Option<Result<Message>>,
+    legacy: Option<Result<Message>>,
+}
+
+fn read_both(xml: &[u8]) -> Result<Both> {
+    let mut reader = Reader::new(xml)?;
+    let mut both = Both::default();
+    let root = reader.child(0)?.ok_or_else(|| malformed("The XML is empty."))?;
+    if !both.take(&mut reader, &root)?
+        && matches!(root.ns(), Ns::Stream | Ns::None)
+        && root.name() == "message"
+    {
+        // What comes back as an error is a message of ours that nobody got.
+        if root.attribute("type").as_deref() == Some("error") {
+            return Err(malformed("The message is an error."));
+        }
+        while let Some(child) = reader.child(root.level())? {
+            both.take(&mut reader, &child)?;
+        }
+    }
+    reader.child(0)?;
+    Ok(both)
+}
+
+impl Both {
+    /// Reads the element if it is an `<encrypted/>`, the first of its namespace.
+    fn take(&mut self, reader: &mut Reader<'_>, element: &Element<'_>) -> Result<bool> {
+        let Ns::Omemo(namespace) = element.ns() else { return Ok(false) };
+        let slot = match namespace {
+            Namespace::Omemo2 => &mut self.omemo2,
+            Namespace::Legacy => &mut self.legacy,
+        };
+        if element.name() != "encrypted" || slot.is_some() {
+            return Ok(false);
+        }
+        *slot = Some(read(reader, element, namespace));
+        reader.leave(element.level())?;
+        Ok(true)
+    }
+}
+
+fn read(reader: &mut Reader<'_>, encrypted: &Element<'_>, namespace: Namespace) -> Result<Message> {
+    let mut header: Option<Header> = None;
+    let mut payload = None;
+    while let Some(child) = reader.child(encrypted.level())? {
+        if child.is(Ns::Omemo(namespace), "header") && header.is_none() {
+            header = Some(Header::read(reader, &child, namespace)?);
+        } else if child.is(Ns::Omemo(namespace), "payload") && payload.is_none() {
+            let bytes = binary::read(reader, &child, limits::STANZA_BYTES)?;
+            payload = Some(bytes.ok_or_else(|| malformed("The payload is no base64."))?);
+        }
+    }
+    let header = header.ok_or_else(|| malformed("The message has no header."))?;
+    // AES-CBC has no empty ciphertext: an empty payload can only mean none. AES-GCM has one.
+    let payload = payload.filter(|bytes| namespace == Namespace::Legacy || !bytes.is_empty());
+    Ok(Message { namespace, sender_device: header.sid, keys: header.keys, payload, iv: header.iv })
+}
+
+struct Header {
+    sid: u32,
+    keys: Vec<MessageKey>,
+    iv: Option<Vec<u8>>,
+    jid_bytes: usize,
+}
+
+impl Header {
+    fn read(reader: &mut Reader<'_>, element: &Element<'_>, namespace: Namespace) -> Result<Header> {
+        let sid = element
+            .number("sid")
+            .ok_or_else(|| malformed("The message does not say which device sent it."))?;
+        let mut header = Header { sid, keys: Vec::new(), iv: None, jid_bytes: 0 };
+        let ns = Ns::Omemo(namespace);
+        while let Some(child) = reader.child(element.level())? {
+            match namespace {
+                Namespace::Omemo2 if child.is(ns, "keys") => header.read_keys(reader, &child)?,
+                Namespace::Legacy if child.is(ns, "key") => {
+                    header.read_key(reader, &child, None, "prekey")?
+                }
+                Namespace::Legacy if child.is(ns, "iv") && header.iv.is_none() => {
+                    let iv = binary::read(reader, &child, limits::MESSAGE_IV_BYTES)?;
+                    header.iv = Some(iv.ok_or_else(|| malformed("The IV is no base64."))?);
+                }
+                _ => {}
+            }
+        }
+        Ok(header)
+    }
+
+    /// The keys of one JID. Keys of no readable JID are nobody's.
+    fn read_keys(&mut self, reader: &mut Reader<'_>, keys: &Element<'_>) -> Result<()> {
+        let Some(jid) = keys.attribute("jid").and_then(|jid| jid::bare(&jid).ok()) else { return Ok(()) };
+        self.jid_bytes = self.jid_bytes.saturating_add(jid.as_str().len());
+        if self.jid_bytes > limits::MESSAGE_JIDS_BYTES {
+            return Err(Error::new(Status::Limit, "The message names too many JIDs."));
+        }
+        while let Some(child) = reader.child(keys.level())? {
+            if child.is(keys.ns(), "key") {
+                self.read_key(reader, &child, Some(&jid), "kex")?;
+            }
+        }
+        Ok(())
+    }
+
+    fn read_key(
+        &mut self,
+        reader: &mut Reader<'_>,
+        key: &Element<'_>,
+        jid: Option<&BareJid>,
+        exchange: &str,
+    ) -> Result<()> {
+        let Some(device) = key.number("rid") else { return Ok(()) };
+        if self.keys.len() >= limits::KEYS_PER_MESSAGE {
+            return Err(Error::new(Status::Limit, "The message has too many keys."));
+        }
+        let key_exchange = key.flag(exchange);
+        let bytes = binary::read(reader, key, limits::MESSAGE_KEY_BYTES)?;
+        self.keys.push(MessageKey { jid: jid.cloned(), device, key_exchange, bytes });
+        Ok(())
+    }
+}
+
+/// The element. Keys that could not be decoded, and for omemo:2 those without a JID, are left out.
+pub fn write(message: &Message) -> String {
+    let payload = message.payload.as_deref();
+    let bytes = message.keys.iter().filter_map(|key| key.bytes.as_ref()).map(Vec::len).sum::<usize>();
+    let bytes = bytes.saturating_add(payload.map_or(0, <[u8]>::len)).saturating_mul(4).div_ceil(3);
+    let mut writer = Writer::with_capacity(
+        message.keys.len().saturating_mul(64).saturating_add(bytes).saturating_add(256),
+    );
+    writer.open("encrypted").attribute("xmlns", message.namespace.uri());
+    writer.open("header").number("sid", message.sender_device);
+    match message.namespace {
+        Namespace::Omemo2 => {
+            for (jid, keys) in by_jid(&message.keys) {
+                writer.open("keys").attribute("jid", jid.as_str());
+                for key in keys {
+                    write_key(&mut writer, key, "kex");
+                }
+                writer.close("keys");
+            }
+        }
+        Namespace::Legacy => {
+            for key in &message.keys {
+                write_key(&mut writer, key, "prekey");
+            }
+            if let Some(iv) = &message.iv {
+                writer.leaf("iv", &binary::write(iv));
+            }
+        }
+    }
+    writer.close("header");
+    if let Some(payload) = payload {
+        writer.leaf("payload", &binary::write(payload));
+    }
+    writer.close("encrypted");
+    writer.finish()
+}
+
+fn write_key(writer: &mut Writer, key: &MessageKey, exchange: &str) {
+    let Some(bytes) = &key.bytes else { return };
+    writer.open("key").number("rid", key.device);
+    if key.key_exchange {
+        writer.attribute(exchange, "true");
+    }
+    writer.text(&binary::write(bytes)).close("key");
+}
+
+/// The keys of each JID together, in the order in which the JIDs first appear.
+fn by_jid(keys: &[MessageKey]) -> Vec<(&BareJid, Vec<&MessageKey>)> {
+    let mut groups: Vec<(&BareJid, Vec<&MessageKey>)> = Vec::new();
+    let mut places: HashMap<&BareJid, usize> = HashMap::new();
+    for key in keys.iter().filter(|key| key.bytes.is_some()) {
+        let Some(jid) = &key.jid else { continue };
+        let place = *places.entry(jid).or_insert(groups.len());
+        match groups.get_mut(place) {
+            Some((_, group)) => group.push(key),
+            None => groups.push((jid, vec![key])),
+        }
+    }
+    groups
+}

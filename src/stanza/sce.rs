@@ -1,0 +1,263 @@
+//! The smallest envelope of stanza content encryption (XEP-0420): one text.
+//!
+//! Owns the plaintext of omemo:2: `<envelope/>` with a body, random padding, the time and the sender. Affixes are
+//! written here, but not verified: what they must agree with is known to whoever received the stanza.
+
+use zeroize::Zeroizing;
+
+use super::writer::{Writer, escaped_len};
+use super::xml::{Event, Ns, Reader, is_legal, malformed, push_text};
+use crate::crypto::rng::Rng;
+use crate::error::{Error, Result, Status};
+use crate::protocol::address::BareJid;
+
+/// Texts shorter than this are padded to it, so that "yes" and "no" look alike even without the random part.
+const SHORTEST_TEXT: usize = 64;
+/// Random padding has 0 to so many characters (XEP-0420 4.1).
+const MOST_PADDING: u8 = 200;
+/// What padding is made of: 64 characters that need no escaping.
+const PADDING: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+
+/// Whether XML can carry this text. What it cannot is refused rather than changed: a text arrives as it was sent.
+pub fn check_text(text: &str) -> Result<()> {
+    if text.chars().all(is_legal) {
+        Ok(())
+    } else {
+        Err(Error::new(Status::Argument, "The text holds a control character that XML cannot carry."))
+    }
+}
+
+/// The envelope around a text. `time_ms` is Unix time in milliseconds; a time that no stamp can express (before the
+/// year 1 or after 9999) is left out, for a wrong clock must not stop messages.
+pub fn write_body(text: &str, from: &BareJid, time_ms: i64, rng: &mut dyn Rng) -> Result<Zeroizing<String>> {
+    check_text(text)?;
+    let padding = padding(text, rng)?;
+    // Room for everything at once: text that grows would leave copies of itself behind.
+    let room = [escaped_len(text), padding.len(), from.as_str().len().saturating_mul(6), 256];
+    let mut writer = Writer::with_capacity(room.into_iter().fold(0, usize::saturating_add));
+    writer.open("envelope").attribute("xmlns", "urn:xmpp:sce:1");
+    writer
+        .open("content")
+        .open("body")
+        .attribute("xmlns", "jabber:client")
+        .text(text)
+        .close("body")
+        .close("content");
+    writer.leaf("rpad", &padding);
+    if let Some(stamp) = stamp(time_ms) {
+        writer.open("time").attribute("stamp", &stamp).close("time");
+    }
+    writer.open("from").attribute("jid", from.as_str()).close("from");
+    writer.close("envelope");
+    Ok(Zeroizing::new(writer.finish()))
+}
+
+fn padding(text: &str, rng: &mut dyn Rng) -> Result<String> {
+    let mut extra = [u8::MAX];
+    // Drawn again where it is too large: a remainder would prefer small numbers.
+    while extra[0] > MOST_PADDING {
+        rng.fill(&mut extra)?;
+    }
+    let mut bytes = vec![0; SHORTEST_TEXT.saturating_sub(text.len()).saturating_add(extra[0].into())];
+    rng.fill(&mut bytes)?;
+    Ok(bytes.iter().filter_map(|byte| PADDING.get(usize::from(byte & 63))).map(|&c| char::from(c)).collect())
+}
+
+/// UTC as XEP-0082 writes it. Days to dates in the proleptic Gregorian calendar, in eras of 400 years that begin in
+/// March.
+fn stamp(time_ms: i64) -> Option<String> {
+    let seconds = time_ms.div_euclid(1_000);
+    let (days, second) = (seconds.div_euclid(86_400), seconds.rem_euclid(86_400));
+    let days = days.checked_add(719_468)?;
+    let (era, day_of_era) = (days.div_euclid(146_097), days.rem_euclid(146_097));
+    let leap_days =
+        (day_of_era / 1_460).checked_sub(day_of_era / 36_524)?.checked_add(day_of_era / 146_096)?;
+    let year_of_era = day_of_era.checked_sub(leap_days)? / 365;
+    let before_year =
+        year_of_era.checked_mul(365)?.checked_add(year_of_era / 4)?.checked_sub(year_of_era / 100)?;
+    let day_of_year = day_of_era.checked_sub(before_year)?;
+    let month_from_march = day_of_year.checked_mul(5)?.checked_add(2)? / 153;
+    let before_month = month_from_march.checked_mul(153)?.checked_add(2)? / 5;
+    let day = day_of_year.checked_sub(before_month)?.checked_add(1)?;
+    let month = if month_from_march < 10 {
+        month_from_march.checked_add(3)?
+    } else {
+        month_from_march.checked_sub(9)?
+    };
+    let year = era.checked_mul(400)?.checked_add(year_of_era)?.checked_add(i64::from(month <= 2))?;
+    if !(1..=9_999).contains(&year) {
+        return None;
+    }
+    let (hour, minute, second) = (second / 3_600, second / 60 % 60, second % 60);
+    Some(format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}Z"))
+}
+
+/// The text in an envelope; `None` where its content is something else. Padding of any length is accepted.
+pub fn read_body(envelope: &[u8]) -> Result<Option<Zeroizing<String>>> {
+    let mut reader = Reader::new(envelope)?;
+    let root = reader.child(0)?.ok_or_else(|| malformed("The envelope is empty."))?;
+    if !root.is(Ns::Sce, "envelope") {
+        return Err(malformed("This is no envelope."));
+    }
+    let mut content = false;
+    let mut body = None;
+    while let Some(child) = reader.child(root.level())? {
+        if content || !child.is(Ns::Sce, "content") {
+            continue;
+        }
+        content = true;
+        while let Some(element) = reader.child(child.level())? {
+            if body.is_some() || !element.is(Ns::Stream, "body") {
+                continue;
+            }
+            // The text cannot be longer than the envelope: it never grows, and so leaves no copies behind.
+            let mut text = Zeroizing::new(String::with_capacity(envelope.len()));
+            while reader.level() >= element.level() {
+                match reader.next()? {
+                    Event::Text(piece) if reader.level() == element.level() => push_text(&mut text, &piece),
+                    Event::Char(c) if reader.level() == element.level() => text.push(c),
+                    _ => {}
+                }
+            }
+            body = Some(text);
+        }
+    }
+    reader.child(0)?;
+    if content { Ok(body) } else { Err(malformed("The envelope has no content.")) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::crypto::rng::Rng;
+    use proptest::prelude::{any, prop_assert_eq, proptest};
+
+    /// Counts upwards: no randomness, but every byte is told from its neighbour.
+    struct Counter(u8);
+
+    impl Rng for Counter {
+        fn fill(&mut self, out: &mut [u8]) -> Result<()> {
+            for byte in out {
+                *byte = self.0;
+                self.0 = self.0.wrapping_add(1);
+            }
+            Ok(())
+        }
+    }
+
+    fn romeo() -> BareJid {
+        BareJid::from_normalized("romeo@montague.example")
+    }
+
+    #[test]
+    fn the_envelope_is_exactly_this() {
+        let text = "x".repeat(SHORTEST_TEXT - 1);
+        assert_eq!(
+            *write_body(&text, &romeo(), 1_704_067_200_999, &mut Counter(2)).unwrap(),
+            format!(
+                "<envelope xmlns='urn:xmpp:sce:1'><content><body xmlns='jabber:client'>{text}</body></content>\
+                 <rpad>DEF</rpad><time stamp='2024-01-01T00:00:00Z'/><from jid='romeo@montague.example'/></envelope>"
+            )
+        );
+    }
+
+    #[test]
+    fn texts_come_back_byte_by_byte() {
+        for text in [
+            "",
+            " ",
+            "Hello",
+            "a\nb\r\nc\rd\te",
+            "<b>&amp;]]>'\"",
+            "\u{1f469}\u{200d}\u{1f680} e\u{301}",
+            "\u{85}\u{2028}\u{feff}\u{7f}",
+        ] {
+            let envelope = write_body(text, &romeo(), 0, &mut Counter(0)).unwrap();
+            assert_eq!(read_body(envelope.as_bytes()).unwrap().unwrap().as_str(), text, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn what_xml_cannot_carry_is_refused() {
+        for text in ["\0", "a\u{1b}b", "\u{ffff}"] {
+            assert_eq!(
+                write_body(text, &romeo(), 0, &mut Counter(0)).unwrap_err().status(),
+                Status::Argument
+            );
+        }
+    }
+
+    #[test]
+    fn padding_has_a_least_size_and_a_random_rest() {
+        let len = |text: &str, first: u8| padding(text, &mut Counter(first)).unwrap().len();
+        assert_eq!(len("", 0), SHORTEST_TEXT);
+        assert_eq!(len("abc", 5), SHORTEST_TEXT - 3 + 5);
+        assert_eq!(len(&"a".repeat(1_000), 200), 200);
+        // 201 to 255 are drawn again.
+        assert_eq!(len(&"a".repeat(1_000), 201), 0);
+    }
+
+    #[test]
+    fn stamps_are_utc() {
+        for (ms, expected) in [
+            (0, Some("1970-01-01T00:00:00Z")),
+            (-1, Some("1969-12-31T23:59:59Z")),
+            (951_782_400_000, Some("2000-02-29T00:00:00Z")),
+            (1_709_164_800_000, Some("2024-02-29T00:00:00Z")),
+            (1_709_251_200_000, Some("2024-03-01T00:00:00Z")),
+            (1_735_689_599_000, Some("2024-12-31T23:59:59Z")),
+            (4_107_542_400_000, Some("2100-03-01T00:00:00Z")),
+            (2_147_483_648_000, Some("2038-01-19T03:14:08Z")),
+            (253_402_300_799_000, Some("9999-12-31T23:59:59Z")),
+            (253_402_300_800_000, None),
+            (-62_135_596_800_000, Some("0001-01-01T00:00:00Z")),
+            (-62_135_596_800_001, None),
+            (i64::MAX, None),
+            (i64::MIN, None),
+        ] {
+            assert_eq!(stamp(ms).as_deref(), expected);
+        }
+        assert!(!write_body("a", &romeo(), i64::MAX, &mut Counter(0)).unwrap().contains("stamp"));
+    }
+
+    #[test]
+    fn content_without_body_is_no_error() {
+        let read = |content: &str| {
+            read_body(format!("<envelope xmlns='urn:xmpp:sce:1'>{content}</envelope>").as_bytes())
+        };
+        assert_eq!(read("<content/>").unwrap(), None);
+        assert_eq!(
+            read("<content><x xmlns='a'><body xmlns='jabber:client'>no</body></x></content>").unwrap(),
+            None
+        );
+        assert_eq!(read("<content><body>wrong namespace</body></content>").unwrap(), None);
+        assert_eq!(read("<content><body xmlns='jabber:client'/></content>").unwrap().unwrap().as_str(), "");
+        assert_eq!(
+            read("<rpad>x</rpad><other xmlns='y'/><content><a xmlns='b'/><c:body xmlns:c='jabber:client'>yes<i>no</i>!</c:body></content>")
+                .unwrap()
+                .unwrap()
+                .as_str(),
+            "yes!"
+        );
+        for envelope in [
+            "",
+            "text",
+            "<body xmlns='jabber:client'/>",
+            "<envelope xmlns='urn:xmpp:sce:1'/>",
+            "<envelope xmlns='urn:xmpp:sce:1'><content/>",
+        ] {
+            assert_eq!(read_body(envelope.as_bytes()).unwrap_err().status(), Status::Malformed);
+        }
+        assert!(read("<content/><rpad>&x;</rpad>").is_err());
+    }
+
+    proptest! {
+        #[test]
+        fn every_legal_text_comes_back(text in any::<String>(), seed in any::<u8>(), time in any::<i64>()) {
+            let text: String = text.chars().filter(|&c| is_legal(c)).collect();
+            let envelope = write_body(&text, &romeo(), time, &mut Counter(seed)).unwrap();
+            let body = read_body(envelope.as_bytes()).unwrap().unwrap();
+            prop_assert_eq!(body.as_str(), text);
+        }
+    }
+}
