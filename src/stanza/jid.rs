@@ -182,8 +182,9 @@ mod tests {
         assert_eq!(normal(&format!("{long}@{host}")).len(), 2_047);
         assert!(bare(&format!("{long}a@b")).is_err());
         assert!(bare(&format!("a@{host}b")).is_err());
-        // U+FDFA becomes 33 bytes.
-        assert!(bare(&format!("{}@b", "\u{fdfa}".repeat(32))).is_err());
+        // U+3316 becomes 18 bytes of kana.
+        assert!(bare(&format!("{}@b", "\u{3316}".repeat(56))).is_ok());
+        assert!(bare(&format!("{}@b", "\u{3316}".repeat(57))).is_err());
     }
 
     #[test]
