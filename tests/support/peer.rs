@@ -270,7 +270,8 @@ impl Peer {
         all
     }
 
-    /// Take everything and return the texts.
+    /// Take everything and return the texts. Answers to another device of the account come here as well, and are
+    /// passed over.
     #[track_caller]
     pub fn read(&mut self, name: &str) -> Vec<String> {
         self.receive(name)
@@ -278,6 +279,7 @@ impl Peer {
             .filter_map(|heard| match heard {
                 Heard::Text { text, .. } => Some(text),
                 Heard::Empty => None,
+                Heard::Failed { class, .. } if class == "MessageNotForUs" => None,
                 Heard::Failed { class, cause, why } => panic!("{name}: {class} ({cause}): {why}"),
             })
             .collect()
