@@ -339,6 +339,10 @@ class Peer:
              "active": int(dict(i.active).get(NS, False))} for i in infos
         ]}
 
+    async def do_fingerprint(self, identity: str) -> Record:
+        """An identity key as python-omemo shows it to people."""
+        return {"fingerprint": " ".join(SessionManager.format_identity_key(bytes.fromhex(identity)))}
+
     async def do_replace(self, name: str, jid: str, device: Any) -> Record:
         """Replace the session with a device: an empty message with a key exchange goes to the outbox."""
         infos = await self.manager(name).get_device_information(jid)

@@ -216,6 +216,11 @@ impl World {
         self.0.borrow_mut().endpoints[endpoint].inbox.pop_front()
     }
 
+    /// Whether nothing lies in an inbox.
+    pub fn is_empty(&self, endpoint: usize) -> bool {
+        self.0.borrow().endpoints[endpoint].inbox.is_empty()
+    }
+
     /// The stanzas of an inbox; pushed device lists stay.
     pub fn take_stanzas(&self, endpoint: usize) -> Vec<(String, String)> {
         let mut inner = self.0.borrow_mut();
