@@ -28,4 +28,15 @@ for standard in c++11 c++17 c++20; do
         step "$compiler as $standard" compile $compiler c++ $standard
     done
 done
+
+# The C in the pages is C of this header.
+need_library libsqlite3-dev
+page_compiles() { # PAGE
+    local code
+    code=$out/$(basename "$1").c
+    awk '/^```c$/ {p = 1; next} /^```$/ {p = 0} p' "$1" >"$code"
+    grep -q '#include <omemo.h>' "$code" && gcc -std=c99 "${strict[@]}" -Wno-missing-prototypes -Iinclude -c "$code" -o "$code.o"
+}
+step "C of README.md" page_compiles README.md
+step "C of docs/storage.md" page_compiles docs/storage.md
 finish

@@ -3,6 +3,17 @@ source "$(dirname "${BASH_SOURCE[0]}")/../lib.sh"
 
 step format cargo fmt --check
 step clippy cargo clippy --locked --all-targets -- -D warnings
+# What is linked into the library has one of the licences that deny.toml allows.
+licences() {
+    local allowed bad
+    allowed='MIT|Apache-2\.0|BSD-2-Clause|BSD-3-Clause|ISC|Unicode-3\.0'
+    bad=$(cargo tree --locked --edges normal,build --prefix none --format '{l} <- {p}' | sort -u |
+        grep -vE "^\(?($allowed)|(OR|/) ?($allowed) <-" || true)
+    cargo tree --locked --edges normal,build --prefix none --format '{p}' | sed 's/ (.*//' | sort -u | wc -l
+    [ -z "$bad" ] || printf 'not allowed: %s\n' "$bad"
+    [ -z "$bad" ]
+}
+step licences licences
 # Integration tests that belong to another suite are left out here, so that nothing runs twice.
 others='header|symbols|interop.*'
 read -ra tests < <(for file in tests/*.rs; do
