@@ -22,6 +22,9 @@ pub const MESSAGE_KEY_BYTES: usize = 4 * 1024;
 pub const MESSAGE_JIDS_BYTES: usize = 1024 * 1024;
 /// Bytes of the initialisation vector of legacy: 12, or 16 from old clients.
 pub const MESSAGE_IV_BYTES: usize = 64;
+/// Bytes of an SCE envelope that is written. In base64 and with a key for each of a thousand devices it still fits
+/// into one stanza; nobody shall send what nobody reads.
+pub const ENVELOPE_BYTES: usize = 512 * 1024;
 /// Code points of a device label that is kept (XEP-0384 recommends fewer than 53).
 pub const LABEL_CHARS: usize = 256;
 /// Bytes of a bare JID: localpart and domainpart of 1,023 bytes each and the @ (RFC 7622 3.1).

@@ -177,7 +177,7 @@ mod tests {
     #[test]
     fn parts_have_at_most_1023_bytes() {
         let long = "a".repeat(1_023);
-        let host = vec!["a".repeat(63); 15].join(".") + &".".to_owned() + &"b".repeat(63);
+        let host = ["a".repeat(63).as_str(); 15].join(".") + "." + &"b".repeat(63);
         assert_eq!(host.len(), 1_023);
         assert_eq!(normal(&format!("{long}@{host}")).len(), 2_047);
         assert!(bare(&format!("{long}a@b")).is_err());

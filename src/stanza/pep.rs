@@ -96,7 +96,9 @@ pub(super) fn find<T>(
                 }
             }
             (Ns::Stream | Ns::None, "error") if level == 0 => {
-                return condition(&mut reader, element.level()).map(Found::Refused);
+                let not_found = condition(&mut reader, element.level())?;
+                reader.child(0)?;
+                return Ok(Found::Refused(not_found));
             }
             (Ns::Pubsub, "pubsub") | (Ns::PubsubEvent, "event") => true,
             (Ns::Pubsub | Ns::PubsubEvent | Ns::Stream | Ns::None, "items") => {

@@ -10,6 +10,7 @@ use super::xml::{Event, Ns, Reader, is_legal, malformed, push_text};
 use crate::crypto::rng::Rng;
 use crate::error::{Error, Result, Status};
 use crate::protocol::address::BareJid;
+use crate::protocol::limits;
 
 /// Texts shorter than this are padded to it, so that "yes" and "no" look alike even without the random part.
 const SHORTEST_TEXT: usize = 64;
@@ -49,7 +50,11 @@ pub fn write_body(text: &str, from: &BareJid, time_ms: i64, rng: &mut dyn Rng) -
     }
     writer.open("from").attribute("jid", from.as_str()).close("from");
     writer.close("envelope");
-    Ok(Zeroizing::new(writer.finish()))
+    let envelope = Zeroizing::new(writer.finish());
+    if envelope.len() > limits::ENVELOPE_BYTES {
+        return Err(Error::new(Status::Limit, "The text is too long for one message."));
+    }
+    Ok(envelope)
 }
 
 fn padding(text: &str, rng: &mut dyn Rng) -> Result<String> {
@@ -185,6 +190,16 @@ mod tests {
                 Status::Argument
             );
         }
+    }
+
+    #[test]
+    fn texts_that_no_stanza_holds_are_refused() {
+        let write =
+            |text: String| write_body(&text, &romeo(), 0, &mut Counter(0)).map(|envelope| envelope.len());
+        assert!(write("x".repeat(limits::ENVELOPE_BYTES - 500)).is_ok());
+        assert_eq!(write("x".repeat(limits::ENVELOPE_BYTES)).unwrap_err().status(), Status::Limit);
+        // What counts is the length once it is escaped.
+        assert_eq!(write("&".repeat(limits::ENVELOPE_BYTES / 4)).unwrap_err().status(), Status::Limit);
     }
 
     #[test]
