@@ -168,6 +168,10 @@ mod tests {
             "\u{627}a@b",
             "a@\u{2100}",
             "a@\u{ff0f}",
+            // Prepared twice they would become "a" and a small sigma.
+            "\u{1d2c}@b",
+            "a@\u{1d2c}",
+            "\u{3f9}@b",
         ] {
             let error = bare(jid).expect_err(jid);
             assert_eq!(error.status(), Status::Jid);
