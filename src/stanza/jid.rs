@@ -91,7 +91,7 @@ fn allowed_in_label(c: char) -> bool {
 /// Prepares a part. The result must be its own normal form, or a name read back from storage would be another one.
 fn settled(part: &str, prepare: fn(&str) -> Result<Cow<'_, str>>) -> Result<Cow<'_, str>> {
     let once = prepare(part)?;
-    if !once.is_ascii() && prepare(&once)? != once {
+    if !part.is_ascii() && prepare(&once)? != once {
         return Err(refused("A part of a JID has no stable normal form."));
     }
     Ok(once)
