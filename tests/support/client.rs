@@ -10,6 +10,9 @@ use super::abi;
 use super::store::Store;
 use super::world::{Answer, Kind, Mail, Question, World};
 
+/// Judges one device: a level, or none.
+pub type Judge = Box<dyn FnMut(&Device) -> Option<&'static str>>;
+
 /// How `decide_trust` is answered.
 pub enum Trust {
     /// Everybody is trusted.
@@ -21,7 +24,7 @@ pub enum Trust {
     /// The request is kept in `Client::held` for the test to answer.
     Hold,
     /// A level for each device, or none.
-    Ask(Box<dyn FnMut(&Device) -> Option<&'static str>>),
+    Ask(Judge),
 }
 
 /// A row of a device list of the library.
