@@ -78,12 +78,18 @@ impl Writer {
 }
 
 fn escape(out: &mut String, text: &str, in_attribute: bool) {
-    for c in text.chars().filter(|&c| is_legal(c)) {
-        match reference(c, in_attribute) {
-            Some(reference) => out.push_str(reference),
-            None => out.push(c),
+    // Base64 and most texts are one run.
+    let mut run = 0;
+    for (at, c) in text.char_indices() {
+        let reference = reference(c, in_attribute);
+        if reference.is_none() && is_legal(c) {
+            continue;
         }
+        out.push_str(text.get(run..at).unwrap_or_default());
+        out.push_str(reference.unwrap_or_default());
+        run = at.saturating_add(c.len_utf8());
     }
+    out.push_str(text.get(run..).unwrap_or_default());
 }
 
 /// How many bytes text has once it is escaped.
