@@ -8,7 +8,7 @@ need_package nm binutils
 
 read -ra tests < <(tests_named 'header.*|symbols'; echo)
 [ ${#tests[@]} != 0 ] || die "header: there is no tests/header.rs"
-cases cargo "header and symbols" cargo test --locked "${tests[@]}"
+cases cargo "header and symbols" cargo test --locked --no-fail-fast "${tests[@]}"
 
 # Compiled alone and twice, in two files of one program, which is linked and run.
 out=$TARGET/header

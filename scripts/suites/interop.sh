@@ -5,5 +5,5 @@ need_python
 export OMEMO_PYTHON=$PYTHON
 read -ra tests < <(tests_named 'interop.*'; echo)
 [ ${#tests[@]} != 0 ] || die "interop: there is no tests/interop*.rs"
-cases cargo python-omemo cargo test --locked "${tests[@]}" -- --nocapture --include-ignored
+cases cargo python-omemo cargo test --locked --no-fail-fast "${tests[@]}" -- --nocapture --include-ignored
 finish

@@ -20,8 +20,8 @@ read -ra tests < <(for file in tests/*.rs; do
     name=$(basename "$file" .rs)
     [ -e "$file" ] && ! [[ $name =~ ^($others)$ ]] && printf -- '--test %s ' "$name"
 done) || true
-cases cargo tests cargo test --locked --lib "${tests[@]}"
+cases cargo tests cargo test --locked --no-fail-fast --lib "${tests[@]}"
 if grep -rqE '^ *//[/!] ```(rust|no_run|compile_fail|)$' src; then
-    cases cargo "examples in comments" cargo test --locked --doc
+    cases cargo "examples in comments" cargo test --locked --no-fail-fast --doc
 fi
 finish
