@@ -1,0 +1,250 @@
+//! Section 10 of the header, bundles: as structure and as XML.
+
+use super::status::omemo_status;
+use super::{guard, text};
+use crate::error::{Error, Status};
+use crate::protocol::bundle::{Bundle, PublicPreKey};
+use crate::protocol::limits;
+use crate::stanza;
+use once_cell::sync::OnceCell;
+use std::ffi::{CString, c_char};
+use std::mem::MaybeUninit;
+
+/// What a device publishes: its public keys, as in `<bundle/>`.
+pub struct omemo_bundle {
+    bundle: Bundle,
+    xml: OnceCell<CString>,
+}
+
+impl omemo_bundle {
+    pub(super) fn new(bundle: Bundle) -> omemo_bundle {
+        omemo_bundle { bundle, xml: OnceCell::new() }
+    }
+
+    pub(super) fn bundle(&self) -> &Bundle {
+        &self.bundle
+    }
+}
+
+/// A bundle from its parts, without pre keys. Nothing is verified before it is used.
+/// Parameters:
+/// - ns: the namespace it is published in.
+/// - identity_key: 32 bytes in Ed25519 form.
+/// - signed_pre_key_id: its number.
+/// - signed_pre_key: 32 bytes in Curve25519 form.
+/// - signature: of the signed pre key, 64 bytes.
+/// Returns: the bundle; NULL if the namespace is not known or a pointer is NULL.
+/// Memory: free it by omemo_bundle_free.
+/// Since: 0.1.0 (XEP-0384 5.3.2)
+#[unsafe(no_mangle)]
+#[must_use]
+pub unsafe extern "C" fn omemo_bundle_new(
+    ns: *const c_char,
+    identity_key: *const u8,
+    signed_pre_key_id: u32,
+    signed_pre_key: *const u8,
+    signature: *const u8,
+) -> *mut omemo_bundle {
+    guard::call(std::ptr::null_mut(), || {
+        let bundle = || {
+            // SAFETY: the client gives a C string, 32, 32 and 64 bytes, or NULL.
+            unsafe {
+                crate::error::Result::Ok(Bundle {
+                    namespace: text::namespace(ns)?,
+                    identity_key: text::array(identity_key)?,
+                    signed_pre_key_id,
+                    signed_pre_key: text::array(signed_pre_key)?,
+                    signature: text::array(signature)?,
+                    pre_keys: Vec::new(),
+                })
+            }
+        };
+        bundle().map_or(std::ptr::null_mut(), |bundle| text::hand_over(omemo_bundle::new(bundle)))
+    })
+}
+
+/// Read a bundle.
+/// Parameters:
+/// - xml: `<bundle/>`, alone or in an `<item>` or `<items>`.
+/// - len: its bytes, without a NUL.
+/// - bundle: gets the bundle.
+/// Returns: OMEMO_ERR_NULL, OMEMO_ERR_ARGUMENT, OMEMO_ERR_MALFORMED, OMEMO_ERR_LIMIT, OMEMO_ERR_UNKNOWN_NAMESPACE.
+/// Memory: free it by omemo_bundle_free.
+/// Since: 0.1.0 (XEP-0384 5.3.2)
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn omemo_bundle_parse(
+    xml: *const c_char,
+    len: usize,
+    bundle: Option<&mut MaybeUninit<*mut omemo_bundle>>,
+) -> omemo_status {
+    guard::status(|| {
+        let out = text::required(bundle)?;
+        // SAFETY: the client gives len bytes or NULL.
+        let xml = unsafe { text::bytes(xml.cast(), len, limits::STANZA_BYTES) }?;
+        let bundle = stanza::bundle::parse(xml, None)?;
+        text::check_served(bundle.namespace)?;
+        out.write(text::hand_over(omemo_bundle::new(bundle)));
+        Ok(())
+    })
+}
+
+/// Add a pre key.
+/// Parameters:
+/// - bundle: the bundle.
+/// - id: its number, which is not yet in the bundle.
+/// - key: 32 bytes in Curve25519 form.
+/// Returns: OMEMO_ERR_NULL, OMEMO_ERR_ARGUMENT (id), OMEMO_ERR_LIMIT (1,000 pre keys).
+/// Since: 0.1.0 (XEP-0384 5.3.2)
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn omemo_bundle_append_pre_key(
+    bundle: Option<&mut omemo_bundle>,
+    id: u32,
+    key: *const u8,
+) -> omemo_status {
+    guard::status(|| {
+        let bundle = text::required(bundle)?;
+        // SAFETY: the client gives 32 bytes or NULL.
+        let key = unsafe { text::array(key) }?;
+        if bundle.bundle.pre_keys.len() >= limits::PRE_KEYS_PER_BUNDLE {
+            return Err(Status::Limit.into());
+        }
+        if bundle.bundle.pre_keys.iter().any(|pre_key| pre_key.id == id) {
+            return Err(Error::new(Status::Argument, "A pre key with this number is in the bundle already."));
+        }
+        bundle.bundle.pre_keys.push(PublicPreKey { id, key });
+        bundle.xml.take();
+        Ok(())
+    })
+}
+
+/// The namespace of a bundle.
+/// Parameters:
+/// - bundle: the bundle.
+/// Returns: OMEMO_NS_*; NULL for NULL.
+/// Memory: a constant.
+/// Since: 0.1.0
+#[unsafe(no_mangle)]
+pub extern "C" fn omemo_bundle_namespace(bundle: Option<&omemo_bundle>) -> *const c_char {
+    guard::call(std::ptr::null(), || text::namespace_or_null(bundle.map(|bundle| bundle.bundle.namespace)))
+}
+
+/// The identity key of a bundle.
+/// Parameters:
+/// - bundle: the bundle.
+/// - len: gets 32; may be NULL.
+/// Returns: 32 bytes in Ed25519 form; NULL for NULL.
+/// Memory: borrowed from bundle until it changes.
+/// Since: 0.1.0
+#[unsafe(no_mangle)]
+pub extern "C" fn omemo_bundle_identity_key(
+    bundle: Option<&omemo_bundle>,
+    len: Option<&mut MaybeUninit<usize>>,
+) -> *const u8 {
+    guard::call(std::ptr::null(), || {
+        text::give_bytes(bundle.map(|bundle| bundle.bundle.identity_key.as_slice()), len)
+    })
+}
+
+/// The signed pre key of a bundle.
+/// Parameters:
+/// - bundle: the bundle.
+/// - id: gets its number; may be NULL.
+/// - len: gets 32; may be NULL.
+/// Returns: 32 bytes in Curve25519 form; NULL for NULL.
+/// Memory: borrowed from bundle until it changes.
+/// Since: 0.1.0
+#[unsafe(no_mangle)]
+pub extern "C" fn omemo_bundle_signed_pre_key(
+    bundle: Option<&omemo_bundle>,
+    id: Option<&mut MaybeUninit<u32>>,
+    len: Option<&mut MaybeUninit<usize>>,
+) -> *const u8 {
+    guard::call(std::ptr::null(), || {
+        let Some(bundle) = bundle else { return std::ptr::null() };
+        if let Some(id) = id {
+            id.write(bundle.bundle.signed_pre_key_id);
+        }
+        text::give_bytes(Some(&bundle.bundle.signed_pre_key), len)
+    })
+}
+
+/// The signature of the signed pre key of a bundle.
+/// Parameters:
+/// - bundle: the bundle.
+/// - len: gets 64; may be NULL.
+/// Returns: 64 bytes; NULL for NULL.
+/// Memory: borrowed from bundle until it changes.
+/// Since: 0.1.0
+#[unsafe(no_mangle)]
+pub extern "C" fn omemo_bundle_signature(
+    bundle: Option<&omemo_bundle>,
+    len: Option<&mut MaybeUninit<usize>>,
+) -> *const u8 {
+    guard::call(std::ptr::null(), || {
+        text::give_bytes(bundle.map(|bundle| bundle.bundle.signature.as_slice()), len)
+    })
+}
+
+/// How many pre keys a bundle has.
+/// Parameters:
+/// - bundle: the bundle.
+/// Returns: their number.
+/// Since: 0.1.0
+#[unsafe(no_mangle)]
+pub extern "C" fn omemo_bundle_pre_key_count(bundle: Option<&omemo_bundle>) -> usize {
+    guard::call(0, || bundle.map_or(0, |bundle| bundle.bundle.pre_keys.len()))
+}
+
+/// A pre key of a bundle.
+/// Parameters:
+/// - bundle: the bundle.
+/// - index: of the pre key.
+/// - id: gets its number; may be NULL.
+/// - len: gets 32; may be NULL.
+/// Returns: 32 bytes in Curve25519 form; NULL if there is no such one.
+/// Memory: borrowed from bundle until it changes.
+/// Since: 0.1.0
+#[unsafe(no_mangle)]
+pub extern "C" fn omemo_bundle_pre_key(
+    bundle: Option<&omemo_bundle>,
+    index: usize,
+    id: Option<&mut MaybeUninit<u32>>,
+    len: Option<&mut MaybeUninit<usize>>,
+) -> *const u8 {
+    guard::call(std::ptr::null(), || {
+        let pre_key = bundle.and_then(|bundle| bundle.bundle.pre_keys.get(index));
+        if let (Some(id), Some(pre_key)) = (id, pre_key) {
+            id.write(pre_key.id);
+        }
+        text::give_bytes(pre_key.map(|pre_key| pre_key.key.as_slice()), len)
+    })
+}
+
+/// The bundle as XML.
+/// Parameters:
+/// - bundle: the bundle.
+/// - len: gets its bytes, without the NUL; may be NULL.
+/// Returns: `<bundle/>`; NULL for NULL, and if a key is none.
+/// Memory: borrowed from bundle until it changes.
+/// Since: 0.1.0 (XEP-0384 5.3.2)
+#[unsafe(no_mangle)]
+pub extern "C" fn omemo_bundle_xml(
+    bundle: Option<&omemo_bundle>,
+    len: Option<&mut MaybeUninit<usize>>,
+) -> *const c_char {
+    guard::call(std::ptr::null(), || {
+        let Some(bundle) = bundle else { return std::ptr::null() };
+        let write = || stanza::bundle::write(&bundle.bundle).map(|xml| text::c_string(&xml));
+        bundle.xml.get_or_try_init(write).map_or(std::ptr::null(), |xml| text::give_text(xml, len))
+    })
+}
+
+/// Free what omemo_bundle_new or _parse gave; not a bundle that a callback is given.
+/// Parameters:
+/// - bundle: the bundle; NULL does nothing.
+/// Since: 0.1.0
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn omemo_bundle_free(bundle: *mut omemo_bundle) {
+    // SAFETY: the client promises that it is one of ours, freed for the first time.
+    guard::call((), || unsafe { text::take_back(bundle) });
+}

@@ -1,0 +1,189 @@
+//! Section 6 of the header: what the library asks and tells.
+
+use super::bundle::omemo_bundle;
+use super::device_list::omemo_device_list;
+use super::devices::omemo_devices;
+use super::message::omemo_message;
+use super::status::omemo_status;
+use super::table;
+use super::user_data::UserData;
+use crate::error::Result;
+use crate::manager::devices::Verdict;
+use crate::manager::host::NoticeKind;
+use std::ffi::{c_char, c_void};
+
+/// An open question. 0 is none.
+pub type omemo_request = u64;
+
+/// ## 6 Callbacks
+///
+/// What the name of a trust level comes to.
+#[repr(i32)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum omemo_verdict {
+    /// Nobody has judged the key.
+    OMEMO_VERDICT_UNDECIDED = 0,
+    /// Content is encrypted to it.
+    OMEMO_VERDICT_TRUSTED = 1,
+    /// Nothing is encrypted to it, and what it sends is refused.
+    OMEMO_VERDICT_DISTRUSTED = 2,
+}
+
+impl From<Verdict> for omemo_verdict {
+    fn from(verdict: Verdict) -> omemo_verdict {
+        match verdict {
+            Verdict::Undecided => omemo_verdict::OMEMO_VERDICT_UNDECIDED,
+            Verdict::Trusted => omemo_verdict::OMEMO_VERDICT_TRUSTED,
+            Verdict::Distrusted => omemo_verdict::OMEMO_VERDICT_DISTRUSTED,
+        }
+    }
+}
+
+/// The verdict with this number.
+pub(super) fn verdict(number: i32) -> Option<Verdict> {
+    [Verdict::Undecided, Verdict::Trusted, Verdict::Distrusted]
+        .into_iter()
+        .find(|verdict| *verdict as i32 == number)
+}
+
+/// What omemo_callbacks.notify tells. In brackets: which of its other arguments are set.
+#[repr(i32)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum omemo_notice {
+    /// (ns, jid) A device appeared, vanished, or got its key: omemo_manager_devices has the news.
+    OMEMO_NOTICE_DEVICES = 1,
+    /// (ns, jid, device) It shows another identity key than the one known for it. It is served again after
+    /// omemo_manager_accept_identity.
+    OMEMO_NOTICE_IDENTITY_CHANGED = 2,
+    /// (ns, status) The own bundle or device list cannot be published; it is tried again later.
+    OMEMO_NOTICE_PUBLISH_FAILED = 4,
+}
+
+impl From<NoticeKind> for omemo_notice {
+    fn from(kind: NoticeKind) -> omemo_notice {
+        match kind {
+            NoticeKind::Devices => omemo_notice::OMEMO_NOTICE_DEVICES,
+            NoticeKind::IdentityChanged => omemo_notice::OMEMO_NOTICE_IDENTITY_CHANGED,
+            NoticeKind::PublishFailed => omemo_notice::OMEMO_NOTICE_PUBLISH_FAILED,
+        }
+    }
+}
+
+/// What the library asks and tells. Each may be NULL. A question without callback is rejected at once: the fetches and
+/// publishes as OMEMO_REASON_FAILED, send_message and decide_trust as OMEMO_REASON_DECLINED.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct omemo_callbacks {
+    /// sizeof(omemo_callbacks). A table that ends behind decide_trust is taken, what it lacks is NULL; what a newer
+    /// header adds must be NULL for an older library.
+    pub struct_size: usize,
+
+    /// Question (event): which devices does jid announce in ns (XEP-0384 5.3.1)? Answer by omemo_request_resolve_xml or
+    /// _resolve_device_list, or reject; OMEMO_REASON_NOT_FOUND says that it announces nothing.
+    pub fetch_device_list: Option<
+        unsafe extern "C" fn(user_data: *mut c_void, request: omemo_request, ns: *const c_char, jid: *const c_char),
+    >,
+    /// Question (event): the bundle of a device (XEP-0384 5.3.2). Answer by omemo_request_resolve_xml or _resolve_bundle,
+    /// or reject.
+    pub fetch_bundle: Option<
+        unsafe extern "C" fn(
+            user_data: *mut c_void,
+            request: omemo_request,
+            ns: *const c_char,
+            jid: *const c_char,
+            device: u32,
+        ),
+    >,
+    /// Question (event): replace the own device list by this one, readable for everybody (access model open). Answer by
+    /// omemo_request_resolve or _resolve_xml, or reject.
+    pub publish_device_list: Option<
+        unsafe extern "C" fn(
+            user_data: *mut c_void,
+            request: omemo_request,
+            ns: *const c_char,
+            list: *const omemo_device_list,
+        ),
+    >,
+    /// Question (event): replace the bundle of this device, readable for everybody (access model open). In OMEMO_NS_2 the
+    /// item id is the device id, and the node keeps all items (max_items max). Answer by omemo_request_resolve or
+    /// _resolve_xml, or reject.
+    pub publish_bundle: Option<
+        unsafe extern "C" fn(
+            user_data: *mut c_void,
+            request: omemo_request,
+            ns: *const c_char,
+            device: u32,
+            bundle: *const omemo_bundle,
+        ),
+    >,
+    /// Question (event): send a message that no user sees to jid, with a store hint (XEP-0334). Answer by
+    /// omemo_request_resolve when it is sent, or reject; OMEMO_REASON_DECLINED says that this JID shall not learn that
+    /// we are here.
+    pub send_message: Option<
+        unsafe extern "C" fn(
+            user_data: *mut c_void,
+            request: omemo_request,
+            jid: *const c_char,
+            message: *const omemo_message,
+        ),
+    >,
+    /// Question (event): judge the keys of all these devices. context is omemo_draft_set_context's, or NULL. Answer by
+    /// omemo_request_decide for each device, then omemo_request_resolve; or reject as OMEMO_REASON_DECLINED. Has no
+    /// deadline. To keep the devices for a dialog: omemo_devices_clone.
+    pub decide_trust: Option<
+        unsafe extern "C" fn(
+            user_data: *mut c_void,
+            request: omemo_request,
+            undecided: *const omemo_devices,
+            context: *const c_char,
+        ),
+    >,
+
+    /// Event: nobody needs the answer to this question any more. Close the dialog, forget the number.
+    pub withdrawn: Option<unsafe extern "C" fn(user_data: *mut c_void, request: omemo_request)>,
+    /// Event: news. Arguments that do not apply are NULL, 0 or OMEMO_OK.
+    pub notify: Option<
+        unsafe extern "C" fn(
+            user_data: *mut c_void,
+            notice: omemo_notice,
+            ns: *const c_char,
+            jid: *const c_char,
+            device: u32,
+            status: omemo_status,
+        ),
+    >,
+
+    /// Service: what the level name of the device at index comes to: an omemo_verdict, or OMEMO_ERR_UNKNOWN_TRUST_LEVEL
+    /// (so counts any other number, too). NULL: OMEMO_LEVEL_TRUSTED, _UNDECIDED and _DISTRUSTED are known.
+    pub evaluate_trust: Option<
+        unsafe extern "C" fn(user_data: *mut c_void, devices: *const omemo_devices, index: usize) -> i32,
+    >,
+    /// Service: there is work, or omemo_manager_timeout came nearer. Have your loop call omemo_manager_run soon. Rings once
+    /// for each sleep (run went home with nothing to do), on any thread, with no lock held, never after destroy. What it
+    /// queued in your loop may come later: let it find a NULL manager, which is harmless. NULL: you call run often, or wait.
+    pub wakeup: Option<unsafe extern "C" fn(user_data: *mut c_void)>,
+    /// Service: milliseconds since 1970 (UTC); deadlines are measured by it, too. NULL: the system's clocks.
+    pub now: Option<unsafe extern "C" fn(user_data: *mut c_void) -> i64>,
+}
+
+// SAFETY: made of a number and of optional functions, all of which may be zero.
+unsafe impl table::Table for omemo_callbacks {
+    const LEAST: usize = std::mem::offset_of!(omemo_callbacks, withdrawn);
+}
+
+impl omemo_callbacks {
+    /// Copies the client's table.
+    ///
+    /// # Safety
+    /// See `table::read`.
+    pub(super) unsafe fn read(table: *const omemo_callbacks) -> Result<omemo_callbacks> {
+        // SAFETY: the same promise.
+        unsafe { table::read(table) }
+    }
+}
+
+/// A table of callbacks, and what each of them gets.
+pub(super) struct Callbacks {
+    pub(super) table: omemo_callbacks,
+    pub(super) user_data: UserData,
+}

@@ -1,0 +1,341 @@
+//! Section 4 of the header: how to open a manager.
+
+use super::callbacks::{Callbacks, omemo_callbacks};
+use super::log::{self, Log, omemo_log};
+use super::status::omemo_status;
+use super::storage::{Store, omemo_storage};
+use super::user_data::{UserData, omemo_destroy};
+use super::{guard, text};
+use crate::error::{Error, Result, Status};
+use crate::manager;
+use crate::protocol::address::BareJid;
+use crate::protocol::limits;
+use crate::protocol::namespace::Namespace;
+use parking_lot::Mutex;
+use std::ffi::{CString, c_char, c_void};
+use std::sync::Arc;
+
+/// ## 4 Configuration
+///
+/// Numbers that omemo_config_set_option takes: unit, bounds, and the value unless set.
+#[repr(i32)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum omemo_option {
+    /// Milliseconds until a network question ends by itself: 1000 to 3600000, 60000.
+    OMEMO_OPTION_REQUEST_TIMEOUT = 1,
+    /// Fetches open at a time: 1 to 1000, 32.
+    OMEMO_OPTION_OPEN_REQUESTS = 2,
+    /// Keys of skipped messages that are kept for each session: 0 to 2000, 1000.
+    OMEMO_OPTION_SKIPPED_PER_SESSION = 3,
+    /// Messages that one message may skip: 0 to SKIPPED_PER_SESSION, the same.
+    OMEMO_OPTION_SKIPPED_PER_MESSAGE = 4,
+}
+
+/// How to open a manager.
+pub struct omemo_config {
+    shared: Arc<Shared>,
+}
+
+/// What a configuration holds. Shared, for a service may free the configuration while a manager is being opened.
+pub(super) struct Shared {
+    settings: Mutex<Settings>,
+    error: Mutex<Option<CString>>,
+}
+
+/// What was set.
+#[derive(Clone, Default)]
+pub(super) struct Settings {
+    first_error: Option<Error>,
+    jid: Option<BareJid>,
+    namespaces: Option<Vec<Namespace>>,
+    default_level: Option<String>,
+    request_timeout: Option<u64>,
+    open_requests: Option<u64>,
+    skipped_per_session: Option<u64>,
+    skipped_per_message: Option<u64>,
+    storage: Option<Arc<Store>>,
+    callbacks: Option<Arc<Callbacks>>,
+    log: Option<Arc<Log>>,
+}
+
+/// All that a manager is made of.
+pub(super) struct Parts {
+    pub(super) config: manager::Config,
+    pub(super) storage: Arc<Store>,
+    pub(super) callbacks: Arc<Callbacks>,
+    pub(super) log: Option<Arc<Log>>,
+}
+
+impl omemo_config {
+    pub(super) fn shared(&self) -> Arc<Shared> {
+        self.shared.clone()
+    }
+
+    /// Sets something; the first failure is kept.
+    fn set(&self, set: impl FnOnce(&mut Settings) -> Result<()>) -> Result<()> {
+        let mut settings = self.shared.settings.lock();
+        let done = set(&mut settings);
+        if let Err(error) = &done {
+            settings.first_error.get_or_insert_with(|| error.clone());
+        }
+        done
+    }
+}
+
+impl Shared {
+    /// Why the configuration could not be used.
+    pub(super) fn note_error(&self, error: Option<&Error>) {
+        *self.error.lock() = error.map(|error| text::c_string(&error.to_string()));
+    }
+
+    /// Everything, checked as a whole.
+    pub(super) fn parts(&self) -> Result<Parts> {
+        let settings = self.settings.lock().clone();
+        if let Some(error) = settings.first_error {
+            return Err(error);
+        }
+        let missing = |what: &'static str| Error::new(Status::Argument, what);
+        let kept = settings.skipped_per_session.map_or(limits::SKIPPED_PER_SESSION, small);
+        let at_once = settings.skipped_per_message.map_or(limits::SKIPPED_PER_MESSAGE.min(kept), small);
+        if at_once > kept {
+            return Err(missing("OMEMO_OPTION_SKIPPED_PER_MESSAGE is greater than OMEMO_OPTION_SKIPPED_PER_SESSION."));
+        }
+        let config = manager::Config {
+            jid: settings.jid.ok_or_else(|| missing("omemo_config_set_jid was not called."))?,
+            namespaces: settings.namespaces.unwrap_or_else(|| vec![Namespace::Omemo2]),
+            default_level: settings.default_level.unwrap_or_else(|| UNDECIDED.to_owned()),
+            request_timeout: settings.request_timeout.unwrap_or(60_000),
+            open_requests: settings.open_requests.map_or(32, small),
+            skipped_per_session: kept,
+            skipped_per_message: at_once,
+        };
+        let storage = settings.storage.ok_or_else(|| missing("omemo_config_set_storage was not called."))?;
+        let callbacks = settings.callbacks.ok_or_else(|| missing("omemo_config_set_callbacks was not called."))?;
+        Ok(Parts { config, storage, callbacks, log: settings.log })
+    }
+}
+
+/// The built-in level of keys that nobody has judged.
+const UNDECIDED: &str = "undecided";
+
+/// A number that was checked to be small.
+fn small(number: u64) -> usize {
+    usize::try_from(number).unwrap_or(usize::MAX)
+}
+
+/// ## 4 Configuration
+///
+/// An empty configuration. JID, storage and callbacks must be set. One configuration may open several managers only if
+/// each gets its own storage and JID set before.
+/// Returns: never NULL, save after a bug of this library.
+/// Memory: free it by omemo_config_free.
+/// Since: 0.1.0
+#[unsafe(no_mangle)]
+#[must_use]
+pub extern "C" fn omemo_config_new() -> *mut omemo_config {
+    guard::call(std::ptr::null_mut(), || {
+        let shared = Shared { settings: Mutex::default(), error: Mutex::default() };
+        text::hand_over(omemo_config { shared: Arc::new(shared) })
+    })
+}
+
+/// Free a configuration. Managers that were opened with it go on.
+/// Parameters:
+/// - config: the configuration; NULL does nothing.
+/// Since: 0.1.0
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn omemo_config_free(config: *mut omemo_config) {
+    // SAFETY: the client promises that it is one of ours, freed for the first time.
+    guard::call((), || unsafe { text::take_back(config) });
+}
+
+/// Whose account it is.
+/// Parameters:
+/// - config: the configuration.
+/// - jid: the own bare JID.
+/// Returns: OMEMO_ERR_NULL, OMEMO_ERR_UTF8, OMEMO_ERR_JID.
+/// Since: 0.1.0
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn omemo_config_set_jid(config: Option<&mut omemo_config>, jid: *const c_char) -> omemo_status {
+    guard::status(|| {
+        text::required(config)?.set(|settings| {
+            // SAFETY: the client gives a C string or NULL.
+            settings.jid = Some(unsafe { text::required_jid(jid) }?);
+            Ok(())
+        })
+    })
+}
+
+/// Which namespaces to serve, most preferred first; each device is served in exactly one. Unless set: OMEMO_NS_2 alone.
+/// Parameters:
+/// - config: the configuration.
+/// - namespaces: count names, each once.
+/// - count: their number, at least 1.
+/// Returns: OMEMO_ERR_NULL, OMEMO_ERR_UTF8, OMEMO_ERR_ARGUMENT, OMEMO_ERR_UNKNOWN_NAMESPACE.
+/// Since: 0.1.0
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn omemo_config_set_namespaces(
+    config: Option<&mut omemo_config>,
+    namespaces: *const *const c_char,
+    count: usize,
+) -> omemo_status {
+    guard::status(|| {
+        text::required(config)?.set(|settings| {
+            // SAFETY: the client gives count C strings or NULL.
+            settings.namespaces = Some(unsafe { text::namespaces(namespaces, count) }?);
+            Ok(())
+        })
+    })
+}
+
+/// Where to keep everything.
+/// Parameters:
+/// - config: the configuration.
+/// - storage: the store, which no other manager may have open at the same time.
+/// Returns: OMEMO_ERR_NULL; OMEMO_ERR_BUSY inside a service.
+/// Memory: the store is shared; you still free it.
+/// Since: 0.1.0
+#[unsafe(no_mangle)]
+pub extern "C" fn omemo_config_set_storage(
+    config: Option<&mut omemo_config>,
+    storage: Option<&omemo_storage>,
+) -> omemo_status {
+    guard::outside_services(|| {
+        text::required(config)?.set(|settings| {
+            settings.storage = Some(text::required(storage)?.store());
+            Ok(())
+        })
+    })
+}
+
+/// What the library calls. May be called once for each configuration.
+/// Parameters:
+/// - config: the configuration.
+/// - callbacks: the table, with its struct_size set.
+/// - user_data: goes to each callback; any pointer.
+/// - destroy: gets user_data when the configuration and its managers are gone; may be NULL. Does not run if this call
+///   fails.
+/// Returns: OMEMO_ERR_NULL, OMEMO_ERR_ARGUMENT (struct_size, or called twice).
+/// Memory: the table is copied.
+/// Since: 0.1.0
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn omemo_config_set_callbacks(
+    config: Option<&mut omemo_config>,
+    callbacks: *const omemo_callbacks,
+    user_data: *mut c_void,
+    destroy: omemo_destroy,
+) -> omemo_status {
+    guard::status(|| {
+        text::required(config)?.set(|settings| {
+            // SAFETY: the client gives a table whose first member tells its size, or NULL.
+            let table = unsafe { omemo_callbacks::read(callbacks) }?;
+            if settings.callbacks.is_some() {
+                return Err(Error::new(Status::Argument, "omemo_config_set_callbacks was called twice."));
+            }
+            let user_data = UserData::new(user_data, destroy);
+            settings.callbacks = Some(Arc::new(Callbacks { table, user_data }));
+            Ok(())
+        })
+    })
+}
+
+/// Where lines of log go. May be called once for each configuration.
+/// Parameters:
+/// - config: the configuration.
+/// - level: an omemo_log_level; lines up to it are given.
+/// - log: what gets them.
+/// - user_data: goes to log; any pointer.
+/// - destroy: as in omemo_config_set_callbacks.
+/// Returns: OMEMO_ERR_NULL, OMEMO_ERR_ARGUMENT (level, or called twice).
+/// Since: 0.1.0
+#[unsafe(no_mangle)]
+pub extern "C" fn omemo_config_set_log(
+    config: Option<&mut omemo_config>,
+    level: i32,
+    log: omemo_log,
+    user_data: *mut c_void,
+    destroy: omemo_destroy,
+) -> omemo_status {
+    guard::status(|| {
+        text::required(config)?.set(|settings| {
+            let log = text::required(log)?;
+            let level = log::level(level).ok_or(Error::new(Status::Argument, "This is no omemo_log_level."))?;
+            if settings.log.is_some() {
+                return Err(Error::new(Status::Argument, "omemo_config_set_log was called twice."));
+            }
+            settings.log = Some(Arc::new(Log { level, log, user_data: UserData::new(user_data, destroy) }));
+            Ok(())
+        })
+    })
+}
+
+/// Set a number.
+/// Parameters:
+/// - config: the configuration.
+/// - option: an omemo_option.
+/// - value: within the bounds that the option's comment gives.
+/// Returns: OMEMO_ERR_NULL, OMEMO_ERR_ARGUMENT.
+/// Since: 0.1.0
+#[unsafe(no_mangle)]
+pub extern "C" fn omemo_config_set_option(config: Option<&mut omemo_config>, option: i32, value: u64) -> omemo_status {
+    guard::status(|| {
+        text::required(config)?.set(|settings| {
+            let (slot, bounds, name) = match option {
+                o if o == omemo_option::OMEMO_OPTION_REQUEST_TIMEOUT as i32 => {
+                    (&mut settings.request_timeout, 1_000..=3_600_000, "OMEMO_OPTION_REQUEST_TIMEOUT")
+                }
+                o if o == omemo_option::OMEMO_OPTION_OPEN_REQUESTS as i32 => {
+                    (&mut settings.open_requests, 1..=1_000, "OMEMO_OPTION_OPEN_REQUESTS")
+                }
+                o if o == omemo_option::OMEMO_OPTION_SKIPPED_PER_SESSION as i32 => {
+                    (&mut settings.skipped_per_session, 0..=2_000, "OMEMO_OPTION_SKIPPED_PER_SESSION")
+                }
+                o if o == omemo_option::OMEMO_OPTION_SKIPPED_PER_MESSAGE as i32 => {
+                    (&mut settings.skipped_per_message, 0..=2_000, "OMEMO_OPTION_SKIPPED_PER_MESSAGE")
+                }
+                _ => return Err(Error::new(Status::Argument, "There is no option with this number.")),
+            };
+            if !bounds.contains(&value) {
+                return Err(Error::new(Status::Argument, format!("{name} is out of its bounds.")));
+            }
+            *slot = Some(value);
+            Ok(())
+        })
+    })
+}
+
+/// The trust level of keys that nobody has judged. Unless set: OMEMO_LEVEL_UNDECIDED.
+/// Parameters:
+/// - config: the configuration.
+/// - level: a name that your evaluate_trust knows; without one, OMEMO_LEVEL_*. omemo_manager_new checks it.
+/// Returns: OMEMO_ERR_NULL, OMEMO_ERR_UTF8.
+/// Since: 0.1.0
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn omemo_config_set_default_level(
+    config: Option<&mut omemo_config>,
+    level: *const c_char,
+) -> omemo_status {
+    guard::status(|| {
+        text::required(config)?.set(|settings| {
+            // SAFETY: the client gives a C string or NULL.
+            settings.default_level = Some(unsafe { text::text(level) }?.to_owned());
+            Ok(())
+        })
+    })
+}
+
+/// Why omemo_manager_new failed with this configuration the last time: which setting, which record.
+/// Parameters:
+/// - config: the configuration.
+/// Returns: a sentence without JIDs; "" when it did not fail, and for NULL.
+/// Memory: borrowed until the next omemo_manager_new with this configuration, or its end.
+/// Since: 0.1.0
+#[unsafe(no_mangle)]
+pub extern "C" fn omemo_config_error(config: Option<&omemo_config>) -> *const c_char {
+    let nothing = c"".as_ptr();
+    guard::call(nothing, || {
+        let Some(config) = config else { return nothing };
+        let error = config.shared.error.lock();
+        error.as_ref().map_or(nothing, |error| error.as_ptr())
+    })
+}

@@ -1,0 +1,4 @@
+//! What a manager is made of.
+
+/// One account.
+pub struct omemo_manager {}

@@ -1,0 +1,367 @@
+//! Section 12 of the header: what came out of a stanza.
+
+use super::callbacks::omemo_verdict;
+use super::core::omemo_manager;
+use super::message::omemo_message;
+use super::status::omemo_status;
+use super::{core, guard, text};
+use crate::error::{Error, Result, Status};
+use crate::manager::decrypt::{Action, Decrypted};
+use crate::protocol::limits;
+use crate::protocol::message::Message;
+use crate::protocol::namespace::Namespace;
+use crate::stanza::{self, sce};
+use once_cell::sync::OnceCell;
+use std::ffi::{CStr, CString, c_char};
+use std::mem::MaybeUninit;
+use zeroize::Zeroizing;
+
+/// ## 12 Decrypt
+///
+/// What a client does with the stanza.
+#[repr(i32)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum omemo_action {
+    /// Show nothing: no content, a duplicate, an own echo, or not for us and without payload.
+    OMEMO_ACTION_HIDE = 0,
+    /// Show the content, with its trust.
+    OMEMO_ACTION_SHOW = 1,
+    /// Tell the user that a message could not be read: omemo_decrypted_text says why.
+    OMEMO_ACTION_WARN = 2,
+}
+
+impl From<Action> for omemo_action {
+    fn from(action: Action) -> omemo_action {
+        match action {
+            Action::Hide => omemo_action::OMEMO_ACTION_HIDE,
+            Action::Show => omemo_action::OMEMO_ACTION_SHOW,
+            Action::Warn => omemo_action::OMEMO_ACTION_WARN,
+        }
+    }
+}
+
+/// Bits of omemo_decrypted_flags.
+#[repr(i32)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum omemo_decrypted_flag {
+    /// It opened a new session.
+    OMEMO_DECRYPTED_NEW_SESSION = 1,
+}
+
+/// What came out of a stanza.
+pub struct omemo_decrypted {
+    decrypted: Option<Decrypted>,
+    error: Error,
+    text: CString,
+    from: Option<CString>,
+    level: CString,
+    /// A string with a NUL at its end, wiped like the plaintext that it is a part of.
+    body: OnceCell<Option<Zeroizing<Vec<u8>>>>,
+}
+
+impl omemo_decrypted {
+    fn new(decrypted: Decrypted) -> omemo_decrypted {
+        omemo_decrypted {
+            error: decrypted.error.clone(),
+            text: text::c_string(&decrypted.error.to_string()),
+            from: decrypted.from.as_ref().map(|jid| text::c_string(jid.as_str())),
+            level: text::c_string(&decrypted.level),
+            decrypted: Some(decrypted),
+            body: OnceCell::new(),
+        }
+    }
+
+    /// A stanza that cannot be read.
+    fn unreadable(error: Error, from: Option<&str>) -> omemo_decrypted {
+        omemo_decrypted {
+            text: text::c_string(&error.to_string()),
+            error,
+            from: from.map(text::c_string),
+            level: CString::default(),
+            decrypted: None,
+            body: OnceCell::new(),
+        }
+    }
+
+    fn body(&self) -> Option<&[u8]> {
+        let body = self.body.get_or_init(|| {
+            let decrypted = self.decrypted.as_ref()?;
+            let plaintext = decrypted.plaintext.as_deref()?;
+            let mut body = match decrypted.namespace {
+                Namespace::Omemo2 => Zeroizing::new(sce::read_body(plaintext).ok()??.as_bytes().to_vec()),
+                Namespace::Legacy => Zeroizing::new(std::str::from_utf8(plaintext).ok()?.as_bytes().to_vec()),
+            };
+            body.iter_mut().filter(|byte| **byte == 0).for_each(|byte| *byte = b' ');
+            body.push(0);
+            Some(body)
+        });
+        body.as_ref().map(|body| body.as_slice())
+    }
+}
+
+fn inner(decrypted: Option<&omemo_decrypted>) -> Option<&Decrypted> {
+    decrypted?.decrypted.as_ref()
+}
+
+/// What both decrypting functions do.
+///
+/// # Safety
+/// `manager` is one of ours or NULL, `from` and `room` are C strings or NULL.
+unsafe fn decrypt(
+    manager: *mut omemo_manager,
+    from: *const c_char,
+    room: *const c_char,
+    message: impl FnOnce() -> Result<Result<Message>>,
+    out: Option<&mut MaybeUninit<*mut omemo_decrypted>>,
+) -> Result<()> {
+    // SAFETY: the same promise.
+    let manager = unsafe { core::enter(manager) }?;
+    let out = text::required(out)?;
+    // SAFETY: the same promise.
+    let (from, room) = unsafe { (text::optional_jid(from)?, text::optional_jid(room)?) };
+    if from.is_none() && room.is_none() {
+        return Err(Status::Null.into());
+    }
+    let decrypted = match message()? {
+        Ok(message) => omemo_decrypted::new(manager.manager().decrypt(from.as_ref(), room.as_ref(), &message)?),
+        Err(error) => omemo_decrypted::unreadable(error, from.as_ref().map(|jid| jid.as_str())),
+    };
+    out.write(text::hand_over(decrypted));
+    Ok(())
+}
+
+/// ## 12 Decrypt
+///
+/// Decrypt an `<encrypted/>`, at once and without network; what it makes necessary is stored, and done by
+/// omemo_manager_run. One commit.
+/// Parameters:
+/// - manager: the manager.
+/// - from: the sender's real bare JID; in a room as presence or the member list tells, never the occupant's. NULL with a
+///   room: every member with that device id is tried.
+/// - room: the bare JID of the room; NULL outside.
+/// - xml: the element, alone or in a `<message>`.
+/// - len: its bytes, without a NUL.
+/// - decrypted: gets what came out.
+/// Returns: OMEMO_OK when the stanza was dealt with, however that went, also when it cannot be read: ask
+///   omemo_decrypted_action. Anything else is not about the stanza, nothing happened, keep it and call again:
+///   OMEMO_ERR_NULL, OMEMO_ERR_UTF8, OMEMO_ERR_ARGUMENT, OMEMO_ERR_JID, OMEMO_ERR_BUSY inside a service,
+///   OMEMO_ERR_CANCELLED, OMEMO_ERR_NOT_READY, OMEMO_ERR_STORAGE*.
+/// Memory: free it by omemo_decrypted_free.
+/// Since: 0.1.0 (XEP-0384 5.6)
+#[unsafe(no_mangle)]
+#[must_use]
+pub unsafe extern "C" fn omemo_manager_decrypt_xml(
+    manager: *mut omemo_manager,
+    from: *const c_char,
+    room: *const c_char,
+    xml: *const c_char,
+    len: usize,
+    decrypted: Option<&mut MaybeUninit<*mut omemo_decrypted>>,
+) -> omemo_status {
+    let message = || {
+        // SAFETY: the client gives len bytes or NULL.
+        match unsafe { text::bytes(xml.cast(), len, limits::STANZA_BYTES) } {
+            Ok(xml) => Ok(stanza::message::parse(xml)),
+            Err(error) if error.status() == Status::Limit => Ok(Err(error)),
+            Err(error) => Err(error),
+        }
+    };
+    // SAFETY: the client gives one of ours and C strings, or NULL.
+    guard::outside_services(|| unsafe { decrypt(manager, from, room, message, decrypted) })
+}
+
+/// Decrypt an `<encrypted/>` that was read by the client.
+/// Parameters:
+/// - manager: the manager.
+/// - from: as in omemo_manager_decrypt_xml.
+/// - room: as in omemo_manager_decrypt_xml.
+/// - message: what to decrypt.
+/// - decrypted: gets what came out.
+/// Returns: as omemo_manager_decrypt_xml.
+/// Memory: free it by omemo_decrypted_free.
+/// Since: 0.1.0 (XEP-0384 5.6)
+#[unsafe(no_mangle)]
+#[must_use]
+pub unsafe extern "C" fn omemo_manager_decrypt(
+    manager: *mut omemo_manager,
+    from: *const c_char,
+    room: *const c_char,
+    message: Option<&omemo_message>,
+    decrypted: Option<&mut MaybeUninit<*mut omemo_decrypted>>,
+) -> omemo_status {
+    let message = || Ok(Ok(text::required(message)?.message().clone()));
+    // SAFETY: the client gives one of ours and C strings, or NULL.
+    guard::outside_services(|| unsafe { decrypt(manager, from, room, message, decrypted) })
+}
+
+/// What to do with the stanza.
+/// Parameters:
+/// - decrypted: what came out of it.
+/// Returns: the advice; OMEMO_ACTION_HIDE for NULL.
+/// Since: 0.1.0
+#[unsafe(no_mangle)]
+pub extern "C" fn omemo_decrypted_action(decrypted: Option<&omemo_decrypted>) -> omemo_action {
+    guard::call(omemo_action::OMEMO_ACTION_HIDE, || match decrypted {
+        None => omemo_action::OMEMO_ACTION_HIDE,
+        Some(omemo_decrypted { decrypted: Some(decrypted), .. }) => decrypted.action.into(),
+        Some(_) => omemo_action::OMEMO_ACTION_WARN,
+    })
+}
+
+/// Whether there is content, and if not, why.
+/// Parameters:
+/// - decrypted: what came out of the stanza.
+/// Returns: OMEMO_OK, also for a message that is meant to have no content. Nothing changed and the same stanza may be given
+///   again later: OMEMO_ERR_SENDER_DISTRUSTED, OMEMO_ERR_NO_SESSION, OMEMO_ERR_PRE_KEY_UNKNOWN,
+///   OMEMO_ERR_PUBLIC_DATA_INCONSISTENCY. Further: OMEMO_ERR_NOT_FOR_US, OMEMO_ERR_OWN_ECHO, OMEMO_ERR_DUPLICATE,
+///   OMEMO_ERR_DECRYPTION_FAILED, OMEMO_ERR_TOO_MANY_SKIPPED, OMEMO_ERR_SENDER_NOT_FOUND, OMEMO_ERR_KEY_EXCHANGE_FAILED,
+///   OMEMO_ERR_UNKNOWN_NAMESPACE, OMEMO_ERR_MALFORMED, OMEMO_ERR_LIMIT. OMEMO_ERR_NULL for NULL.
+/// Since: 0.1.0
+#[unsafe(no_mangle)]
+pub extern "C" fn omemo_decrypted_status(decrypted: Option<&omemo_decrypted>) -> omemo_status {
+    guard::call(omemo_status::OMEMO_ERR_INTERNAL, || {
+        decrypted.map_or(omemo_status::OMEMO_ERR_NULL, |decrypted| decrypted.error.status().into())
+    })
+}
+
+/// Why there is no content, in a sentence without JIDs.
+/// Parameters:
+/// - decrypted: what came out of the stanza.
+/// Returns: the sentence; NULL for NULL.
+/// Memory: borrowed from decrypted.
+/// Since: 0.1.0
+#[unsafe(no_mangle)]
+pub extern "C" fn omemo_decrypted_text(decrypted: Option<&omemo_decrypted>) -> *const c_char {
+    guard::call(std::ptr::null(), || text::or_null(decrypted.map(|decrypted| &decrypted.text)))
+}
+
+/// The content: in OMEMO_NS_2 an SCE envelope (XEP-0420).
+/// Parameters:
+/// - decrypted: what came out of the stanza.
+/// - len: gets the number of bytes; may be NULL.
+/// Returns: the bytes; NULL unless the action is OMEMO_ACTION_SHOW.
+/// Memory: borrowed from decrypted.
+/// Since: 0.1.0
+#[unsafe(no_mangle)]
+pub extern "C" fn omemo_decrypted_plaintext(
+    decrypted: Option<&omemo_decrypted>,
+    len: Option<&mut MaybeUninit<usize>>,
+) -> *const u8 {
+    guard::call(std::ptr::null(), || {
+        let plaintext = inner(decrypted).and_then(|decrypted| decrypted.plaintext.as_deref());
+        text::give_bytes(plaintext.map(Vec::as_slice), len)
+    })
+}
+
+/// The text to show, in every namespace. The envelope's from, to and time are not checked here: trust
+/// omemo_decrypted_from.
+/// Parameters:
+/// - decrypted: what came out of the stanza.
+/// Returns: the text; NULL: the content is no text, or there is none.
+/// Memory: borrowed from decrypted.
+/// Since: 0.1.0 (XEP-0420)
+#[unsafe(no_mangle)]
+pub extern "C" fn omemo_decrypted_body(decrypted: Option<&omemo_decrypted>) -> *const c_char {
+    guard::call(std::ptr::null(), || {
+        let body = decrypted.and_then(omemo_decrypted::body);
+        let body = body.and_then(|body| CStr::from_bytes_with_nul(body).ok());
+        body.map_or(std::ptr::null(), CStr::as_ptr)
+    })
+}
+
+/// Who sent it.
+/// Parameters:
+/// - decrypted: what came out of the stanza.
+/// Returns: a bare JID; NULL if that could not be told.
+/// Memory: borrowed from decrypted.
+/// Since: 0.1.0
+#[unsafe(no_mangle)]
+pub extern "C" fn omemo_decrypted_from(decrypted: Option<&omemo_decrypted>) -> *const c_char {
+    guard::call(std::ptr::null(), || text::or_null(decrypted.and_then(|decrypted| decrypted.from.as_ref())))
+}
+
+/// The device that sent it.
+/// Parameters:
+/// - decrypted: what came out of the stanza.
+/// Returns: its id; 0 if the stanza cannot be read.
+/// Since: 0.1.0
+#[unsafe(no_mangle)]
+pub extern "C" fn omemo_decrypted_device(decrypted: Option<&omemo_decrypted>) -> u32 {
+    guard::call(0, || inner(decrypted).map_or(0, |decrypted| decrypted.device))
+}
+
+/// The namespace that it came in.
+/// Parameters:
+/// - decrypted: what came out of the stanza.
+/// Returns: OMEMO_NS_*; NULL if the stanza cannot be read.
+/// Memory: a constant.
+/// Since: 0.1.0
+#[unsafe(no_mangle)]
+pub extern "C" fn omemo_decrypted_namespace(decrypted: Option<&omemo_decrypted>) -> *const c_char {
+    guard::call(std::ptr::null(), || text::namespace_or_null(inner(decrypted).map(|decrypted| decrypted.namespace)))
+}
+
+/// The identity key that vouches for the content.
+/// Parameters:
+/// - decrypted: what came out of the stanza.
+/// - len: gets 32; may be NULL.
+/// Returns: 32 bytes in Ed25519 form; NULL unless the status is OMEMO_OK.
+/// Memory: borrowed from decrypted.
+/// Since: 0.1.0
+#[unsafe(no_mangle)]
+pub extern "C" fn omemo_decrypted_identity_key(
+    decrypted: Option<&omemo_decrypted>,
+    len: Option<&mut MaybeUninit<usize>>,
+) -> *const u8 {
+    guard::call(std::ptr::null(), || {
+        let vouched = inner(decrypted).filter(|decrypted| decrypted.error.status() == Status::Ok);
+        let key = vouched.and_then(|decrypted| decrypted.identity_key.as_ref());
+        text::give_bytes(key.map(<[u8; 32]>::as_slice), len)
+    })
+}
+
+/// What the trust level of that key came to when the stanza was decrypted.
+/// Parameters:
+/// - decrypted: what came out of the stanza.
+/// Returns: the verdict; OMEMO_VERDICT_UNDECIDED for NULL.
+/// Since: 0.1.0
+#[unsafe(no_mangle)]
+pub extern "C" fn omemo_decrypted_trust(decrypted: Option<&omemo_decrypted>) -> omemo_verdict {
+    guard::call(omemo_verdict::OMEMO_VERDICT_UNDECIDED, || {
+        inner(decrypted).map_or(omemo_verdict::OMEMO_VERDICT_UNDECIDED, |decrypted| decrypted.verdict.into())
+    })
+}
+
+/// The name of that trust level.
+/// Parameters:
+/// - decrypted: what came out of the stanza.
+/// Returns: the name, "" if no key was seen; NULL for NULL.
+/// Memory: borrowed from decrypted.
+/// Since: 0.1.0
+#[unsafe(no_mangle)]
+pub extern "C" fn omemo_decrypted_level(decrypted: Option<&omemo_decrypted>) -> *const c_char {
+    guard::call(std::ptr::null(), || text::or_null(decrypted.map(|decrypted| &decrypted.level)))
+}
+
+/// What else is to be known of it.
+/// Parameters:
+/// - decrypted: what came out of the stanza.
+/// Returns: bits of omemo_decrypted_flag. Ignore those that you do not know.
+/// Since: 0.1.0
+#[unsafe(no_mangle)]
+pub extern "C" fn omemo_decrypted_flags(decrypted: Option<&omemo_decrypted>) -> u32 {
+    guard::call(0, || {
+        let new_session = inner(decrypted).is_some_and(|decrypted| decrypted.new_session);
+        if new_session { omemo_decrypted_flag::OMEMO_DECRYPTED_NEW_SESSION as u32 } else { 0 }
+    })
+}
+
+/// Free what came out of a stanza. The content is wiped.
+/// Parameters:
+/// - decrypted: what came out of the stanza; NULL does nothing.
+/// Since: 0.1.0
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn omemo_decrypted_free(decrypted: *mut omemo_decrypted) {
+    // SAFETY: the client promises that it is one of ours, freed for the first time.
+    guard::call((), || unsafe { text::take_back(decrypted) });
+}

@@ -1,0 +1,294 @@
+//! Section 14 of the header: what is known of the devices of a JID.
+
+use super::callbacks::omemo_verdict;
+use super::core::{Completion, omemo_manager};
+use super::device_list::omemo_device_list;
+use super::manager::{omemo_done, omemo_op};
+use super::status::omemo_status;
+use super::{core, guard, text};
+use crate::manager::devices::Device;
+use std::ffi::{CString, c_char, c_void};
+use std::mem::MaybeUninit;
+
+/// What is known of devices: an array with getters by index.
+#[derive(Clone)]
+pub struct omemo_devices {
+    rows: Vec<Row>,
+}
+
+#[derive(Clone)]
+struct Row {
+    device: Device,
+    jid: CString,
+    level: CString,
+    fingerprint: Option<CString>,
+}
+
+impl omemo_devices {
+    pub(super) fn new(devices: impl IntoIterator<Item = Device>) -> omemo_devices {
+        let rows = devices.into_iter().map(|device| Row {
+            jid: text::c_string(device.jid.as_str()),
+            level: text::c_string(&device.level),
+            fingerprint: device.identity_key.as_ref().and_then(fingerprint).as_deref().map(text::c_string),
+            device,
+        });
+        omemo_devices { rows: rows.collect() }
+    }
+
+    fn at(devices: Option<&omemo_devices>, index: usize) -> Option<&Row> {
+        devices?.rows.get(index)
+    }
+}
+
+/// ## 14 Devices
+///
+/// All that is known of the devices of a JID, from the store, at once.
+/// Parameters:
+/// - manager: the manager.
+/// - jid: a bare JID; NULL: the own account, this device first.
+/// - devices: gets the devices.
+/// Returns: OMEMO_ERR_NULL, OMEMO_ERR_UTF8, OMEMO_ERR_JID, OMEMO_ERR_BUSY inside a service, OMEMO_ERR_CANCELLED,
+///   OMEMO_ERR_STORAGE*.
+/// Memory: free them by omemo_devices_free.
+/// Since: 0.1.0
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn omemo_manager_devices(
+    manager: *mut omemo_manager,
+    jid: *const c_char,
+    devices: Option<&mut MaybeUninit<*mut omemo_devices>>,
+) -> omemo_status {
+    guard::outside_services(|| {
+        // SAFETY: the client gives one of ours or NULL.
+        let manager = unsafe { core::enter(manager) }?;
+        let out = text::required(devices)?;
+        // SAFETY: the client gives a C string or NULL.
+        let jid = unsafe { text::optional_jid(jid) }?;
+        out.write(text::hand_over(omemo_devices::new(manager.manager().devices(jid.as_ref())?)));
+        Ok(())
+    })
+}
+
+/// Keep devices that a callback is given.
+/// Parameters:
+/// - devices: the devices.
+/// Returns: a copy; NULL for NULL.
+/// Memory: free it by omemo_devices_free.
+/// Since: 0.1.0
+#[unsafe(no_mangle)]
+#[must_use]
+pub extern "C" fn omemo_devices_clone(devices: Option<&omemo_devices>) -> *mut omemo_devices {
+    guard::call(std::ptr::null_mut(), || {
+        devices.map_or(std::ptr::null_mut(), |devices| text::hand_over(devices.clone()))
+    })
+}
+
+/// Free what omemo_manager_devices or omemo_devices_clone gave; not devices that a callback is given.
+/// Parameters:
+/// - devices: the devices; NULL does nothing.
+/// Since: 0.1.0
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn omemo_devices_free(devices: *mut omemo_devices) {
+    // SAFETY: the client promises that it is one of ours, freed for the first time.
+    guard::call((), || unsafe { text::take_back(devices) });
+}
+
+/// How many devices there are.
+/// Parameters:
+/// - devices: the devices.
+/// Returns: their number.
+/// Since: 0.1.0
+#[unsafe(no_mangle)]
+pub extern "C" fn omemo_devices_count(devices: Option<&omemo_devices>) -> usize {
+    guard::call(0, || devices.map_or(0, |devices| devices.rows.len()))
+}
+
+/// Whose device it is.
+/// Parameters:
+/// - devices: the devices.
+/// - index: of the device.
+/// Returns: a bare JID; NULL if there is no such device.
+/// Memory: borrowed from devices.
+/// Since: 0.1.0
+#[unsafe(no_mangle)]
+pub extern "C" fn omemo_devices_jid(devices: Option<&omemo_devices>, index: usize) -> *const c_char {
+    guard::call(std::ptr::null(), || text::or_null(omemo_devices::at(devices, index).map(|row| &row.jid)))
+}
+
+/// The id of a device.
+/// Parameters:
+/// - devices: the devices.
+/// - index: of the device.
+/// Returns: its id; 0 if there is no such device, or it has none yet.
+/// Since: 0.1.0
+#[unsafe(no_mangle)]
+pub extern "C" fn omemo_devices_id(devices: Option<&omemo_devices>, index: usize) -> u32 {
+    guard::call(0, || omemo_devices::at(devices, index).map_or(0, |row| row.device.id))
+}
+
+/// The identity key of a device.
+/// Parameters:
+/// - devices: the devices.
+/// - index: of the device.
+/// - len: gets 32; may be NULL.
+/// Returns: 32 bytes in Ed25519 form; NULL until it is known.
+/// Memory: borrowed from devices.
+/// Since: 0.1.0
+#[unsafe(no_mangle)]
+pub extern "C" fn omemo_devices_identity_key(
+    devices: Option<&omemo_devices>,
+    index: usize,
+    len: Option<&mut MaybeUninit<usize>>,
+) -> *const u8 {
+    guard::call(std::ptr::null(), || {
+        let key = omemo_devices::at(devices, index).and_then(|row| row.device.identity_key.as_ref());
+        text::give_bytes(key.map(<[u8; 32]>::as_slice), len)
+    })
+}
+
+/// The identity key of a device as people compare it; see omemo_fingerprint.
+/// Parameters:
+/// - devices: the devices.
+/// - index: of the device.
+/// Returns: 8 groups of 8 hex digits; NULL until the key is known.
+/// Memory: borrowed from devices.
+/// Since: 0.1.0 (XEP-0384 8)
+#[unsafe(no_mangle)]
+pub extern "C" fn omemo_devices_fingerprint(devices: Option<&omemo_devices>, index: usize) -> *const c_char {
+    guard::call(std::ptr::null(), || {
+        text::or_null(omemo_devices::at(devices, index).and_then(|row| row.fingerprint.as_ref()))
+    })
+}
+
+/// What the trust level of a device's key comes to.
+/// Parameters:
+/// - devices: the devices.
+/// - index: of the device.
+/// Returns: the verdict; OMEMO_VERDICT_UNDECIDED if there is no such device.
+/// Since: 0.1.0
+#[unsafe(no_mangle)]
+pub extern "C" fn omemo_devices_trust(devices: Option<&omemo_devices>, index: usize) -> omemo_verdict {
+    guard::call(omemo_verdict::OMEMO_VERDICT_UNDECIDED, || {
+        let row = omemo_devices::at(devices, index);
+        row.map_or(omemo_verdict::OMEMO_VERDICT_UNDECIDED, |row| row.device.verdict.into())
+    })
+}
+
+/// The name of the trust level of a device's key.
+/// Parameters:
+/// - devices: the devices.
+/// - index: of the device.
+/// Returns: the name; NULL if there is no such device.
+/// Memory: borrowed from devices.
+/// Since: 0.1.0
+#[unsafe(no_mangle)]
+pub extern "C" fn omemo_devices_level(devices: Option<&omemo_devices>, index: usize) -> *const c_char {
+    guard::call(std::ptr::null(), || text::or_null(omemo_devices::at(devices, index).map(|row| &row.level)))
+}
+
+/// Whether a device is announced now.
+/// Parameters:
+/// - devices: the devices.
+/// - index: of the device.
+/// - ns: in which namespace; NULL: in any.
+/// Returns: false also if there is no such device or namespace.
+/// Since: 0.1.0
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn omemo_devices_active(
+    devices: Option<&omemo_devices>,
+    index: usize,
+    ns: *const c_char,
+) -> bool {
+    guard::call(false, || {
+        // SAFETY: the client gives a C string or NULL.
+        let Ok(namespace) = (unsafe { text::optional_namespace(ns) }) else { return false };
+        omemo_devices::at(devices, index).is_some_and(|row| match namespace {
+            Some(namespace) => row.device.active.contains(&namespace),
+            None => !row.device.active.is_empty(),
+        })
+    })
+}
+
+/// Whether a device shows another key than its known one, which was not accepted yet. It is not served until then.
+/// Parameters:
+/// - devices: the devices.
+/// - index: of the device.
+/// Returns: false also if there is no such device.
+/// Since: 0.1.0
+#[unsafe(no_mangle)]
+pub extern "C" fn omemo_devices_identity_changed(devices: Option<&omemo_devices>, index: usize) -> bool {
+    guard::call(false, || omemo_devices::at(devices, index).is_some_and(|row| row.device.shown_key.is_some()))
+}
+
+/// The key that a device shows instead of its known one; for omemo_fingerprint and omemo_manager_accept_identity.
+/// Parameters:
+/// - devices: the devices.
+/// - index: of the device.
+/// - len: gets 32; may be NULL.
+/// Returns: 32 bytes in Ed25519 form; NULL unless omemo_devices_identity_changed.
+/// Memory: borrowed from devices.
+/// Since: 0.1.0
+#[unsafe(no_mangle)]
+pub extern "C" fn omemo_devices_shown_key(
+    devices: Option<&omemo_devices>,
+    index: usize,
+    len: Option<&mut MaybeUninit<usize>>,
+) -> *const u8 {
+    guard::call(std::ptr::null(), || {
+        let key = omemo_devices::at(devices, index).and_then(|row| row.device.shown_key.as_ref());
+        text::give_bytes(key.map(<[u8; 32]>::as_slice), len)
+    })
+}
+
+/// A device list was pushed (a PEP event), or read by you. The own list is repaired when this device is missing in it. At
+/// once.
+/// Parameters:
+/// - manager: the manager.
+/// - jid: who announces it; a bare JID, the sender of the event and no one else.
+/// - list: what it announces.
+/// Returns: OMEMO_ERR_NULL, OMEMO_ERR_UTF8, OMEMO_ERR_JID, OMEMO_ERR_UNKNOWN_NAMESPACE, OMEMO_ERR_BUSY inside a service,
+///   OMEMO_ERR_CANCELLED, OMEMO_ERR_STORAGE*.
+/// Since: 0.1.0 (XEP-0384 5.3.1)
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn omemo_manager_update_device_list(
+    manager: *mut omemo_manager,
+    jid: *const c_char,
+    list: Option<&omemo_device_list>,
+) -> omemo_status {
+    guard::outside_services(|| {
+        // SAFETY: the client gives one of ours or NULL.
+        let manager = unsafe { core::enter(manager) }?;
+        // SAFETY: the client gives a C string or NULL.
+        let jid = unsafe { text::required_jid(jid) }?;
+        manager.manager().update_device_list(&jid, text::required(list)?.list())
+    })
+}
+
+/// Fetch the device lists of a JID and the keys that are not known, so that omemo_manager_devices is fresh.
+/// Parameters:
+/// - manager: the manager.
+/// - jid: a bare JID; NULL: the own account.
+/// - ns: in which namespace; NULL: in all.
+/// - done: called when it is over. NULL: if op is given, the result waits for omemo_manager_wait.
+/// - user_data: goes to done; any pointer. Stays yours if this call fails.
+/// - op: gets the number of the operation; may be NULL.
+/// Returns: OMEMO_OK: it was started. OMEMO_ERR_NULL, OMEMO_ERR_UTF8, OMEMO_ERR_JID, OMEMO_ERR_UNKNOWN_NAMESPACE,
+///   OMEMO_ERR_OFFLINE, OMEMO_ERR_BUSY inside a service, OMEMO_ERR_CANCELLED. The report has a row for each device.
+/// Since: 0.1.0 (XEP-0384 5.3)
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn omemo_manager_refresh_devices(
+    manager: *mut omemo_manager,
+    jid: *const c_char,
+    ns: *const c_char,
+    done: omemo_done,
+    user_data: *mut c_void,
+    op: Option<&mut MaybeUninit<omemo_op>>,
+) -> omemo_status {
+    guard::outside_services(|| {
+        // SAFETY: the client gives one of ours or NULL.
+        let manager = unsafe { core::enter(manager) }?;
+        // SAFETY: the client gives C strings or NULL.
+        let (jid, ns) = unsafe { (text::optional_jid(jid)?, text::optional_namespace(ns)?) };
+        let completion = Completion::new(done, user_data, op.is_some());
+        manager.start(completion, op, |manager, op| manager.refresh_devices(op, jid, ns))
+    })
+}

@@ -1,0 +1,62 @@
+//! Section 2 of the header: lines of log, without secrets, texts and JIDs.
+
+use super::user_data::UserData;
+use super::{guard, text};
+use crate::manager::host::LogLevel;
+use std::ffi::{c_char, c_void};
+
+/// ## 2 Logging
+///
+/// How important a line is. No level ever holds secrets, texts or JIDs.
+#[repr(i32)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum omemo_log_level {
+    /// A bug of this library.
+    OMEMO_LOG_ERROR = 1,
+    /// Needs a person.
+    OMEMO_LOG_WARN = 2,
+    /// What happens to the account.
+    OMEMO_LOG_INFO = 3,
+    /// What happens to single messages.
+    OMEMO_LOG_DEBUG = 4,
+}
+
+/// A line of log (a service). target: the part of the library, as "omemo::manager". Both strings live until it returns.
+pub type omemo_log = Option<
+    unsafe extern "C" fn(user_data: *mut c_void, level: omemo_log_level, target: *const c_char, line: *const c_char),
+>;
+
+impl From<LogLevel> for omemo_log_level {
+    fn from(level: LogLevel) -> omemo_log_level {
+        match level {
+            LogLevel::Error => omemo_log_level::OMEMO_LOG_ERROR,
+            LogLevel::Warn => omemo_log_level::OMEMO_LOG_WARN,
+            LogLevel::Info => omemo_log_level::OMEMO_LOG_INFO,
+            LogLevel::Debug => omemo_log_level::OMEMO_LOG_DEBUG,
+        }
+    }
+}
+
+/// The level with this number.
+pub(super) fn level(number: i32) -> Option<LogLevel> {
+    [LogLevel::Error, LogLevel::Warn, LogLevel::Info, LogLevel::Debug]
+        .into_iter()
+        .find(|level| *level as i32 == number)
+}
+
+/// Where lines go.
+pub(super) struct Log {
+    pub(super) level: LogLevel,
+    pub(super) log: unsafe extern "C" fn(*mut c_void, omemo_log_level, *const c_char, *const c_char),
+    pub(super) user_data: UserData,
+}
+
+impl Log {
+    pub(super) fn write(&self, level: LogLevel, target: &str, line: &str) {
+        if level > self.level {
+            return;
+        }
+        let (target, line) = (text::c_string(target), text::c_string(line));
+        guard::service(|| (self.log)(self.user_data.pointer(), level.into(), target.as_ptr(), line.as_ptr()));
+    }
+}

@@ -1,0 +1,177 @@
+//! Section 8 of the header: answers to questions.
+
+use super::bundle::omemo_bundle;
+use super::callbacks::omemo_request;
+use super::device_list::omemo_device_list;
+use super::status::omemo_status;
+use super::{guard, numbers, text};
+use crate::error::{Error, Result, Status};
+use crate::manager::host::{Answer, Question, Reason};
+use crate::protocol::limits;
+use crate::stanza::answer;
+use std::ffi::c_char;
+
+/// ## 8 Requests
+///
+/// Why a question has no answer.
+#[repr(i32)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum omemo_reason {
+    /// The server said item-not-found, and nothing else means this. A device list that is not there counts as empty.
+    OMEMO_REASON_NOT_FOUND = 1,
+    /// Any other error, or an answer that makes no sense.
+    OMEMO_REASON_FAILED = 2,
+    /// No answer.
+    OMEMO_REASON_TIMEOUT = 3,
+    /// The stream broke. Asked again after the next omemo_manager_connected, or when the time of this question is up.
+    OMEMO_REASON_OFFLINE = 4,
+    /// The user closed the dialog (decide_trust), or does not want this message to be sent (send_message).
+    OMEMO_REASON_DECLINED = 5,
+}
+
+/// The reason with this number.
+fn reason(number: i32) -> Result<Reason> {
+    use omemo_reason::{
+        OMEMO_REASON_DECLINED, OMEMO_REASON_FAILED, OMEMO_REASON_NOT_FOUND, OMEMO_REASON_OFFLINE, OMEMO_REASON_TIMEOUT,
+    };
+    let reasons = [
+        (OMEMO_REASON_NOT_FOUND, Reason::NotFound),
+        (OMEMO_REASON_FAILED, Reason::Failed),
+        (OMEMO_REASON_TIMEOUT, Reason::Timeout),
+        (OMEMO_REASON_OFFLINE, Reason::Offline),
+        (OMEMO_REASON_DECLINED, Reason::Declined),
+    ];
+    let found = reasons.into_iter().find(|(c, _)| *c as i32 == number);
+    found.map(|(_, reason)| reason).ok_or(Error::new(Status::Argument, "This is no omemo_reason."))
+}
+
+/// What an answer in XML means.
+fn meaning<T>(answer: answer::Answer<T>, found: impl FnOnce(T) -> Answer) -> Answer {
+    match answer {
+        answer::Answer::Found(thing) => found(thing),
+        answer::Answer::NotFound => Answer::Rejected(Reason::NotFound),
+        answer::Answer::Failed => Answer::Rejected(Reason::Failed),
+    }
+}
+
+/// ## 8 Requests
+///
+/// Done: published, sent, or (after omemo_request_decide) judged.
+/// Parameters:
+/// - request: the question: publish_device_list, publish_bundle, send_message or decide_trust.
+/// Returns: OMEMO_ERR_STALE when it was answered or withdrawn, or the manager freed; OMEMO_ERR_WRONG_ANSWER, the question
+///   stays open then; OMEMO_ERR_BUSY inside a service.
+/// Threads: any; needs no manager, which may have been freed.
+/// Since: 0.1.0
+#[unsafe(no_mangle)]
+pub extern "C" fn omemo_request_resolve(request: omemo_request) -> omemo_status {
+    guard::outside_services(|| numbers::answer(request, Answer::Done))
+}
+
+/// Answer by what the server sent.
+/// Parameters:
+/// - request: the question: a fetch, publish_device_list, publish_bundle or send_message.
+/// - xml: the element, its `<item>`, `<items>` or `<pubsub>`, or the whole `<iq>`. One of type error is welcome: the library
+///   tells item-not-found from the rest. Bytes that cannot be read are no failure of this call, but the answer "failed".
+///   For a publish or send_message: the whole `<iq>`.
+/// - len: its bytes, without a NUL.
+/// Returns: as omemo_request_resolve; OMEMO_ERR_NULL; OMEMO_ERR_ARGUMENT (no object has this many bytes).
+/// Memory: the bytes are copied.
+/// Threads: any; needs no manager, which may have been freed.
+/// Since: 0.1.0 (XEP-0060, XEP-0384 5.3)
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn omemo_request_resolve_xml(
+    request: omemo_request,
+    xml: *const c_char,
+    len: usize,
+) -> omemo_status {
+    guard::outside_services(|| {
+        // SAFETY: the client gives len bytes or NULL.
+        let xml = match unsafe { text::bytes(xml.cast(), len, limits::STANZA_BYTES) } {
+            Ok(xml) => Some(xml),
+            Err(error) if error.status() == Status::Limit => None,
+            Err(error) => return Err(error),
+        };
+        let manager = numbers::manager_of_request(request)?;
+        let question = manager.manager().question(request)?;
+        let answer = match (question, xml) {
+            (Question::DecideTrust { .. }, _) => return Err(Status::WrongAnswer.into()),
+            (_, None) => Answer::Rejected(Reason::Failed),
+            (Question::FetchDeviceList { namespace, .. }, Some(xml)) => {
+                meaning(answer::device_list(xml, namespace), Answer::DeviceList)
+            }
+            (Question::FetchBundle { namespace, device, .. }, Some(xml)) => {
+                meaning(answer::bundle(xml, namespace, device.get()), Answer::Bundle)
+            }
+            (_, Some(xml)) => meaning(answer::done(xml), |()| Answer::Done),
+        };
+        numbers::answer_to(&manager, request, answer)
+    })
+}
+
+/// Answer fetch_device_list by a structure.
+/// Parameters:
+/// - request: the question.
+/// - list: what the JID announces, in the namespace that was asked about.
+/// Returns: as omemo_request_resolve; OMEMO_ERR_NULL.
+/// Memory: the list is copied.
+/// Threads: any; needs no manager, which may have been freed.
+/// Since: 0.1.0
+#[unsafe(no_mangle)]
+pub extern "C" fn omemo_request_resolve_device_list(
+    request: omemo_request,
+    list: Option<&omemo_device_list>,
+) -> omemo_status {
+    guard::outside_services(|| numbers::answer(request, Answer::DeviceList(text::required(list)?.list().clone())))
+}
+
+/// Answer fetch_bundle by a structure.
+/// Parameters:
+/// - request: the question.
+/// - bundle: what the device publishes, in the namespace that was asked about.
+/// Returns: as omemo_request_resolve; OMEMO_ERR_NULL.
+/// Memory: the bundle is copied.
+/// Threads: any; needs no manager, which may have been freed.
+/// Since: 0.1.0
+#[unsafe(no_mangle)]
+pub extern "C" fn omemo_request_resolve_bundle(
+    request: omemo_request,
+    bundle: Option<&omemo_bundle>,
+) -> omemo_status {
+    guard::outside_services(|| numbers::answer(request, Answer::Bundle(text::required(bundle)?.bundle().clone())))
+}
+
+/// Note one answer to decide_trust. All are committed together after omemo_request_resolve; a device left out stays
+/// undecided. What is judged is the key that was asked about, whatever happened since.
+/// Parameters:
+/// - request: the question.
+/// - index: of the device in the list that was asked about.
+/// - level: the name of a level, which is checked at once.
+/// Returns: as omemo_request_resolve; OMEMO_ERR_NULL, OMEMO_ERR_UTF8, OMEMO_ERR_ARGUMENT (no device has this index),
+///   OMEMO_ERR_UNKNOWN_TRUST_LEVEL.
+/// Threads: any; needs no manager, which may have been freed.
+/// Since: 0.1.0
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn omemo_request_decide(
+    request: omemo_request,
+    index: usize,
+    level: *const c_char,
+) -> omemo_status {
+    guard::outside_services(|| {
+        // SAFETY: the client gives a C string or NULL.
+        let level = unsafe { text::text(level) }?;
+        numbers::manager_of_request(request)?.manager().decide(request, index, level)
+    })
+}
+
+/// There is no answer.
+/// Parameters:
+/// - request: the question.
+/// - reason: an omemo_reason.
+/// Returns: as omemo_request_resolve; OMEMO_ERR_ARGUMENT (reason).
+/// Threads: any; needs no manager, which may have been freed.
+/// Since: 0.1.0
+#[unsafe(no_mangle)]
+pub extern "C" fn omemo_request_reject(request: omemo_request, reason: i32) -> omemo_status {
+    guard::outside_services(|| numbers::answer(request, Answer::Rejected(self::reason(reason)?)))
+}

@@ -1,0 +1,247 @@
+//! Section 5 of the header: where everything is kept, and the store that calls the client's own functions.
+
+use super::status::omemo_status;
+use super::text;
+use super::user_data::{UserData, omemo_destroy};
+use super::{guard, table};
+use crate::error::{Error, Result, Status};
+use crate::storage::{Batch, MemoryStorage, Storage};
+use parking_lot::Mutex;
+use std::ffi::{c_char, c_void};
+use std::mem::MaybeUninit;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use zeroize::Zeroizing;
+
+/// Bytes of one value that a store may hand over.
+const VALUE_BYTES: usize = 1024 * 1024;
+
+/// Where everything is kept.
+pub struct omemo_storage {
+    store: Arc<Store>,
+}
+
+impl omemo_storage {
+    pub(super) fn store(&self) -> Arc<Store> {
+        self.store.clone()
+    }
+}
+
+/// A store, and whether a manager has it open.
+pub(super) struct Store {
+    storage: Box<dyn Storage>,
+    open: AtomicBool,
+}
+
+impl Store {
+    /// Opens it for one manager. What is returned closes it when it is dropped.
+    pub(super) fn open(self: &Arc<Self>) -> Result<Arc<dyn Storage>> {
+        if self.open.swap(true, Ordering::SeqCst) {
+            return Err(Status::StorageLocked.into());
+        }
+        Ok(Arc::new(Opened(self.clone())))
+    }
+}
+
+struct Opened(Arc<Store>);
+
+impl Storage for Opened {
+    fn load(&self, key: &str) -> Result<Option<Zeroizing<Vec<u8>>>> {
+        self.0.storage.load(key)
+    }
+
+    fn commit(&self, batch: &Batch) -> Result<()> {
+        self.0.storage.commit(batch)
+    }
+}
+
+impl Drop for Opened {
+    fn drop(&mut self) {
+        self.0.open.store(false, Ordering::SeqCst);
+    }
+}
+
+/// Where the load callback of a store puts what it found.
+pub struct omemo_value {
+    bytes: Option<Result<Zeroizing<Vec<u8>>>>,
+}
+
+/// One change of a commit. Its shape never changes: it is an element of an array.
+#[repr(C)]
+pub struct omemo_change {
+    /// What is changed.
+    pub key: *const c_char,
+    /// What is to be stored under key; NULL: key is to be deleted.
+    pub value: *const u8,
+    /// Bytes of value.
+    pub value_len: usize,
+}
+
+/// ## 5 Storage
+///
+/// A store of your own: two services, which are never called at once. Keys are ASCII, `[a-z0-9/]`, of at most 200
+/// bytes; values have at most 1 MiB and hold secrets. Both return OMEMO_OK or one of OMEMO_ERR_STORAGE*; anything else
+/// counts as OMEMO_ERR_STORAGE. docs/storage.md says what you must guarantee.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct omemo_storage_callbacks {
+    /// sizeof(omemo_storage_callbacks). It is never smaller than in 0.1.0; what a newer header adds must be 0 for an
+    /// older library.
+    pub struct_size: usize,
+    /// Hand what is stored under key to omemo_value_set, once. Nothing is: return OMEMO_OK without calling it. Required.
+    pub load: Option<
+        unsafe extern "C" fn(user_data: *mut c_void, key: *const c_char, value: *mut omemo_value) -> i32,
+    >,
+    /// Make all count changes or none, in their order; durable on return of OMEMO_OK. After any other return the library
+    /// reads anew what it needs, so that it does not matter whether the changes happened. Required.
+    pub commit: Option<
+        unsafe extern "C" fn(user_data: *mut c_void, changes: *const omemo_change, count: usize) -> i32,
+    >,
+}
+
+// SAFETY: made of a number and of optional functions, all of which may be zero.
+unsafe impl table::Table for omemo_storage_callbacks {
+    const LEAST: usize = size_of::<omemo_storage_callbacks>();
+}
+
+struct CallbackStorage {
+    load: unsafe extern "C" fn(*mut c_void, *const c_char, *mut omemo_value) -> i32,
+    commit: unsafe extern "C" fn(*mut c_void, *const omemo_change, usize) -> i32,
+    /// Held while a callback runs.
+    user_data: Mutex<UserData>,
+}
+
+/// What a storage callback returned.
+fn outcome(code: i32) -> Result<()> {
+    match Status::from_number(code) {
+        Some(Status::Ok) => Ok(()),
+        Some(
+            status @ (Status::StorageLocked
+            | Status::StorageCorrupt
+            | Status::StorageVersion
+            | Status::StorageAccount),
+        ) => Err(status.into()),
+        _ => Err(Status::Storage.into()),
+    }
+}
+
+impl Storage for CallbackStorage {
+    fn load(&self, key: &str) -> Result<Option<Zeroizing<Vec<u8>>>> {
+        let key = text::c_string(key);
+        let mut value = omemo_value { bytes: None };
+        let user_data = self.user_data.lock();
+        // SAFETY: the client's function; key and value live until it returns.
+        let code = guard::service(|| unsafe { (self.load)(user_data.pointer(), key.as_ptr(), &raw mut value) });
+        drop(user_data);
+        outcome(code)?;
+        value.bytes.transpose()
+    }
+
+    fn commit(&self, batch: &Batch) -> Result<()> {
+        let keys: Vec<_> = batch.changes().iter().map(|change| text::c_string(&change.key)).collect();
+        let changes: Vec<_> = std::iter::zip(&keys, batch.changes())
+            .map(|(key, change)| {
+                let value = change.value.as_ref().map(|value| value.as_slice());
+                omemo_change {
+                    key: key.as_ptr(),
+                    value: text::give_bytes(value, None),
+                    value_len: value.map_or(0, <[u8]>::len),
+                }
+            })
+            .collect();
+        let user_data = self.user_data.lock();
+        // SAFETY: the client's function; the changes and what they point to live until it returns.
+        let code = guard::service(|| unsafe { (self.commit)(user_data.pointer(), changes.as_ptr(), changes.len()) });
+        drop(user_data);
+        outcome(code)
+    }
+}
+
+fn hand_over(storage: impl Storage + 'static, out: &mut MaybeUninit<*mut omemo_storage>) {
+    let store = Store { storage: Box::new(storage), open: AtomicBool::new(false) };
+    out.write(text::hand_over(omemo_storage { store: Arc::new(store) }));
+}
+
+/// ## 5 Storage
+///
+/// A store in memory, for tests and for clients that want to be a new device at each start.
+/// Parameters:
+/// - storage: gets the store.
+/// Returns: OMEMO_ERR_NULL; OMEMO_ERR_BUSY inside a service.
+/// Memory: free it by omemo_storage_free; whatever uses it keeps it alive.
+/// Since: 0.1.0
+#[unsafe(no_mangle)]
+pub extern "C" fn omemo_storage_memory_new(storage: Option<&mut MaybeUninit<*mut omemo_storage>>) -> omemo_status {
+    guard::outside_services(|| {
+        hand_over(MemoryStorage::new(), text::required(storage)?);
+        Ok(())
+    })
+}
+
+/// A store of your own.
+/// Parameters:
+/// - callbacks: the table, with its struct_size set.
+/// - user_data: goes to each callback; any pointer.
+/// - destroy: gets user_data when the store, the configurations and the managers that use it are gone; may be NULL. Does
+///   not run if this call fails.
+/// - storage: gets the store.
+/// Returns: OMEMO_ERR_NULL (also for a callback that is NULL), OMEMO_ERR_ARGUMENT (struct_size); OMEMO_ERR_BUSY inside a
+///   service.
+/// Memory: the table is copied. Free the store by omemo_storage_free; whatever uses it keeps it alive.
+/// Since: 0.1.0
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn omemo_storage_callbacks_new(
+    callbacks: *const omemo_storage_callbacks,
+    user_data: *mut c_void,
+    destroy: omemo_destroy,
+    storage: Option<&mut MaybeUninit<*mut omemo_storage>>,
+) -> omemo_status {
+    guard::outside_services(|| {
+        let storage = text::required(storage)?;
+        // SAFETY: the client gives a table whose first member tells its size, or NULL.
+        let table: omemo_storage_callbacks = unsafe { table::read(callbacks) }?;
+        let (load, commit) = (text::required(table.load)?, text::required(table.commit)?);
+        let user_data = Mutex::new(UserData::new(user_data, destroy));
+        hand_over(CallbackStorage { load, commit, user_data }, storage);
+        Ok(())
+    })
+}
+
+/// Let go of a store. It is closed when the configurations and managers that use it are gone, too.
+/// Parameters:
+/// - storage: the store; NULL does nothing.
+/// Since: 0.1.0
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn omemo_storage_free(storage: *mut omemo_storage) {
+    // SAFETY: the client promises that it is one of ours, freed for the first time.
+    guard::call((), || unsafe { text::take_back(storage) });
+}
+
+/// Inside the load callback of a store: hand over what is stored.
+/// Parameters:
+/// - value: what the callback was given.
+/// - bytes: what is stored.
+/// - len: their number, at most 1 MiB.
+/// Returns: OMEMO_ERR_NULL, OMEMO_ERR_LIMIT (the load fails then), OMEMO_ERR_ARGUMENT (called twice).
+/// Memory: the bytes are copied.
+/// Since: 0.1.0
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn omemo_value_set(
+    value: Option<&mut omemo_value>,
+    bytes: *const u8,
+    len: usize,
+) -> omemo_status {
+    guard::status(|| {
+        let slot = &mut text::required(value)?.bytes;
+        if slot.is_some() {
+            return Err(Error::new(Status::Argument, "omemo_value_set was called twice."));
+        }
+        // SAFETY: the client gives len bytes or NULL.
+        let bytes = unsafe { text::bytes(bytes, len, VALUE_BYTES) };
+        *slot = Some(match &bytes {
+            Ok(bytes) => Ok(Zeroizing::new(bytes.to_vec())),
+            Err(_) => Err(Error::new(Status::Storage, "A store handed over a value that no record can have.")),
+        });
+        bytes.map(drop)
+    })
+}

@@ -1,0 +1,255 @@
+//! What goes over the border: strings, bytes and handles, each checked and cast in this one place.
+//!
+//! Knows nothing of what they mean. Everything that comes in is copied or borrowed for the length of one call.
+
+use crate::error::{Error, Result, Status};
+use crate::protocol::address::{BareJid, DeviceId};
+use crate::protocol::limits;
+use crate::protocol::namespace::Namespace;
+use crate::stanza::jid;
+use libc::{c_char, strnlen};
+use std::ffi::{CStr, CString};
+use std::mem::MaybeUninit;
+
+/// The object behind a handle.
+pub(super) fn required<T>(object: Option<T>) -> Result<T> {
+    object.ok_or(Error::from(Status::Null))
+}
+
+/// A UTF-8 string with a NUL at its end; `None` for NULL.
+///
+/// # Safety
+/// `text` must be NULL or point to a string that ends with NUL, unless it is longer than `STANZA_BYTES`.
+pub(super) unsafe fn optional_text<'a>(text: *const c_char) -> Result<Option<&'a str>> {
+    if text.is_null() {
+        return Ok(None);
+    }
+    let limit = limits::STANZA_BYTES;
+    // SAFETY: the caller promises a readable string, of which at most `limit` bytes are looked at.
+    let len = unsafe { strnlen(text, limit) };
+    if len == limit {
+        return Err(Status::Limit.into());
+    }
+    // SAFETY: `strnlen` has just read these bytes.
+    let bytes = unsafe { std::slice::from_raw_parts(text.cast::<u8>(), len) };
+    std::str::from_utf8(bytes).map(Some).map_err(|_| Status::Utf8.into())
+}
+
+/// A UTF-8 string with a NUL at its end, which must not be NULL.
+///
+/// # Safety
+/// As for `optional_text`.
+pub(super) unsafe fn text<'a>(text: *const c_char) -> Result<&'a str> {
+    // SAFETY: the same promise.
+    required(unsafe { optional_text(text) }?)
+}
+
+/// A bare JID in its normal form, or `None` for NULL.
+///
+/// # Safety
+/// As for `optional_text`.
+pub(super) unsafe fn optional_jid(text: *const c_char) -> Result<Option<BareJid>> {
+    // SAFETY: the same promise.
+    unsafe { optional_text(text) }?.map(jid::bare).transpose()
+}
+
+/// A bare JID in its normal form.
+///
+/// # Safety
+/// As for `optional_text`.
+pub(super) unsafe fn required_jid(text: *const c_char) -> Result<BareJid> {
+    // SAFETY: the same promise.
+    required(unsafe { optional_jid(text) }?)
+}
+
+/// A namespace that this version serves, or `None` for NULL.
+///
+/// # Safety
+/// As for `optional_text`.
+pub(super) unsafe fn optional_namespace(text: *const c_char) -> Result<Option<Namespace>> {
+    // SAFETY: the same promise.
+    unsafe { optional_text(text) }?.map(served).transpose()
+}
+
+/// A namespace that this version serves.
+///
+/// # Safety
+/// As for `optional_text`.
+pub(super) unsafe fn namespace(text: *const c_char) -> Result<Namespace> {
+    // SAFETY: the same promise.
+    required(unsafe { optional_namespace(text) }?)
+}
+
+/// Namespaces, each once, at least one.
+///
+/// # Safety
+/// `names` must be NULL or point to `count` C strings or NULLs, unless there are more than there are namespaces.
+pub(super) unsafe fn namespaces(names: *const *const c_char, count: usize) -> Result<Vec<Namespace>> {
+    if names.is_null() {
+        return Err(Status::Null.into());
+    }
+    if !(1..=Namespace::ALL.len()).contains(&count) {
+        return Err(Error::new(Status::Argument, "No namespace, or more than there are."));
+    }
+    // SAFETY: the caller promises `count` pointers.
+    let names = unsafe { std::slice::from_raw_parts(names, count) };
+    let mut namespaces = Vec::new();
+    for name in names {
+        // SAFETY: the caller promises C strings.
+        let namespace = unsafe { namespace(*name) }?;
+        if namespaces.contains(&namespace) {
+            return Err(Error::new(Status::Argument, "A namespace stands in the list twice."));
+        }
+        namespaces.push(namespace);
+    }
+    Ok(namespaces)
+}
+
+fn served(uri: &str) -> Result<Namespace> {
+    let namespace = Namespace::from_uri(uri).ok_or(Error::from(Status::UnknownNamespace))?;
+    check_served(namespace)?;
+    Ok(namespace)
+}
+
+/// Whether this version of the library can talk this namespace.
+pub(super) fn check_served(namespace: Namespace) -> Result<()> {
+    match namespace {
+        Namespace::Omemo2 => Ok(()),
+        Namespace::Legacy => Err(Status::UnknownNamespace.into()),
+    }
+}
+
+/// Bytes of a pointer and a length, at most `limit` of them.
+///
+/// # Safety
+/// `bytes` must be NULL or point to `len` readable bytes, unless `len` is greater than `limit`.
+pub(super) unsafe fn bytes<'a>(bytes: *const u8, len: usize, limit: usize) -> Result<&'a [u8]> {
+    if bytes.is_null() {
+        return Err(Status::Null.into());
+    }
+    if isize::try_from(len).is_err() {
+        return Err(Error::new(Status::Argument, "No object has this many bytes."));
+    }
+    if len > limit {
+        return Err(Status::Limit.into());
+    }
+    // SAFETY: the caller promises `len` readable bytes.
+    Ok(unsafe { std::slice::from_raw_parts(bytes, len) })
+}
+
+/// An array of exactly `N` bytes, whose length C does not tell.
+///
+/// # Safety
+/// `bytes` must be NULL or point to `N` readable bytes.
+pub(super) unsafe fn array<const N: usize>(bytes: *const u8) -> Result<[u8; N]> {
+    // SAFETY: the same promise.
+    let bytes = unsafe { self::bytes(bytes, N, N) }?;
+    bytes.try_into().map_err(|_| Status::Argument.into())
+}
+
+/// A key of 32 bytes.
+///
+/// # Safety
+/// `key` must be NULL or point to `len` readable bytes, unless `len` is not 32.
+pub(super) unsafe fn key(key: *const u8, len: usize) -> Result<[u8; 32]> {
+    if key.is_null() {
+        return Err(Status::Null.into());
+    }
+    if len != 32 {
+        return Err(Error::new(Status::Argument, "A key has 32 bytes."));
+    }
+    // SAFETY: the caller promises 32 readable bytes.
+    unsafe { array(key) }
+}
+
+/// A device id.
+pub(super) fn device(id: u32) -> Result<DeviceId> {
+    DeviceId::new(id).ok_or(Error::new(Status::Argument, "A device id is a number from 1 to 2^31-1."))
+}
+
+/// A string for C. NUL, which no C string can hold, becomes the replacement character.
+pub(super) fn c_string(text: &str) -> CString {
+    let clean = if text.contains('\0') { text.replace('\0', "\u{fffd}") } else { text.to_owned() };
+    CString::new(clean).unwrap_or_default()
+}
+
+/// The name of a namespace as a C string.
+pub(super) fn c_namespace(namespace: Namespace) -> &'static CStr {
+    match namespace {
+        Namespace::Omemo2 => c"urn:xmpp:omemo:2",
+        Namespace::Legacy => c"eu.siacs.conversations.axolotl",
+    }
+}
+
+/// The name of a namespace, or NULL.
+pub(super) fn namespace_or_null(namespace: Option<Namespace>) -> *const c_char {
+    namespace.map_or(std::ptr::null(), |namespace| c_namespace(namespace).as_ptr())
+}
+
+/// A borrowed string, or NULL.
+pub(super) fn or_null(text: Option<&CString>) -> *const c_char {
+    text.map_or(std::ptr::null(), |text| text.as_ptr())
+}
+
+/// A borrowed string and, if asked for, its length.
+pub(super) fn give_text(text: &CStr, len: Option<&mut MaybeUninit<usize>>) -> *const c_char {
+    if let Some(len) = len {
+        len.write(text.count_bytes());
+    }
+    text.as_ptr()
+}
+
+/// Borrowed bytes and, if asked for, their number. NULL leaves the number as it is.
+pub(super) fn give_bytes(bytes: Option<&[u8]>, len: Option<&mut MaybeUninit<usize>>) -> *const u8 {
+    let Some(bytes) = bytes else { return std::ptr::null() };
+    if let Some(len) = len {
+        len.write(bytes.len());
+    }
+    if bytes.is_empty() { c"".as_ptr().cast() } else { bytes.as_ptr() }
+}
+
+/// An object of the client's own, from now on.
+pub(super) fn hand_over<T>(object: T) -> *mut T {
+    Box::into_raw(Box::new(object))
+}
+
+/// Frees what `hand_over` gave; NULL is allowed.
+///
+/// # Safety
+/// `object` must be NULL or come from `hand_over`, and must not be used again.
+pub(super) unsafe fn take_back<T>(object: *mut T) {
+    if !object.is_null() {
+        // SAFETY: the caller promises that it is one of ours, and freed for the first time.
+        drop(unsafe { Box::from_raw(object) });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn huge_lengths_are_refused_unread() {
+        let byte = 1_u8;
+        for len in [usize::MAX, isize::MAX as usize + 1] {
+            // SAFETY: lengths beyond the limit are not read.
+            let refused = unsafe { bytes(&raw const byte, len, 10) };
+            assert_eq!(refused.expect_err("too long").status(), Status::Argument);
+        }
+        // SAFETY: as above.
+        let refused = unsafe { bytes(&raw const byte, 11, 10) };
+        assert_eq!(refused.expect_err("too long").status(), Status::Limit);
+    }
+
+    #[test]
+    fn strings_are_checked() {
+        // SAFETY: these are C strings.
+        unsafe {
+            assert_eq!(text(c"a".as_ptr()).expect("UTF-8"), "a");
+            assert_eq!(text(c"\xff".as_ptr()).expect_err("no UTF-8").status(), Status::Utf8);
+            assert_eq!(text(std::ptr::null()).expect_err("NULL").status(), Status::Null);
+            assert_eq!(namespace(c"urn:xmpp:omemo:1".as_ptr()).expect_err("?").status(), Status::UnknownNamespace);
+        }
+        assert_eq!(c_string("a\0b").to_bytes(), "a\u{fffd}b".as_bytes());
+    }
+}

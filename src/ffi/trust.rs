@@ -1,0 +1,91 @@
+//! Section 13 of the header: judging keys.
+
+use super::core::omemo_manager;
+use super::devices::fingerprint;
+use super::status::omemo_status;
+use super::{core, guard, text};
+use crate::error::{Error, Status};
+use std::ffi::c_char;
+use std::mem::MaybeUninit;
+
+/// ## 13 Trust
+///
+/// Judge a key of a JID, on all its devices and in all namespaces. At once.
+/// Parameters:
+/// - manager: the manager.
+/// - jid: whose key it is; a bare JID.
+/// - key: 32 bytes in Ed25519 form.
+/// - key_len: 32.
+/// - level: a name that your evaluate_trust knows; without one, OMEMO_LEVEL_*.
+/// Returns: OMEMO_ERR_NULL, OMEMO_ERR_UTF8, OMEMO_ERR_ARGUMENT (key), OMEMO_ERR_JID, OMEMO_ERR_UNKNOWN_TRUST_LEVEL,
+///   OMEMO_ERR_BUSY inside a service, OMEMO_ERR_CANCELLED, OMEMO_ERR_STORAGE*.
+/// Since: 0.1.0 (XEP-0384 7)
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn omemo_manager_set_trust(
+    manager: *mut omemo_manager,
+    jid: *const c_char,
+    key: *const u8,
+    key_len: usize,
+    level: *const c_char,
+) -> omemo_status {
+    guard::outside_services(|| {
+        // SAFETY: the client gives one of ours or NULL.
+        let manager = unsafe { core::enter(manager) }?;
+        // SAFETY: the client gives C strings and key_len bytes, or NULL.
+        let (jid, key, level) = unsafe { (text::required_jid(jid)?, text::key(key, key_len)?, text::text(level)?) };
+        manager.manager().set_trust(&jid, &key, level)
+    })
+}
+
+/// Accept that a device shows another key now, the one that the user saw: omemo_devices_shown_key. The old one is
+/// forgotten, its sessions are retired, and the new one starts with the default level. At once.
+/// Parameters:
+/// - manager: the manager.
+/// - jid: whose device it is; a bare JID.
+/// - device: its id.
+/// - key: the key that was shown, 32 bytes in Ed25519 form.
+/// - key_len: 32.
+/// Returns: OMEMO_ERR_IDENTITY_CHANGED: it shows yet another key. OMEMO_ERR_NOT_FOUND: there is no such device, or it shows
+///   no other key. OMEMO_ERR_NULL, OMEMO_ERR_UTF8, OMEMO_ERR_ARGUMENT (device, key), OMEMO_ERR_JID, OMEMO_ERR_BUSY inside a
+///   service, OMEMO_ERR_CANCELLED, OMEMO_ERR_STORAGE*.
+/// Since: 0.1.0
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn omemo_manager_accept_identity(
+    manager: *mut omemo_manager,
+    jid: *const c_char,
+    device: u32,
+    key: *const u8,
+    key_len: usize,
+) -> omemo_status {
+    guard::outside_services(|| {
+        // SAFETY: the client gives one of ours or NULL.
+        let manager = unsafe { core::enter(manager) }?;
+        // SAFETY: the client gives a C string and key_len bytes, or NULL.
+        let (jid, key) = unsafe { (text::required_jid(jid)?, text::key(key, key_len)?) };
+        manager.manager().accept_identity(&jid, text::device(device)?, &key)
+    })
+}
+
+/// A key as people compare it: 8 groups of 8 lower case hex digits of its Curve25519 form.
+/// Parameters:
+/// - key: 32 bytes in Ed25519 form.
+/// - key_len: 32.
+/// - fingerprint: gets the string.
+/// Returns: OMEMO_ERR_NULL, OMEMO_ERR_ARGUMENT (this is no key).
+/// Memory: free it by omemo_string_free.
+/// Since: 0.1.0 (XEP-0384 8)
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn omemo_fingerprint(
+    key: *const u8,
+    key_len: usize,
+    fingerprint: Option<&mut MaybeUninit<*mut c_char>>,
+) -> omemo_status {
+    guard::status(|| {
+        let out = text::required(fingerprint)?;
+        // SAFETY: the client gives key_len bytes or NULL.
+        let key = unsafe { text::key(key, key_len) }?;
+        let fingerprint = self::fingerprint(&key).ok_or(Error::new(Status::Argument, "This is no key."))?;
+        out.write(text::c_string(&fingerprint).into_raw());
+        Ok(())
+    })
+}

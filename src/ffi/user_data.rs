@@ -1,0 +1,44 @@
+//! `user_data` of the client and the function that frees it: kept as long as anybody may call with it.
+
+use super::guard;
+use std::ffi::c_void;
+
+/// Frees user_data of a table of callbacks. Runs once, when everything that took the table is gone; nothing of that
+/// table runs later.
+///
+/// May call anything, as an event may. May be NULL where it is a parameter.
+pub type omemo_destroy = Option<unsafe extern "C" fn(user_data: *mut c_void)>;
+
+/// What the client wants to get back with each call. Shared by reference counts; the last one frees it.
+pub(super) struct UserData {
+    pointer: *mut c_void,
+    destroy: omemo_destroy,
+}
+
+// SAFETY: the contract says that callbacks may run on any thread, so user_data may be sent there.
+unsafe impl Send for UserData {}
+// SAFETY: the pointer is never followed here; whoever gets it is told that calls may come from any thread.
+unsafe impl Sync for UserData {}
+
+impl UserData {
+    pub(super) fn new(pointer: *mut c_void, destroy: omemo_destroy) -> UserData {
+        UserData { pointer, destroy }
+    }
+
+    pub(super) fn pointer(&self) -> *mut c_void {
+        self.pointer
+    }
+
+    /// The client keeps it: a call that fails takes nothing over.
+    pub(super) fn give_back(mut self) {
+        self.destroy = None;
+    }
+}
+
+impl Drop for UserData {
+    fn drop(&mut self) {
+        let Some(destroy) = self.destroy.take() else { return };
+        let user_data = UserData { pointer: self.pointer, destroy: None };
+        guard::later(Box::new(move || guard::event(|| destroy(user_data.pointer()))));
+    }
+}
