@@ -267,6 +267,125 @@ typedef int32_t omemo_verdict;
 #endif // __STDC_VERSION__ >= 202311L
 #endif // __cplusplus
 
+/**
+ * ## 4 Configuration
+ *
+ * Numbers that omemo_config_set_option takes: unit, bounds, and the value unless set.
+ */
+enum omemo_option
+#if defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+  : int32_t
+#endif // defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+ {
+  /** Milliseconds until a network question ends by itself: 1000 to 3600000, 60000. */
+  OMEMO_OPTION_REQUEST_TIMEOUT = 1,
+  /** Fetches open at a time: 1 to 1000, 32. */
+  OMEMO_OPTION_OPEN_REQUESTS = 2,
+  /** Keys of skipped messages that are kept for each session: 0 to 2000, 1000. */
+  OMEMO_OPTION_SKIPPED_PER_SESSION = 3,
+  /** Messages that one message may skip: 0 to SKIPPED_PER_SESSION, the same. */
+  OMEMO_OPTION_SKIPPED_PER_MESSAGE = 4,
+};
+#ifndef __cplusplus
+#if __STDC_VERSION__ >= 202311L
+typedef enum omemo_option omemo_option;
+#else
+typedef int32_t omemo_option;
+#endif // __STDC_VERSION__ >= 202311L
+#endif // __cplusplus
+
+/**
+ * ## 7 Manager
+ *
+ * What omemo_manager_connected is told about messages that wait on the server.
+ */
+enum omemo_backlog
+#if defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+  : int32_t
+#endif // defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+ {
+  /** Nothing to catch up with, or nobody will say when it is over: live at once. */
+  OMEMO_BACKLOG_NONE = 0,
+};
+#ifndef __cplusplus
+#if __STDC_VERSION__ >= 202311L
+typedef enum omemo_backlog omemo_backlog;
+#else
+typedef int32_t omemo_backlog;
+#endif // __STDC_VERSION__ >= 202311L
+#endif // __cplusplus
+
+/**
+ * ## 8 Requests
+ *
+ * Why a question has no answer.
+ */
+enum omemo_reason
+#if defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+  : int32_t
+#endif // defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+ {
+  /** The server said item-not-found, and nothing else means this. A device list that is not there counts as empty. */
+  OMEMO_REASON_NOT_FOUND = 1,
+  /** Any other error, or an answer that makes no sense. */
+  OMEMO_REASON_FAILED = 2,
+  /** No answer. */
+  OMEMO_REASON_TIMEOUT = 3,
+  /** The stream broke. Asked again after the next omemo_manager_connected, or when the time of this question is up. */
+  OMEMO_REASON_OFFLINE = 4,
+  /** The user closed the dialog (decide_trust), or does not want this message to be sent (send_message). */
+  OMEMO_REASON_DECLINED = 5,
+};
+#ifndef __cplusplus
+#if __STDC_VERSION__ >= 202311L
+typedef enum omemo_reason omemo_reason;
+#else
+typedef int32_t omemo_reason;
+#endif // __STDC_VERSION__ >= 202311L
+#endif // __cplusplus
+
+/**
+ * ## 11 Encrypt
+ *
+ * What to do about devices that are not ready. No policy ever drops a recipient in silence.
+ */
+enum omemo_policy
+#if defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+  : int32_t
+#endif // defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+ {
+  /** Wait until everything is fetched and decided, then serve whom one can and report the rest. */
+  OMEMO_POLICY_WAIT = 0,
+  /** Serve who is ready, ask nobody, report the rest. May overtake what waits. */
+  OMEMO_POLICY_NOW = 1,
+  /** Wait, and fail unless every active device that is not distrusted is served. */
+  OMEMO_POLICY_ALL = 2,
+};
+#ifndef __cplusplus
+#if __STDC_VERSION__ >= 202311L
+typedef enum omemo_policy omemo_policy;
+#else
+typedef int32_t omemo_policy;
+#endif // __STDC_VERSION__ >= 202311L
+#endif // __cplusplus
+
+/** Bits of omemo_decrypted_flags. */
+enum omemo_decrypted_flag
+#if defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+  : int32_t
+#endif // defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+ {
+  /** It opened a new session. */
+  OMEMO_DECRYPTED_NEW_SESSION = 1,
+};
+#ifndef __cplusplus
+#if __STDC_VERSION__ >= 202311L
+typedef enum omemo_decrypted_flag omemo_decrypted_flag;
+#else
+typedef int32_t omemo_decrypted_flag;
+#endif // __STDC_VERSION__ >= 202311L
+#endif // __cplusplus
+
 /** What a device publishes: its public keys, as in `<bundle/>`. */
 typedef struct omemo_bundle omemo_bundle;
 
