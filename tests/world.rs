@@ -1,6 +1,7 @@
 //! The simulated world of the tests is itself tested: what it promises to them holds.
 
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)] // a test fails by panicking
+#![allow(clippy::arithmetic_side_effects)] // small numbers
 
 mod support;
 
@@ -127,4 +128,54 @@ fn dice_are_the_same_for_the_same_seed_and_shuffle_loses_nothing() {
         numbers.sort_unstable();
         assert_eq!(numbers, (0..50).collect::<Vec<_>>());
     });
+}
+
+/// Without comments, on one line.
+fn bare(source: &str) -> String {
+    let mut text = source.to_owned();
+    while let (Some(start), Some(end)) = (text.find("/*"), text.find("*/")) {
+        text.replace_range(start..end + 2, " ");
+    }
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+/// A parameter as the ABI sees it.
+fn kind(parameter: &str) -> &'static str {
+    let words = parameter.replace('*', " * ");
+    let has = |word: &str| words.split([' ', ':', ',', '<', '>']).any(|part| part == word);
+    if has("*")
+        || ["omemo_done", "omemo_destroy", "omemo_log", "Done", "Destroy", "Log"].iter().any(|w| has(w))
+    {
+        "pointer"
+    } else if ["size_t", "usize", "u64", "uint64_t", "i64", "int64_t", "omemo_op", "omemo_request"]
+        .iter()
+        .any(|word| has(word))
+    {
+        "64 bits"
+    } else if has("bool") {
+        "bool"
+    } else {
+        "32 bits"
+    }
+}
+
+#[test]
+fn the_functions_that_the_tests_declare_are_those_of_the_header() {
+    let header = bare(include_str!("../include/omemo.h"));
+    let declared = bare(include_str!("support/abi.rs"));
+    let parameters = |text: &str| -> Vec<&str> {
+        let (list, _) = text.split_once(')').unwrap();
+        list.split(',').map(str::trim).filter(|one| !one.is_empty() && *one != "void").map(kind).collect()
+    };
+    let mut count = 0;
+    for function in declared.split("pub fn ").skip(1) {
+        let (name, rest) = function.split_once('(').unwrap();
+        let (_, theirs) = header
+            .split_once(&format!(" {name}("))
+            .or_else(|| header.split_once(&format!("*{name}(")))
+            .unwrap_or_else(|| panic!("{name} is not in the header"));
+        assert_eq!(parameters(rest), parameters(theirs), "{name}");
+        count += 1;
+    }
+    assert!(count > 80, "{count} functions compared");
 }
