@@ -8,8 +8,24 @@ use std::path::PathBuf;
 
 /// The files of `src/ffi` that hold parts of the header, in its order.
 const SECTIONS: [&str; 18] = [
-    "status", "log", "strings", "user_data", "config", "storage", "callbacks", "core", "manager", "requests",
-    "results", "device_list", "bundle", "message", "draft", "decrypted", "trust", "devices",
+    "status",
+    "log",
+    "strings",
+    "user_data",
+    "config",
+    "storage",
+    "callbacks",
+    "core",
+    "manager",
+    "requests",
+    "results",
+    "device_list",
+    "bundle",
+    "message",
+    "draft",
+    "decrypted",
+    "trust",
+    "devices",
 ];
 
 /// String constants, which cbindgen does not see, with what they mean and their comment.
@@ -108,7 +124,8 @@ fn the_header_is_what_cbindgen_makes() {
         std::fs::write(root().join("include/omemo.h"), &generated).expect("include/omemo.h");
     }
     let committed = committed();
-    let difference = std::iter::zip(generated.lines(), committed.lines()).position(|(ours, theirs)| ours != theirs);
+    let difference =
+        std::iter::zip(generated.lines(), committed.lines()).position(|(ours, theirs)| ours != theirs);
     assert!(
         generated == committed,
         "include/omemo.h differs from line {} on; OMEMO_UPDATE_HEADER=1 cargo test --test header writes it anew",
