@@ -85,6 +85,8 @@ enum omemo_status
   OMEMO_ERR_INTERNAL = -99,
   /** Reading or writing failed; nothing changed, the same call may be made again. [StorageException] */
   OMEMO_ERR_STORAGE = -100,
+  /** Somebody else has the store open. */
+  OMEMO_ERR_STORAGE_LOCKED = -101,
   /** What is stored contradicts itself; nothing is made anew beside it. [TypeError, KeyError, NothingException] */
   OMEMO_ERR_STORAGE_CORRUPT = -102,
   /** The store was written by a newer version. */

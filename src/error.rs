@@ -56,6 +56,7 @@ statuses! {
     // Storage.
     /// python-omemo: StorageException.
     Storage = -100, "OMEMO_ERR_STORAGE", "Reading or writing failed; nothing changed, the same call may be made again.";
+    StorageLocked = -101, "OMEMO_ERR_STORAGE_LOCKED", "Somebody else has the store open.";
     /// python-omemo: TypeError, KeyError, NothingException.
     StorageCorrupt = -102, "OMEMO_ERR_STORAGE_CORRUPT", "What is stored contradicts itself; nothing is made anew beside it.";
     StorageVersion = -104, "OMEMO_ERR_STORAGE_VERSION", "The store was written by a newer version.";

@@ -81,7 +81,12 @@ pub struct omemo_callbacks {
     /// Question (event): which devices does jid announce in ns (XEP-0384 5.3.1)? Answer by omemo_request_resolve_xml or
     /// _resolve_device_list, or reject; OMEMO_REASON_NOT_FOUND says that it announces nothing.
     pub fetch_device_list: Option<
-        unsafe extern "C" fn(user_data: *mut c_void, request: omemo_request, ns: *const c_char, jid: *const c_char),
+        unsafe extern "C" fn(
+            user_data: *mut c_void,
+            request: omemo_request,
+            ns: *const c_char,
+            jid: *const c_char,
+        ),
     >,
     /// Question (event): the bundle of a device (XEP-0384 5.3.2). Answer by omemo_request_resolve_xml or _resolve_bundle,
     /// or reject.

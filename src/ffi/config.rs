@@ -98,7 +98,9 @@ impl Shared {
         let kept = settings.skipped_per_session.map_or(limits::SKIPPED_PER_SESSION, small);
         let at_once = settings.skipped_per_message.map_or(limits::SKIPPED_PER_MESSAGE.min(kept), small);
         if at_once > kept {
-            return Err(missing("OMEMO_OPTION_SKIPPED_PER_MESSAGE is greater than OMEMO_OPTION_SKIPPED_PER_SESSION."));
+            return Err(missing(
+                "OMEMO_OPTION_SKIPPED_PER_MESSAGE is greater than OMEMO_OPTION_SKIPPED_PER_SESSION.",
+            ));
         }
         let config = manager::Config {
             jid: settings.jid.ok_or_else(|| missing("omemo_config_set_jid was not called."))?,
@@ -110,7 +112,8 @@ impl Shared {
             skipped_per_message: at_once,
         };
         let storage = settings.storage.ok_or_else(|| missing("omemo_config_set_storage was not called."))?;
-        let callbacks = settings.callbacks.ok_or_else(|| missing("omemo_config_set_callbacks was not called."))?;
+        let callbacks =
+            settings.callbacks.ok_or_else(|| missing("omemo_config_set_callbacks was not called."))?;
         Ok(Parts { config, storage, callbacks, log: settings.log })
     }
 }
@@ -156,7 +159,10 @@ pub unsafe extern "C" fn omemo_config_free(config: *mut omemo_config) {
 /// Returns: OMEMO_ERR_NULL, OMEMO_ERR_UTF8, OMEMO_ERR_JID.
 /// Since: 0.1.0
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn omemo_config_set_jid(config: Option<&mut omemo_config>, jid: *const c_char) -> omemo_status {
+pub unsafe extern "C" fn omemo_config_set_jid(
+    config: Option<&mut omemo_config>,
+    jid: *const c_char,
+) -> omemo_status {
     guard::status(|| {
         text::required(config)?.set(|settings| {
             // SAFETY: the client gives a C string or NULL.
@@ -259,7 +265,8 @@ pub extern "C" fn omemo_config_set_log(
     guard::status(|| {
         text::required(config)?.set(|settings| {
             let log = text::required(log)?;
-            let level = log::level(level).ok_or(Error::new(Status::Argument, "This is no omemo_log_level."))?;
+            let level =
+                log::level(level).ok_or(Error::new(Status::Argument, "This is no omemo_log_level."))?;
             if settings.log.is_some() {
                 return Err(Error::new(Status::Argument, "omemo_config_set_log was called twice."));
             }
@@ -277,7 +284,11 @@ pub extern "C" fn omemo_config_set_log(
 /// Returns: OMEMO_ERR_NULL, OMEMO_ERR_ARGUMENT.
 /// Since: 0.1.0
 #[unsafe(no_mangle)]
-pub extern "C" fn omemo_config_set_option(config: Option<&mut omemo_config>, option: i32, value: u64) -> omemo_status {
+pub extern "C" fn omemo_config_set_option(
+    config: Option<&mut omemo_config>,
+    option: i32,
+    value: u64,
+) -> omemo_status {
     guard::status(|| {
         text::required(config)?.set(|settings| {
             let (slot, bounds, name) = match option {

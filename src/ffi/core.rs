@@ -1,4 +1,470 @@
-//! What a manager is made of.
+//! What a manager is made of, who is using it, and how it ends.
+//!
+//! Every call of a manager is a user of it. Freeing it marks it; whoever is the last user to leave ends it, outside of
+//! all locks and services. Events are delivered by one thread at a time.
+
+use super::config::Parts;
+use super::host::{Bell, Host};
+use super::manager::omemo_done;
+use super::numbers::{self, OPERATIONS, REQUESTS};
+use super::results::omemo_result;
+use super::user_data::UserData;
+use super::{guard, text};
+use crate::crypto::rng::SystemRng;
+use crate::error::{Result, Status};
+use crate::manager::Manager;
+use crate::manager::host::{Answer, Event, Services};
+use crate::manager::report::Outcome;
+use crate::protocol::address::BareJid;
+use crate::runtime::next_number;
+use parking_lot::Mutex;
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::ffi::c_void;
+use std::mem::MaybeUninit;
+use std::ops::Deref;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// Events that one run delivers.
+const EVENTS_PER_RUN: usize = 1_000;
+/// Results that are kept although nobody waits for them.
+const RESULTS: usize = 1_000;
 
 /// One account.
-pub struct omemo_manager {}
+pub struct omemo_manager {
+    manager: Manager,
+    jid: BareJid,
+    host: Arc<Host>,
+    bell: Arc<Bell>,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    users: usize,
+    freed: bool,
+    ended: bool,
+    /// The thread that delivers events.
+    running: Option<usize>,
+    /// Somebody wanted to deliver events meanwhile.
+    refused: bool,
+    operations: HashMap<u64, Operation>,
+    /// Ends that were not delivered, because the start had not returned.
+    early: VecDeque<(u64, Outcome)>,
+    results: BTreeMap<u64, omemo_result>,
+    /// How many wait for an operation.
+    waiting: HashMap<u64, usize>,
+}
+
+struct Operation {
+    completion: Completion,
+    started: bool,
+    early: Option<Outcome>,
+}
+
+/// What becomes of the end of an operation.
+pub(super) enum Completion {
+    /// The client is called.
+    Call(unsafe extern "C" fn(*mut c_void, u64, super::status::omemo_status, *const omemo_result), UserData),
+    /// Somebody will wait for it.
+    Keep,
+    /// Nobody cares.
+    Forget,
+}
+
+impl Completion {
+    pub(super) fn new(done: omemo_done, user_data: *mut c_void, numbered: bool) -> Completion {
+        match done {
+            Some(done) => Completion::Call(done, UserData::new(user_data, None)),
+            None if numbered => Completion::Keep,
+            None => Completion::Forget,
+        }
+    }
+}
+
+/// Opens an account, for the client.
+pub(super) fn open(parts: Parts) -> Result<*mut omemo_manager> {
+    let storage = parts.storage.open()?;
+    let bell = Arc::new(Bell::default());
+    let host = Arc::new(Host::new(parts.callbacks, parts.log, bell.clone()));
+    let jid = parts.config.jid.clone();
+    let manager = Manager::open(parts.config, storage, host.clone(), Box::new(SystemRng))?;
+    let opened = omemo_manager { manager, jid, host, bell, state: Mutex::default() };
+    Ok(Arc::into_raw(Arc::new(opened)).cast_mut())
+}
+
+/// The manager behind a handle.
+///
+/// # Safety
+/// `handle` must be NULL or come from `open`, and not have ended.
+pub(super) unsafe fn from_client(handle: *const omemo_manager) -> Option<Arc<omemo_manager>> {
+    if handle.is_null() {
+        return None;
+    }
+    // SAFETY: the caller promises a pointer from `Arc::into_raw` whose reference is still held.
+    unsafe {
+        Arc::increment_strong_count(handle);
+        Some(Arc::from_raw(handle))
+    }
+}
+
+/// A manager, for the length of a call.
+///
+/// # Safety
+/// As for `from_client`.
+pub(super) unsafe fn enter(handle: *const omemo_manager) -> Result<User> {
+    // SAFETY: the same promise.
+    User::enter(text::required(unsafe { from_client(handle) })?)
+}
+
+/// Somebody who uses a manager: it does not end meanwhile.
+pub(super) struct User(Arc<omemo_manager>);
+
+impl Deref for User {
+    type Target = Arc<omemo_manager>;
+
+    fn deref(&self) -> &Arc<omemo_manager> {
+        &self.0
+    }
+}
+
+impl Drop for User {
+    fn drop(&mut self) {
+        let last = {
+            let mut state = self.0.state.lock();
+            state.users = state.users.saturating_sub(1);
+            let last = state.freed && state.users == 0 && !state.ended;
+            state.ended |= last;
+            last
+        };
+        if last {
+            let manager = self.0.clone();
+            guard::later(Box::new(move || manager.end()));
+        }
+    }
+}
+
+impl User {
+    /// Fails once the manager was freed.
+    pub(super) fn enter(manager: Arc<omemo_manager>) -> Result<User> {
+        {
+            let mut state = manager.state.lock();
+            if state.freed {
+                return Err(Status::Cancelled.into());
+            }
+            state.users = state.users.saturating_add(1);
+        }
+        Ok(User(manager))
+    }
+
+    /// Starts an operation; its end is not delivered before this is over.
+    pub(super) fn start(
+        &self,
+        completion: Completion,
+        number: Option<&mut MaybeUninit<u64>>,
+        begin: impl FnOnce(&Manager, u64) -> Result<()>,
+    ) -> Result<()> {
+        let op = next_number();
+        let operation = Operation { completion, started: false, early: None };
+        self.state.lock().operations.insert(op, operation);
+        OPERATIONS.insert(op, &self.0);
+        let starting = Starting { manager: &self.0, op, begun: false };
+        begin(&self.manager, op)?;
+        if let Some(number) = number {
+            number.write(op);
+        }
+        starting.begun();
+        Ok(())
+    }
+}
+
+/// An operation whose start has not returned. If it fails, nothing is left of the operation.
+struct Starting<'a> {
+    manager: &'a omemo_manager,
+    op: u64,
+    begun: bool,
+}
+
+impl Starting<'_> {
+    fn begun(mut self) {
+        self.begun = true;
+    }
+}
+
+impl Drop for Starting<'_> {
+    fn drop(&mut self) {
+        if !self.begun {
+            let operation = self.manager.state.lock().operations.remove(&self.op);
+            drop(operation);
+            OPERATIONS.remove(self.op);
+            return;
+        }
+        let early = {
+            let mut state = self.manager.state.lock();
+            let operation = state.operations.get_mut(&self.op);
+            let early = operation.and_then(|operation| {
+                operation.started = true;
+                operation.early.take()
+            });
+            early.map(|outcome| state.early.push_back((self.op, outcome))).is_some()
+        };
+        if early {
+            self.manager.host.wakeup();
+        }
+    }
+}
+
+/// The right to deliver events.
+struct Running<'a>(&'a omemo_manager);
+
+impl Drop for Running<'_> {
+    fn drop(&mut self) {
+        let refused = {
+            let mut state = self.0.state.lock();
+            state.running = None;
+            std::mem::take(&mut state.refused)
+        };
+        if refused {
+            self.0.bell.ring();
+        }
+    }
+}
+
+/// Somebody waits for the end of an operation.
+struct Waiting<'a>(&'a omemo_manager, u64);
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        let mut state = self.0.state.lock();
+        if let Some(count) = state.waiting.get_mut(&self.1) {
+            *count = count.saturating_sub(1);
+            if *count == 0 {
+                state.waiting.remove(&self.1);
+            }
+        }
+    }
+}
+
+impl omemo_manager {
+    pub(super) fn manager(&self) -> &Manager {
+        &self.manager
+    }
+
+    /// Whose account it is.
+    pub(super) fn jid(&self) -> &BareJid {
+        &self.jid
+    }
+
+    /// Milliseconds since 1970, by the client's clock.
+    pub(super) fn now(&self) -> i64 {
+        self.host.wall_clock()
+    }
+
+    /// Marks the manager as freed. It ends when its last user leaves.
+    pub(super) fn free(self: &Arc<Self>) {
+        let user = {
+            let mut state = self.state.lock();
+            if state.freed {
+                return;
+            }
+            state.freed = true;
+            state.users = state.users.saturating_add(1);
+            User(self.clone())
+        };
+        self.manager.shut();
+        self.bell.ring();
+        drop(user);
+    }
+
+    /// The end: the last events, then the client's tables and its handle. Nobody uses the manager any more.
+    fn end(self: Arc<Self>) {
+        self.state.lock().running = Some(guard::this_thread());
+        self.manager.close();
+        while let Some(event) = self.next_event() {
+            self.deliver(event);
+        }
+        let (left, results) = {
+            let mut state = self.state.lock();
+            let left: Vec<u64> = state.operations.keys().copied().collect();
+            (left, std::mem::take(&mut state.results))
+        };
+        drop(results);
+        for op in left {
+            self.finish(op, Outcome::bare(Status::Cancelled));
+        }
+        self.host.close();
+        let handle = Arc::as_ptr(&self);
+        // SAFETY: the reference that `open` gave to the client, who has freed it.
+        drop(unsafe { Arc::from_raw(handle) });
+    }
+
+    /// Becomes the one who delivers events.
+    fn take_turn(&self) -> Result<Running<'_>> {
+        let mut state = self.state.lock();
+        if state.freed {
+            return Err(Status::Cancelled.into());
+        }
+        if state.running.is_some() {
+            state.refused = true;
+            return Err(Status::Busy.into());
+        }
+        state.running = Some(guard::this_thread());
+        Ok(Running(self))
+    }
+
+    /// Delivers events until there is none or the budget is used up.
+    fn deliver_events(self: &Arc<Self>, budget: &mut usize) -> Result<()> {
+        let running = self.take_turn()?;
+        self.manager.rouse();
+        while *budget > 0 {
+            let Some(event) = self.next_event() else { break };
+            *budget = budget.saturating_sub(1);
+            self.deliver(event);
+            if self.state.lock().freed {
+                return Err(Status::Cancelled.into());
+            }
+        }
+        drop(running);
+        Ok(())
+    }
+
+    fn next_event(&self) -> Option<Event> {
+        let early = self.state.lock().early.pop_front();
+        early.map(|(op, outcome)| Event::Done(op, outcome)).or_else(|| self.manager.next_event())
+    }
+
+    fn deliver(self: &Arc<Self>, event: Event) {
+        match event {
+            Event::Ask(request, question) => {
+                REQUESTS.insert(request, self);
+                if let Err(reason) = self.host.ask(request, question) {
+                    // It may have been withdrawn by another thread: then nobody needs this answer.
+                    drop(numbers::answer_to(self, request, Answer::Rejected(reason)));
+                }
+            }
+            Event::Withdrawn(request) => {
+                REQUESTS.remove(request);
+                self.host.withdrawn(request);
+            }
+            Event::Done(op, outcome) => self.finish(op, outcome),
+            Event::Notify(notice) => self.host.notify(&notice),
+        }
+    }
+
+    /// An operation is over.
+    fn finish(&self, op: u64, outcome: Outcome) {
+        let completion = {
+            let mut state = self.state.lock();
+            match state.operations.get_mut(&op) {
+                None => return,
+                Some(operation) if !operation.started => {
+                    operation.early = Some(outcome);
+                    return;
+                }
+                // It stays in the table until its end was delivered: who waits for it must not find it gone.
+                Some(operation) => std::mem::replace(&mut operation.completion, Completion::Forget),
+            }
+        };
+        OPERATIONS.remove(op);
+        let bare = omemo_result::bare(outcome.error.clone());
+        let (kept, needed) = match completion {
+            Completion::Forget => (bare, false),
+            Completion::Keep => (omemo_result::new(outcome), true),
+            Completion::Call(done, user_data) => {
+                let result = omemo_result::new(outcome);
+                // SAFETY: the client's function; the result lives until it returns.
+                guard::event(|| unsafe { done(user_data.pointer(), op, result.status(), &raw const result) });
+                (bare, false)
+            }
+        };
+        let forgotten = {
+            let mut state = self.state.lock();
+            state.operations.remove(&op);
+            if needed || state.waiting.contains_key(&op) {
+                state.results.insert(op, kept);
+            }
+            if state.results.len() > RESULTS { state.results.pop_first() } else { None }
+        };
+        drop(forgotten);
+        self.bell.ring();
+    }
+
+    /// See `omemo_manager_run`.
+    pub(super) fn run(self: &Arc<Self>) -> Result<()> {
+        let mut budget = EVENTS_PER_RUN;
+        self.deliver_events(&mut budget)?;
+        loop {
+            if budget == 0 {
+                self.manager.ring();
+                return Ok(());
+            }
+            if self.manager.sleep() {
+                return Ok(());
+            }
+            match self.deliver_events(&mut budget) {
+                // Another thread has begun to run, and does what there is to do.
+                Err(error) if error.status() == Status::Busy => return Ok(()),
+                other => other?,
+            }
+        }
+    }
+
+    /// Milliseconds until `run` is wanted.
+    pub(super) fn timeout(&self) -> Option<u64> {
+        if self.state.lock().early.is_empty() { self.manager.timeout() } else { Some(0) }
+    }
+
+    /// Takes the result of an operation, if it is there.
+    fn take_result(&self, op: u64) -> Result<Option<omemo_result>> {
+        let mut state = self.state.lock();
+        if let Some(result) = state.results.remove(&op) {
+            return Ok(Some(result));
+        }
+        if state.freed {
+            return Err(Status::Cancelled.into());
+        }
+        let running = state.operations.contains_key(&op) || state.early.iter().any(|(early, _)| *early == op);
+        if running { Ok(None) } else { Err(Status::Stale.into()) }
+    }
+
+    /// See `omemo_manager_wait`.
+    pub(super) fn wait(self: &Arc<Self>, op: u64, deadline: Option<Instant>) -> Result<omemo_result> {
+        let _waiting = {
+            let mut state = self.state.lock();
+            if state.running == Some(guard::this_thread()) {
+                return Err(Status::Busy.into());
+            }
+            let count = state.waiting.entry(op).or_default();
+            *count = count.saturating_add(1);
+            Waiting(self, op)
+        };
+        if let Some(result) = self.take_result(op)? {
+            return Ok(result);
+        }
+        loop {
+            let mut budget = EVENTS_PER_RUN;
+            let before = self.bell.rings();
+            let elsewhere = match self.deliver_events(&mut budget) {
+                Err(error) if error.status() == Status::Busy => true,
+                other => {
+                    other?;
+                    false
+                }
+            };
+            let heard = if elsewhere { before } else { self.bell.rings() };
+            if let Some(result) = self.take_result(op)? {
+                return Ok(result);
+            }
+            let now = Instant::now();
+            if deadline.is_some_and(|deadline| deadline <= now) {
+                return Err(Status::Pending.into());
+            }
+            if budget == 0 || !(elsewhere || self.manager.sleep()) {
+                continue;
+            }
+            let wanted = if elsewhere { None } else { self.timeout() };
+            let wanted = wanted.and_then(|wanted| now.checked_add(Duration::from_millis(wanted)));
+            self.bell.wait(heard, [deadline, wanted].into_iter().flatten().min());
+        }
+    }
+}

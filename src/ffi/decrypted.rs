@@ -123,7 +123,9 @@ unsafe fn decrypt(
         return Err(Status::Null.into());
     }
     let decrypted = match message()? {
-        Ok(message) => omemo_decrypted::new(manager.manager().decrypt(from.as_ref(), room.as_ref(), &message)?),
+        Ok(message) => {
+            omemo_decrypted::new(manager.manager().decrypt(from.as_ref(), room.as_ref(), &message)?)
+        }
         Err(error) => omemo_decrypted::unreadable(error, from.as_ref().map(|jid| jid.as_str())),
     };
     out.write(text::hand_over(decrypted));
@@ -298,7 +300,9 @@ pub extern "C" fn omemo_decrypted_device(decrypted: Option<&omemo_decrypted>) ->
 /// Since: 0.1.0
 #[unsafe(no_mangle)]
 pub extern "C" fn omemo_decrypted_namespace(decrypted: Option<&omemo_decrypted>) -> *const c_char {
-    guard::call(std::ptr::null(), || text::namespace_or_null(inner(decrypted).map(|decrypted| decrypted.namespace)))
+    guard::call(std::ptr::null(), || {
+        text::namespace_or_null(inner(decrypted).map(|decrypted| decrypted.namespace))
+    })
 }
 
 /// The identity key that vouches for the content.

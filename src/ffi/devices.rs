@@ -7,7 +7,10 @@ use super::manager::{omemo_done, omemo_op};
 use super::status::omemo_status;
 use super::{core, guard, text};
 use crate::manager::devices::Device;
+use curve25519_dalek::edwards::CompressedEdwardsY;
+use once_cell::sync::OnceCell;
 use std::ffi::{CString, c_char, c_void};
+use std::fmt::Write;
 use std::mem::MaybeUninit;
 
 /// What is known of devices: an array with getters by index.
@@ -21,7 +24,8 @@ struct Row {
     device: Device,
     jid: CString,
     level: CString,
-    fingerprint: Option<CString>,
+    /// Made when somebody asks: it takes more time than all the rest.
+    fingerprint: OnceCell<Option<CString>>,
 }
 
 impl omemo_devices {
@@ -29,7 +33,7 @@ impl omemo_devices {
         let rows = devices.into_iter().map(|device| Row {
             jid: text::c_string(device.jid.as_str()),
             level: text::c_string(&device.level),
-            fingerprint: device.identity_key.as_ref().and_then(fingerprint).as_deref().map(text::c_string),
+            fingerprint: OnceCell::new(),
             device,
         });
         omemo_devices { rows: rows.collect() }
@@ -38,6 +42,26 @@ impl omemo_devices {
     fn at(devices: Option<&omemo_devices>, index: usize) -> Option<&Row> {
         devices?.rows.get(index)
     }
+}
+
+impl Row {
+    fn fingerprint(&self) -> Option<&CString> {
+        let make = || self.device.identity_key.as_ref().and_then(fingerprint).as_deref().map(text::c_string);
+        self.fingerprint.get_or_init(make).as_ref()
+    }
+}
+
+/// A key as people compare it; `None` if it is no point of the curve.
+pub(super) fn fingerprint(key: &[u8; 32]) -> Option<String> {
+    let point = CompressedEdwardsY(*key).decompress()?;
+    let mut text = String::with_capacity(71);
+    for (position, byte) in point.to_montgomery().to_bytes().into_iter().enumerate() {
+        if position > 0 && position.is_multiple_of(4) {
+            text.push(' ');
+        }
+        write!(text, "{byte:02x}").ok()?;
+    }
+    Some(text)
 }
 
 /// ## 14 Devices
@@ -155,7 +179,7 @@ pub extern "C" fn omemo_devices_identity_key(
 #[unsafe(no_mangle)]
 pub extern "C" fn omemo_devices_fingerprint(devices: Option<&omemo_devices>, index: usize) -> *const c_char {
     guard::call(std::ptr::null(), || {
-        text::or_null(omemo_devices::at(devices, index).and_then(|row| row.fingerprint.as_ref()))
+        text::or_null(omemo_devices::at(devices, index).and_then(Row::fingerprint))
     })
 }
 

@@ -199,7 +199,10 @@ pub unsafe extern "C" fn omemo_draft_set_plaintext(
 /// Memory: the text is copied; the copy is wiped.
 /// Since: 0.1.0 (XEP-0384 4.4, XEP-0420)
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn omemo_draft_set_body(draft: Option<&mut omemo_draft>, text: *const c_char) -> omemo_status {
+pub unsafe extern "C" fn omemo_draft_set_body(
+    draft: Option<&mut omemo_draft>,
+    text: *const c_char,
+) -> omemo_status {
     guard::status(|| {
         self::text::required(draft)?.set(|draft| {
             // SAFETY: the client gives a C string or NULL.

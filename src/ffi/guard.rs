@@ -144,6 +144,10 @@ mod tests {
     use super::*;
     use std::sync::Arc;
 
+    fn bump(count: &AtomicUsize) {
+        count.fetch_add(1, Ordering::SeqCst);
+    }
+
     #[test]
     fn a_panic_becomes_a_status() {
         let status = status(|| {
@@ -162,7 +166,7 @@ mod tests {
         call((), || {
             service(|| {
                 assert_eq!(outside_services(|| Ok(())), omemo_status::OMEMO_ERR_BUSY);
-                call((), || later(Box::new(move || drop(count.fetch_add(1, Ordering::SeqCst)))));
+                call((), || later(Box::new(move || bump(&count))));
                 assert_eq!(done.load(Ordering::SeqCst), 0);
             });
             assert_eq!(outside_services(|| Ok(())), omemo_status::OMEMO_OK);
@@ -176,7 +180,7 @@ mod tests {
         let count = done.clone();
         call((), || {
             service(|| {
-                later(Box::new(move || drop(count.fetch_add(1, Ordering::SeqCst))));
+                later(Box::new(move || bump(&count)));
                 std::thread::spawn(|| call((), || ())).join().expect("the other thread");
                 assert_eq!(done.load(Ordering::SeqCst), 0);
             });

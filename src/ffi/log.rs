@@ -23,7 +23,12 @@ pub enum omemo_log_level {
 
 /// A line of log (a service). target: the part of the library, as "omemo::manager". Both strings live until it returns.
 pub type omemo_log = Option<
-    unsafe extern "C" fn(user_data: *mut c_void, level: omemo_log_level, target: *const c_char, line: *const c_char),
+    unsafe extern "C" fn(
+        user_data: *mut c_void,
+        level: omemo_log_level,
+        target: *const c_char,
+        line: *const c_char,
+    ),
 >;
 
 impl From<LogLevel> for omemo_log_level {
@@ -57,6 +62,9 @@ impl Log {
             return;
         }
         let (target, line) = (text::c_string(target), text::c_string(line));
-        guard::service(|| (self.log)(self.user_data.pointer(), level.into(), target.as_ptr(), line.as_ptr()));
+        // SAFETY: the client's function; both strings live until it returns.
+        guard::service(|| unsafe {
+            (self.log)(self.user_data.pointer(), level.into(), target.as_ptr(), line.as_ptr());
+        });
     }
 }

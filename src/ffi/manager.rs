@@ -26,7 +26,12 @@ pub enum omemo_backlog {
 /// The end of an operation (event), exactly once. result is never NULL and holds status, too; it carries the report when
 /// the operation failed, too. It lives until this returns.
 pub type omemo_done = Option<
-    unsafe extern "C" fn(user_data: *mut c_void, op: omemo_op, status: omemo_status, result: *const omemo_result),
+    unsafe extern "C" fn(
+        user_data: *mut c_void,
+        op: omemo_op,
+        status: omemo_status,
+        result: *const omemo_result,
+    ),
 >;
 
 /// ## 7 Manager
@@ -195,5 +200,5 @@ pub unsafe extern "C" fn omemo_manager_wait(
 /// Since: 0.1.0
 #[unsafe(no_mangle)]
 pub extern "C" fn omemo_op_cancel(op: omemo_op) -> omemo_status {
-    guard::outside_services(|| numbers::manager_of_operation(op)?.manager().cancel(op))
+    guard::outside_services(|| numbers::OPERATIONS.user(op)?.manager().cancel(op))
 }

@@ -157,7 +157,9 @@ pub unsafe extern "C" fn omemo_message_set_payload(
 /// Since: 0.1.0
 #[unsafe(no_mangle)]
 pub extern "C" fn omemo_message_namespace(message: Option<&omemo_message>) -> *const c_char {
-    guard::call(std::ptr::null(), || text::namespace_or_null(message.map(|message| message.message.namespace)))
+    guard::call(std::ptr::null(), || {
+        text::namespace_or_null(message.map(|message| message.message.namespace))
+    })
 }
 
 /// The device that sent a message.

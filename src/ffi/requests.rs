@@ -32,7 +32,8 @@ pub enum omemo_reason {
 /// The reason with this number.
 fn reason(number: i32) -> Result<Reason> {
     use omemo_reason::{
-        OMEMO_REASON_DECLINED, OMEMO_REASON_FAILED, OMEMO_REASON_NOT_FOUND, OMEMO_REASON_OFFLINE, OMEMO_REASON_TIMEOUT,
+        OMEMO_REASON_DECLINED, OMEMO_REASON_FAILED, OMEMO_REASON_NOT_FOUND, OMEMO_REASON_OFFLINE,
+        OMEMO_REASON_TIMEOUT,
     };
     let reasons = [
         (OMEMO_REASON_NOT_FOUND, Reason::NotFound),
@@ -92,7 +93,7 @@ pub unsafe extern "C" fn omemo_request_resolve_xml(
             Err(error) if error.status() == Status::Limit => None,
             Err(error) => return Err(error),
         };
-        let manager = numbers::manager_of_request(request)?;
+        let manager = numbers::REQUESTS.user(request)?;
         let question = manager.manager().question(request)?;
         let answer = match (question, xml) {
             (Question::DecideTrust { .. }, _) => return Err(Status::WrongAnswer.into()),
@@ -122,7 +123,9 @@ pub extern "C" fn omemo_request_resolve_device_list(
     request: omemo_request,
     list: Option<&omemo_device_list>,
 ) -> omemo_status {
-    guard::outside_services(|| numbers::answer(request, Answer::DeviceList(text::required(list)?.list().clone())))
+    guard::outside_services(|| {
+        numbers::answer(request, Answer::DeviceList(text::required(list)?.list().clone()))
+    })
 }
 
 /// Answer fetch_bundle by a structure.
@@ -138,7 +141,9 @@ pub extern "C" fn omemo_request_resolve_bundle(
     request: omemo_request,
     bundle: Option<&omemo_bundle>,
 ) -> omemo_status {
-    guard::outside_services(|| numbers::answer(request, Answer::Bundle(text::required(bundle)?.bundle().clone())))
+    guard::outside_services(|| {
+        numbers::answer(request, Answer::Bundle(text::required(bundle)?.bundle().clone()))
+    })
 }
 
 /// Note one answer to decide_trust. All are committed together after omemo_request_resolve; a device left out stays
@@ -160,7 +165,7 @@ pub unsafe extern "C" fn omemo_request_decide(
     guard::outside_services(|| {
         // SAFETY: the client gives a C string or NULL.
         let level = unsafe { text::text(level) }?;
-        numbers::manager_of_request(request)?.manager().decide(request, index, level)
+        numbers::REQUESTS.user(request)?.manager().decide(request, index, level)
     })
 }
 

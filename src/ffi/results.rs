@@ -136,7 +136,9 @@ pub extern "C" fn omemo_result_row_device(result: Option<&omemo_result>, index: 
 /// Since: 0.1.0
 #[unsafe(no_mangle)]
 pub extern "C" fn omemo_result_row_namespace(result: Option<&omemo_result>, index: usize) -> *const c_char {
-    guard::call(std::ptr::null(), || text::namespace_or_null(row(result, index).and_then(|row| row.namespace)))
+    guard::call(std::ptr::null(), || {
+        text::namespace_or_null(row(result, index).and_then(|row| row.namespace))
+    })
 }
 
 /// What happened to it.

@@ -49,6 +49,8 @@ pub enum omemo_status {
     OMEMO_ERR_INTERNAL = -99,
     /// Reading or writing failed; nothing changed, the same call may be made again. [StorageException]
     OMEMO_ERR_STORAGE = -100,
+    /// Somebody else has the store open.
+    OMEMO_ERR_STORAGE_LOCKED = -101,
     /// What is stored contradicts itself; nothing is made anew beside it. [TypeError, KeyError, NothingException]
     OMEMO_ERR_STORAGE_CORRUPT = -102,
     /// The store was written by a newer version.
@@ -140,6 +142,7 @@ impl From<Status> for omemo_status {
             Status::NotReady => omemo_status::OMEMO_ERR_NOT_READY,
             Status::Internal => omemo_status::OMEMO_ERR_INTERNAL,
             Status::Storage => omemo_status::OMEMO_ERR_STORAGE,
+            Status::StorageLocked => omemo_status::OMEMO_ERR_STORAGE_LOCKED,
             Status::StorageCorrupt => omemo_status::OMEMO_ERR_STORAGE_CORRUPT,
             Status::StorageVersion => omemo_status::OMEMO_ERR_STORAGE_VERSION,
             Status::StorageAccount => omemo_status::OMEMO_ERR_STORAGE_ACCOUNT,
@@ -199,7 +202,8 @@ pub extern "C" fn omemo_version() -> u32 {
     const MAJOR: u32 = number(env!("CARGO_PKG_VERSION_MAJOR"));
     const MINOR: u32 = number(env!("CARGO_PKG_VERSION_MINOR"));
     const PATCH: u32 = number(env!("CARGO_PKG_VERSION_PATCH"));
-    const VERSION: u32 = MAJOR.saturating_mul(10_000).saturating_add(MINOR.saturating_mul(100)).saturating_add(PATCH);
+    const VERSION: u32 =
+        MAJOR.saturating_mul(10_000).saturating_add(MINOR.saturating_mul(100)).saturating_add(PATCH);
     VERSION
 }
 
@@ -216,7 +220,9 @@ pub extern "C" fn omemo_version() -> u32 {
 #[unsafe(no_mangle)]
 pub extern "C" fn omemo_status_name(status: i32) -> *const c_char {
     let unknown = c"OMEMO_ERR_(unknown)".as_ptr();
-    guard::call(unknown, || Status::from_number(status).map_or(unknown, |status| status.c_name().as_ptr().cast()))
+    guard::call(unknown, || {
+        Status::from_number(status).map_or(unknown, |status| status.c_name().as_ptr().cast())
+    })
 }
 
 /// One English sentence about a status.
@@ -232,7 +238,9 @@ pub extern "C" fn omemo_status_name(status: i32) -> *const c_char {
 #[unsafe(no_mangle)]
 pub extern "C" fn omemo_status_text(status: i32) -> *const c_char {
     let unknown = c"This number is no status of this version of the library.".as_ptr();
-    guard::call(unknown, || Status::from_number(status).map_or(unknown, |status| status.c_text().as_ptr().cast()))
+    guard::call(unknown, || {
+        Status::from_number(status).map_or(unknown, |status| status.c_text().as_ptr().cast())
+    })
 }
 
 #[cfg(test)]

@@ -131,7 +131,8 @@ impl Storage for CallbackStorage {
         let mut value = omemo_value { bytes: None };
         let user_data = self.user_data.lock();
         // SAFETY: the client's function; key and value live until it returns.
-        let code = guard::service(|| unsafe { (self.load)(user_data.pointer(), key.as_ptr(), &raw mut value) });
+        let code =
+            guard::service(|| unsafe { (self.load)(user_data.pointer(), key.as_ptr(), &raw mut value) });
         drop(user_data);
         outcome(code)?;
         value.bytes.transpose()
@@ -151,7 +152,8 @@ impl Storage for CallbackStorage {
             .collect();
         let user_data = self.user_data.lock();
         // SAFETY: the client's function; the changes and what they point to live until it returns.
-        let code = guard::service(|| unsafe { (self.commit)(user_data.pointer(), changes.as_ptr(), changes.len()) });
+        let code =
+            guard::service(|| unsafe { (self.commit)(user_data.pointer(), changes.as_ptr(), changes.len()) });
         drop(user_data);
         outcome(code)
     }
@@ -171,7 +173,9 @@ fn hand_over(storage: impl Storage + 'static, out: &mut MaybeUninit<*mut omemo_s
 /// Memory: free it by omemo_storage_free; whatever uses it keeps it alive.
 /// Since: 0.1.0
 #[unsafe(no_mangle)]
-pub extern "C" fn omemo_storage_memory_new(storage: Option<&mut MaybeUninit<*mut omemo_storage>>) -> omemo_status {
+pub extern "C" fn omemo_storage_memory_new(
+    storage: Option<&mut MaybeUninit<*mut omemo_storage>>,
+) -> omemo_status {
     guard::outside_services(|| {
         hand_over(MemoryStorage::new(), text::required(storage)?);
         Ok(())
@@ -240,7 +244,9 @@ pub unsafe extern "C" fn omemo_value_set(
         let bytes = unsafe { text::bytes(bytes, len, VALUE_BYTES) };
         *slot = Some(match &bytes {
             Ok(bytes) => Ok(Zeroizing::new(bytes.to_vec())),
-            Err(_) => Err(Error::new(Status::Storage, "A store handed over a value that no record can have.")),
+            Err(_) => {
+                Err(Error::new(Status::Storage, "A store handed over a value that no record can have."))
+            }
         });
         bytes.map(drop)
     })

@@ -30,13 +30,20 @@ pub(super) unsafe fn read<T: Table>(table: *const T) -> Result<T> {
     // SAFETY: the caller promises a size at the beginning.
     let size = unsafe { bytes.cast::<usize>().read_unaligned() };
     if !(T::LEAST..=MOST).contains(&size) {
-        return Err(Error::new(Status::Argument, "struct_size of a table is wrong: set it to sizeof of its type."));
+        return Err(Error::new(
+            Status::Argument,
+            "struct_size of a table is wrong: set it to sizeof of its type.",
+        ));
     }
     let known = size.min(size_of::<T>());
     // SAFETY: the caller promises `size` readable bytes.
-    let unknown = unsafe { std::slice::from_raw_parts(bytes.wrapping_add(known), size.saturating_sub(known)) };
+    let unknown =
+        unsafe { std::slice::from_raw_parts(bytes.wrapping_add(known), size.saturating_sub(known)) };
     if unknown.iter().any(|byte| *byte != 0) {
-        return Err(Error::new(Status::Argument, "A table holds a callback that this version does not know."));
+        return Err(Error::new(
+            Status::Argument,
+            "A table holds a callback that this version does not know.",
+        ));
     }
     let mut copy = MaybeUninit::<T>::zeroed();
     // SAFETY: `known` bytes can be read there, and fit here; `Table` promises that zeros are fine for the rest.

@@ -248,7 +248,10 @@ mod tests {
             assert_eq!(text(c"a".as_ptr()).expect("UTF-8"), "a");
             assert_eq!(text(c"\xff".as_ptr()).expect_err("no UTF-8").status(), Status::Utf8);
             assert_eq!(text(std::ptr::null()).expect_err("NULL").status(), Status::Null);
-            assert_eq!(namespace(c"urn:xmpp:omemo:1".as_ptr()).expect_err("?").status(), Status::UnknownNamespace);
+            assert_eq!(
+                namespace(c"urn:xmpp:omemo:1".as_ptr()).expect_err("?").status(),
+                Status::UnknownNamespace
+            );
         }
         assert_eq!(c_string("a\0b").to_bytes(), "a\u{fffd}b".as_bytes());
     }

@@ -28,17 +28,13 @@ impl UserData {
     pub(super) fn pointer(&self) -> *mut c_void {
         self.pointer
     }
-
-    /// The client keeps it: a call that fails takes nothing over.
-    pub(super) fn give_back(mut self) {
-        self.destroy = None;
-    }
 }
 
 impl Drop for UserData {
     fn drop(&mut self) {
         let Some(destroy) = self.destroy.take() else { return };
         let user_data = UserData { pointer: self.pointer, destroy: None };
-        guard::later(Box::new(move || guard::event(|| destroy(user_data.pointer()))));
+        // SAFETY: the client's function, which is given the client's pointer.
+        guard::later(Box::new(move || guard::event(|| unsafe { destroy(user_data.pointer()) })));
     }
 }

@@ -392,6 +392,11 @@ impl Manager {
         true
     }
 
+    /// The client is at it: nobody needs to be rung up until the next `sleep`.
+    pub fn rouse(&self) {
+        self.inner.sleeping.lock().asleep = false;
+    }
+
     /// Rings, if nobody has rung since `sleep`: for callers that stop before all work is done.
     pub fn ring(&self) {
         self.inner.sleeping.lock().asleep = true;
