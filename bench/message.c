@@ -1,0 +1,178 @@
+/* libomemo through its C API, measured: a message to 1, 10, 100 and 1,000 devices, with the store in memory. Prints
+ * {"op", "us"} one a line. Sessions exist and are not confirmed yet, as for the peers.
+ *
+ * The devices are real: each is an account of its own for a moment, whose bundle is kept. Ten of them share a JID.
+ */
+#define _POSIX_C_SOURCE 200809L
+#include <omemo.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+enum { DEVICES = 1000, PER_JID = 10, MAX_SAMPLES = 2000 };
+
+/* A device of somebody, as the server knows it. */
+static struct {
+  uint32_t id;
+  char *bundle;
+} known[DEVICES];
+static size_t making; /* the device that is being made */
+
+static void die(const char *why) {
+  fprintf(stderr, "message: %s\n", why);
+  exit(1);
+}
+
+static void jid_of(char *jid, size_t size, size_t device) {
+  snprintf(jid, size, "device%u@capulet.lit", (unsigned)(device / PER_JID));
+}
+
+/* -- questions of the sender -- */
+static void fetch_device_list(void *user_data, omemo_request request, const char *ns, const char *jid) {
+  unsigned group = 0;
+  (void)user_data;
+  if (sscanf(jid, "device%u@", &group) != 1) {
+    omemo_request_reject(request, OMEMO_REASON_NOT_FOUND); /* our own */
+    return;
+  }
+  omemo_device_list *list = omemo_device_list_new(ns);
+  for (size_t i = 0; i < PER_JID; i++)
+    if (known[group * PER_JID + i].id) omemo_device_list_add(list, known[group * PER_JID + i].id, NULL, NULL);
+  omemo_request_resolve_device_list(request, list);
+  omemo_device_list_free(list);
+}
+
+static void fetch_bundle(void *user_data, omemo_request request, const char *ns, const char *jid, uint32_t device) {
+  unsigned group = 0;
+  (void)user_data, (void)ns;
+  if (sscanf(jid, "device%u@", &group) != 1) die("a bundle of nobody");
+  for (size_t i = 0; i < PER_JID; i++)
+    if (known[group * PER_JID + i].id == device) {
+      const char *xml = known[group * PER_JID + i].bundle;
+      omemo_request_resolve_xml(request, xml, strlen(xml));
+      return;
+    }
+  die("a bundle of nobody");
+}
+
+static void publish_device_list(void *user_data, omemo_request request, const char *ns, const omemo_device_list *list) {
+  (void)user_data, (void)ns, (void)list;
+  omemo_request_resolve(request);
+}
+
+static void publish_bundle(void *user_data, omemo_request request, const char *ns, uint32_t device,
+                           const omemo_bundle *bundle) {
+  (void)ns;
+  if (user_data == known) { /* a device in the making */
+    size_t len = 0;
+    const char *xml = omemo_bundle_xml(bundle, &len);
+    char *copy = malloc(len + 1);
+    if (!copy) die("out of memory");
+    memcpy(copy, xml, len + 1);
+    free(known[making].bundle);
+    known[making].bundle = copy;
+    known[making].id = device;
+  }
+  omemo_request_resolve(request);
+}
+
+static void send_message(void *user_data, omemo_request request, const char *jid, const omemo_message *message) {
+  (void)user_data, (void)jid, (void)message;
+  omemo_request_resolve(request);
+}
+
+static void decide_trust(void *user_data, omemo_request request, const omemo_devices *undecided, const char *context) {
+  (void)user_data, (void)context;
+  for (size_t i = 0; i < omemo_devices_count(undecided); i++) omemo_request_decide(request, i, OMEMO_LEVEL_TRUSTED);
+  omemo_request_resolve(request);
+}
+
+static void finish(omemo_manager *manager, omemo_op op, size_t messages) {
+  omemo_result *result = omemo_manager_wait(manager, op, -1);
+  if (omemo_result_status(result) != OMEMO_OK) die(omemo_result_text(result));
+  if (omemo_result_message_count(result) != messages) die("not as many messages as expected");
+  omemo_result_free(result);
+}
+
+static omemo_manager *account(const char *jid, void *user_data) {
+  omemo_callbacks callbacks = {0};
+  omemo_config *config = omemo_config_new();
+  omemo_storage *storage = NULL;
+  omemo_manager *manager = NULL;
+  omemo_op op = 0;
+  callbacks.struct_size = sizeof callbacks;
+  callbacks.fetch_device_list = fetch_device_list;
+  callbacks.fetch_bundle = fetch_bundle;
+  callbacks.publish_device_list = publish_device_list;
+  callbacks.publish_bundle = publish_bundle;
+  callbacks.send_message = send_message;
+  callbacks.decide_trust = decide_trust;
+  if (omemo_storage_memory_new(&storage) != OMEMO_OK) die("no storage");
+  omemo_config_set_jid(config, jid);
+  omemo_config_set_storage(config, storage);
+  omemo_config_set_callbacks(config, &callbacks, user_data, NULL);
+  if (omemo_manager_new(config, &manager) != OMEMO_OK) die(omemo_config_error(config));
+  omemo_manager_connected(manager, OMEMO_BACKLOG_NONE, NULL, NULL, &op);
+  finish(manager, op, 0);
+  omemo_config_free(config);
+  omemo_storage_free(storage);
+  return manager;
+}
+
+static double seconds(void) {
+  struct timespec now;
+  clock_gettime(CLOCK_MONOTONIC, &now);
+  return (double)now.tv_sec + (double)now.tv_nsec * 1e-9;
+}
+
+static int compare(const void *a, const void *b) {
+  const double x = *(const double *)a, y = *(const double *)b;
+  return x < y ? -1 : x > y;
+}
+
+static double encrypt(omemo_manager *manager, const omemo_draft *draft) {
+  omemo_op op = 0;
+  const double start = seconds();
+  if (omemo_manager_encrypt(manager, draft, NULL, NULL, &op) != OMEMO_OK) die("encrypt did not start");
+  finish(manager, op, 1);
+  return seconds() - start;
+}
+
+int main(int argc, char **argv) {
+  static double samples[MAX_SAMPLES];
+  static const size_t counts[] = {1, 10, 100, 1000};
+  const double budget = argc > 1 ? atof(argv[1]) : 0.2;
+  size_t made = 0;
+  for (size_t c = 0; c < sizeof counts / sizeof *counts; c++) {
+    omemo_manager *sender;
+    omemo_draft *draft = omemo_draft_new();
+    size_t count = 0;
+    double spent = 0;
+    char jid[64];
+    for (; made < counts[c]; made++) {
+      making = made;
+      jid_of(jid, sizeof jid, made);
+      omemo_manager_free(account("maker@capulet.lit", known));
+    }
+    sender = account("romeo@montague.lit", NULL);
+    for (size_t device = 0; device < made; device += PER_JID) {
+      jid_of(jid, sizeof jid, device);
+      omemo_draft_add_recipient(draft, jid);
+    }
+    omemo_draft_set_body(draft,
+                         "But, soft! what light through yonder window breaks? It is the east, and Juliet is the sun.");
+    printf("{\"op\": \"first_message_%u\", \"us\": %.3f}\n", (unsigned)made, encrypt(sender, draft) * 1e6);
+    while (count < 3 || (spent < budget && count < 200)) {
+      samples[count] = encrypt(sender, draft);
+      spent += samples[count++];
+    }
+    qsort(samples, count, sizeof *samples, compare);
+    printf("{\"op\": \"message_%u\", \"us\": %.3f}\n", (unsigned)made, samples[count / 2] * 1e6);
+    fflush(stdout);
+    omemo_draft_free(draft);
+    omemo_manager_free(sender);
+  }
+  for (size_t i = 0; i < DEVICES; i++) free(known[i].bundle);
+  return 0;
+}

@@ -1,0 +1,64 @@
+"""Makes the table of scripts/bench: reads lines "peer {json}" of several rounds, prints the medians, writes JSON.
+
+    table.py RAW OUT
+"""
+
+import json
+import statistics
+import sys
+
+OURS = "libomemo"
+WHAT = {
+    "x3dh_active": "key exchange, begun (signature verified) and first key encrypted",
+    "x3dh_passive": "key exchange, received and first key decrypted",
+    "encrypt_key": "encrypt a key on an existing session",
+    "decrypt_key": "decrypt a key on an existing session",
+    "ping_pong": "a key there and back, a ratchet step each",
+    "skip_1000": "decrypt with 1,000 skipped keys",
+    "bundle_100": "own bundle of 100 pre keys",
+    "session_store": "serialise a session",
+    "session_load": "load a session",
+    "message_1": "message to 1 device",
+    "message_10": "message to 10 devices",
+    "message_100": "message to 100 devices",
+    "message_1000": "message to 1,000 devices",
+    "first_message_1": "first message to 1 device",
+    "first_message_10": "first message to 10 devices",
+    "first_message_100": "first message to 100 devices",
+    "first_message_1000": "first message to 1,000 devices",
+}
+
+
+def main():
+    samples = {}
+    with open(sys.argv[1], encoding="utf-8") as raw:
+        for line in raw:
+            peer, text = line.split(" ", 1)
+            sample = json.loads(text)
+            samples.setdefault(sample["op"], {}).setdefault(peer, []).append(sample["us"])
+    unknown = set(samples) - set(WHAT)
+    if unknown:
+        sys.exit(f"unknown operations: {unknown}")
+
+    rows = []
+    for op in (op for op in WHAT if op in samples):
+        medians = {peer: round(statistics.median(values), 3) for peer, values in samples[op].items()}
+        ours = medians.pop(OURS, None)
+        ratio = round(ours / min(medians.values()), 3) if ours is not None and medians else None
+        rows.append({"op": op, "ours_us": ours, "peers": medians, "ratio_to_best_peer": ratio})
+    with open(sys.argv[2], "w", encoding="utf-8") as out:
+        json.dump(rows, out, indent=1)
+        out.write("\n")
+
+    peers = sorted({peer for row in rows for peer in row["peers"]})
+    form = lambda value: "-" if value is None else f"{value:,.1f}"
+    table = [["microseconds, median", OURS, *peers, "ratio to best"]]
+    for row in rows:
+        ratio = "-" if row["ratio_to_best_peer"] is None else f"{row['ratio_to_best_peer']:.2f}"
+        table.append([WHAT[row["op"]], form(row["ours_us"]), *(form(row["peers"].get(peer)) for peer in peers), ratio])
+    widths = [max(len(row[i]) for row in table) for i in range(len(table[0]))]
+    for row in table:
+        print("  ".join(cell.ljust(w) if i == 0 else cell.rjust(w) for i, (cell, w) in enumerate(zip(row, widths))))
+
+
+main()
