@@ -1,6 +1,10 @@
-//! What a device publishes: its public keys. Nothing in here is verified before `x3dh` uses it.
+//! What a device publishes: its public keys.
 
 use super::namespace::Namespace;
+use super::profile::Wire;
+use super::wire;
+use crate::crypto::identity::IdentityKey;
+use crate::error::{Error, Result, Status};
 
 /// A public one-time pre key.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -11,7 +15,7 @@ pub struct PublicPreKey {
     pub key: [u8; 32],
 }
 
-/// A bundle (XEP-0384 5.3.2) in the same form for both namespaces.
+/// A bundle (XEP-0384 5.3.2) in the same form for both namespaces. Nothing in it holds before `verify` says so.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Bundle {
     /// Which namespace it was published in.
@@ -26,4 +30,23 @@ pub struct Bundle {
     pub signature: [u8; 64],
     /// One-time pre keys.
     pub pre_keys: Vec<PublicPreKey>,
+}
+
+/// What the identity key signs of a signed pre key.
+pub(super) fn signed_bytes(namespace: Namespace, signed_pre_key: &[u8; 32]) -> Vec<u8> {
+    match namespace.profile().wire {
+        Wire::Plain => signed_pre_key.to_vec(),
+        Wire::Versioned => wire::prefixed(signed_pre_key).to_vec(),
+    }
+}
+
+impl Bundle {
+    /// Checks that the identity key is fit for use and signed the signed pre key; gives the identity key.
+    pub fn verify(&self) -> Result<IdentityKey> {
+        let bad = |_| Error::from(Status::BundleBad);
+        let identity = IdentityKey::from_ed(&self.identity_key).map_err(bad)?;
+        let signed = signed_bytes(self.namespace, &self.signed_pre_key);
+        identity.verify(&signed, &self.signature).map_err(bad)?;
+        Ok(identity)
+    }
 }

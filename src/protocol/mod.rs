@@ -1,8 +1,24 @@
 //! The protocol as pure state machines: no storage, no network, no clock; randomness is an argument.
+//!
+//! A session begins with a key agreement (`x3dh`) on somebody's `bundle`, announced by a `key_exchange`, and goes on
+//! as a Double Ratchet (`ratchet`, `chain`, `skipped`). What it transports is the key of a `payload`. The two
+//! namespaces differ in one table, `profile`, and in the bytes on the `wire`.
 
 pub mod address;
 pub mod bundle;
+pub mod chain;
 pub mod device_list;
+pub mod key_exchange;
 pub mod limits;
 pub mod message;
 pub mod namespace;
+pub mod payload;
+pub mod pre_key;
+pub mod profile;
+pub mod ratchet;
+pub mod ratchet_message;
+pub mod session;
+mod session_record;
+pub mod skipped;
+mod wire;
+pub mod x3dh;

@@ -1,0 +1,42 @@
+//! Own pre keys: the signed one, and the one-time ones.
+
+use super::bundle::signed_bytes;
+use super::namespace::Namespace;
+use crate::crypto::identity::IdentityKeyPair;
+use crate::crypto::keys::KeyPair;
+use crate::crypto::rng::Rng;
+use crate::error::Result;
+
+/// A signed pre key of our own.
+#[derive(Clone)]
+pub struct SignedPreKey {
+    /// Its id.
+    pub id: u32,
+    /// The key.
+    pub pair: KeyPair,
+    /// The identity key's signature in its plain form.
+    pub signature: [u8; 64],
+}
+
+impl SignedPreKey {
+    /// Draws and signs a new one. In the two namespaces different bytes are signed.
+    pub fn generate(
+        namespace: Namespace,
+        own: &IdentityKeyPair,
+        id: u32,
+        rng: &mut dyn Rng,
+    ) -> Result<SignedPreKey> {
+        let pair = KeyPair::generate(rng)?;
+        let signature = own.sign(&signed_bytes(namespace, pair.public().as_bytes()), rng)?;
+        Ok(SignedPreKey { id, pair, signature })
+    }
+}
+
+/// A one-time pre key of our own.
+#[derive(Clone)]
+pub struct PreKey {
+    /// Its id.
+    pub id: u32,
+    /// The key.
+    pub pair: KeyPair,
+}

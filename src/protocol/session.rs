@@ -1,0 +1,286 @@
+//! A session: one Double Ratchet between two identity keys, and how it was begun.
+//!
+//! Decryption leaves the session as it is and gives the next one. Knows neither JIDs nor device ids.
+
+use super::bundle::Bundle;
+use super::chain::Secret;
+use super::key_exchange::{ExchangeId, KeyExchange};
+use super::namespace::Namespace;
+use super::profile::Wire;
+use super::ratchet::{Passed, Ratchet, Received};
+use super::ratchet_message::{Header, Parties, RatchetMessage};
+use super::skipped::SkippedKeys;
+use super::x3dh;
+use crate::crypto::identity::IdentityKeyPair;
+use crate::crypto::keys::{KeyPair, PublicKey};
+use crate::crypto::rng::Rng;
+use crate::error::{Error, Result, Status};
+use zeroize::Zeroizing;
+
+pub use super::ratchet::Limits;
+
+/// One session, without its skipped keys. Wiped when dropped.
+#[derive(Clone)]
+pub struct Session {
+    pub(super) namespace: Namespace,
+    pub(super) initiator: bool,
+    pub(super) confirmed: bool,
+    pub(super) parties: Parties,
+    pub(super) peer: [u8; 32],
+    pub(super) exchange: ExchangeId,
+    pub(super) ratchet: Ratchet,
+    pub(super) skipped: u32,
+}
+
+/// The key of a message for one device.
+pub struct EncryptedKey {
+    /// What travels.
+    pub bytes: Vec<u8>,
+    /// Whether it is a key exchange.
+    pub key_exchange: bool,
+}
+
+/// What a message led to. Nothing has happened yet: whoever stores the session makes it true.
+pub struct Step {
+    /// The session after the message.
+    pub session: Session,
+    /// Its skipped keys, if they are other than before.
+    pub skipped: Option<SkippedKeys>,
+    /// What the message transported.
+    pub plaintext: Zeroizing<Vec<u8>>,
+}
+
+impl Session {
+    /// Begins a session on somebody's bundle, which is verified first.
+    pub fn initiate(own: &IdentityKeyPair, bundle: &Bundle, rng: &mut dyn Rng) -> Result<Session> {
+        let agreement = x3dh::initiate(own, bundle, rng)?;
+        Session::initiated(own, bundle, &agreement, rng)
+    }
+
+    pub(super) fn initiated(
+        own: &IdentityKeyPair,
+        bundle: &Bundle,
+        agreement: &x3dh::Agreement,
+        rng: &mut dyn Rng,
+    ) -> Result<Session> {
+        let namespace = bundle.namespace;
+        let remote = PublicKey::from_bytes(bundle.signed_pre_key);
+        let ratchet = Ratchet::initiator(namespace.profile(), &agreement.secret, remote, rng)?;
+        let parties = match namespace.profile().wire {
+            Wire::Plain => Parties { initiator: *own.public().ed(), responder: *agreement.identity.ed() },
+            Wire::Versioned => {
+                Parties { initiator: *own.public().mont(), responder: *agreement.identity.mont() }
+            }
+        };
+        let exchange = ExchangeId {
+            ephemeral: agreement.ephemeral,
+            identity: *own.public().mont(),
+            signed_pre_key_id: bundle.signed_pre_key_id,
+            pre_key_id: agreement.pre_key_id,
+        };
+        let peer = *agreement.identity.mont();
+        Ok(Session {
+            namespace,
+            initiator: true,
+            confirmed: false,
+            parties,
+            peer,
+            exchange,
+            ratchet,
+            skipped: 0,
+        })
+    }
+
+    /// Takes up a session that somebody began, by the message in the key exchange.
+    pub fn accept(
+        own: &IdentityKeyPair,
+        signed_pre_key: &KeyPair,
+        pre_key: &KeyPair,
+        exchange: &KeyExchange,
+        limits: &Limits,
+        budget: &mut usize,
+        rng: &mut dyn Rng,
+    ) -> Result<Step> {
+        let namespace = exchange.namespace();
+        let profile = namespace.profile();
+        let id = *exchange.id();
+        let identity = PublicKey::from_bytes(id.identity);
+        let secret = x3dh::respond(namespace, own, signed_pre_key, pre_key, &identity, &id.ephemeral)?;
+        let parties = match (profile.wire, exchange.identity_ed()) {
+            (Wire::Plain, Some(ed)) => Parties { initiator: *ed, responder: *own.public().ed() },
+            _ => Parties { initiator: id.identity, responder: *own.public().mont() },
+        };
+        let message = exchange.message();
+        let received =
+            Ratchet::responder(profile, secret, signed_pre_key.clone(), &message.header(), limits, budget)?;
+        let plaintext = message.open(&received.key, &parties, true)?;
+        let (ratchet, passed) = received.complete(profile, rng)?;
+        let mut session = Session {
+            namespace,
+            initiator: false,
+            confirmed: true,
+            parties,
+            peer: id.identity,
+            exchange: id,
+            ratchet,
+            skipped: 0,
+        };
+        let skipped = session.keep(None, passed, limits);
+        Ok(Step { session, skipped, plaintext })
+    }
+
+    /// Encrypts. As long as a session of our own beginning was not answered, every message repeats the key exchange.
+    pub fn encrypt(&mut self, plaintext: &[u8]) -> Result<EncryptedKey> {
+        let (header, key) = self.ratchet.send()?;
+        let bytes =
+            RatchetMessage::seal(self.namespace, header, &key, &self.parties, self.initiator, plaintext)?;
+        let key_exchange = self.initiator && !self.confirmed;
+        let bytes = match key_exchange {
+            true => KeyExchange::write(self.namespace, &self.exchange, &self.parties.initiator, bytes)?,
+            false => bytes,
+        };
+        Ok(EncryptedKey { bytes, key_exchange })
+    }
+
+    /// Whether this session has, or can derive without a DH ratchet step, keys of the chain of a message.
+    pub fn knows(&self, message: &RatchetMessage, skipped: Option<&SkippedKeys>) -> bool {
+        let ratchet_key = message.header().ratchet_key;
+        self.ratchet.is_current(&ratchet_key)
+            || self.ratchet.tail.iter().any(|tail| tail.ratchet_key == ratchet_key)
+            || skipped.is_some_and(|skipped| skipped.knows(&ratchet_key))
+    }
+
+    /// Whether `decrypt` needs the skipped keys for a message.
+    pub fn needs_skipped(&self, message: &RatchetMessage) -> bool {
+        let Header { ratchet_key, n, .. } = message.header();
+        let next = self.ratchet.receiving.as_ref().map(|chain| chain.length());
+        let in_order = self.ratchet.is_current(&ratchet_key) && next == Some(n);
+        self.skipped > 0 && !in_order
+    }
+
+    /// Opens a message. `skipped` is looked at only where `needs_skipped` says so; `budget` are the chain steps that
+    /// the message may still cost.
+    pub fn decrypt(
+        &self,
+        message: &RatchetMessage,
+        skipped: Option<&SkippedKeys>,
+        limits: &Limits,
+        budget: &mut usize,
+        rng: &mut dyn Rng,
+    ) -> Result<Step> {
+        if message.namespace() != self.namespace {
+            return Err(Status::DecryptionFailed.into());
+        }
+        let skipped = if self.needs_skipped(message) {
+            Some(skipped.ok_or(Error::new(Status::Internal, "Skipped keys were needed and not given."))?)
+        } else {
+            None
+        };
+        let Header { ratchet_key, n, .. } = message.header();
+        let sender_is_initiator = !self.initiator;
+        if let Some(key) = skipped.and_then(|skipped| skipped.get(&ratchet_key, n)) {
+            let plaintext = message.open(key, &self.parties, sender_is_initiator)?;
+            let mut left = skipped.cloned().unwrap_or_default();
+            left.remove(&ratchet_key, n);
+            let session = Session { confirmed: true, skipped: count(&left), ..self.clone() };
+            return Ok(Step { session, skipped: Some(left), plaintext });
+        }
+        let at = |tail: &super::ratchet::TailKey| tail.ratchet_key == ratchet_key && tail.n == n;
+        if let Some(tail) = self.ratchet.tail.iter().find(|tail| at(tail)) {
+            let plaintext = message.open(&tail.key, &self.parties, sender_is_initiator)?;
+            let mut session = Session { confirmed: true, ..self.clone() };
+            session.ratchet.tail.retain(|tail| !at(tail));
+            return Ok(Step { session, skipped: None, plaintext });
+        }
+        let profile = self.namespace.profile();
+        let received: Received = self.ratchet.receive(profile, &message.header(), limits, budget)?;
+        let plaintext = message.open(&received.key, &self.parties, sender_is_initiator)?;
+        let (ratchet, passed) = received.complete(profile, rng)?;
+        let mut session = Session { confirmed: true, ratchet, ..self.clone() };
+        let skipped = session.keep(skipped, passed, limits);
+        Ok(Step { session, skipped, plaintext })
+    }
+
+    /// Keeps the keys that were passed over; gives all skipped keys if any were added.
+    fn keep(
+        &mut self,
+        before: Option<&SkippedKeys>,
+        passed: Vec<Passed>,
+        limits: &Limits,
+    ) -> Option<SkippedKeys> {
+        let passed: Vec<(PublicKey, Vec<(u32, Secret)>)> =
+            passed.into_iter().filter(|(_, keys)| !keys.is_empty()).collect();
+        if passed.is_empty() {
+            return None;
+        }
+        let mut skipped = before.cloned().unwrap_or_default();
+        for (ratchet_key, keys) in passed {
+            skipped.add(ratchet_key, keys, limits.per_session);
+        }
+        self.skipped = count(&skipped);
+        Some(skipped)
+    }
+
+    /// Its namespace.
+    pub fn namespace(&self) -> Namespace {
+        self.namespace
+    }
+
+    /// Whether we began it.
+    pub fn is_initiator(&self) -> bool {
+        self.initiator
+    }
+
+    /// Whether anything of the other side was decrypted with it.
+    pub fn is_confirmed(&self) -> bool {
+        self.confirmed
+    }
+
+    /// The other side's identity key in Curve25519 form, as it stood in the bundle or key exchange.
+    pub fn peer_mont(&self) -> &[u8; 32] {
+        &self.peer
+    }
+
+    /// The same in Ed25519 form, where the namespace authenticates that.
+    pub fn peer_ed(&self) -> Option<&[u8; 32]> {
+        match (self.namespace.profile().wire, self.initiator) {
+            (Wire::Plain, true) => Some(&self.parties.responder),
+            (Wire::Plain, false) => Some(&self.parties.initiator),
+            (Wire::Versioned, _) => None,
+        }
+    }
+
+    /// What tells the key exchange that began it from others.
+    pub fn exchange_id(&self) -> &ExchangeId {
+        &self.exchange
+    }
+
+    /// The other side's ratchet key: new with each turn of the conversation.
+    pub fn ratchet_key(&self) -> &PublicKey {
+        &self.ratchet.remote
+    }
+
+    /// Our own ratchet key.
+    pub fn own_ratchet_key(&self) -> PublicKey {
+        self.ratchet.own.public()
+    }
+
+    /// Messages sent since the other side's last turn.
+    pub fn sending_chain_length(&self) -> u32 {
+        self.ratchet.sending.length()
+    }
+
+    /// Index of the next message in the other side's chain; `None` before its first message.
+    pub fn receiving_chain_length(&self) -> Option<u32> {
+        self.ratchet.receiving.as_ref().map(|chain| chain.length())
+    }
+
+    /// How many skipped keys are kept.
+    pub fn skipped_keys(&self) -> u32 {
+        self.skipped
+    }
+}
+
+fn count(skipped: &SkippedKeys) -> u32 {
+    u32::try_from(skipped.len()).unwrap_or(u32::MAX)
+}

@@ -1,0 +1,201 @@
+//! A session as it is stored: everything but its skipped keys, so that an ordinary message rewrites a few hundred bytes.
+//!
+//! Public keys stand beside their private ones, so that loading computes nothing.
+
+use super::chain::{Chain, Secret};
+use super::key_exchange::ExchangeId;
+use super::namespace::Namespace;
+use super::ratchet::{Ratchet, TailKey};
+use super::ratchet_message::Parties;
+use super::session::Session;
+use crate::crypto::keys::{KeyPair, PublicKey};
+use crate::error::{Error, Result, Status};
+use prost::Message;
+use std::fmt;
+use zeroize::{Zeroize, Zeroizing};
+
+const VERSION: u32 = 1;
+
+#[derive(Clone, PartialEq, Message)]
+#[prost(skip_debug)]
+struct TailRecord {
+    #[prost(bytes = "vec", tag = "1")]
+    ratchet_key: Vec<u8>,
+    #[prost(uint32, tag = "2")]
+    n: u32,
+    #[prost(bytes = "vec", tag = "3")]
+    key: Vec<u8>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+#[prost(skip_debug)]
+struct SessionRecord {
+    #[prost(uint32, tag = "1")]
+    version: u32,
+    #[prost(uint32, tag = "2")]
+    namespace: u32,
+    #[prost(bool, tag = "3")]
+    initiator: bool,
+    #[prost(bool, tag = "4")]
+    confirmed: bool,
+    #[prost(bytes = "vec", tag = "5")]
+    initiator_key: Vec<u8>,
+    #[prost(bytes = "vec", tag = "6")]
+    responder_key: Vec<u8>,
+    #[prost(bytes = "vec", tag = "7")]
+    peer: Vec<u8>,
+    /// Where it is not the peer's.
+    #[prost(bytes = "vec", optional, tag = "8")]
+    exchange_identity: Option<Vec<u8>>,
+    #[prost(bytes = "vec", tag = "9")]
+    ephemeral: Vec<u8>,
+    #[prost(uint32, tag = "10")]
+    signed_pre_key_id: u32,
+    #[prost(uint32, tag = "11")]
+    pre_key_id: u32,
+    #[prost(bytes = "vec", tag = "12")]
+    root: Vec<u8>,
+    #[prost(bytes = "vec", tag = "13")]
+    own_private: Vec<u8>,
+    #[prost(bytes = "vec", tag = "14")]
+    own_public: Vec<u8>,
+    #[prost(bytes = "vec", tag = "15")]
+    remote: Vec<u8>,
+    #[prost(bytes = "vec", tag = "16")]
+    sending_key: Vec<u8>,
+    #[prost(uint32, tag = "17")]
+    sending_length: u32,
+    #[prost(bytes = "vec", optional, tag = "18")]
+    receiving_key: Option<Vec<u8>>,
+    #[prost(uint32, tag = "19")]
+    receiving_length: u32,
+    #[prost(uint32, tag = "20")]
+    pn: u32,
+    #[prost(message, repeated, tag = "21")]
+    tail: Vec<TailRecord>,
+    #[prost(uint32, tag = "22")]
+    skipped: u32,
+}
+
+impl fmt::Debug for TailRecord {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("TailRecord(..)")
+    }
+}
+
+impl fmt::Debug for SessionRecord {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("SessionRecord(..)")
+    }
+}
+
+impl Drop for TailRecord {
+    fn drop(&mut self) {
+        self.key.zeroize();
+    }
+}
+
+impl Drop for SessionRecord {
+    fn drop(&mut self) {
+        self.root.zeroize();
+        self.own_private.zeroize();
+        self.sending_key.zeroize();
+        self.receiving_key.zeroize();
+    }
+}
+
+fn corrupt() -> Error {
+    Error::new(Status::StorageCorrupt, "The record of a session cannot be read.")
+}
+
+fn bytes(field: &[u8]) -> Result<[u8; 32]> {
+    field.try_into().map_err(|_| corrupt())
+}
+
+fn secret(field: &[u8]) -> Result<Secret> {
+    bytes(field).map(Zeroizing::new)
+}
+
+fn public(field: &[u8]) -> Result<PublicKey> {
+    bytes(field).map(PublicKey::from_bytes)
+}
+
+impl Session {
+    /// The record of the session.
+    pub fn encode(&self) -> Zeroizing<Vec<u8>> {
+        let ratchet = &self.ratchet;
+        let tail = ratchet.tail.iter().map(|tail| TailRecord {
+            ratchet_key: tail.ratchet_key.as_bytes().to_vec(),
+            n: tail.n,
+            key: tail.key.to_vec(),
+        });
+        let identity = self.exchange.identity;
+        let record = SessionRecord {
+            version: VERSION,
+            namespace: self.namespace.code(),
+            initiator: self.initiator,
+            confirmed: self.confirmed,
+            initiator_key: self.parties.initiator.to_vec(),
+            responder_key: self.parties.responder.to_vec(),
+            peer: self.peer.to_vec(),
+            exchange_identity: (identity != self.peer).then(|| identity.to_vec()),
+            ephemeral: self.exchange.ephemeral.as_bytes().to_vec(),
+            signed_pre_key_id: self.exchange.signed_pre_key_id,
+            pre_key_id: self.exchange.pre_key_id,
+            root: ratchet.root.to_vec(),
+            own_private: ratchet.own.private().to_vec(),
+            own_public: ratchet.own.public().as_bytes().to_vec(),
+            remote: ratchet.remote.as_bytes().to_vec(),
+            sending_key: ratchet.sending.key().to_vec(),
+            sending_length: ratchet.sending.length(),
+            receiving_key: ratchet.receiving.as_ref().map(|chain| chain.key().to_vec()),
+            receiving_length: ratchet.receiving.as_ref().map_or(0, Chain::length),
+            pn: ratchet.pn,
+            tail: tail.collect(),
+            skipped: self.skipped,
+        };
+        Zeroizing::new(record.encode_to_vec())
+    }
+
+    /// Reads the record.
+    pub fn decode(record: &[u8]) -> Result<Session> {
+        let record = SessionRecord::decode(record).map_err(|_| corrupt())?;
+        if record.version > VERSION {
+            return Err(Status::StorageVersion.into());
+        }
+        let peer = bytes(&record.peer)?;
+        let exchange = ExchangeId {
+            ephemeral: public(&record.ephemeral)?,
+            identity: record.exchange_identity.as_deref().map_or(Ok(peer), bytes)?,
+            signed_pre_key_id: record.signed_pre_key_id,
+            pre_key_id: record.pre_key_id,
+        };
+        let receiving = record.receiving_key.as_deref().map(secret).transpose()?;
+        let tail = record.tail.iter().map(|tail| {
+            let (ratchet_key, key) = (public(&tail.ratchet_key)?, secret(&tail.key)?);
+            Ok(TailKey { ratchet_key, n: tail.n, key })
+        });
+        let ratchet = Ratchet {
+            root: secret(&record.root)?,
+            own: KeyPair::from_stored(secret(&record.own_private)?, public(&record.own_public)?),
+            remote: public(&record.remote)?,
+            sending: Chain::from_stored(secret(&record.sending_key)?, record.sending_length),
+            receiving: receiving.map(|key| Chain::from_stored(key, record.receiving_length)),
+            pn: record.pn,
+            tail: tail.collect::<Result<_>>()?,
+        };
+        Ok(Session {
+            namespace: Namespace::from_code(record.namespace).ok_or_else(corrupt)?,
+            initiator: record.initiator,
+            confirmed: record.confirmed,
+            parties: Parties {
+                initiator: bytes(&record.initiator_key)?,
+                responder: bytes(&record.responder_key)?,
+            },
+            peer,
+            exchange,
+            ratchet,
+            skipped: record.skipped,
+        })
+    }
+}

@@ -1,0 +1,234 @@
+//! Message keys of messages that did not come (yet): a bounded queue, the oldest goes first (XEP-0384 4.3).
+//!
+//! Grouped by ratchet key, since many keys of one chain are skipped at a time: 34 bytes a key when stored.
+
+use super::chain::Secret;
+use crate::crypto::keys::PublicKey;
+use crate::error::{Error, Result, Status};
+use prost::Message;
+use std::fmt;
+use zeroize::{Zeroize, Zeroizing};
+
+const VERSION: u32 = 1;
+
+/// Keys of one chain, by ascending index.
+#[derive(Clone)]
+struct Group {
+    ratchet_key: PublicKey,
+    keys: Vec<(u32, Secret)>,
+}
+
+/// The skipped message keys of one session.
+#[derive(Clone, Default)]
+pub struct SkippedKeys {
+    groups: Vec<Group>,
+    count: usize,
+}
+
+impl SkippedKeys {
+    /// None.
+    pub fn new() -> SkippedKeys {
+        SkippedKeys::default()
+    }
+
+    /// How many.
+    pub fn len(&self) -> usize {
+        self.count
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.count == 0
+    }
+
+    /// Whether a key of this chain is here.
+    pub fn knows(&self, ratchet_key: &PublicKey) -> bool {
+        self.groups.iter().any(|group| group.ratchet_key == *ratchet_key)
+    }
+
+    /// The key of one message.
+    pub fn get(&self, ratchet_key: &PublicKey, n: u32) -> Option<&Secret> {
+        let group = self.groups.iter().find(|group| group.ratchet_key == *ratchet_key)?;
+        let position = group.keys.binary_search_by_key(&n, |(index, _)| *index).ok()?;
+        group.keys.get(position).map(|(_, key)| key)
+    }
+
+    /// Takes a used key out.
+    pub fn remove(&mut self, ratchet_key: &PublicKey, n: u32) {
+        let Some(group) = self.groups.iter_mut().find(|group| group.ratchet_key == *ratchet_key) else {
+            return;
+        };
+        if let Ok(position) = group.keys.binary_search_by_key(&n, |(index, _)| *index) {
+            group.keys.remove(position);
+            self.count = self.count.saturating_sub(1);
+            self.groups.retain(|group| !group.keys.is_empty());
+        }
+    }
+
+    /// Adds keys of one chain, whose indices ascend and lie above those that are here, then drops the oldest until no
+    /// more than `limit` are left.
+    pub fn add(&mut self, ratchet_key: PublicKey, keys: Vec<(u32, Secret)>, limit: usize) {
+        if !keys.is_empty() {
+            self.count = self.count.saturating_add(keys.len());
+            match self.groups.iter_mut().find(|group| group.ratchet_key == ratchet_key) {
+                Some(group) => group.keys.extend(keys),
+                None => self.groups.push(Group { ratchet_key, keys }),
+            }
+        }
+        let mut surplus = self.count.saturating_sub(limit);
+        self.count = self.count.saturating_sub(surplus);
+        for group in &mut self.groups {
+            let dropped = surplus.min(group.keys.len());
+            group.keys.drain(..dropped);
+            surplus = surplus.saturating_sub(dropped);
+        }
+        self.groups.retain(|group| !group.keys.is_empty());
+    }
+
+    /// All keys, the oldest first.
+    pub fn iter(&self) -> impl Iterator<Item = (&PublicKey, u32, &Secret)> {
+        self.groups.iter().flat_map(|group| group.keys.iter().map(|(n, key)| (&group.ratchet_key, *n, key)))
+    }
+
+    /// The record of a session's skipped keys.
+    pub fn encode(&self) -> Zeroizing<Vec<u8>> {
+        let groups = self.groups.iter().map(|group| {
+            let mut keys = Vec::with_capacity(group.keys.len().saturating_mul(32));
+            group.keys.iter().for_each(|(_, key)| keys.extend_from_slice(&**key));
+            let indices = group.keys.iter().map(|(n, _)| *n).collect();
+            GroupRecord { ratchet_key: group.ratchet_key.as_bytes().to_vec(), indices, keys }
+        });
+        let record = SkippedRecord { version: VERSION, groups: groups.collect() };
+        Zeroizing::new(record.encode_to_vec())
+    }
+
+    /// Reads the record.
+    pub fn decode(bytes: &[u8]) -> Result<SkippedKeys> {
+        let corrupt =
+            || Error::new(Status::StorageCorrupt, "A record of skipped message keys cannot be read.");
+        let record = SkippedRecord::decode(bytes).map_err(|_| corrupt())?;
+        if record.version > VERSION {
+            return Err(Status::StorageVersion.into());
+        }
+        let mut skipped = SkippedKeys::new();
+        for group in &record.groups {
+            let ratchet_key = <[u8; 32]>::try_from(group.ratchet_key.as_slice()).map_err(|_| corrupt())?;
+            let (keys, rest) = group.keys.as_chunks::<32>();
+            let ascending = group.indices.is_sorted_by(|a, b| a < b);
+            if !rest.is_empty() || keys.len() != group.indices.len() || keys.is_empty() || !ascending {
+                return Err(corrupt());
+            }
+            let keys: Vec<_> =
+                group.indices.iter().copied().zip(keys.iter().map(|key| Zeroizing::new(*key))).collect();
+            skipped.count = skipped.count.saturating_add(keys.len());
+            skipped.groups.push(Group { ratchet_key: PublicKey::from_bytes(ratchet_key), keys });
+        }
+        Ok(skipped)
+    }
+}
+
+#[derive(Clone, PartialEq, Message)]
+#[prost(skip_debug)]
+struct GroupRecord {
+    #[prost(bytes = "vec", tag = "1")]
+    ratchet_key: Vec<u8>,
+    #[prost(uint32, repeated, tag = "2")]
+    indices: Vec<u32>,
+    #[prost(bytes = "vec", tag = "3")]
+    keys: Vec<u8>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+#[prost(skip_debug)]
+struct SkippedRecord {
+    #[prost(uint32, tag = "1")]
+    version: u32,
+    #[prost(message, repeated, tag = "2")]
+    groups: Vec<GroupRecord>,
+}
+
+impl fmt::Debug for GroupRecord {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("GroupRecord(..)")
+    }
+}
+
+impl fmt::Debug for SkippedRecord {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("SkippedRecord(..)")
+    }
+}
+
+impl Drop for GroupRecord {
+    fn drop(&mut self) {
+        self.keys.zeroize();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn key(byte: u8) -> Secret {
+        Zeroizing::new([byte; 32])
+    }
+
+    fn chain(byte: u8) -> PublicKey {
+        PublicKey::from_bytes([byte; 32])
+    }
+
+    #[test]
+    fn the_oldest_go_first_across_chains() {
+        let mut skipped = SkippedKeys::new();
+        skipped.add(chain(1), vec![(3, key(3)), (4, key(4))], 4);
+        skipped.add(chain(2), vec![(0, key(10)), (1, key(11)), (2, key(12))], 4);
+        let left: Vec<_> = skipped.iter().map(|(chain, n, _)| (*chain, n)).collect();
+        assert_eq!(left, [(chain(1), 4), (chain(2), 0), (chain(2), 1), (chain(2), 2)]);
+        skipped.add(chain(2), vec![(5, key(15))], 3);
+        let left: Vec<_> = skipped.iter().map(|(_, n, _)| n).collect();
+        assert_eq!(left, [1, 2, 5]);
+        assert_eq!(skipped.len(), 3);
+    }
+
+    #[test]
+    fn a_limit_of_zero_keeps_none() {
+        let mut skipped = SkippedKeys::new();
+        skipped.add(chain(1), vec![(0, key(0)), (1, key(1))], 0);
+        assert!(skipped.is_empty());
+        assert_eq!(skipped.iter().count(), 0);
+    }
+
+    #[test]
+    fn a_used_key_is_gone_and_the_record_says_the_same() {
+        let mut skipped = SkippedKeys::new();
+        skipped.add(chain(1), vec![(3, key(3)), (4, key(4))], 10);
+        skipped.add(chain(2), vec![(7, key(7))], 10);
+        skipped.remove(&chain(1), 3);
+        skipped.remove(&chain(2), 7);
+        skipped.remove(&chain(2), 7);
+        assert!(skipped.get(&chain(1), 3).is_none() && !skipped.knows(&chain(2)));
+        let again = SkippedKeys::decode(&skipped.encode()).unwrap();
+        assert_eq!(again.len(), 1);
+        assert_eq!(**again.get(&chain(1), 4).unwrap(), [4; 32]);
+    }
+
+    #[test]
+    fn a_thousand_keys_take_at_most_45_kb() {
+        let mut skipped = SkippedKeys::new();
+        skipped.add(chain(1), (0..1000).map(|n| (n, key(1))).collect(), 1000);
+        assert!(skipped.encode().len() <= 45_000, "{}", skipped.encode().len());
+    }
+
+    #[test]
+    fn a_record_that_contradicts_itself_is_refused() {
+        let group = GroupRecord { ratchet_key: vec![1; 32], indices: vec![1, 1], keys: vec![0; 64] };
+        let record = SkippedRecord { version: 1, groups: vec![group] };
+        let error = SkippedKeys::decode(&record.encode_to_vec()).err().unwrap();
+        assert_eq!(error.status(), Status::StorageCorrupt);
+        let newer = SkippedRecord { version: 2, groups: Vec::new() };
+        assert_eq!(
+            SkippedKeys::decode(&newer.encode_to_vec()).err().unwrap().status(),
+            Status::StorageVersion
+        );
+    }
+}
