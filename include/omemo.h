@@ -114,12 +114,12 @@
  *
  * ## 1 Version, status
  *
- * Every way to fail: 0 is success, failures are negative, numbers are for ever. In brackets: the exception of
- * python-omemo.
+ * Every way to fail: 0 is success, failures are negative, numbers are for ever. In brackets: the exception
+ * of python-omemo.
  *
- * Down to -99: how the library is called. From -100: storage. From -200: account and trust. From -300: encryption, of
- * an operation or of one device in its report. From -400: network. From -500: decryption, what
- * omemo_decrypted_status says.
+ * Down to -99: how the library is called. From -100: storage. From -200: account and trust. From -300:
+ * encryption, of an operation or of one device in its report. From -400: network. From -500: decryption,
+ * what omemo_decrypted_status says.
  */
 enum omemo_status
 #if defined(__cplusplus) || __STDC_VERSION__ >= 202311L
@@ -160,7 +160,10 @@ enum omemo_status
   OMEMO_ERR_STORAGE = -100,
   /** Somebody else has the store open. */
   OMEMO_ERR_STORAGE_LOCKED = -101,
-  /** What is stored contradicts itself; nothing is made anew beside it. [TypeError, KeyError, NothingException] */
+  /**
+   * What is stored contradicts itself; nothing is made anew beside it. [TypeError, KeyError,
+   * NothingException]
+   */
   OMEMO_ERR_STORAGE_CORRUPT = -102,
   /** The store was written by a newer version. */
   OMEMO_ERR_STORAGE_VERSION = -104,
@@ -175,7 +178,8 @@ enum omemo_status
   /** The question about trust was answered, but a device is still undecided. [StillUndecided] */
   OMEMO_ERR_STILL_UNDECIDED = -203,
   /**
-   * A label that no served namespace can carry, or one that is too long. [NotImplementedError of the legacy backend]
+   * A label that no served namespace can carry, or one that is too long. [NotImplementedError of the
+   * legacy backend]
    */
   OMEMO_ERR_LABEL = -204,
   /** A recipient can be served on no device. [NoEligibleDevices] */
@@ -400,13 +404,19 @@ enum omemo_reason
   : int32_t
 #endif // defined(__cplusplus) || __STDC_VERSION__ >= 202311L
  {
-  /** The server said item-not-found, and nothing else means this. A device list that is not there counts as empty. */
+  /**
+   * The server said item-not-found, and nothing else means this. A device list that is not there counts as
+   * empty.
+   */
   OMEMO_REASON_NOT_FOUND = 1,
   /** Any other error, or an answer that makes no sense. */
   OMEMO_REASON_FAILED = 2,
   /** No answer. */
   OMEMO_REASON_TIMEOUT = 3,
-  /** The stream broke. Asked again after the next omemo_manager_connected, or when the time of this question is up. */
+  /**
+   * The stream broke. Asked again after the next omemo_manager_connected, or when the time of this
+   * question is up.
+   */
   OMEMO_REASON_OFFLINE = 4,
   /** The user closed the dialog (decide_trust), or does not want this message to be sent (send_message). */
   OMEMO_REASON_DECLINED = 5,
@@ -498,34 +508,35 @@ typedef struct omemo_value omemo_value;
 typedef uint64_t omemo_request;
 
 /**
- * What the library asks and tells. Each may be NULL. A question without callback is rejected at once: the fetches and
- * publishes as OMEMO_REASON_FAILED, send_message and decide_trust as OMEMO_REASON_DECLINED.
+ * What the library asks and tells. Each may be NULL. A question without callback is rejected at once: the
+ * fetches and publishes as OMEMO_REASON_FAILED, send_message and decide_trust as OMEMO_REASON_DECLINED.
  */
 typedef struct {
   /**
-   * sizeof(omemo_callbacks). A table that ends behind decide_trust is taken, what it lacks is NULL; what a newer
-   * header adds must be NULL for an older library.
+   * sizeof(omemo_callbacks). A table that ends behind decide_trust is taken, what it lacks is NULL; what a
+   * newer header adds must be NULL for an older library.
    */
   size_t struct_size;
   /**
-   * Question (event): which devices does jid announce in ns (XEP-0384 5.3.1)? Answer by omemo_request_resolve_xml or
-   * _resolve_device_list, or reject; OMEMO_REASON_NOT_FOUND says that it announces nothing.
+   * Question (event): which devices does jid announce in ns (XEP-0384 5.3.1)? Answer by
+   * omemo_request_resolve_xml or _resolve_device_list, or reject; OMEMO_REASON_NOT_FOUND says that it
+   * announces nothing.
    */
   void (*fetch_device_list)(void *user_data, omemo_request request, const char *ns, const char *jid);
   /**
-   * Question (event): the bundle of a device (XEP-0384 5.3.2). Answer by omemo_request_resolve_xml or _resolve_bundle,
-   * or reject.
+   * Question (event): the bundle of a device (XEP-0384 5.3.2). Answer by omemo_request_resolve_xml or
+   * _resolve_bundle, or reject.
    */
   void (*fetch_bundle)(void *user_data, omemo_request request, const char *ns, const char *jid, uint32_t device);
   /**
-   * Question (event): replace the own device list by this one, readable for everybody (access model open). Answer by
-   * omemo_request_resolve or _resolve_xml, or reject.
+   * Question (event): replace the own device list by this one, readable for everybody (access model open).
+   * Answer by omemo_request_resolve or _resolve_xml, or reject.
    */
   void (*publish_device_list)(void *user_data, omemo_request request, const char *ns, const omemo_device_list *list);
   /**
-   * Question (event): replace the bundle of this device, readable for everybody (access model open). In OMEMO_NS_2 the
-   * item id is the device id, and the node keeps all items (max_items max). Answer by omemo_request_resolve or
-   * _resolve_xml, or reject.
+   * Question (event): replace the bundle of this device, readable for everybody (access model open). In
+   * OMEMO_NS_2 the item id is the device id, and the node keeps all items (max_items max). Answer by
+   * omemo_request_resolve or _resolve_xml, or reject.
    */
   void (*publish_bundle)(void *user_data,
                          omemo_request request,
@@ -534,14 +545,14 @@ typedef struct {
                          const omemo_bundle *bundle);
   /**
    * Question (event): send a message that no user sees to jid, with a store hint (XEP-0334). Answer by
-   * omemo_request_resolve when it is sent, or reject; OMEMO_REASON_DECLINED says that this JID shall not learn that
-   * we are here.
+   * omemo_request_resolve when it is sent, or reject; OMEMO_REASON_DECLINED says that this JID shall not
+   * learn that we are here.
    */
   void (*send_message)(void *user_data, omemo_request request, const char *jid, const omemo_message *message);
   /**
-   * Question (event): judge the keys of all these devices. context is omemo_draft_set_context's, or NULL. Answer by
-   * omemo_request_decide for each device, then omemo_request_resolve; or reject as OMEMO_REASON_DECLINED. Has no
-   * deadline. To keep the devices for a dialog: omemo_devices_clone.
+   * Question (event): judge the keys of all these devices. context is omemo_draft_set_context's, or NULL.
+   * Answer by omemo_request_decide for each device, then omemo_request_resolve; or reject as
+   * OMEMO_REASON_DECLINED. Has no deadline. To keep the devices for a dialog: omemo_devices_clone.
    */
   void (*decide_trust)(void *user_data, omemo_request request, const omemo_devices *undecided, const char *context);
   /** Event: nobody needs the answer to this question any more. Close the dialog, forget the number. */
@@ -554,14 +565,16 @@ typedef struct {
                  uint32_t device,
                  omemo_status status);
   /**
-   * Service: what the level name of the device at index comes to: an omemo_verdict, or OMEMO_ERR_UNKNOWN_TRUST_LEVEL
-   * (so counts any other number, too). NULL: OMEMO_LEVEL_TRUSTED, _UNDECIDED and _DISTRUSTED are known.
+   * Service: what the level name of the device at index comes to: an omemo_verdict, or
+   * OMEMO_ERR_UNKNOWN_TRUST_LEVEL (so counts any other number, too). NULL: OMEMO_LEVEL_TRUSTED, _UNDECIDED
+   * and _DISTRUSTED are known.
    */
   int32_t (*evaluate_trust)(void *user_data, const omemo_devices *devices, size_t index);
   /**
-   * Service: there is work, or omemo_manager_timeout came nearer. Have your loop call omemo_manager_run soon. Rings once
-   * for each sleep (run went home with nothing to do), on any thread, with no lock held, never after destroy. What it
-   * queued in your loop may come later: let it find a NULL manager, which is harmless. NULL: you call run often, or wait.
+   * Service: there is work, or omemo_manager_timeout came nearer. Have your loop call omemo_manager_run
+   * soon. Rings once for each sleep (run went home with nothing to do), on any thread, with no lock held,
+   * never after destroy. What it queued in your loop may come later: let it find a NULL manager, which is
+   * harmless. NULL: you call run often, or wait.
    */
   void (*wakeup)(void *user_data);
   /** Service: milliseconds since 1970 (UTC); deadlines are measured by it, too. NULL: the system's clocks. */
@@ -569,15 +582,16 @@ typedef struct {
 } omemo_callbacks;
 
 /**
- * Frees user_data of a table of callbacks. Runs once, when everything that took the table is gone; nothing of that
- * table runs later.
+ * Frees user_data of a table of callbacks. Runs once, when everything that took the table is gone; nothing
+ * of that table runs later.
  *
  * May call anything, as an event may. May be NULL where it is a parameter.
  */
 typedef void (*omemo_destroy)(void *user_data);
 
 /**
- * A line of log (a service). target: the part of the library, as "omemo::manager". Both strings live until it returns.
+ * A line of log (a service). target: the part of the library, as "omemo::manager". Both strings live until
+ * it returns.
  */
 typedef void (*omemo_log)(void *user_data, omemo_log_level level, const char *target, const char *line);
 
@@ -594,23 +608,25 @@ typedef struct {
 /**
  * ## 5 Storage
  *
- * A store of your own: two services, which are never called at once. Keys are ASCII, `[a-z0-9/]`, of at most 200
- * bytes; values have at most 1 MiB and hold secrets. Both return OMEMO_OK or one of OMEMO_ERR_STORAGE*; anything else
- * counts as OMEMO_ERR_STORAGE. docs/storage.md says what you must guarantee.
+ * A store of your own: two services, which are never called at once. Keys are ASCII, `[a-z0-9/]`, of at most
+ * 200 bytes; values have at most 1 MiB and hold secrets. Both return OMEMO_OK or one of OMEMO_ERR_STORAGE*;
+ * anything else counts as OMEMO_ERR_STORAGE. docs/storage.md says what you must guarantee.
  */
 typedef struct {
   /**
-   * sizeof(omemo_storage_callbacks). It is never smaller than in 0.1.0; what a newer header adds must be 0 for an
-   * older library.
+   * sizeof(omemo_storage_callbacks). It is never smaller than in 0.1.0; what a newer header adds must be 0
+   * for an older library.
    */
   size_t struct_size;
   /**
-   * Hand what is stored under key to omemo_value_set, once. Nothing is: return OMEMO_OK without calling it. Required.
+   * Hand what is stored under key to omemo_value_set, once. Nothing is: return OMEMO_OK without calling
+   * it. Required.
    */
   int32_t (*load)(void *user_data, const char *key, omemo_value *value);
   /**
-   * Make all count changes or none, in their order; durable on return of OMEMO_OK. After any other return the library
-   * reads anew what it needs, so that it does not matter whether the changes happened. Required.
+   * Make all count changes or none, in their order; durable on return of OMEMO_OK. After any other return
+   * the library reads anew what it needs, so that it does not matter whether the changes happened.
+   * Required.
    */
   int32_t (*commit)(void *user_data, const omemo_change *changes, size_t count);
 } omemo_storage_callbacks;
@@ -619,8 +635,8 @@ typedef struct {
 typedef uint64_t omemo_op;
 
 /**
- * The end of an operation (event), exactly once. result is never NULL and holds status, too; it carries the report when
- * the operation failed, too. It lives until this returns.
+ * The end of an operation (event), exactly once. result is never NULL and holds status, too; it carries the
+ * report when the operation failed, too. It lives until this returns.
  */
 typedef void (*omemo_done)(void *user_data, omemo_op op, omemo_status status, const omemo_result *result);
 
@@ -684,8 +700,8 @@ void omemo_string_free(char *string);
 /**
  * ## 4 Configuration
  *
- * An empty configuration. JID, storage and callbacks must be set. One configuration may open several managers only if
- * each gets its own storage and JID set before.
+ * An empty configuration. JID, storage and callbacks must be set. One configuration may open several
+ * managers only if each gets its own storage and JID set before.
  * Returns: never NULL, save after a bug of this library.
  * Memory: free it by omemo_config_free.
  * Since: 0.1.0
@@ -711,7 +727,8 @@ void omemo_config_free(omemo_config *config);
 omemo_status omemo_config_set_jid(omemo_config *config, const char *jid);
 
 /**
- * Which namespaces to serve, most preferred first; each device is served in exactly one. Unless set: OMEMO_NS_2 alone.
+ * Which namespaces to serve, most preferred first; each device is served in exactly one. Unless set:
+ * OMEMO_NS_2 alone.
  * Parameters:
  * - config: the configuration.
  * - namespaces: count names, each once.
@@ -738,8 +755,8 @@ omemo_status omemo_config_set_storage(omemo_config *config, const omemo_storage 
  * - config: the configuration.
  * - callbacks: the table, with its struct_size set.
  * - user_data: goes to each callback; any pointer.
- * - destroy: gets user_data when the configuration and its managers are gone; may be NULL. Does not run if this call
- *   fails.
+ * - destroy: gets user_data when the configuration and its managers are gone; may be NULL. Does not run if
+ *   this call fails.
  * Returns: OMEMO_ERR_NULL, OMEMO_ERR_ARGUMENT (struct_size, or called twice).
  * Memory: the table is copied.
  * Since: 0.1.0
@@ -814,11 +831,11 @@ omemo_status omemo_storage_memory_new(omemo_storage **storage);
  * Parameters:
  * - callbacks: the table, with its struct_size set.
  * - user_data: goes to each callback; any pointer.
- * - destroy: gets user_data when the store, the configurations and the managers that use it are gone; may be NULL. Does
- *   not run if this call fails.
+ * - destroy: gets user_data when the store, the configurations and the managers that use it are gone; may be
+ *   NULL. Does not run if this call fails.
  * - storage: gets the store.
- * Returns: OMEMO_ERR_NULL (also for a callback that is NULL), OMEMO_ERR_ARGUMENT (struct_size); OMEMO_ERR_BUSY inside a
- *   service.
+ * Returns: OMEMO_ERR_NULL (also for a callback that is NULL), OMEMO_ERR_ARGUMENT (struct_size);
+ *   OMEMO_ERR_BUSY inside a service.
  * Memory: the table is copied. Free the store by omemo_storage_free; whatever uses it keeps it alive.
  * Since: 0.1.0
  */
@@ -854,20 +871,21 @@ omemo_status omemo_value_set(omemo_value *value, const uint8_t *bytes, size_t le
  * Parameters:
  * - config: the configuration, which may be freed afterwards.
  * - manager: gets the manager.
- * Returns: OMEMO_ERR_NULL; OMEMO_ERR_BUSY inside a service; the first failure of the configuration's setters;
- *   OMEMO_ERR_ARGUMENT if one is missing; OMEMO_ERR_UNKNOWN_TRUST_LEVEL of the default level; OMEMO_ERR_STORAGE*.
- *   omemo_config_error tells more.
+ * Returns: OMEMO_ERR_NULL; OMEMO_ERR_BUSY inside a service; the first failure of the configuration's
+ *   setters; OMEMO_ERR_ARGUMENT if one is missing; OMEMO_ERR_UNKNOWN_TRUST_LEVEL of the default level;
+ *   OMEMO_ERR_STORAGE*. omemo_config_error tells more.
  * Memory: end it by omemo_manager_free.
  * Since: 0.1.0
  */
 omemo_status omemo_manager_new(const omemo_config *config, omemo_manager **manager);
 
 /**
- * End a manager: its operations complete with OMEMO_ERR_CANCELLED, its questions are withdrawn, the store is closed, and
- * then destroy of the configuration runs. Nothing needs saving: every call has committed what it did. Never waits. While
- * omemo_manager_run or any other call of this manager is going on, in this or another thread, the end comes when the last
- * of them returns; until then they, and those that come in callbacks, return OMEMO_ERR_CANCELLED. Inside a service it
- * comes when the call around it returns. destroy is the only sign that it has come.
+ * End a manager: its operations complete with OMEMO_ERR_CANCELLED, its questions are withdrawn, the store is
+ * closed, and then destroy of the configuration runs. Nothing needs saving: every call has committed what it
+ * did. Never waits. While omemo_manager_run or any other call of this manager is going on, in this or
+ * another thread, the end comes when the last of them returns; until then they, and those that come in
+ * callbacks, return OMEMO_ERR_CANCELLED. Inside a service it comes when the call around it returns. destroy
+ * is the only sign that it has come.
  * Parameters:
  * - manager: the manager, not to be used by a new call from now on; NULL does nothing.
  * Since: 0.1.0
@@ -875,8 +893,8 @@ omemo_status omemo_manager_new(const omemo_config *config, omemo_manager **manag
 void omemo_manager_free(omemo_manager *manager);
 
 /**
- * The stream is up. The first time: choose the device id, publish the bundle, then the device list. Later: compare with
- * what the server has, repair it, and go on with what waits. While connected: compare again.
+ * The stream is up. The first time: choose the device id, publish the bundle, then the device list. Later:
+ * compare with what the server has, repair it, and go on with what waits. While connected: compare again.
  * Parameters:
  * - manager: the manager.
  * - backlog: an omemo_backlog.
@@ -884,8 +902,8 @@ void omemo_manager_free(omemo_manager *manager);
  * - user_data: goes to done; any pointer. Stays yours if this call fails.
  * - op: gets the number of the operation; may be NULL.
  * Returns: OMEMO_OK: it was started. OMEMO_ERR_NULL, OMEMO_ERR_ARGUMENT, OMEMO_ERR_BUSY inside a service,
- *   OMEMO_ERR_CANCELLED. It completes with OMEMO_OK also when only some namespaces could be published; the report has a
- *   row for each.
+ *   OMEMO_ERR_CANCELLED. It completes with OMEMO_OK also when only some namespaces could be published; the
+ *   report has a row for each.
  * Since: 0.1.0 (XEP-0384 5.3)
  */
 omemo_status omemo_manager_connected(omemo_manager *manager,
@@ -895,8 +913,9 @@ omemo_status omemo_manager_connected(omemo_manager *manager,
                                      omemo_op *op);
 
 /**
- * The stream is down. Network questions are withdrawn, and asked again after the next omemo_manager_connected. Operations
- * that need a stream complete with OMEMO_ERR_OFFLINE, encryptions wait for the next one.
+ * The stream is down. Network questions are withdrawn, and asked again after the next
+ * omemo_manager_connected. Operations that need a stream complete with OMEMO_ERR_OFFLINE, encryptions wait
+ * for the next one.
  * Parameters:
  * - manager: the manager.
  * Returns: OMEMO_ERR_NULL; OMEMO_ERR_BUSY inside a service; OMEMO_ERR_CANCELLED.
@@ -905,12 +924,12 @@ omemo_status omemo_manager_connected(omemo_manager *manager,
 omemo_status omemo_manager_disconnected(omemo_manager *manager);
 
 /**
- * Do what there is to do now, and call the events. Never waits. After 1,000 events it rings wakeup and returns, so that
- * your loop is not kept from other work.
+ * Do what there is to do now, and call the events. Never waits. After 1,000 events it rings wakeup and
+ * returns, so that your loop is not kept from other work.
  * Parameters:
  * - manager: the manager.
- * Returns: OMEMO_ERR_NULL; OMEMO_ERR_BUSY inside a service, inside an event of the same manager, and while another
- *   thread runs it; OMEMO_ERR_CANCELLED once it was freed, also in one of the events.
+ * Returns: OMEMO_ERR_NULL; OMEMO_ERR_BUSY inside a service, inside an event of the same manager, and while
+ *   another thread runs it; OMEMO_ERR_CANCELLED once it was freed, also in one of the events.
  * Since: 0.1.0
  */
 omemo_status omemo_manager_run(omemo_manager *manager);
@@ -925,25 +944,23 @@ omemo_status omemo_manager_run(omemo_manager *manager);
 int64_t omemo_manager_timeout(const omemo_manager *manager);
 
 /**
- * For blocking programs: run, again and again, until an operation is over. Lets another thread's omemo_manager_run finish.
- * At most 1,000 results that nobody waits for are kept; then the oldest is forgotten.
+ * For blocking programs: run, again and again, until an operation is over. Lets another thread's
+ * omemo_manager_run finish. At most 1,000 results that nobody waits for are kept; then the oldest is
+ * forgotten.
  * Parameters:
  * - manager: the manager.
- * - op: an operation that was started with done NULL. One with a done is run to its end, too; then the result is bare: its
- *   status, without a report.
- * - timeout_ms: milliseconds to wait, measured by the system's steady clock whatever omemo_callbacks.now says; 0 runs
- *   once, -1 waits for ever.
- * Returns: the result, never NULL, so that there is one status to look at: omemo_result_status. It may also be
- *   OMEMO_ERR_PENDING (not over yet, wait again), OMEMO_ERR_STALE (no such operation, or its result was taken),
- *   OMEMO_ERR_CANCELLED (the manager was freed), OMEMO_ERR_BUSY (inside a service, or an event of the same manager),
- *   OMEMO_ERR_NULL, OMEMO_ERR_ARGUMENT.
+ * - op: an operation that was started with done NULL. One with a done is run to its end, too; then the
+ *   result is bare: its status, without a report.
+ * - timeout_ms: milliseconds to wait, measured by the system's steady clock whatever omemo_callbacks.now
+ *   says; 0 runs once, -1 waits for ever.
+ * Returns: the result, never NULL, so that there is one status to look at: omemo_result_status. It may also
+ *   be OMEMO_ERR_PENDING (not over yet, wait again), OMEMO_ERR_STALE (no such operation, or its result was
+ *   taken), OMEMO_ERR_CANCELLED (the manager was freed), OMEMO_ERR_BUSY (inside a service, or an event of
+ *   the same manager), OMEMO_ERR_NULL, OMEMO_ERR_ARGUMENT.
  * Memory: free it by omemo_result_free.
  * Since: 0.1.0
  */
-OMEMO_MUST_USE
-omemo_result *omemo_manager_wait(omemo_manager *manager,
-                                 omemo_op op,
-                                 int64_t timeout_ms);
+OMEMO_MUST_USE omemo_result *omemo_manager_wait(omemo_manager *manager, omemo_op op, int64_t timeout_ms);
 
 /**
  * End an operation with OMEMO_ERR_CANCELLED; it completes in the next run. What it has committed stays.
@@ -961,8 +978,8 @@ omemo_status omemo_op_cancel(omemo_op op);
  * Done: published, sent, or (after omemo_request_decide) judged.
  * Parameters:
  * - request: the question: publish_device_list, publish_bundle, send_message or decide_trust.
- * Returns: OMEMO_ERR_STALE when it was answered or withdrawn, or the manager freed; OMEMO_ERR_WRONG_ANSWER, the question
- *   stays open then; OMEMO_ERR_BUSY inside a service.
+ * Returns: OMEMO_ERR_STALE when it was answered or withdrawn, or the manager freed; OMEMO_ERR_WRONG_ANSWER,
+ *   the question stays open then; OMEMO_ERR_BUSY inside a service.
  * Threads: any; needs no manager, which may have been freed.
  * Since: 0.1.0
  */
@@ -972,18 +989,16 @@ omemo_status omemo_request_resolve(omemo_request request);
  * Answer by what the server sent.
  * Parameters:
  * - request: the question: a fetch, publish_device_list, publish_bundle or send_message.
- * - xml: the element, its `<item>`, `<items>` or `<pubsub>`, or the whole `<iq>`. One of type error is welcome: the library
- *   tells item-not-found from the rest. Bytes that cannot be read are no failure of this call, but the answer "failed".
- *   For a publish or send_message: the whole `<iq>`.
+ * - xml: the element, its `<item>`, `<items>` or `<pubsub>`, or the whole `<iq>`. One of type error is
+ *   welcome: the library tells item-not-found from the rest. Bytes that cannot be read are no failure of
+ *   this call, but the answer "failed". For a publish or send_message: the whole `<iq>`.
  * - len: its bytes, without a NUL.
  * Returns: as omemo_request_resolve; OMEMO_ERR_NULL; OMEMO_ERR_ARGUMENT (no object has this many bytes).
  * Memory: the bytes are copied.
  * Threads: any; needs no manager, which may have been freed.
  * Since: 0.1.0 (XEP-0060, XEP-0384 5.3)
  */
-omemo_status omemo_request_resolve_xml(omemo_request request,
-                                       const char *xml,
-                                       size_t len);
+omemo_status omemo_request_resolve_xml(omemo_request request, const char *xml, size_t len);
 
 /**
  * Answer fetch_device_list by a structure.
@@ -1010,14 +1025,14 @@ omemo_status omemo_request_resolve_device_list(omemo_request request, const omem
 omemo_status omemo_request_resolve_bundle(omemo_request request, const omemo_bundle *bundle);
 
 /**
- * Note one answer to decide_trust. All are committed together after omemo_request_resolve; a device left out stays
- * undecided. What is judged is the key that was asked about, whatever happened since.
+ * Note one answer to decide_trust. All are committed together after omemo_request_resolve; a device left out
+ * stays undecided. What is judged is the key that was asked about, whatever happened since.
  * Parameters:
  * - request: the question.
  * - index: of the device in the list that was asked about.
  * - level: the name of a level, which is checked at once.
- * Returns: as omemo_request_resolve; OMEMO_ERR_NULL, OMEMO_ERR_UTF8, OMEMO_ERR_ARGUMENT (no device has this index),
- *   OMEMO_ERR_UNKNOWN_TRUST_LEVEL.
+ * Returns: as omemo_request_resolve; OMEMO_ERR_NULL, OMEMO_ERR_UTF8, OMEMO_ERR_ARGUMENT (no device has this
+ *   index), OMEMO_ERR_UNKNOWN_TRUST_LEVEL.
  * Threads: any; needs no manager, which may have been freed.
  * Since: 0.1.0
  */
@@ -1173,7 +1188,8 @@ OMEMO_MUST_USE omemo_device_list *omemo_device_list_new(const char *ns);
  * - xml: `<devices/>`, alone or in an `<item>`, `<items>` or `<event>`.
  * - len: its bytes, without a NUL.
  * - list: gets the list.
- * Returns: OMEMO_ERR_NULL, OMEMO_ERR_ARGUMENT, OMEMO_ERR_MALFORMED, OMEMO_ERR_LIMIT, OMEMO_ERR_UNKNOWN_NAMESPACE.
+ * Returns: OMEMO_ERR_NULL, OMEMO_ERR_ARGUMENT, OMEMO_ERR_MALFORMED, OMEMO_ERR_LIMIT,
+ *   OMEMO_ERR_UNKNOWN_NAMESPACE.
  * Memory: free it by omemo_device_list_free.
  * Since: 0.1.0 (XEP-0384 5.3.1)
  */
@@ -1186,7 +1202,8 @@ omemo_status omemo_device_list_parse(const char *xml, size_t len, omemo_device_l
  * - device: its id, which is not yet in the list.
  * - label: its public name, at most 256 code points; NULL: none.
  * - label_signature: 64 bytes; NULL: none.
- * Returns: OMEMO_ERR_NULL, OMEMO_ERR_UTF8, OMEMO_ERR_ARGUMENT (id), OMEMO_ERR_LABEL, OMEMO_ERR_LIMIT (256 devices).
+ * Returns: OMEMO_ERR_NULL, OMEMO_ERR_UTF8, OMEMO_ERR_ARGUMENT (id), OMEMO_ERR_LABEL, OMEMO_ERR_LIMIT (256
+ *   devices).
  * Since: 0.1.0 (XEP-0384 5.3.1)
  */
 omemo_status omemo_device_list_add(omemo_device_list *list,
@@ -1290,7 +1307,8 @@ omemo_bundle *omemo_bundle_new(const char *ns,
  * - xml: `<bundle/>`, alone or in an `<item>` or `<items>`.
  * - len: its bytes, without a NUL.
  * - bundle: gets the bundle.
- * Returns: OMEMO_ERR_NULL, OMEMO_ERR_ARGUMENT, OMEMO_ERR_MALFORMED, OMEMO_ERR_LIMIT, OMEMO_ERR_UNKNOWN_NAMESPACE.
+ * Returns: OMEMO_ERR_NULL, OMEMO_ERR_ARGUMENT, OMEMO_ERR_MALFORMED, OMEMO_ERR_LIMIT,
+ *   OMEMO_ERR_UNKNOWN_NAMESPACE.
  * Memory: free it by omemo_bundle_free.
  * Since: 0.1.0 (XEP-0384 5.3.2)
  */
@@ -1409,7 +1427,8 @@ OMEMO_MUST_USE omemo_message *omemo_message_new(const char *ns, uint32_t sender_
  * - xml: the element, alone or in a `<message>`.
  * - len: its bytes, without a NUL.
  * - message: gets the message.
- * Returns: OMEMO_ERR_NULL, OMEMO_ERR_ARGUMENT, OMEMO_ERR_MALFORMED, OMEMO_ERR_LIMIT, OMEMO_ERR_UNKNOWN_NAMESPACE.
+ * Returns: OMEMO_ERR_NULL, OMEMO_ERR_ARGUMENT, OMEMO_ERR_MALFORMED, OMEMO_ERR_LIMIT,
+ *   OMEMO_ERR_UNKNOWN_NAMESPACE.
  * Memory: free it by omemo_message_free.
  * Since: 0.1.0 (XEP-0384 5.5)
  */
@@ -1424,7 +1443,8 @@ omemo_status omemo_message_parse(const char *xml, size_t len, omemo_message **me
  * - key_exchange: whether it carries a key exchange (kex).
  * - bytes: its decoded content.
  * - len: their number, at most 4096.
- * Returns: OMEMO_ERR_NULL, OMEMO_ERR_UTF8, OMEMO_ERR_JID, OMEMO_ERR_ARGUMENT (length), OMEMO_ERR_LIMIT (10,000 keys).
+ * Returns: OMEMO_ERR_NULL, OMEMO_ERR_UTF8, OMEMO_ERR_JID, OMEMO_ERR_ARGUMENT (length), OMEMO_ERR_LIMIT
+ *   (10,000 keys).
  * Memory: the bytes are copied.
  * Since: 0.1.0 (XEP-0384 5.5)
  */
@@ -1583,8 +1603,8 @@ void omemo_draft_free(omemo_draft *draft);
 omemo_status omemo_draft_add_recipient(omemo_draft *draft, const char *jid);
 
 /**
- * Take a recipient off again: the way to "send without Mercutio" after OMEMO_ERR_NO_ELIGIBLE_DEVICES. One that is no
- * recipient is none afterwards, either.
+ * Take a recipient off again: the way to "send without Mercutio" after OMEMO_ERR_NO_ELIGIBLE_DEVICES. One
+ * that is no recipient is none afterwards, either.
  * Parameters:
  * - draft: the draft.
  * - jid: a bare JID.
@@ -1594,31 +1614,32 @@ omemo_status omemo_draft_add_recipient(omemo_draft *draft, const char *jid);
 omemo_status omemo_draft_remove_recipient(omemo_draft *draft, const char *jid);
 
 /**
- * The bytes to encrypt in one namespace, instead of what was set for it before. OMEMO_NS_2 wants an SCE envelope
- * (XEP-0420); omemo_draft_set_body makes one.
+ * The bytes to encrypt in one namespace, instead of what was set for it before. OMEMO_NS_2 wants an SCE
+ * envelope (XEP-0420); omemo_draft_set_body makes one.
  * Parameters:
  * - draft: the draft.
  * - ns: the namespace.
  * - bytes: what to encrypt.
  * - len: their number, 1 to 1 MiB.
- * Returns: OMEMO_ERR_NULL, OMEMO_ERR_UTF8, OMEMO_ERR_UNKNOWN_NAMESPACE, OMEMO_ERR_PLAINTEXT (empty), OMEMO_ERR_LIMIT.
+ * Returns: OMEMO_ERR_NULL, OMEMO_ERR_UTF8, OMEMO_ERR_UNKNOWN_NAMESPACE, OMEMO_ERR_PLAINTEXT (empty),
+ *   OMEMO_ERR_LIMIT.
  * Memory: the bytes are copied; the copy is wiped.
  * Since: 0.1.0 (XEP-0384 4.4)
  */
 omemo_status omemo_draft_set_plaintext(omemo_draft *draft, const char *ns, const uint8_t *bytes, size_t len);
 
 /**
- * The text of a chat message, in every namespace, instead of what was set before. In OMEMO_NS_2 it is put into an SCE
- * envelope with padding, sender and time (XEP-0420).
+ * The text of a chat message, in every namespace, instead of what was set before. In OMEMO_NS_2 it is put
+ * into an SCE envelope with padding, sender and time (XEP-0420).
  * Parameters:
  * - draft: the draft.
  * - text: what to say; not empty, and only of characters that XML can carry.
- * Returns: OMEMO_ERR_NULL, OMEMO_ERR_UTF8, OMEMO_ERR_ARGUMENT (characters), OMEMO_ERR_PLAINTEXT (empty), OMEMO_ERR_LIMIT.
+ * Returns: OMEMO_ERR_NULL, OMEMO_ERR_UTF8, OMEMO_ERR_ARGUMENT (characters), OMEMO_ERR_PLAINTEXT (empty),
+ *   OMEMO_ERR_LIMIT.
  * Memory: the text is copied; the copy is wiped.
  * Since: 0.1.0 (XEP-0384 4.4, XEP-0420)
  */
-omemo_status omemo_draft_set_body(omemo_draft *draft,
-                                  const char *text);
+omemo_status omemo_draft_set_body(omemo_draft *draft, const char *text);
 
 /**
  * What to do about devices that are not ready. Unless set: OMEMO_POLICY_WAIT.
@@ -1642,30 +1663,31 @@ omemo_status omemo_draft_set_policy(omemo_draft *draft, int32_t policy);
 omemo_status omemo_draft_set_namespaces(omemo_draft *draft, const char *const *namespaces, size_t count);
 
 /**
- * A word of yours that decide_trust and omemo_result_context show, as the name of a chat. Unless set: the first recipient.
+ * A word of yours that decide_trust and omemo_result_context show, as the name of a chat. Unless set: the
+ * first recipient.
  * Parameters:
  * - draft: the draft.
  * - context: the word.
  * Returns: OMEMO_ERR_NULL, OMEMO_ERR_UTF8.
  * Since: 0.1.0
  */
-omemo_status omemo_draft_set_context(omemo_draft *draft,
-                                     const char *context);
+omemo_status omemo_draft_set_context(omemo_draft *draft, const char *context);
 
 /**
- * Start to encrypt: fetch and ask what is missing, then one commit, then the result. Encryptions with WAIT or ALL for
- * the same set of recipients complete in the order in which they were started.
+ * Start to encrypt: fetch and ask what is missing, then one commit, then the result. Encryptions with WAIT
+ * or ALL for the same set of recipients complete in the order in which they were started.
  * Parameters:
  * - manager: the manager.
  * - draft: what to encrypt; copied.
  * - done: called when it is over. NULL: if op is given, the result waits for omemo_manager_wait.
  * - user_data: goes to done; any pointer. Stays yours if this call fails.
  * - op: gets the number of the operation; may be NULL.
- * Returns: OMEMO_OK: it was started. OMEMO_ERR_NULL, OMEMO_ERR_BUSY inside a service, OMEMO_ERR_CANCELLED, the first
- *   failure of the draft's setters, OMEMO_ERR_UNKNOWN_NAMESPACE, OMEMO_ERR_PLAINTEXT. It completes with OMEMO_OK, with a
- *   row for each device, served or why not, and with omemo_result_message. If a recipient gets nothing, nobody does:
- *   OMEMO_ERR_NO_ELIGIBLE_DEVICES, and rows with device 0 name whom. Further: OMEMO_ERR_STILL_UNDECIDED,
- *   OMEMO_ERR_TRUST_DECISION_FAILED, OMEMO_ERR_NOT_READY, OMEMO_ERR_STORAGE*.
+ * Returns: OMEMO_OK: it was started. OMEMO_ERR_NULL, OMEMO_ERR_BUSY inside a service, OMEMO_ERR_CANCELLED,
+ *   the first failure of the draft's setters, OMEMO_ERR_UNKNOWN_NAMESPACE, OMEMO_ERR_PLAINTEXT. It completes
+ *   with OMEMO_OK, with a row for each device, served or why not, and with omemo_result_message. If a
+ *   recipient gets nothing, nobody does: OMEMO_ERR_NO_ELIGIBLE_DEVICES, and rows with device 0 name whom.
+ *   Further: OMEMO_ERR_STILL_UNDECIDED, OMEMO_ERR_TRUST_DECISION_FAILED, OMEMO_ERR_NOT_READY,
+ *   OMEMO_ERR_STORAGE*.
  * Since: 0.1.0 (XEP-0384 5.5)
  */
 omemo_status omemo_manager_encrypt(omemo_manager *manager,
@@ -1681,8 +1703,8 @@ omemo_status omemo_manager_encrypt(omemo_manager *manager,
  * omemo_manager_run. One commit.
  * Parameters:
  * - manager: the manager.
- * - from: the sender's real bare JID; in a room as presence or the member list tells, never the occupant's. NULL with a
- *   room: every member with that device id is tried.
+ * - from: the sender's real bare JID; in a room as presence or the member list tells, never the occupant's.
+ *   NULL with a room: every member with that device id is tried.
  * - room: the bare JID of the room; NULL outside.
  * - xml: the element, alone or in a `<message>`.
  * - len: its bytes, without a NUL.
@@ -1734,11 +1756,12 @@ omemo_action omemo_decrypted_action(const omemo_decrypted *decrypted);
  * Whether there is content, and if not, why.
  * Parameters:
  * - decrypted: what came out of the stanza.
- * Returns: OMEMO_OK, also for a message that is meant to have no content. Nothing changed and the same stanza may be given
- *   again later: OMEMO_ERR_SENDER_DISTRUSTED, OMEMO_ERR_NO_SESSION, OMEMO_ERR_PRE_KEY_UNKNOWN,
- *   OMEMO_ERR_PUBLIC_DATA_INCONSISTENCY. Further: OMEMO_ERR_NOT_FOR_US, OMEMO_ERR_OWN_ECHO, OMEMO_ERR_DUPLICATE,
- *   OMEMO_ERR_DECRYPTION_FAILED, OMEMO_ERR_TOO_MANY_SKIPPED, OMEMO_ERR_SENDER_NOT_FOUND, OMEMO_ERR_KEY_EXCHANGE_FAILED,
- *   OMEMO_ERR_UNKNOWN_NAMESPACE, OMEMO_ERR_MALFORMED, OMEMO_ERR_LIMIT. OMEMO_ERR_NULL for NULL.
+ * Returns: OMEMO_OK, also for a message that is meant to have no content. Nothing changed and the same
+ *   stanza may be given again later: OMEMO_ERR_SENDER_DISTRUSTED, OMEMO_ERR_NO_SESSION,
+ *   OMEMO_ERR_PRE_KEY_UNKNOWN, OMEMO_ERR_PUBLIC_DATA_INCONSISTENCY. Further: OMEMO_ERR_NOT_FOR_US,
+ *   OMEMO_ERR_OWN_ECHO, OMEMO_ERR_DUPLICATE, OMEMO_ERR_DECRYPTION_FAILED, OMEMO_ERR_TOO_MANY_SKIPPED,
+ *   OMEMO_ERR_SENDER_NOT_FOUND, OMEMO_ERR_KEY_EXCHANGE_FAILED, OMEMO_ERR_UNKNOWN_NAMESPACE,
+ *   OMEMO_ERR_MALFORMED, OMEMO_ERR_LIMIT. OMEMO_ERR_NULL for NULL.
  * Since: 0.1.0
  */
 omemo_status omemo_decrypted_status(const omemo_decrypted *decrypted);
@@ -1861,8 +1884,8 @@ void omemo_decrypted_free(omemo_decrypted *decrypted);
  * - key: 32 bytes in Ed25519 form.
  * - key_len: 32.
  * - level: a name that your evaluate_trust knows; without one, OMEMO_LEVEL_*.
- * Returns: OMEMO_ERR_NULL, OMEMO_ERR_UTF8, OMEMO_ERR_ARGUMENT (key), OMEMO_ERR_JID, OMEMO_ERR_UNKNOWN_TRUST_LEVEL,
- *   OMEMO_ERR_BUSY inside a service, OMEMO_ERR_CANCELLED, OMEMO_ERR_STORAGE*.
+ * Returns: OMEMO_ERR_NULL, OMEMO_ERR_UTF8, OMEMO_ERR_ARGUMENT (key), OMEMO_ERR_JID,
+ *   OMEMO_ERR_UNKNOWN_TRUST_LEVEL, OMEMO_ERR_BUSY inside a service, OMEMO_ERR_CANCELLED, OMEMO_ERR_STORAGE*.
  * Since: 0.1.0 (XEP-0384 7)
  */
 omemo_status omemo_manager_set_trust(omemo_manager *manager,
@@ -1872,17 +1895,17 @@ omemo_status omemo_manager_set_trust(omemo_manager *manager,
                                      const char *level);
 
 /**
- * Accept that a device shows another key now, the one that the user saw: omemo_devices_shown_key. The old one is
- * forgotten, its sessions are retired, and the new one starts with the default level. At once.
+ * Accept that a device shows another key now, the one that the user saw: omemo_devices_shown_key. The old
+ * one is forgotten, its sessions are retired, and the new one starts with the default level. At once.
  * Parameters:
  * - manager: the manager.
  * - jid: whose device it is; a bare JID.
  * - device: its id.
  * - key: the key that was shown, 32 bytes in Ed25519 form.
  * - key_len: 32.
- * Returns: OMEMO_ERR_IDENTITY_CHANGED: it shows yet another key. OMEMO_ERR_NOT_FOUND: there is no such device, or it shows
- *   no other key. OMEMO_ERR_NULL, OMEMO_ERR_UTF8, OMEMO_ERR_ARGUMENT (device, key), OMEMO_ERR_JID, OMEMO_ERR_BUSY inside a
- *   service, OMEMO_ERR_CANCELLED, OMEMO_ERR_STORAGE*.
+ * Returns: OMEMO_ERR_IDENTITY_CHANGED: it shows yet another key. OMEMO_ERR_NOT_FOUND: there is no such
+ *   device, or it shows no other key. OMEMO_ERR_NULL, OMEMO_ERR_UTF8, OMEMO_ERR_ARGUMENT (device, key),
+ *   OMEMO_ERR_JID, OMEMO_ERR_BUSY inside a service, OMEMO_ERR_CANCELLED, OMEMO_ERR_STORAGE*.
  * Since: 0.1.0
  */
 omemo_status omemo_manager_accept_identity(omemo_manager *manager,
@@ -1911,8 +1934,8 @@ omemo_status omemo_fingerprint(const uint8_t *key, size_t key_len, char **finger
  * - manager: the manager.
  * - jid: a bare JID; NULL: the own account, this device first.
  * - devices: gets the devices.
- * Returns: OMEMO_ERR_NULL, OMEMO_ERR_UTF8, OMEMO_ERR_JID, OMEMO_ERR_BUSY inside a service, OMEMO_ERR_CANCELLED,
- *   OMEMO_ERR_STORAGE*.
+ * Returns: OMEMO_ERR_NULL, OMEMO_ERR_UTF8, OMEMO_ERR_JID, OMEMO_ERR_BUSY inside a service,
+ *   OMEMO_ERR_CANCELLED, OMEMO_ERR_STORAGE*.
  * Memory: free them by omemo_devices_free.
  * Since: 0.1.0
  */
@@ -2022,7 +2045,8 @@ const char *omemo_devices_level(const omemo_devices *devices, size_t index);
 bool omemo_devices_active(const omemo_devices *devices, size_t index, const char *ns);
 
 /**
- * Whether a device shows another key than its known one, which was not accepted yet. It is not served until then.
+ * Whether a device shows another key than its known one, which was not accepted yet. It is not served until
+ * then.
  * Parameters:
  * - devices: the devices.
  * - index: of the device.
@@ -2032,7 +2056,8 @@ bool omemo_devices_active(const omemo_devices *devices, size_t index, const char
 bool omemo_devices_identity_changed(const omemo_devices *devices, size_t index);
 
 /**
- * The key that a device shows instead of its known one; for omemo_fingerprint and omemo_manager_accept_identity.
+ * The key that a device shows instead of its known one; for omemo_fingerprint and
+ * omemo_manager_accept_identity.
  * Parameters:
  * - devices: the devices.
  * - index: of the device.
@@ -2044,19 +2069,17 @@ bool omemo_devices_identity_changed(const omemo_devices *devices, size_t index);
 const uint8_t *omemo_devices_shown_key(const omemo_devices *devices, size_t index, size_t *len);
 
 /**
- * A device list was pushed (a PEP event), or read by you. The own list is repaired when this device is missing in it. At
- * once.
+ * A device list was pushed (a PEP event), or read by you. The own list is repaired when this device is
+ * missing in it. At once.
  * Parameters:
  * - manager: the manager.
  * - jid: who announces it; a bare JID, the sender of the event and no one else.
  * - list: what it announces.
- * Returns: OMEMO_ERR_NULL, OMEMO_ERR_UTF8, OMEMO_ERR_JID, OMEMO_ERR_UNKNOWN_NAMESPACE, OMEMO_ERR_BUSY inside a service,
- *   OMEMO_ERR_CANCELLED, OMEMO_ERR_STORAGE*.
+ * Returns: OMEMO_ERR_NULL, OMEMO_ERR_UTF8, OMEMO_ERR_JID, OMEMO_ERR_UNKNOWN_NAMESPACE, OMEMO_ERR_BUSY inside
+ *   a service, OMEMO_ERR_CANCELLED, OMEMO_ERR_STORAGE*.
  * Since: 0.1.0 (XEP-0384 5.3.1)
  */
-omemo_status omemo_manager_update_device_list(omemo_manager *manager,
-                                              const char *jid,
-                                              const omemo_device_list *list);
+omemo_status omemo_manager_update_device_list(omemo_manager *manager, const char *jid, const omemo_device_list *list);
 
 /**
  * Fetch the device lists of a JID and the keys that are not known, so that omemo_manager_devices is fresh.
@@ -2067,8 +2090,9 @@ omemo_status omemo_manager_update_device_list(omemo_manager *manager,
  * - done: called when it is over. NULL: if op is given, the result waits for omemo_manager_wait.
  * - user_data: goes to done; any pointer. Stays yours if this call fails.
  * - op: gets the number of the operation; may be NULL.
- * Returns: OMEMO_OK: it was started. OMEMO_ERR_NULL, OMEMO_ERR_UTF8, OMEMO_ERR_JID, OMEMO_ERR_UNKNOWN_NAMESPACE,
- *   OMEMO_ERR_OFFLINE, OMEMO_ERR_BUSY inside a service, OMEMO_ERR_CANCELLED. The report has a row for each device.
+ * Returns: OMEMO_OK: it was started. OMEMO_ERR_NULL, OMEMO_ERR_UTF8, OMEMO_ERR_JID,
+ *   OMEMO_ERR_UNKNOWN_NAMESPACE, OMEMO_ERR_OFFLINE, OMEMO_ERR_BUSY inside a service, OMEMO_ERR_CANCELLED.
+ *   The report has a row for each device.
  * Since: 0.1.0 (XEP-0384 5.3)
  */
 omemo_status omemo_manager_refresh_devices(omemo_manager *manager,

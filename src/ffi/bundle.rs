@@ -68,7 +68,8 @@ pub unsafe extern "C" fn omemo_bundle_new(
 /// - xml: `<bundle/>`, alone or in an `<item>` or `<items>`.
 /// - len: its bytes, without a NUL.
 /// - bundle: gets the bundle.
-/// Returns: OMEMO_ERR_NULL, OMEMO_ERR_ARGUMENT, OMEMO_ERR_MALFORMED, OMEMO_ERR_LIMIT, OMEMO_ERR_UNKNOWN_NAMESPACE.
+/// Returns: OMEMO_ERR_NULL, OMEMO_ERR_ARGUMENT, OMEMO_ERR_MALFORMED, OMEMO_ERR_LIMIT,
+///   OMEMO_ERR_UNKNOWN_NAMESPACE.
 /// Memory: free it by omemo_bundle_free.
 /// Since: 0.1.0 (XEP-0384 5.3.2)
 #[unsafe(no_mangle)]

@@ -69,17 +69,18 @@ impl From<NoticeKind> for omemo_notice {
     }
 }
 
-/// What the library asks and tells. Each may be NULL. A question without callback is rejected at once: the fetches and
-/// publishes as OMEMO_REASON_FAILED, send_message and decide_trust as OMEMO_REASON_DECLINED.
+/// What the library asks and tells. Each may be NULL. A question without callback is rejected at once: the
+/// fetches and publishes as OMEMO_REASON_FAILED, send_message and decide_trust as OMEMO_REASON_DECLINED.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct omemo_callbacks {
-    /// sizeof(omemo_callbacks). A table that ends behind decide_trust is taken, what it lacks is NULL; what a newer
-    /// header adds must be NULL for an older library.
+    /// sizeof(omemo_callbacks). A table that ends behind decide_trust is taken, what it lacks is NULL; what a
+    /// newer header adds must be NULL for an older library.
     pub struct_size: usize,
 
-    /// Question (event): which devices does jid announce in ns (XEP-0384 5.3.1)? Answer by omemo_request_resolve_xml or
-    /// _resolve_device_list, or reject; OMEMO_REASON_NOT_FOUND says that it announces nothing.
+    /// Question (event): which devices does jid announce in ns (XEP-0384 5.3.1)? Answer by
+    /// omemo_request_resolve_xml or _resolve_device_list, or reject; OMEMO_REASON_NOT_FOUND says that it
+    /// announces nothing.
     pub fetch_device_list: Option<
         unsafe extern "C" fn(
             user_data: *mut c_void,
@@ -88,8 +89,8 @@ pub struct omemo_callbacks {
             jid: *const c_char,
         ),
     >,
-    /// Question (event): the bundle of a device (XEP-0384 5.3.2). Answer by omemo_request_resolve_xml or _resolve_bundle,
-    /// or reject.
+    /// Question (event): the bundle of a device (XEP-0384 5.3.2). Answer by omemo_request_resolve_xml or
+    /// _resolve_bundle, or reject.
     pub fetch_bundle: Option<
         unsafe extern "C" fn(
             user_data: *mut c_void,
@@ -99,8 +100,8 @@ pub struct omemo_callbacks {
             device: u32,
         ),
     >,
-    /// Question (event): replace the own device list by this one, readable for everybody (access model open). Answer by
-    /// omemo_request_resolve or _resolve_xml, or reject.
+    /// Question (event): replace the own device list by this one, readable for everybody (access model open).
+    /// Answer by omemo_request_resolve or _resolve_xml, or reject.
     pub publish_device_list: Option<
         unsafe extern "C" fn(
             user_data: *mut c_void,
@@ -109,9 +110,9 @@ pub struct omemo_callbacks {
             list: *const omemo_device_list,
         ),
     >,
-    /// Question (event): replace the bundle of this device, readable for everybody (access model open). In OMEMO_NS_2 the
-    /// item id is the device id, and the node keeps all items (max_items max). Answer by omemo_request_resolve or
-    /// _resolve_xml, or reject.
+    /// Question (event): replace the bundle of this device, readable for everybody (access model open). In
+    /// OMEMO_NS_2 the item id is the device id, and the node keeps all items (max_items max). Answer by
+    /// omemo_request_resolve or _resolve_xml, or reject.
     pub publish_bundle: Option<
         unsafe extern "C" fn(
             user_data: *mut c_void,
@@ -122,8 +123,8 @@ pub struct omemo_callbacks {
         ),
     >,
     /// Question (event): send a message that no user sees to jid, with a store hint (XEP-0334). Answer by
-    /// omemo_request_resolve when it is sent, or reject; OMEMO_REASON_DECLINED says that this JID shall not learn that
-    /// we are here.
+    /// omemo_request_resolve when it is sent, or reject; OMEMO_REASON_DECLINED says that this JID shall not
+    /// learn that we are here.
     pub send_message: Option<
         unsafe extern "C" fn(
             user_data: *mut c_void,
@@ -132,9 +133,9 @@ pub struct omemo_callbacks {
             message: *const omemo_message,
         ),
     >,
-    /// Question (event): judge the keys of all these devices. context is omemo_draft_set_context's, or NULL. Answer by
-    /// omemo_request_decide for each device, then omemo_request_resolve; or reject as OMEMO_REASON_DECLINED. Has no
-    /// deadline. To keep the devices for a dialog: omemo_devices_clone.
+    /// Question (event): judge the keys of all these devices. context is omemo_draft_set_context's, or NULL.
+    /// Answer by omemo_request_decide for each device, then omemo_request_resolve; or reject as
+    /// OMEMO_REASON_DECLINED. Has no deadline. To keep the devices for a dialog: omemo_devices_clone.
     pub decide_trust: Option<
         unsafe extern "C" fn(
             user_data: *mut c_void,
@@ -158,14 +159,16 @@ pub struct omemo_callbacks {
         ),
     >,
 
-    /// Service: what the level name of the device at index comes to: an omemo_verdict, or OMEMO_ERR_UNKNOWN_TRUST_LEVEL
-    /// (so counts any other number, too). NULL: OMEMO_LEVEL_TRUSTED, _UNDECIDED and _DISTRUSTED are known.
+    /// Service: what the level name of the device at index comes to: an omemo_verdict, or
+    /// OMEMO_ERR_UNKNOWN_TRUST_LEVEL (so counts any other number, too). NULL: OMEMO_LEVEL_TRUSTED, _UNDECIDED
+    /// and _DISTRUSTED are known.
     pub evaluate_trust: Option<
         unsafe extern "C" fn(user_data: *mut c_void, devices: *const omemo_devices, index: usize) -> i32,
     >,
-    /// Service: there is work, or omemo_manager_timeout came nearer. Have your loop call omemo_manager_run soon. Rings once
-    /// for each sleep (run went home with nothing to do), on any thread, with no lock held, never after destroy. What it
-    /// queued in your loop may come later: let it find a NULL manager, which is harmless. NULL: you call run often, or wait.
+    /// Service: there is work, or omemo_manager_timeout came nearer. Have your loop call omemo_manager_run
+    /// soon. Rings once for each sleep (run went home with nothing to do), on any thread, with no lock held,
+    /// never after destroy. What it queued in your loop may come later: let it find a NULL manager, which is
+    /// harmless. NULL: you call run often, or wait.
     pub wakeup: Option<unsafe extern "C" fn(user_data: *mut c_void)>,
     /// Service: milliseconds since 1970 (UTC); deadlines are measured by it, too. NULL: the system's clocks.
     pub now: Option<unsafe extern "C" fn(user_data: *mut c_void) -> i64>,

@@ -36,7 +36,8 @@ pub struct omemo_config {
     shared: Arc<Shared>,
 }
 
-/// What a configuration holds. Shared, for a service may free the configuration while a manager is being opened.
+/// What a configuration holds. Shared, for a service may free the configuration while a manager is being
+/// opened.
 pub(super) struct Shared {
     settings: Mutex<Settings>,
     error: Mutex<Option<CString>>,
@@ -128,8 +129,8 @@ fn small(number: u64) -> usize {
 
 /// ## 4 Configuration
 ///
-/// An empty configuration. JID, storage and callbacks must be set. One configuration may open several managers only if
-/// each gets its own storage and JID set before.
+/// An empty configuration. JID, storage and callbacks must be set. One configuration may open several
+/// managers only if each gets its own storage and JID set before.
 /// Returns: never NULL, save after a bug of this library.
 /// Memory: free it by omemo_config_free.
 /// Since: 0.1.0
@@ -172,7 +173,8 @@ pub unsafe extern "C" fn omemo_config_set_jid(
     })
 }
 
-/// Which namespaces to serve, most preferred first; each device is served in exactly one. Unless set: OMEMO_NS_2 alone.
+/// Which namespaces to serve, most preferred first; each device is served in exactly one. Unless set:
+/// OMEMO_NS_2 alone.
 /// Parameters:
 /// - config: the configuration.
 /// - namespaces: count names, each once.
@@ -219,8 +221,8 @@ pub extern "C" fn omemo_config_set_storage(
 /// - config: the configuration.
 /// - callbacks: the table, with its struct_size set.
 /// - user_data: goes to each callback; any pointer.
-/// - destroy: gets user_data when the configuration and its managers are gone; may be NULL. Does not run if this call
-///   fails.
+/// - destroy: gets user_data when the configuration and its managers are gone; may be NULL. Does not run if
+///   this call fails.
 /// Returns: OMEMO_ERR_NULL, OMEMO_ERR_ARGUMENT (struct_size, or called twice).
 /// Memory: the table is copied.
 /// Since: 0.1.0

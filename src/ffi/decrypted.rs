@@ -138,8 +138,8 @@ unsafe fn decrypt(
 /// omemo_manager_run. One commit.
 /// Parameters:
 /// - manager: the manager.
-/// - from: the sender's real bare JID; in a room as presence or the member list tells, never the occupant's. NULL with a
-///   room: every member with that device id is tried.
+/// - from: the sender's real bare JID; in a room as presence or the member list tells, never the occupant's.
+///   NULL with a room: every member with that device id is tried.
 /// - room: the bare JID of the room; NULL outside.
 /// - xml: the element, alone or in a `<message>`.
 /// - len: its bytes, without a NUL.
@@ -213,11 +213,12 @@ pub extern "C" fn omemo_decrypted_action(decrypted: Option<&omemo_decrypted>) ->
 /// Whether there is content, and if not, why.
 /// Parameters:
 /// - decrypted: what came out of the stanza.
-/// Returns: OMEMO_OK, also for a message that is meant to have no content. Nothing changed and the same stanza may be given
-///   again later: OMEMO_ERR_SENDER_DISTRUSTED, OMEMO_ERR_NO_SESSION, OMEMO_ERR_PRE_KEY_UNKNOWN,
-///   OMEMO_ERR_PUBLIC_DATA_INCONSISTENCY. Further: OMEMO_ERR_NOT_FOR_US, OMEMO_ERR_OWN_ECHO, OMEMO_ERR_DUPLICATE,
-///   OMEMO_ERR_DECRYPTION_FAILED, OMEMO_ERR_TOO_MANY_SKIPPED, OMEMO_ERR_SENDER_NOT_FOUND, OMEMO_ERR_KEY_EXCHANGE_FAILED,
-///   OMEMO_ERR_UNKNOWN_NAMESPACE, OMEMO_ERR_MALFORMED, OMEMO_ERR_LIMIT. OMEMO_ERR_NULL for NULL.
+/// Returns: OMEMO_OK, also for a message that is meant to have no content. Nothing changed and the same
+///   stanza may be given again later: OMEMO_ERR_SENDER_DISTRUSTED, OMEMO_ERR_NO_SESSION,
+///   OMEMO_ERR_PRE_KEY_UNKNOWN, OMEMO_ERR_PUBLIC_DATA_INCONSISTENCY. Further: OMEMO_ERR_NOT_FOR_US,
+///   OMEMO_ERR_OWN_ECHO, OMEMO_ERR_DUPLICATE, OMEMO_ERR_DECRYPTION_FAILED, OMEMO_ERR_TOO_MANY_SKIPPED,
+///   OMEMO_ERR_SENDER_NOT_FOUND, OMEMO_ERR_KEY_EXCHANGE_FAILED, OMEMO_ERR_UNKNOWN_NAMESPACE,
+///   OMEMO_ERR_MALFORMED, OMEMO_ERR_LIMIT. OMEMO_ERR_NULL for NULL.
 /// Since: 0.1.0
 #[unsafe(no_mangle)]
 pub extern "C" fn omemo_decrypted_status(decrypted: Option<&omemo_decrypted>) -> omemo_status {

@@ -55,7 +55,8 @@ pub unsafe extern "C" fn omemo_device_list_new(ns: *const c_char) -> *mut omemo_
 /// - xml: `<devices/>`, alone or in an `<item>`, `<items>` or `<event>`.
 /// - len: its bytes, without a NUL.
 /// - list: gets the list.
-/// Returns: OMEMO_ERR_NULL, OMEMO_ERR_ARGUMENT, OMEMO_ERR_MALFORMED, OMEMO_ERR_LIMIT, OMEMO_ERR_UNKNOWN_NAMESPACE.
+/// Returns: OMEMO_ERR_NULL, OMEMO_ERR_ARGUMENT, OMEMO_ERR_MALFORMED, OMEMO_ERR_LIMIT,
+///   OMEMO_ERR_UNKNOWN_NAMESPACE.
 /// Memory: free it by omemo_device_list_free.
 /// Since: 0.1.0 (XEP-0384 5.3.1)
 #[unsafe(no_mangle)]
@@ -81,7 +82,8 @@ pub unsafe extern "C" fn omemo_device_list_parse(
 /// - device: its id, which is not yet in the list.
 /// - label: its public name, at most 256 code points; NULL: none.
 /// - label_signature: 64 bytes; NULL: none.
-/// Returns: OMEMO_ERR_NULL, OMEMO_ERR_UTF8, OMEMO_ERR_ARGUMENT (id), OMEMO_ERR_LABEL, OMEMO_ERR_LIMIT (256 devices).
+/// Returns: OMEMO_ERR_NULL, OMEMO_ERR_UTF8, OMEMO_ERR_ARGUMENT (id), OMEMO_ERR_LABEL, OMEMO_ERR_LIMIT (256
+///   devices).
 /// Since: 0.1.0 (XEP-0384 5.3.1)
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn omemo_device_list_add(

@@ -71,8 +71,8 @@ pub(super) fn fingerprint(key: &[u8; 32]) -> Option<String> {
 /// - manager: the manager.
 /// - jid: a bare JID; NULL: the own account, this device first.
 /// - devices: gets the devices.
-/// Returns: OMEMO_ERR_NULL, OMEMO_ERR_UTF8, OMEMO_ERR_JID, OMEMO_ERR_BUSY inside a service, OMEMO_ERR_CANCELLED,
-///   OMEMO_ERR_STORAGE*.
+/// Returns: OMEMO_ERR_NULL, OMEMO_ERR_UTF8, OMEMO_ERR_JID, OMEMO_ERR_BUSY inside a service,
+///   OMEMO_ERR_CANCELLED, OMEMO_ERR_STORAGE*.
 /// Memory: free them by omemo_devices_free.
 /// Since: 0.1.0
 #[unsafe(no_mangle)]
@@ -232,7 +232,8 @@ pub unsafe extern "C" fn omemo_devices_active(
     })
 }
 
-/// Whether a device shows another key than its known one, which was not accepted yet. It is not served until then.
+/// Whether a device shows another key than its known one, which was not accepted yet. It is not served until
+/// then.
 /// Parameters:
 /// - devices: the devices.
 /// - index: of the device.
@@ -243,7 +244,8 @@ pub extern "C" fn omemo_devices_identity_changed(devices: Option<&omemo_devices>
     guard::call(false, || omemo_devices::at(devices, index).is_some_and(|row| row.device.shown_key.is_some()))
 }
 
-/// The key that a device shows instead of its known one; for omemo_fingerprint and omemo_manager_accept_identity.
+/// The key that a device shows instead of its known one; for omemo_fingerprint and
+/// omemo_manager_accept_identity.
 /// Parameters:
 /// - devices: the devices.
 /// - index: of the device.
@@ -263,14 +265,14 @@ pub extern "C" fn omemo_devices_shown_key(
     })
 }
 
-/// A device list was pushed (a PEP event), or read by you. The own list is repaired when this device is missing in it. At
-/// once.
+/// A device list was pushed (a PEP event), or read by you. The own list is repaired when this device is
+/// missing in it. At once.
 /// Parameters:
 /// - manager: the manager.
 /// - jid: who announces it; a bare JID, the sender of the event and no one else.
 /// - list: what it announces.
-/// Returns: OMEMO_ERR_NULL, OMEMO_ERR_UTF8, OMEMO_ERR_JID, OMEMO_ERR_UNKNOWN_NAMESPACE, OMEMO_ERR_BUSY inside a service,
-///   OMEMO_ERR_CANCELLED, OMEMO_ERR_STORAGE*.
+/// Returns: OMEMO_ERR_NULL, OMEMO_ERR_UTF8, OMEMO_ERR_JID, OMEMO_ERR_UNKNOWN_NAMESPACE, OMEMO_ERR_BUSY inside
+///   a service, OMEMO_ERR_CANCELLED, OMEMO_ERR_STORAGE*.
 /// Since: 0.1.0 (XEP-0384 5.3.1)
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn omemo_manager_update_device_list(
@@ -295,8 +297,9 @@ pub unsafe extern "C" fn omemo_manager_update_device_list(
 /// - done: called when it is over. NULL: if op is given, the result waits for omemo_manager_wait.
 /// - user_data: goes to done; any pointer. Stays yours if this call fails.
 /// - op: gets the number of the operation; may be NULL.
-/// Returns: OMEMO_OK: it was started. OMEMO_ERR_NULL, OMEMO_ERR_UTF8, OMEMO_ERR_JID, OMEMO_ERR_UNKNOWN_NAMESPACE,
-///   OMEMO_ERR_OFFLINE, OMEMO_ERR_BUSY inside a service, OMEMO_ERR_CANCELLED. The report has a row for each device.
+/// Returns: OMEMO_OK: it was started. OMEMO_ERR_NULL, OMEMO_ERR_UTF8, OMEMO_ERR_JID,
+///   OMEMO_ERR_UNKNOWN_NAMESPACE, OMEMO_ERR_OFFLINE, OMEMO_ERR_BUSY inside a service, OMEMO_ERR_CANCELLED.
+///   The report has a row for each device.
 /// Since: 0.1.0 (XEP-0384 5.3)
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn omemo_manager_refresh_devices(

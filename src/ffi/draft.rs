@@ -136,8 +136,8 @@ pub unsafe extern "C" fn omemo_draft_add_recipient(
     })
 }
 
-/// Take a recipient off again: the way to "send without Mercutio" after OMEMO_ERR_NO_ELIGIBLE_DEVICES. One that is no
-/// recipient is none afterwards, either.
+/// Take a recipient off again: the way to "send without Mercutio" after OMEMO_ERR_NO_ELIGIBLE_DEVICES. One
+/// that is no recipient is none afterwards, either.
 /// Parameters:
 /// - draft: the draft.
 /// - jid: a bare JID.
@@ -158,14 +158,15 @@ pub unsafe extern "C" fn omemo_draft_remove_recipient(
     })
 }
 
-/// The bytes to encrypt in one namespace, instead of what was set for it before. OMEMO_NS_2 wants an SCE envelope
-/// (XEP-0420); omemo_draft_set_body makes one.
+/// The bytes to encrypt in one namespace, instead of what was set for it before. OMEMO_NS_2 wants an SCE
+/// envelope (XEP-0420); omemo_draft_set_body makes one.
 /// Parameters:
 /// - draft: the draft.
 /// - ns: the namespace.
 /// - bytes: what to encrypt.
 /// - len: their number, 1 to 1 MiB.
-/// Returns: OMEMO_ERR_NULL, OMEMO_ERR_UTF8, OMEMO_ERR_UNKNOWN_NAMESPACE, OMEMO_ERR_PLAINTEXT (empty), OMEMO_ERR_LIMIT.
+/// Returns: OMEMO_ERR_NULL, OMEMO_ERR_UTF8, OMEMO_ERR_UNKNOWN_NAMESPACE, OMEMO_ERR_PLAINTEXT (empty),
+///   OMEMO_ERR_LIMIT.
 /// Memory: the bytes are copied; the copy is wiped.
 /// Since: 0.1.0 (XEP-0384 4.4)
 #[unsafe(no_mangle)]
@@ -190,12 +191,13 @@ pub unsafe extern "C" fn omemo_draft_set_plaintext(
     })
 }
 
-/// The text of a chat message, in every namespace, instead of what was set before. In OMEMO_NS_2 it is put into an SCE
-/// envelope with padding, sender and time (XEP-0420).
+/// The text of a chat message, in every namespace, instead of what was set before. In OMEMO_NS_2 it is put
+/// into an SCE envelope with padding, sender and time (XEP-0420).
 /// Parameters:
 /// - draft: the draft.
 /// - text: what to say; not empty, and only of characters that XML can carry.
-/// Returns: OMEMO_ERR_NULL, OMEMO_ERR_UTF8, OMEMO_ERR_ARGUMENT (characters), OMEMO_ERR_PLAINTEXT (empty), OMEMO_ERR_LIMIT.
+/// Returns: OMEMO_ERR_NULL, OMEMO_ERR_UTF8, OMEMO_ERR_ARGUMENT (characters), OMEMO_ERR_PLAINTEXT (empty),
+///   OMEMO_ERR_LIMIT.
 /// Memory: the text is copied; the copy is wiped.
 /// Since: 0.1.0 (XEP-0384 4.4, XEP-0420)
 #[unsafe(no_mangle)]
@@ -257,7 +259,8 @@ pub unsafe extern "C" fn omemo_draft_set_namespaces(
     })
 }
 
-/// A word of yours that decide_trust and omemo_result_context show, as the name of a chat. Unless set: the first recipient.
+/// A word of yours that decide_trust and omemo_result_context show, as the name of a chat. Unless set: the
+/// first recipient.
 /// Parameters:
 /// - draft: the draft.
 /// - context: the word.
@@ -277,19 +280,20 @@ pub unsafe extern "C" fn omemo_draft_set_context(
     })
 }
 
-/// Start to encrypt: fetch and ask what is missing, then one commit, then the result. Encryptions with WAIT or ALL for
-/// the same set of recipients complete in the order in which they were started.
+/// Start to encrypt: fetch and ask what is missing, then one commit, then the result. Encryptions with WAIT
+/// or ALL for the same set of recipients complete in the order in which they were started.
 /// Parameters:
 /// - manager: the manager.
 /// - draft: what to encrypt; copied.
 /// - done: called when it is over. NULL: if op is given, the result waits for omemo_manager_wait.
 /// - user_data: goes to done; any pointer. Stays yours if this call fails.
 /// - op: gets the number of the operation; may be NULL.
-/// Returns: OMEMO_OK: it was started. OMEMO_ERR_NULL, OMEMO_ERR_BUSY inside a service, OMEMO_ERR_CANCELLED, the first
-///   failure of the draft's setters, OMEMO_ERR_UNKNOWN_NAMESPACE, OMEMO_ERR_PLAINTEXT. It completes with OMEMO_OK, with a
-///   row for each device, served or why not, and with omemo_result_message. If a recipient gets nothing, nobody does:
-///   OMEMO_ERR_NO_ELIGIBLE_DEVICES, and rows with device 0 name whom. Further: OMEMO_ERR_STILL_UNDECIDED,
-///   OMEMO_ERR_TRUST_DECISION_FAILED, OMEMO_ERR_NOT_READY, OMEMO_ERR_STORAGE*.
+/// Returns: OMEMO_OK: it was started. OMEMO_ERR_NULL, OMEMO_ERR_BUSY inside a service, OMEMO_ERR_CANCELLED,
+///   the first failure of the draft's setters, OMEMO_ERR_UNKNOWN_NAMESPACE, OMEMO_ERR_PLAINTEXT. It completes
+///   with OMEMO_OK, with a row for each device, served or why not, and with omemo_result_message. If a
+///   recipient gets nothing, nobody does: OMEMO_ERR_NO_ELIGIBLE_DEVICES, and rows with device 0 name whom.
+///   Further: OMEMO_ERR_STILL_UNDECIDED, OMEMO_ERR_TRUST_DECISION_FAILED, OMEMO_ERR_NOT_READY,
+///   OMEMO_ERR_STORAGE*.
 /// Since: 0.1.0 (XEP-0384 5.5)
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn omemo_manager_encrypt(

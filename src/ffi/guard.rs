@@ -42,7 +42,8 @@ fn at_depth<T>(change: impl FnOnce(&mut Depth), body: impl FnOnce() -> T) -> T {
     body()
 }
 
-/// Runs the body of an exported function. A panic gives `on_panic`; what waited for the end of the call is done.
+/// Runs the body of an exported function. A panic gives `on_panic`; what waited for the end of the call is
+/// done.
 pub(super) fn call<T>(on_panic: T, body: impl FnOnce() -> T) -> T {
     silence_panics();
     let enter = |depth: &mut Depth| depth.calls = depth.calls.saturating_add(1);
@@ -100,8 +101,8 @@ type Later = Box<dyn FnOnce() + Send>;
 static LATER: Mutex<Vec<(usize, Later)>> = Mutex::new(Vec::new());
 static WAITING: AtomicUsize = AtomicUsize::new(0);
 
-/// Does something as soon as this thread is in no service and holds no lock of ours: when the exported function that
-/// it is in returns, or at once where it is in none.
+/// Does something as soon as this thread is in no service and holds no lock of ours: when the exported
+/// function that it is in returns, or at once where it is in none.
 pub(super) fn later(what: Later) {
     LATER.lock().push((this_thread(), what));
     WAITING.fetch_add(1, Ordering::SeqCst);

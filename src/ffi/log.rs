@@ -21,7 +21,8 @@ pub enum omemo_log_level {
     OMEMO_LOG_DEBUG = 4,
 }
 
-/// A line of log (a service). target: the part of the library, as "omemo::manager". Both strings live until it returns.
+/// A line of log (a service). target: the part of the library, as "omemo::manager". Both strings live until
+/// it returns.
 pub type omemo_log = Option<
     unsafe extern "C" fn(
         user_data: *mut c_void,

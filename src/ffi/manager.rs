@@ -23,8 +23,8 @@ pub enum omemo_backlog {
     OMEMO_BACKLOG_NONE = 0,
 }
 
-/// The end of an operation (event), exactly once. result is never NULL and holds status, too; it carries the report when
-/// the operation failed, too. It lives until this returns.
+/// The end of an operation (event), exactly once. result is never NULL and holds status, too; it carries the
+/// report when the operation failed, too. It lives until this returns.
 pub type omemo_done = Option<
     unsafe extern "C" fn(
         user_data: *mut c_void,
@@ -40,9 +40,9 @@ pub type omemo_done = Option<
 /// Parameters:
 /// - config: the configuration, which may be freed afterwards.
 /// - manager: gets the manager.
-/// Returns: OMEMO_ERR_NULL; OMEMO_ERR_BUSY inside a service; the first failure of the configuration's setters;
-///   OMEMO_ERR_ARGUMENT if one is missing; OMEMO_ERR_UNKNOWN_TRUST_LEVEL of the default level; OMEMO_ERR_STORAGE*.
-///   omemo_config_error tells more.
+/// Returns: OMEMO_ERR_NULL; OMEMO_ERR_BUSY inside a service; the first failure of the configuration's
+///   setters; OMEMO_ERR_ARGUMENT if one is missing; OMEMO_ERR_UNKNOWN_TRUST_LEVEL of the default level;
+///   OMEMO_ERR_STORAGE*. omemo_config_error tells more.
 /// Memory: end it by omemo_manager_free.
 /// Since: 0.1.0
 #[unsafe(no_mangle)]
@@ -61,11 +61,12 @@ pub unsafe extern "C" fn omemo_manager_new(
     })
 }
 
-/// End a manager: its operations complete with OMEMO_ERR_CANCELLED, its questions are withdrawn, the store is closed, and
-/// then destroy of the configuration runs. Nothing needs saving: every call has committed what it did. Never waits. While
-/// omemo_manager_run or any other call of this manager is going on, in this or another thread, the end comes when the last
-/// of them returns; until then they, and those that come in callbacks, return OMEMO_ERR_CANCELLED. Inside a service it
-/// comes when the call around it returns. destroy is the only sign that it has come.
+/// End a manager: its operations complete with OMEMO_ERR_CANCELLED, its questions are withdrawn, the store is
+/// closed, and then destroy of the configuration runs. Nothing needs saving: every call has committed what it
+/// did. Never waits. While omemo_manager_run or any other call of this manager is going on, in this or
+/// another thread, the end comes when the last of them returns; until then they, and those that come in
+/// callbacks, return OMEMO_ERR_CANCELLED. Inside a service it comes when the call around it returns. destroy
+/// is the only sign that it has come.
 /// Parameters:
 /// - manager: the manager, not to be used by a new call from now on; NULL does nothing.
 /// Since: 0.1.0
@@ -79,8 +80,8 @@ pub unsafe extern "C" fn omemo_manager_free(manager: *mut omemo_manager) {
     });
 }
 
-/// The stream is up. The first time: choose the device id, publish the bundle, then the device list. Later: compare with
-/// what the server has, repair it, and go on with what waits. While connected: compare again.
+/// The stream is up. The first time: choose the device id, publish the bundle, then the device list. Later:
+/// compare with what the server has, repair it, and go on with what waits. While connected: compare again.
 /// Parameters:
 /// - manager: the manager.
 /// - backlog: an omemo_backlog.
@@ -88,8 +89,8 @@ pub unsafe extern "C" fn omemo_manager_free(manager: *mut omemo_manager) {
 /// - user_data: goes to done; any pointer. Stays yours if this call fails.
 /// - op: gets the number of the operation; may be NULL.
 /// Returns: OMEMO_OK: it was started. OMEMO_ERR_NULL, OMEMO_ERR_ARGUMENT, OMEMO_ERR_BUSY inside a service,
-///   OMEMO_ERR_CANCELLED. It completes with OMEMO_OK also when only some namespaces could be published; the report has a
-///   row for each.
+///   OMEMO_ERR_CANCELLED. It completes with OMEMO_OK also when only some namespaces could be published; the
+///   report has a row for each.
 /// Since: 0.1.0 (XEP-0384 5.3)
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn omemo_manager_connected(
@@ -109,8 +110,9 @@ pub unsafe extern "C" fn omemo_manager_connected(
     })
 }
 
-/// The stream is down. Network questions are withdrawn, and asked again after the next omemo_manager_connected. Operations
-/// that need a stream complete with OMEMO_ERR_OFFLINE, encryptions wait for the next one.
+/// The stream is down. Network questions are withdrawn, and asked again after the next
+/// omemo_manager_connected. Operations that need a stream complete with OMEMO_ERR_OFFLINE, encryptions wait
+/// for the next one.
 /// Parameters:
 /// - manager: the manager.
 /// Returns: OMEMO_ERR_NULL; OMEMO_ERR_BUSY inside a service; OMEMO_ERR_CANCELLED.
@@ -123,12 +125,12 @@ pub unsafe extern "C" fn omemo_manager_disconnected(manager: *mut omemo_manager)
     })
 }
 
-/// Do what there is to do now, and call the events. Never waits. After 1,000 events it rings wakeup and returns, so that
-/// your loop is not kept from other work.
+/// Do what there is to do now, and call the events. Never waits. After 1,000 events it rings wakeup and
+/// returns, so that your loop is not kept from other work.
 /// Parameters:
 /// - manager: the manager.
-/// Returns: OMEMO_ERR_NULL; OMEMO_ERR_BUSY inside a service, inside an event of the same manager, and while another
-///   thread runs it; OMEMO_ERR_CANCELLED once it was freed, also in one of the events.
+/// Returns: OMEMO_ERR_NULL; OMEMO_ERR_BUSY inside a service, inside an event of the same manager, and while
+///   another thread runs it; OMEMO_ERR_CANCELLED once it was freed, also in one of the events.
 /// Since: 0.1.0
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn omemo_manager_run(manager: *mut omemo_manager) -> omemo_status {
@@ -156,18 +158,19 @@ pub unsafe extern "C" fn omemo_manager_timeout(manager: *const omemo_manager) ->
     })
 }
 
-/// For blocking programs: run, again and again, until an operation is over. Lets another thread's omemo_manager_run finish.
-/// At most 1,000 results that nobody waits for are kept; then the oldest is forgotten.
+/// For blocking programs: run, again and again, until an operation is over. Lets another thread's
+/// omemo_manager_run finish. At most 1,000 results that nobody waits for are kept; then the oldest is
+/// forgotten.
 /// Parameters:
 /// - manager: the manager.
-/// - op: an operation that was started with done NULL. One with a done is run to its end, too; then the result is bare: its
-///   status, without a report.
-/// - timeout_ms: milliseconds to wait, measured by the system's steady clock whatever omemo_callbacks.now says; 0 runs
-///   once, -1 waits for ever.
-/// Returns: the result, never NULL, so that there is one status to look at: omemo_result_status. It may also be
-///   OMEMO_ERR_PENDING (not over yet, wait again), OMEMO_ERR_STALE (no such operation, or its result was taken),
-///   OMEMO_ERR_CANCELLED (the manager was freed), OMEMO_ERR_BUSY (inside a service, or an event of the same manager),
-///   OMEMO_ERR_NULL, OMEMO_ERR_ARGUMENT.
+/// - op: an operation that was started with done NULL. One with a done is run to its end, too; then the
+///   result is bare: its status, without a report.
+/// - timeout_ms: milliseconds to wait, measured by the system's steady clock whatever omemo_callbacks.now
+///   says; 0 runs once, -1 waits for ever.
+/// Returns: the result, never NULL, so that there is one status to look at: omemo_result_status. It may also
+///   be OMEMO_ERR_PENDING (not over yet, wait again), OMEMO_ERR_STALE (no such operation, or its result was
+///   taken), OMEMO_ERR_CANCELLED (the manager was freed), OMEMO_ERR_BUSY (inside a service, or an event of
+///   the same manager), OMEMO_ERR_NULL, OMEMO_ERR_ARGUMENT.
 /// Memory: free it by omemo_result_free.
 /// Since: 0.1.0
 #[unsafe(no_mangle)]

@@ -55,7 +55,8 @@ pub unsafe extern "C" fn omemo_message_new(ns: *const c_char, sender_device: u32
 /// - xml: the element, alone or in a `<message>`.
 /// - len: its bytes, without a NUL.
 /// - message: gets the message.
-/// Returns: OMEMO_ERR_NULL, OMEMO_ERR_ARGUMENT, OMEMO_ERR_MALFORMED, OMEMO_ERR_LIMIT, OMEMO_ERR_UNKNOWN_NAMESPACE.
+/// Returns: OMEMO_ERR_NULL, OMEMO_ERR_ARGUMENT, OMEMO_ERR_MALFORMED, OMEMO_ERR_LIMIT,
+///   OMEMO_ERR_UNKNOWN_NAMESPACE.
 /// Memory: free it by omemo_message_free.
 /// Since: 0.1.0 (XEP-0384 5.5)
 #[unsafe(no_mangle)]
@@ -83,7 +84,8 @@ pub unsafe extern "C" fn omemo_message_parse(
 /// - key_exchange: whether it carries a key exchange (kex).
 /// - bytes: its decoded content.
 /// - len: their number, at most 4096.
-/// Returns: OMEMO_ERR_NULL, OMEMO_ERR_UTF8, OMEMO_ERR_JID, OMEMO_ERR_ARGUMENT (length), OMEMO_ERR_LIMIT (10,000 keys).
+/// Returns: OMEMO_ERR_NULL, OMEMO_ERR_UTF8, OMEMO_ERR_JID, OMEMO_ERR_ARGUMENT (length), OMEMO_ERR_LIMIT
+///   (10,000 keys).
 /// Memory: the bytes are copied.
 /// Since: 0.1.0 (XEP-0384 5.5)
 #[unsafe(no_mangle)]

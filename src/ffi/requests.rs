@@ -17,13 +17,15 @@ use std::ffi::c_char;
 #[repr(i32)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum omemo_reason {
-    /// The server said item-not-found, and nothing else means this. A device list that is not there counts as empty.
+    /// The server said item-not-found, and nothing else means this. A device list that is not there counts as
+    /// empty.
     OMEMO_REASON_NOT_FOUND = 1,
     /// Any other error, or an answer that makes no sense.
     OMEMO_REASON_FAILED = 2,
     /// No answer.
     OMEMO_REASON_TIMEOUT = 3,
-    /// The stream broke. Asked again after the next omemo_manager_connected, or when the time of this question is up.
+    /// The stream broke. Asked again after the next omemo_manager_connected, or when the time of this
+    /// question is up.
     OMEMO_REASON_OFFLINE = 4,
     /// The user closed the dialog (decide_trust), or does not want this message to be sent (send_message).
     OMEMO_REASON_DECLINED = 5,
@@ -60,8 +62,8 @@ fn meaning<T>(answer: answer::Answer<T>, found: impl FnOnce(T) -> Answer) -> Ans
 /// Done: published, sent, or (after omemo_request_decide) judged.
 /// Parameters:
 /// - request: the question: publish_device_list, publish_bundle, send_message or decide_trust.
-/// Returns: OMEMO_ERR_STALE when it was answered or withdrawn, or the manager freed; OMEMO_ERR_WRONG_ANSWER, the question
-///   stays open then; OMEMO_ERR_BUSY inside a service.
+/// Returns: OMEMO_ERR_STALE when it was answered or withdrawn, or the manager freed; OMEMO_ERR_WRONG_ANSWER,
+///   the question stays open then; OMEMO_ERR_BUSY inside a service.
 /// Threads: any; needs no manager, which may have been freed.
 /// Since: 0.1.0
 #[unsafe(no_mangle)]
@@ -72,9 +74,9 @@ pub extern "C" fn omemo_request_resolve(request: omemo_request) -> omemo_status 
 /// Answer by what the server sent.
 /// Parameters:
 /// - request: the question: a fetch, publish_device_list, publish_bundle or send_message.
-/// - xml: the element, its `<item>`, `<items>` or `<pubsub>`, or the whole `<iq>`. One of type error is welcome: the library
-///   tells item-not-found from the rest. Bytes that cannot be read are no failure of this call, but the answer "failed".
-///   For a publish or send_message: the whole `<iq>`.
+/// - xml: the element, its `<item>`, `<items>` or `<pubsub>`, or the whole `<iq>`. One of type error is
+///   welcome: the library tells item-not-found from the rest. Bytes that cannot be read are no failure of
+///   this call, but the answer "failed". For a publish or send_message: the whole `<iq>`.
 /// - len: its bytes, without a NUL.
 /// Returns: as omemo_request_resolve; OMEMO_ERR_NULL; OMEMO_ERR_ARGUMENT (no object has this many bytes).
 /// Memory: the bytes are copied.
@@ -146,14 +148,14 @@ pub extern "C" fn omemo_request_resolve_bundle(
     })
 }
 
-/// Note one answer to decide_trust. All are committed together after omemo_request_resolve; a device left out stays
-/// undecided. What is judged is the key that was asked about, whatever happened since.
+/// Note one answer to decide_trust. All are committed together after omemo_request_resolve; a device left out
+/// stays undecided. What is judged is the key that was asked about, whatever happened since.
 /// Parameters:
 /// - request: the question.
 /// - index: of the device in the list that was asked about.
 /// - level: the name of a level, which is checked at once.
-/// Returns: as omemo_request_resolve; OMEMO_ERR_NULL, OMEMO_ERR_UTF8, OMEMO_ERR_ARGUMENT (no device has this index),
-///   OMEMO_ERR_UNKNOWN_TRUST_LEVEL.
+/// Returns: as omemo_request_resolve; OMEMO_ERR_NULL, OMEMO_ERR_UTF8, OMEMO_ERR_ARGUMENT (no device has this
+///   index), OMEMO_ERR_UNKNOWN_TRUST_LEVEL.
 /// Threads: any; needs no manager, which may have been freed.
 /// Since: 0.1.0
 #[unsafe(no_mangle)]

@@ -8,12 +8,12 @@ use std::ffi::c_char;
 ///
 /// ## 1 Version, status
 ///
-/// Every way to fail: 0 is success, failures are negative, numbers are for ever. In brackets: the exception of
-/// python-omemo.
+/// Every way to fail: 0 is success, failures are negative, numbers are for ever. In brackets: the exception
+/// of python-omemo.
 ///
-/// Down to -99: how the library is called. From -100: storage. From -200: account and trust. From -300: encryption, of
-/// an operation or of one device in its report. From -400: network. From -500: decryption, what
-/// omemo_decrypted_status says.
+/// Down to -99: how the library is called. From -100: storage. From -200: account and trust. From -300:
+/// encryption, of an operation or of one device in its report. From -400: network. From -500: decryption,
+/// what omemo_decrypted_status says.
 #[repr(i32)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum omemo_status {
@@ -51,7 +51,8 @@ pub enum omemo_status {
     OMEMO_ERR_STORAGE = -100,
     /// Somebody else has the store open.
     OMEMO_ERR_STORAGE_LOCKED = -101,
-    /// What is stored contradicts itself; nothing is made anew beside it. [TypeError, KeyError, NothingException]
+    /// What is stored contradicts itself; nothing is made anew beside it. [TypeError, KeyError,
+    /// NothingException]
     OMEMO_ERR_STORAGE_CORRUPT = -102,
     /// The store was written by a newer version.
     OMEMO_ERR_STORAGE_VERSION = -104,
@@ -65,7 +66,8 @@ pub enum omemo_status {
     OMEMO_ERR_TRUST_DECISION_FAILED = -202,
     /// The question about trust was answered, but a device is still undecided. [StillUndecided]
     OMEMO_ERR_STILL_UNDECIDED = -203,
-    /// A label that no served namespace can carry, or one that is too long. [NotImplementedError of the legacy backend]
+    /// A label that no served namespace can carry, or one that is too long. [NotImplementedError of the
+    /// legacy backend]
     OMEMO_ERR_LABEL = -204,
     /// A recipient can be served on no device. [NoEligibleDevices]
     OMEMO_ERR_NO_ELIGIBLE_DEVICES = -300,

@@ -79,21 +79,23 @@ pub struct omemo_change {
 
 /// ## 5 Storage
 ///
-/// A store of your own: two services, which are never called at once. Keys are ASCII, `[a-z0-9/]`, of at most 200
-/// bytes; values have at most 1 MiB and hold secrets. Both return OMEMO_OK or one of OMEMO_ERR_STORAGE*; anything else
-/// counts as OMEMO_ERR_STORAGE. docs/storage.md says what you must guarantee.
+/// A store of your own: two services, which are never called at once. Keys are ASCII, `[a-z0-9/]`, of at most
+/// 200 bytes; values have at most 1 MiB and hold secrets. Both return OMEMO_OK or one of OMEMO_ERR_STORAGE*;
+/// anything else counts as OMEMO_ERR_STORAGE. docs/storage.md says what you must guarantee.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct omemo_storage_callbacks {
-    /// sizeof(omemo_storage_callbacks). It is never smaller than in 0.1.0; what a newer header adds must be 0 for an
-    /// older library.
+    /// sizeof(omemo_storage_callbacks). It is never smaller than in 0.1.0; what a newer header adds must be 0
+    /// for an older library.
     pub struct_size: usize,
-    /// Hand what is stored under key to omemo_value_set, once. Nothing is: return OMEMO_OK without calling it. Required.
+    /// Hand what is stored under key to omemo_value_set, once. Nothing is: return OMEMO_OK without calling
+    /// it. Required.
     pub load: Option<
         unsafe extern "C" fn(user_data: *mut c_void, key: *const c_char, value: *mut omemo_value) -> i32,
     >,
-    /// Make all count changes or none, in their order; durable on return of OMEMO_OK. After any other return the library
-    /// reads anew what it needs, so that it does not matter whether the changes happened. Required.
+    /// Make all count changes or none, in their order; durable on return of OMEMO_OK. After any other return
+    /// the library reads anew what it needs, so that it does not matter whether the changes happened.
+    /// Required.
     pub commit: Option<
         unsafe extern "C" fn(user_data: *mut c_void, changes: *const omemo_change, count: usize) -> i32,
     >,
@@ -186,11 +188,11 @@ pub extern "C" fn omemo_storage_memory_new(
 /// Parameters:
 /// - callbacks: the table, with its struct_size set.
 /// - user_data: goes to each callback; any pointer.
-/// - destroy: gets user_data when the store, the configurations and the managers that use it are gone; may be NULL. Does
-///   not run if this call fails.
+/// - destroy: gets user_data when the store, the configurations and the managers that use it are gone; may be
+///   NULL. Does not run if this call fails.
 /// - storage: gets the store.
-/// Returns: OMEMO_ERR_NULL (also for a callback that is NULL), OMEMO_ERR_ARGUMENT (struct_size); OMEMO_ERR_BUSY inside a
-///   service.
+/// Returns: OMEMO_ERR_NULL (also for a callback that is NULL), OMEMO_ERR_ARGUMENT (struct_size);
+///   OMEMO_ERR_BUSY inside a service.
 /// Memory: the table is copied. Free the store by omemo_storage_free; whatever uses it keeps it alive.
 /// Since: 0.1.0
 #[unsafe(no_mangle)]

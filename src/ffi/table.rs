@@ -21,7 +21,8 @@ pub(super) unsafe trait Table: Copy {
 /// Copies a table.
 ///
 /// # Safety
-/// `table` is NULL or points to a `usize` n, and to n bytes unless n is less than `LEAST` or beyond all reason.
+/// `table` is NULL or points to a `usize` n, and to n bytes unless n is less than `LEAST` or beyond all
+/// reason.
 pub(super) unsafe fn read<T: Table>(table: *const T) -> Result<T> {
     if table.is_null() {
         return Err(Status::Null.into());

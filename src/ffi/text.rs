@@ -83,7 +83,8 @@ pub(super) unsafe fn namespace(text: *const c_char) -> Result<Namespace> {
 /// Namespaces, each once, at least one.
 ///
 /// # Safety
-/// `names` must be NULL or point to `count` C strings or NULLs, unless there are more than there are namespaces.
+/// `names` must be NULL or point to `count` C strings or NULLs, unless there are more than there are
+/// namespaces.
 pub(super) unsafe fn namespaces(names: *const *const c_char, count: usize) -> Result<Vec<Namespace>> {
     if names.is_null() {
         return Err(Status::Null.into());

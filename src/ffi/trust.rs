@@ -17,8 +17,8 @@ use std::mem::MaybeUninit;
 /// - key: 32 bytes in Ed25519 form.
 /// - key_len: 32.
 /// - level: a name that your evaluate_trust knows; without one, OMEMO_LEVEL_*.
-/// Returns: OMEMO_ERR_NULL, OMEMO_ERR_UTF8, OMEMO_ERR_ARGUMENT (key), OMEMO_ERR_JID, OMEMO_ERR_UNKNOWN_TRUST_LEVEL,
-///   OMEMO_ERR_BUSY inside a service, OMEMO_ERR_CANCELLED, OMEMO_ERR_STORAGE*.
+/// Returns: OMEMO_ERR_NULL, OMEMO_ERR_UTF8, OMEMO_ERR_ARGUMENT (key), OMEMO_ERR_JID,
+///   OMEMO_ERR_UNKNOWN_TRUST_LEVEL, OMEMO_ERR_BUSY inside a service, OMEMO_ERR_CANCELLED, OMEMO_ERR_STORAGE*.
 /// Since: 0.1.0 (XEP-0384 7)
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn omemo_manager_set_trust(
@@ -38,17 +38,17 @@ pub unsafe extern "C" fn omemo_manager_set_trust(
     })
 }
 
-/// Accept that a device shows another key now, the one that the user saw: omemo_devices_shown_key. The old one is
-/// forgotten, its sessions are retired, and the new one starts with the default level. At once.
+/// Accept that a device shows another key now, the one that the user saw: omemo_devices_shown_key. The old
+/// one is forgotten, its sessions are retired, and the new one starts with the default level. At once.
 /// Parameters:
 /// - manager: the manager.
 /// - jid: whose device it is; a bare JID.
 /// - device: its id.
 /// - key: the key that was shown, 32 bytes in Ed25519 form.
 /// - key_len: 32.
-/// Returns: OMEMO_ERR_IDENTITY_CHANGED: it shows yet another key. OMEMO_ERR_NOT_FOUND: there is no such device, or it shows
-///   no other key. OMEMO_ERR_NULL, OMEMO_ERR_UTF8, OMEMO_ERR_ARGUMENT (device, key), OMEMO_ERR_JID, OMEMO_ERR_BUSY inside a
-///   service, OMEMO_ERR_CANCELLED, OMEMO_ERR_STORAGE*.
+/// Returns: OMEMO_ERR_IDENTITY_CHANGED: it shows yet another key. OMEMO_ERR_NOT_FOUND: there is no such
+///   device, or it shows no other key. OMEMO_ERR_NULL, OMEMO_ERR_UTF8, OMEMO_ERR_ARGUMENT (device, key),
+///   OMEMO_ERR_JID, OMEMO_ERR_BUSY inside a service, OMEMO_ERR_CANCELLED, OMEMO_ERR_STORAGE*.
 /// Since: 0.1.0
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn omemo_manager_accept_identity(

@@ -3,8 +3,8 @@
 use super::guard;
 use std::ffi::c_void;
 
-/// Frees user_data of a table of callbacks. Runs once, when everything that took the table is gone; nothing of that
-/// table runs later.
+/// Frees user_data of a table of callbacks. Runs once, when everything that took the table is gone; nothing
+/// of that table runs later.
 ///
 /// May call anything, as an event may. May be NULL where it is a parameter.
 pub type omemo_destroy = Option<unsafe extern "C" fn(user_data: *mut c_void)>;
