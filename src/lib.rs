@@ -14,3 +14,5 @@ pub mod protocol;
 pub mod runtime;
 pub mod stanza;
 pub mod storage;
+#[cfg(test)]
+mod test_support;

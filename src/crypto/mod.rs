@@ -8,4 +8,6 @@ pub mod identity;
 pub mod kdf;
 pub mod keys;
 pub mod rng;
+#[cfg(test)]
+mod vectors;
 pub mod xeddsa;

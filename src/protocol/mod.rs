@@ -20,5 +20,7 @@ pub mod ratchet_message;
 pub mod session;
 mod session_record;
 pub mod skipped;
+#[cfg(test)]
+mod vectors;
 mod wire;
 pub mod x3dh;

@@ -1,0 +1,72 @@
+//! What unit tests share: reading vectors, and randomness that was recorded or comes from a seed.
+
+use crate::crypto::rng::Rng;
+use crate::error::{Error, Result, Status};
+use rand::{Rng as _, SeedableRng};
+use serde_json::Value;
+use std::collections::VecDeque;
+use zeroize::Zeroizing;
+
+/// A file of `tests/vectors`.
+pub(crate) fn vectors(name: &str) -> Value {
+    let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/vectors").join(name);
+    serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap()
+}
+
+/// A list of a vector file.
+pub(crate) fn list<'a>(value: &'a Value, name: &str) -> &'a [Value] {
+    value[name].as_array().unwrap()
+}
+
+/// Bytes in hexadecimal.
+pub(crate) fn hex(value: &Value) -> Vec<u8> {
+    let text = value.as_str().unwrap();
+    assert_eq!(text.len() % 2, 0);
+    (0..text.len()).step_by(2).map(|at| u8::from_str_radix(&text[at..at + 2], 16).unwrap()).collect()
+}
+
+/// `N` bytes in hexadecimal.
+pub(crate) fn fixed<const N: usize>(value: &Value) -> [u8; N] {
+    hex(value).try_into().unwrap()
+}
+
+/// 32 secret bytes in hexadecimal.
+pub(crate) fn secret(value: &Value) -> Zeroizing<[u8; 32]> {
+    Zeroizing::new(fixed(value))
+}
+
+/// Randomness that was recorded: each draw must have the length of the next record.
+#[derive(Default)]
+pub(crate) struct Recorded(pub(crate) VecDeque<Vec<u8>>);
+
+impl Recorded {
+    pub(crate) fn new(draws: impl IntoIterator<Item = Vec<u8>>) -> Recorded {
+        Recorded(draws.into_iter().collect())
+    }
+}
+
+impl Rng for Recorded {
+    fn fill(&mut self, out: &mut [u8]) -> Result<()> {
+        let next =
+            self.0.pop_front().ok_or(Error::new(Status::Internal, "More was drawn than was recorded."))?;
+        assert_eq!(next.len(), out.len());
+        out.copy_from_slice(&next);
+        Ok(())
+    }
+}
+
+/// Randomness from a seed.
+pub(crate) struct Seeded(rand::rngs::StdRng);
+
+impl Seeded {
+    pub(crate) fn new(seed: u64) -> Seeded {
+        Seeded(rand::rngs::StdRng::seed_from_u64(seed))
+    }
+}
+
+impl Rng for Seeded {
+    fn fill(&mut self, out: &mut [u8]) -> Result<()> {
+        self.0.fill_bytes(out);
+        Ok(())
+    }
+}
