@@ -3,6 +3,14 @@
 //!
 //! `OMEMO_UPDATE_HEADER=1 cargo test --test header` writes `include/omemo.h` anew.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::arithmetic_side_effects,
+    reason = "a test fails by panicking"
+)]
+
 use std::fmt::Write;
 use std::path::PathBuf;
 
@@ -131,4 +139,19 @@ fn the_header_is_what_cbindgen_makes() {
         "include/omemo.h differs from line {} on; OMEMO_UPDATE_HEADER=1 cargo test --test header writes it anew",
         difference.unwrap_or_default() + 1
     );
+}
+
+#[test]
+fn strings_are_the_same_in_c_and_in_rust() {
+    use omemo::ffi::callbacks;
+    use omemo::protocol::namespace::Namespace;
+    let values: Vec<_> = STRINGS.iter().map(|(_, value, _)| (*value).to_owned()).collect();
+    let expected = [
+        Namespace::Omemo2.uri().to_owned(),
+        format!("{}:devices+notify", Namespace::Omemo2.uri()),
+        callbacks::LEVEL_TRUSTED.to_owned(),
+        callbacks::LEVEL_UNDECIDED.to_owned(),
+        callbacks::LEVEL_DISTRUSTED.to_owned(),
+    ];
+    assert_eq!(values, expected);
 }

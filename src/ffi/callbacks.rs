@@ -12,6 +12,23 @@ use crate::manager::devices::Verdict;
 use crate::manager::host::NoticeKind;
 use std::ffi::{c_char, c_void};
 
+/// The level of keys to which content is encrypted, known without evaluate_trust.
+pub const LEVEL_TRUSTED: &str = "trusted";
+/// The level of keys that nobody has judged, known without evaluate_trust.
+pub const LEVEL_UNDECIDED: &str = "undecided";
+/// The level of keys to which nothing is encrypted, known without evaluate_trust.
+pub const LEVEL_DISTRUSTED: &str = "distrusted";
+
+/// What the name of a level comes to without evaluate_trust.
+pub(super) fn built_in(level: &str) -> Option<Verdict> {
+    match level {
+        LEVEL_TRUSTED => Some(Verdict::Trusted),
+        LEVEL_UNDECIDED => Some(Verdict::Undecided),
+        LEVEL_DISTRUSTED => Some(Verdict::Distrusted),
+        _ => None,
+    }
+}
+
 /// An open question. 0 is none.
 pub type omemo_request = u64;
 

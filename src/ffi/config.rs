@@ -1,6 +1,6 @@
 //! Section 4 of the header: how to open a manager.
 
-use super::callbacks::{Callbacks, omemo_callbacks};
+use super::callbacks::{Callbacks, LEVEL_UNDECIDED, omemo_callbacks};
 use super::log::{self, Log, omemo_log};
 use super::status::omemo_status;
 use super::storage::{Store, omemo_storage};
@@ -106,7 +106,7 @@ impl Shared {
         let config = manager::Config {
             jid: settings.jid.ok_or_else(|| missing("omemo_config_set_jid was not called."))?,
             namespaces: settings.namespaces.unwrap_or_else(|| vec![Namespace::Omemo2]),
-            default_level: settings.default_level.unwrap_or_else(|| UNDECIDED.to_owned()),
+            default_level: settings.default_level.unwrap_or_else(|| LEVEL_UNDECIDED.to_owned()),
             request_timeout: settings.request_timeout.unwrap_or(60_000),
             open_requests: settings.open_requests.map_or(32, small),
             skipped_per_session: kept,
@@ -118,9 +118,6 @@ impl Shared {
         Ok(Parts { config, storage, callbacks, log: settings.log })
     }
 }
-
-/// The built-in level of keys that nobody has judged.
-const UNDECIDED: &str = "undecided";
 
 /// A number that was checked to be small.
 fn small(number: u64) -> usize {

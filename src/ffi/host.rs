@@ -1,7 +1,7 @@
 //! The client's callbacks as the manager sees them: events that `core` delivers, and services that answer at once.
 
 use super::bundle::omemo_bundle;
-use super::callbacks::{Callbacks, verdict};
+use super::callbacks::{Callbacks, built_in, verdict};
 use super::device_list::omemo_device_list;
 use super::devices::omemo_devices;
 use super::log::Log;
@@ -147,16 +147,6 @@ impl Host {
         let user_data = tables.callbacks.user_data.pointer();
         // SAFETY: the client's function; what it is given lives until it returns.
         guard::event(|| unsafe { notify(user_data, kind, ns, jid, device, status) });
-    }
-}
-
-/// What the built-in levels come to.
-fn built_in(level: &str) -> Option<Verdict> {
-    match level {
-        "trusted" => Some(Verdict::Trusted),
-        "undecided" => Some(Verdict::Undecided),
-        "distrusted" => Some(Verdict::Distrusted),
-        _ => None,
     }
 }
 
