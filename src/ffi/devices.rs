@@ -6,11 +6,10 @@ use super::device_list::omemo_device_list;
 use super::manager::{omemo_done, omemo_op};
 use super::status::omemo_status;
 use super::{core, guard, text};
+use crate::crypto::{self, convert};
 use crate::manager::devices::Device;
-use curve25519_dalek::edwards::CompressedEdwardsY;
 use once_cell::sync::OnceCell;
 use std::ffi::{CString, c_char, c_void};
-use std::fmt::Write;
 use std::mem::MaybeUninit;
 
 /// What is known of devices: an array with getters by index.
@@ -53,15 +52,7 @@ impl Row {
 
 /// A key as people compare it; `None` if it is no point of the curve.
 pub(super) fn fingerprint(key: &[u8; 32]) -> Option<String> {
-    let point = CompressedEdwardsY(*key).decompress()?;
-    let mut text = String::with_capacity(71);
-    for (position, byte) in point.to_montgomery().to_bytes().into_iter().enumerate() {
-        if position > 0 && position.is_multiple_of(4) {
-            text.push(' ');
-        }
-        write!(text, "{byte:02x}").ok()?;
-    }
-    Some(text)
+    convert::ed_to_mont(key).map(|mont| crypto::fingerprint::fingerprint(&mont))
 }
 
 /// ## 14 Devices
