@@ -56,6 +56,16 @@ for name in $names; do
         UBSAN_OPTIONS=print_stacktrace=1:halt_on_error=1 "$asan/c/$name"
 done
 
+# -- the store of docs/storage.md, with the library just built --
+need_library libsqlite3-dev
+page_storage() {
+    mkdir -p "$TARGET/page"
+    awk '/^```c$/ {p = 1; next} /^```$/ {p = 0} p' docs/storage.md >"$TARGET/page/page_storage_code.h"
+    gcc -std=c99 -g -Wall -Wextra -Iinclude -I"$TARGET/page" tests/c/page_storage.c -L"$build/lib" -lomemo -lsqlite3 \
+        -Wl,-rpath,"$build/lib" -o "$TARGET/page/page_storage" && "$TARGET/page/page_storage"
+}
+cases tap "store of docs/storage.md" page_storage
+
 # -- the ways a C project comes by the library --
 consumers=$TARGET/consumers
 rm -rf "$consumers"
