@@ -8,6 +8,10 @@ need_package gcc gcc
 need_package g++ g++
 need_package pkg-config pkg-config
 need_package valgrind valgrind
+need_package clang-format clang-format
+
+c_format() { find bench examples-c tests -name '*.c' -o -name '*.cpp' | xargs clang-format --dry-run -Werror; }
+step "format of the C sources" c_format
 
 # The programs of tests/c/CMakeLists.txt, and where their sources are.
 declare -A programs=()
