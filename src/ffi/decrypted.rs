@@ -175,8 +175,8 @@ pub unsafe extern "C" fn omemo_manager_decrypt_xml(
 /// Decrypt an `<encrypted/>` that was read by the client.
 /// Parameters:
 /// - manager: the manager.
-/// - from: as in omemo_manager_decrypt_xml.
-/// - room: as in omemo_manager_decrypt_xml.
+/// - from: as in omemo_manager_decrypt_xml; NULL with a room.
+/// - room: as in omemo_manager_decrypt_xml; NULL outside.
 /// - message: what to decrypt.
 /// - decrypted: gets what came out.
 /// Returns: as omemo_manager_decrypt_xml.
