@@ -191,6 +191,32 @@ fn violations(path: &Path, source: &str) -> Vec<String> {
     wrong
 }
 
+/// The modules that a file declares for tests alone: `#[cfg(test)] mod name;`. They may know what they test.
+fn test_modules(source: &str) -> Vec<String> {
+    let tokens = tokens(source);
+    let mut names = Vec::new();
+    let mut for_tests = false;
+    for (i, (_, token)) in tokens.iter().enumerate() {
+        let word = |i: usize| matches!(tokens.get(i), Some((_, Token::Word(word))) if word == "mod");
+        match token {
+            Token::Word(name)
+                if name == "test" && matches!(tokens.get(i + 2), Some((_, Token::Sign(']')))) =>
+            {
+                for_tests = true;
+            }
+            Token::Word(name) if for_tests && i > 0 && word(i - 1) => {
+                if matches!(tokens.get(i + 1), Some((_, Token::Sign(';')))) {
+                    names.push(name.clone());
+                }
+                for_tests = false;
+            }
+            Token::Sign(';' | '{' | '}') => for_tests = false,
+            _ => {}
+        }
+    }
+    names
+}
+
 /// The modules that stand behind `crate::`: one, or the first names inside the braces.
 fn first_names(tokens: &[(usize, Token)], start: usize) -> Vec<String> {
     let mut names = Vec::new();
@@ -237,10 +263,19 @@ fn the_sources_keep_to_their_floors() {
     sources(&root, &mut files);
     let mut layers: Vec<String> = Vec::new();
     let mut wrong = String::new();
-    for file in files {
+    let mut tests = Vec::new();
+    for file in &files {
+        // mod.rs and lib.rs have their modules beside them, others in a directory of their own name.
+        let own = file.file_stem().is_some_and(|stem| stem == "mod" || stem == "lib");
+        let directory = if own { file.parent().unwrap().to_owned() } else { file.with_extension("") };
+        for name in test_modules(&std::fs::read_to_string(file).unwrap()) {
+            tests.extend([directory.join(&name).with_extension("rs"), directory.join(&name).join("mod.rs")]);
+        }
+    }
+    for file in files.iter().filter(|file| !tests.contains(file)) {
         let path = file.strip_prefix(&root).unwrap();
         layers.push(place(path).0);
-        for line in violations(path, &std::fs::read_to_string(&file).unwrap()) {
+        for line in violations(path, &std::fs::read_to_string(file).unwrap()) {
             writeln!(wrong, "{line}").unwrap();
         }
     }
@@ -301,4 +336,11 @@ fn what_is_allowed_is_no_violation() {
     ] {
         assert_eq!(about(path, body), Vec::<String>::new(), "{path}: {body}");
     }
+}
+
+#[test]
+fn modules_for_tests_are_told_from_others() {
+    let source = "#[cfg(test)]\nmod vectors;\n#[cfg(test)] pub(crate) mod support;\nmod wire;\n#[cfg(test)] mod tests { mod x; }\n\
+                  #[cfg(test)] use std::fmt; mod chain;";
+    assert_eq!(test_modules(source), ["vectors", "support"]);
 }
