@@ -48,7 +48,7 @@ pub(super) fn call<T>(on_panic: T, body: impl FnOnce() -> T) -> T {
     silence_panics();
     let enter = |depth: &mut Depth| depth.calls = depth.calls.saturating_add(1);
     let outcome = at_depth(enter, || catch_unwind(AssertUnwindSafe(body)));
-    if !in_service() {
+    if WAITING.load(Ordering::SeqCst) > 0 && !in_service() {
         at_depth(enter, do_later);
     }
     outcome.unwrap_or(on_panic)

@@ -142,46 +142,97 @@ static void services_are_refused(void) {
 }
 
 static struct account *victim;
-static unsigned victim_destroyed_inside;
+static struct store *victim_store;
+static omemo_storage *victim_storage;
+static unsigned destroyed_inside;
 
-static void free_victim(struct account *account) {
+static void free_victims(struct account *account) {
   (void)account;
   if (!victim) return;
   struct account *freed = victim;
   victim = NULL;
   omemo_manager_free(freed->manager);
   freed->manager = NULL;
-  victim_destroyed_inside += freed->destroyed;
+  omemo_storage_free(victim_storage);
+  destroyed_inside += freed->destroyed + victim_store->destroyed;
 }
 
-/* A manager that is freed in a service ends when the call around the service returns: the same one, and another. */
+/* A manager and a store that are freed in a service end when the call around the service returns: the manager that is
+ * being called, and another one. */
 static void free_in_a_service_waits_for_the_call(void) {
-  for (int same = 0; same < 2; same++) {
+  for (int kind = 0; kind < 10; kind++) {
+    bool same = kind % 2;
+    struct store store = {0}, other_store = {0};
     struct account romeo = {0}, juliet;
     struct end end = {0};
     omemo_op op = 0;
     romeo.jid = ROMEO;
     romeo.clock = true;
     romeo.now = 1700000000000;
+    romeo.storage = store_open(&store);
+    store.account = &romeo;
     account_new(&romeo);
+    omemo_storage_free(romeo.storage);
     account_connect(&romeo);
+    romeo.later = true;
     start_connected(&juliet, JULIET);
     CHECK(encrypt(same ? &romeo : &juliet, NOBODY, on_done, &end, &op) == OMEMO_OK);
-    omemo_manager *running = romeo.manager;
-    victim_destroyed_inside = 0;
+    omemo_manager *called = romeo.manager;
+    destroyed_inside = 0;
     victim = same ? &romeo : &juliet;
-    romeo.in_now = free_victim;
-    omemo_draft *draft = draft_to(NOBODY, "Ay me!"); /* its envelope has a time */
-    omemo_status status = omemo_manager_encrypt(running, draft, NULL, NULL, NULL);
-    CHECK(status == (same ? OMEMO_ERR_CANCELLED : OMEMO_OK));
-    omemo_draft_free(draft);
-    CHECK(victim == NULL && victim_destroyed_inside == 0);
+    victim_store = &other_store;
+    victim_storage = store_open(&other_store);
+    switch (kind / 2) {
+    case 0:
+      romeo.in_now = free_victims;
+      break;
+    case 1:
+      romeo.in_evaluate = free_victims;
+      break;
+    case 2:
+      romeo.in_wakeup = free_victims;
+      break;
+    case 3:
+      store.in_load = free_victims;
+      break;
+    default:
+      store.in_commit = free_victims;
+      break;
+    }
+    static const uint8_t key[32] = {0x58, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66,
+                                    0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66,
+                                    0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66};
+    for (int call = 0; call < 4 && victim; call++) {
+      omemo_draft *draft = draft_to(JULIET, "Ay me!");
+      omemo_devices *devices = NULL;
+      switch (call) {
+      case 0:
+        (void)omemo_manager_run(called);
+        break;
+      case 1:
+        (void)omemo_manager_encrypt(called, draft, NULL, NULL, NULL);
+        break;
+      case 2:
+        (void)omemo_manager_devices(called, NOBODY, &devices);
+        break;
+      default:
+        (void)omemo_manager_set_trust(called, NOBODY, key, sizeof key, OMEMO_LEVEL_TRUSTED);
+        break;
+      }
+      omemo_devices_free(devices);
+      omemo_draft_free(draft);
+    }
+    CHECK(victim == NULL && destroyed_inside == 0);
     CHECK((same ? &romeo : &juliet)->destroyed == 1 && (same ? &juliet : &romeo)->destroyed == 0);
+    CHECK(other_store.destroyed == 1);
     CHECK(end.calls == 1 && end.status == OMEMO_ERR_CANCELLED);
     CHECK(omemo_op_cancel(op) == OMEMO_ERR_STALE);
-    romeo.in_now = NULL;
+    romeo.in_now = romeo.in_evaluate = romeo.in_wakeup = NULL;
+    store.in_load = store.in_commit = NULL;
     account_free(same ? &juliet : &romeo);
     forget_open(same ? &romeo : &juliet);
+    CHECK(store.destroyed == 1);
+    store_wipe(&store);
   }
 }
 
