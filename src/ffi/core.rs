@@ -13,7 +13,7 @@ use super::{guard, text};
 use crate::crypto::rng::SystemRng;
 use crate::error::{Result, Status};
 use crate::manager::Manager;
-use crate::manager::host::{Answer, Event, Services};
+use crate::manager::host::{Answer, Event, LogLevel, Services};
 use crate::manager::report::Outcome;
 use crate::protocol::address::BareJid;
 use crate::runtime::next_number;
@@ -118,27 +118,35 @@ pub(super) unsafe fn enter(handle: *const omemo_manager) -> Result<User> {
 }
 
 /// Somebody who uses a manager: it does not end meanwhile.
-pub(super) struct User(Arc<omemo_manager>);
+pub(super) struct User {
+    manager: Arc<omemo_manager>,
+    /// Somebody else's panic was going on before.
+    panicking: bool,
+}
 
 impl Deref for User {
     type Target = Arc<omemo_manager>;
 
     fn deref(&self) -> &Arc<omemo_manager> {
-        &self.0
+        &self.manager
     }
 }
 
 impl Drop for User {
     fn drop(&mut self) {
+        if std::thread::panicking() && !self.panicking {
+            let host = self.manager.host.clone();
+            guard::later(Box::new(move || host.log(LogLevel::Error, "omemo::ffi", &guard::last_panic())));
+        }
         let last = {
-            let mut state = self.0.state.lock();
+            let mut state = self.manager.state.lock();
             state.users = state.users.saturating_sub(1);
             let last = state.freed && state.users == 0 && !state.ended;
             state.ended |= last;
             last
         };
         if last {
-            let manager = self.0.clone();
+            let manager = self.manager.clone();
             guard::later(Box::new(move || manager.end()));
         }
     }
@@ -154,7 +162,7 @@ impl User {
             }
             state.users = state.users.saturating_add(1);
         }
-        Ok(User(manager))
+        Ok(User { manager, panicking: std::thread::panicking() })
     }
 
     /// Starts an operation; its end is not delivered before this is over.
@@ -167,8 +175,8 @@ impl User {
         let op = next_number();
         let operation = Operation { completion, started: false, early: None };
         self.state.lock().operations.insert(op, operation);
-        OPERATIONS.insert(op, &self.0);
-        let starting = Starting { manager: &self.0, op, begun: false };
+        OPERATIONS.insert(op, &self.manager);
+        let starting = Starting { manager: &self.manager, op, begun: false };
         begin(&self.manager, op)?;
         if let Some(number) = number {
             number.write(op);
@@ -269,7 +277,7 @@ impl omemo_manager {
             }
             state.freed = true;
             state.users = state.users.saturating_add(1);
-            User(self.clone())
+            User { manager: self.clone(), panicking: std::thread::panicking() }
         };
         self.manager.shut();
         self.bell.ring();

@@ -124,6 +124,14 @@ fn do_later() {
     }
 }
 
+static LAST_PANIC: Mutex<Option<String>> = Mutex::new(None);
+
+/// A line of log about the last panic: where it was. Its message may hold anything, and stays untold.
+pub(super) fn last_panic() -> String {
+    let place = LAST_PANIC.lock().take();
+    format!("A bug of this library: {}. Nothing was committed.", place.as_deref().unwrap_or("somewhere"))
+}
+
 /// Nothing is printed for a panic that `call` turns into a status. Panics of others are printed as ever.
 fn silence_panics() {
     static ONCE: Once = Once::new();
@@ -135,6 +143,9 @@ fn silence_panics() {
         std::panic::set_hook(Box::new(move |panic| {
             if DEPTH.get().calls == 0 {
                 previous(panic);
+            } else {
+                *LAST_PANIC.lock() =
+                    panic.location().map(|place| format!("{}:{}", place.file(), place.line()));
             }
         }));
     });
@@ -158,6 +169,7 @@ mod tests {
         });
         assert_eq!(status, omemo_status::OMEMO_ERR_INTERNAL);
         assert_eq!(DEPTH.get().calls, 0);
+        assert!(last_panic().contains(file!()));
     }
 
     #[test]
