@@ -177,7 +177,7 @@ impl User {
         self.state.lock().operations.insert(op, operation);
         OPERATIONS.insert(op, &self.manager);
         let starting = Starting { manager: &self.manager, op, begun: false };
-        begin(&self.manager, op)?;
+        begin(&self.manager.manager, op)?;
         if let Some(number) = number {
             number.write(op);
         }
