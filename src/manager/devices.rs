@@ -1,7 +1,28 @@
-//! What is known of the devices of a JID, as it is shown to whoever asks.
+//! The devices of a JID: which it announces, which keys they have, and how that is learnt.
+//!
+//! Only a list from the JID's own node makes a device active, and only a bundle from there, with a signature that
+//! verifies, confirms its key. Devices are never forgotten: one that left keeps its key and its trust.
 
-use crate::protocol::address::BareJid;
+use super::Inner;
+use super::account::Account;
+use super::clock::Now;
+use super::connection::Job;
+use super::host::{Answer, Notice, NoticeKind, Question, Reason};
+use super::layout::SessionKey;
+use super::own;
+use super::records::{DeviceRecord, JidRecord};
+use super::report::{Outcome, Row};
+use super::sessions::Sessions;
+use crate::crypto::identity::IdentityKey;
+use crate::error::{Error, Result, Status};
+use crate::protocol::address::{BareJid, DeviceId};
+use crate::protocol::bundle::Bundle;
+use crate::protocol::device_list::DeviceList;
+use crate::protocol::limits;
 use crate::protocol::namespace::Namespace;
+use crate::runtime;
+use std::sync::Arc;
+use subtle::ConstantTimeEq;
 
 /// What a trust level comes to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,12 +55,331 @@ pub struct Device {
     pub shown_key: Option<[u8; 32]>,
 }
 
-/// placeholder: the LEAD is writing this right now; MANAGER helpers: stop and read the end of /tmp/plan.md.
-pub(super) async fn refresh(
-    inner: std::sync::Arc<super::Inner>,
-    jid: BareJid,
-    _namespace: Option<Namespace>,
-) -> super::report::Outcome {
-    inner.desk.ask(super::host::Question::FetchDeviceList { namespace: Namespace::Omemo2, jid }).await;
-    super::report::Outcome::bare(crate::error::Status::Ok)
+/// The ids of a list that are valid; the others cannot be ours to serve.
+pub(super) fn ids(list: &DeviceList) -> impl Iterator<Item = u32> {
+    list.devices.iter().map(|device| device.id).filter(|id| DeviceId::new(*id).is_some())
+}
+
+/// The list in an answer; a JID without a list announces nothing.
+pub(super) fn list_answer(namespace: Namespace, answer: Answer) -> Result<DeviceList> {
+    match answer {
+        Answer::DeviceList(list) => Ok(list),
+        Answer::Rejected(Reason::NotFound) => Ok(DeviceList { namespace, devices: Vec::new() }),
+        Answer::Rejected(Reason::Timeout) => Err(Status::Timeout.into()),
+        _ => Err(Status::DeviceListDownloadFailed.into()),
+    }
+}
+
+impl JidRecord {
+    /// Whether the JID's own list was ever seen in a namespace.
+    pub(super) fn is_listed(&self, namespace: Namespace) -> bool {
+        self.listed.contains(&namespace.code())
+    }
+}
+
+impl DeviceRecord {
+    /// Whether it is announced in a namespace now.
+    pub(super) fn is_active(&self, namespace: Namespace) -> bool {
+        self.active.contains(&namespace.code())
+    }
+}
+
+/// Takes over a list that came from the JID's own node.
+pub(super) fn apply_list(account: &mut Account, jid: &BareJid, list: &DeviceList, now: Now) -> Result<()> {
+    let namespace = list.namespace;
+    let code = namespace.code();
+    let mut announced: Vec<u32> = ids(list).collect();
+    announced.sort_unstable();
+    announced.dedup();
+    if announced.len() > limits::DEVICES_PER_JID {
+        return Err(Error::new(Status::Limit, "A device list names too many devices."));
+    }
+    account.connection.list_seen(namespace, jid, now.steady);
+    let record = account.jid(jid)?;
+    // Memory of vanished devices is bounded, too: those that nobody has judged go first.
+    let mut next = JidRecord::clone(&record);
+    if !next.is_listed(namespace) {
+        next.listed.push(code);
+    }
+    for device in &mut next.devices {
+        let active = announced.binary_search(&device.id).is_ok();
+        if active != device.is_active(namespace) {
+            device.active.retain(|other| *other != code);
+            if active {
+                device.active.push(code);
+            }
+        }
+    }
+    for id in announced {
+        if !next.devices.iter().any(|device| device.id == id) {
+            next.devices.push(DeviceRecord { id, active: vec![code], ..DeviceRecord::default() });
+        }
+    }
+    let surplus = next.devices.len().saturating_sub(limits::KNOWN_DEVICES_PER_JID);
+    if surplus > 0 {
+        let mut left = surplus;
+        next.devices.retain(|device| {
+            let forget = left > 0 && device.active.is_empty() && device.identity.is_empty();
+            left = left.saturating_sub(forget.into());
+            !forget
+        });
+        if left > 0 {
+            return Err(Error::new(Status::Limit, "A JID has announced too many devices."));
+        }
+    }
+    if next != *record {
+        let changed = next.devices != record.devices;
+        *account.jid_mut(jid)? = next;
+        if changed {
+            account.notify(Notice {
+                kind: NoticeKind::Devices,
+                namespace: Some(namespace),
+                jid: Some(jid.clone()),
+                device: 0,
+                status: Status::Ok,
+            });
+        }
+    }
+    if own::is_own(account, jid) && account.config.namespaces.contains(&namespace) {
+        check_own_list(account, list)?;
+    }
+    Ok(())
+}
+
+/// Whoever took this device off the own list did not know of it: it is put back.
+fn check_own_list(account: &mut Account, list: &DeviceList) -> Result<()> {
+    let namespace = list.namespace;
+    account.connection.own_lists.insert(namespace, list.clone());
+    let Some(device) = account.device_id()? else { return Ok(()) };
+    if !ids(list).any(|id| id == device.get()) && !account.own(namespace)?.list_pending {
+        account.own_mut(namespace)?.list_pending = true;
+        account.follow_up();
+    }
+    Ok(())
+}
+
+/// What a bundle says of its device's key.
+pub(super) enum Shown {
+    /// It is the known key, which is confirmed now.
+    Confirmed,
+    /// It is another one than the confirmed.
+    Changed,
+}
+
+/// Takes over the identity key of a verified bundle that came from the JID's own node.
+pub(super) fn note_identity(
+    account: &mut Account,
+    key: &SessionKey,
+    identity: &IdentityKey,
+    now: Now,
+) -> Result<Shown> {
+    let mut record = JidRecord::clone(&*account.jid(&key.jid)?);
+    let id = key.device.get();
+    if !record.devices.iter().any(|device| device.id == id) {
+        record.devices.push(DeviceRecord { id, ..DeviceRecord::default() });
+    }
+    let Some(device) = record.devices.iter_mut().find(|device| device.id == id) else {
+        return Err(Status::Internal.into());
+    };
+    let same: bool = device.identity.as_slice().ct_eq(identity.mont().as_slice()).into();
+    let (known, confirmed) = (!device.identity.is_empty(), device.confirmed);
+    let changed = Notice {
+        kind: NoticeKind::IdentityChanged,
+        namespace: Some(key.namespace),
+        jid: Some(key.jid.clone()),
+        device: id,
+        status: Status::IdentityChanged,
+    };
+    if known && !same && confirmed {
+        if device.shown.as_slice() != identity.ed() {
+            device.shown = identity.ed().to_vec();
+            *account.jid_mut(&key.jid)? = record;
+            account.notify(changed);
+        }
+        return Ok(Shown::Changed);
+    }
+    if same && confirmed && device.shown.is_empty() && device.sign != super::trust::SIGN_UNKNOWN {
+        return Ok(Shown::Confirmed);
+    }
+    if same && confirmed {
+        // It shows its confirmed key (again).
+        device.shown.clear();
+        if device.sign == super::trust::SIGN_UNKNOWN {
+            device.set_identity(identity.mont(), Some(identity.ed()), true);
+        }
+    } else {
+        device.set_identity(identity.mont(), Some(identity.ed()), true);
+        device.shown.clear();
+    }
+    *account.jid_mut(&key.jid)? = record;
+    if known && !same {
+        // A key exchange had shown another key, for which nobody vouched: that session is given up.
+        for namespace in Namespace::ALL {
+            let key = SessionKey { namespace, ..key.clone() };
+            Sessions::new(account, &key, now).retire()?;
+        }
+        account.notify(changed);
+    } else if !known {
+        account.notify(Notice { kind: NoticeKind::Devices, status: Status::Ok, ..changed });
+    }
+    Ok(Shown::Confirmed)
+}
+
+/// Takes over the answer to a question for a bundle: the bundle, if its device may be served with it.
+pub(super) fn note_bundle(
+    account: &mut Account,
+    key: &SessionKey,
+    answer: Answer,
+    now: Now,
+) -> Result<Bundle> {
+    let failure = match answer {
+        Answer::Bundle(bundle) => match bundle.verify() {
+            Ok(identity) => {
+                return account.transact(|account| match note_identity(account, key, &identity, now)? {
+                    Shown::Confirmed => Ok(Ok(bundle)),
+                    Shown::Changed => Ok(Err(Error::from(Status::IdentityChanged))),
+                })?;
+            }
+            Err(error) => error.status(),
+        },
+        Answer::Rejected(Reason::NotFound) => Status::BundleNotFound,
+        Answer::Rejected(Reason::Timeout) => Status::Timeout,
+        _ => Status::BundleDownloadFailed,
+    };
+    account.connection.bundle_failed(key.clone(), failure, now.steady);
+    Err(failure.into())
+}
+
+impl Account {
+    /// A list was pushed, or read by the client.
+    pub(super) fn update_device_list(&mut self, jid: &BareJid, list: &DeviceList, now: Now) -> Result<()> {
+        if !self.config.namespaces.contains(&list.namespace) {
+            return Err(Status::UnknownNamespace.into());
+        }
+        self.transact(|account| apply_list(account, jid, list, now))
+    }
+
+    /// All that is known of a JID's devices; of the own account this device first.
+    pub(super) fn devices(&mut self, jid: Option<&BareJid>) -> Result<Vec<Device>> {
+        self.ensure_loaded()?;
+        let own = self.config.jid.clone();
+        let jid = jid.unwrap_or(&own);
+        let record = self.jid(jid)?;
+        let mut devices: Vec<Device> =
+            record.devices.iter().map(|device| self.describe(jid, &record, device)).collect();
+        if *jid == own {
+            self.put_own_device_first(&mut devices, &record)?;
+        }
+        for device in &mut devices {
+            device.verdict = self.judge_or_undecided(device);
+        }
+        Ok(devices)
+    }
+
+    /// This device knows its own key without a bundle, and before it stands in any list.
+    fn put_own_device_first(&self, devices: &mut Vec<Device>, record: &JidRecord) -> Result<()> {
+        let Some(id) = self.device_id()? else { return Ok(()) };
+        let identity = *self.identity()?.public();
+        let position = devices.iter().position(|device| device.id == id.get());
+        let mut this = match position {
+            Some(position) => devices.remove(position),
+            None => self.describe(
+                &self.config.jid,
+                record,
+                &DeviceRecord { id: id.get(), ..DeviceRecord::default() },
+            ),
+        };
+        this.identity_key = Some(*identity.ed());
+        let level = record.level(identity.mont()).unwrap_or(&self.config.default_level);
+        level.clone_into(&mut this.level);
+        devices.insert(0, this);
+        Ok(())
+    }
+
+    /// Devices of a JID whose bundle has to be fetched before they can be served or shown whole.
+    fn unknown_devices(&mut self, jid: &BareJid, namespace: Namespace, now: Now) -> Result<Vec<SessionKey>> {
+        let own = self.device_id()?.filter(|_| own::is_own(self, jid));
+        let record = self.jid(jid)?;
+        let unknown = record.devices.iter().filter(|device| device.is_active(namespace) && !device.confirmed);
+        let ids = unknown.filter_map(|device| DeviceId::new(device.id)).filter(|id| Some(*id) != own);
+        let keys = ids.map(|device| SessionKey { jid: jid.clone(), device, namespace });
+        Ok(keys.filter(|key| self.connection.bundle_failure(key, now.steady).is_none()).collect())
+    }
+
+    /// Notes that the list of a sender is worth a look, since its device is not on it.
+    pub(super) fn suspect_list(&mut self, namespace: Namespace, jid: &BareJid, now: Now) {
+        if self.connection.suggest(Job::FetchList(namespace, jid.clone()), now.steady) {
+            self.follow_up();
+        }
+    }
+}
+
+/// Fetches bundles all at once, and takes over what they say.
+pub(super) async fn fetch_bundles(inner: &Inner, keys: Vec<SessionKey>) -> Vec<(SessionKey, Result<Bundle>)> {
+    let fetches = keys.into_iter().map(|key| {
+        let ask = inner.desk.ask(Question::FetchBundle {
+            namespace: key.namespace,
+            jid: key.jid.clone(),
+            device: key.device,
+        });
+        async move {
+            let answer = ask.await;
+            let now = inner.now();
+            let noted = inner.account(|account| note_bundle(account, &key, answer, now));
+            (key, noted)
+        }
+    });
+    runtime::all(fetches.collect()).await
+}
+
+/// Fetches lists all at once, and takes them over.
+pub(super) async fn fetch_lists(
+    inner: &Inner,
+    lists: Vec<(Namespace, BareJid)>,
+) -> Vec<(Namespace, BareJid, Result<()>)> {
+    let fetches = lists.into_iter().map(|(namespace, jid)| {
+        let ask = inner.desk.ask(Question::FetchDeviceList { namespace, jid: jid.clone() });
+        async move {
+            let answer = ask.await;
+            let now = inner.now();
+            let applied = list_answer(namespace, answer).and_then(|list| {
+                inner.account(|account| account.transact(|account| apply_list(account, &jid, &list, now)))
+            });
+            (namespace, jid, applied)
+        }
+    });
+    runtime::all(fetches.collect()).await
+}
+
+/// Fetches the lists and the unknown keys of a JID: see [`super::Manager::refresh_devices`].
+pub(super) async fn refresh(inner: Arc<Inner>, jid: BareJid, namespace: Option<Namespace>) -> Outcome {
+    let namespaces = namespace.map_or_else(|| inner.config.namespaces.clone(), |namespace| vec![namespace]);
+    let lists = namespaces.iter().map(|namespace| (*namespace, jid.clone())).collect();
+    let mut rows = Vec::new();
+    let mut error = Error::from(Status::Ok);
+    for (namespace, jid, applied) in fetch_lists(&inner, lists).await {
+        let row = applied.err().unwrap_or_else(|| Status::Ok.into());
+        if row.status() != Status::Ok {
+            error = row.clone();
+        }
+        rows.push(Row { jid: Some(jid), device: 0, namespace: Some(namespace), error: row });
+    }
+    let now = inner.now();
+    let mut unknown = Vec::new();
+    for namespace in namespaces {
+        match inner.account(|account| account.unknown_devices(&jid, namespace, now)) {
+            Ok(keys) => unknown.extend(keys),
+            Err(error) => return Outcome { rows, ..Outcome::bare(error) },
+        }
+    }
+    for (key, noted) in fetch_bundles(&inner, unknown).await {
+        let error = noted.err().unwrap_or_else(|| Status::Ok.into());
+        rows.push(Row {
+            jid: Some(key.jid),
+            device: key.device.get(),
+            namespace: Some(key.namespace),
+            error,
+        });
+    }
+    Outcome { error, context: None, rows, messages: Vec::new() }
 }

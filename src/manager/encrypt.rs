@@ -1,8 +1,33 @@
 //! Encryption: gather what is missing, then one commit for all devices.
+//!
+//! Gathering (lists, bundles, trust) may take days and touches no ratchet. The commit reads everything anew, begins the
+//! sessions that are missing from the bundles that were gathered, and hands the messages out only when it is durable.
 
-use crate::protocol::address::BareJid;
+use super::Inner;
+use super::account::Account;
+use super::clock::Now;
+use super::devices::{self, Device, Verdict};
+use super::host::{Answer, Question};
+use super::layout::SessionKey;
+use super::own;
+use super::records::{DeviceRecord, JidRecord, Reason};
+use super::report::{Outcome, Row};
+use super::sessions::Sessions;
+use crate::error::{Error, Result, Status};
+use crate::protocol::address::{BareJid, DeviceId};
+use crate::protocol::bundle::Bundle;
+use crate::protocol::message::{Message, MessageKey};
 use crate::protocol::namespace::Namespace;
+use crate::protocol::payload::{self, Sealed};
+use crate::protocol::session::Session;
+use crate::runtime::next_number;
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
+use std::sync::Arc;
+use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
+
+/// How often what is missing is gathered before it is reported.
+const ROUNDS: usize = 3;
 
 /// What to do about devices that are not ready. No policy ever drops a recipient in silence.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -32,28 +57,473 @@ pub struct Draft {
     pub context: Option<String>,
 }
 
-/// placeholder: the LEAD is writing this right now; MANAGER helpers: stop and read the end of /tmp/plan.md.
-pub(super) struct Turn;
+/// Encryptions by their recipients, in the order in which they were started.
+pub(super) type Turns = HashMap<Vec<BareJid>, VecDeque<u64>>;
 
-pub(super) fn prepare(_inner: &std::sync::Arc<super::Inner>, _draft: &Draft) -> crate::error::Result<Turn> {
-    Ok(Turn)
+/// The place of one encryption among those for the same recipients. Dropping it lets the next one go on.
+pub(super) struct Turn {
+    inner: Arc<Inner>,
+    /// `None` for those that overtake.
+    place: Option<(Vec<BareJid>, u64)>,
 }
 
-pub(super) async fn run(
-    inner: std::sync::Arc<super::Inner>,
+impl Turn {
+    fn take(inner: &Arc<Inner>, draft: &Draft) -> Turn {
+        let place = (draft.policy != Policy::Now).then(|| {
+            let mut recipients = draft.recipients.clone();
+            recipients.sort();
+            recipients.dedup();
+            let number = next_number();
+            inner.turns.lock().entry(recipients.clone()).or_default().push_back(number);
+            (recipients, number)
+        });
+        Turn { inner: inner.clone(), place }
+    }
+
+    async fn come(&self) {
+        let Some((recipients, number)) = &self.place else { return };
+        loop {
+            let seen = self.inner.turned.generation();
+            let first = self.inner.turns.lock().get(recipients).and_then(|turns| turns.front().copied());
+            if first == Some(*number) {
+                return;
+            }
+            self.inner.turned.changed(seen).await;
+        }
+    }
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        let Some((recipients, number)) = self.place.take() else { return };
+        {
+            let mut turns = self.inner.turns.lock();
+            if let Some(waiting) = turns.get_mut(&recipients) {
+                waiting.retain(|other| *other != number);
+                if waiting.is_empty() {
+                    turns.remove(&recipients);
+                }
+            }
+        }
+        self.inner.turned.notify();
+    }
+}
+
+/// Checks a draft, and takes its place in the order. What fails here has never begun.
+pub(super) fn prepare(inner: &Arc<Inner>, draft: &Draft) -> Result<Turn> {
+    let namespaces = draft.namespaces.as_ref().unwrap_or(&inner.config.namespaces);
+    if namespaces.is_empty() {
+        return Err(Error::new(Status::Argument, "The draft names no namespace."));
+    }
+    for namespace in namespaces {
+        if !inner.config.namespaces.contains(namespace) {
+            return Err(Status::UnknownNamespace.into());
+        }
+        let plaintext = draft.plaintexts.iter().find(|(of, _)| of == namespace);
+        if plaintext.is_none_or(|(_, bytes)| bytes.is_empty()) {
+            return Err(Status::Plaintext.into());
+        }
+    }
+    inner.account(|account| {
+        account.ensure_loaded()?;
+        account.device_id()?.map(|_| ()).ok_or(Error::from(Status::NotReady))
+    })?;
+    Ok(Turn::take(inner, draft))
+}
+
+/// What one encryption has learnt so far.
+#[derive(Default)]
+struct Gathered {
+    /// Lists that could not be fetched.
+    lists: BTreeMap<(Namespace, BareJid), Error>,
+    bundles: HashMap<SessionKey, Result<Bundle>>,
+    asked: HashSet<(BareJid, [u8; 32])>,
+}
+
+/// What is missing before everybody can be served.
+#[derive(Default)]
+struct Missing {
+    lists: Vec<(Namespace, BareJid)>,
+    bundles: Vec<SessionKey>,
+    undecided: Vec<Device>,
+}
+
+impl Missing {
+    fn is_empty(&self) -> bool {
+        self.lists.is_empty() && self.bundles.is_empty() && self.undecided.is_empty()
+    }
+}
+
+/// One device that a message is for, and the namespace that serves it.
+struct Target {
+    key: SessionKey,
+    record: DeviceRecord,
+}
+
+struct Job {
+    recipients: Vec<BareJid>,
+    namespaces: Vec<Namespace>,
     draft: Draft,
-    _turn: Turn,
-) -> super::report::Outcome {
-    let asks = draft
-        .recipients
-        .iter()
-        .map(|jid| {
-            inner.desk.ask(super::host::Question::FetchDeviceList {
-                namespace: Namespace::Omemo2,
-                jid: jid.clone(),
-            })
-        })
-        .collect();
-    crate::runtime::all(asks).await;
-    super::report::Outcome::bare(crate::error::Status::Ok)
+}
+
+/// Encrypts: see [`super::Manager::encrypt`].
+pub(super) async fn run(inner: Arc<Inner>, draft: Draft, turn: Turn) -> Outcome {
+    let context = draft.context.clone();
+    let namespaces = draft.namespaces.clone().unwrap_or_else(|| inner.config.namespaces.clone());
+    let mut recipients = draft.recipients.clone();
+    recipients.sort();
+    recipients.dedup();
+    let job = Job { recipients, namespaces, draft };
+    let outcome = gather_and_commit(&inner, &job, &turn).await;
+    let outcome = outcome.unwrap_or_else(Outcome::bare);
+    Outcome { context, ..outcome }
+}
+
+async fn gather_and_commit(inner: &Inner, job: &Job, turn: &Turn) -> Result<Outcome> {
+    let mut gathered = Gathered::default();
+    if job.draft.policy == Policy::Now {
+        let now = inner.now();
+        let online = inner.desk.is_online();
+        return inner.account(|account| account.encrypt(job, &gathered, online, now));
+    }
+    for _ in 0..ROUNDS {
+        gather(inner, job, &mut gathered).await?;
+        turn.come().await;
+        // Others may have waited for long: what has changed since is gathered again.
+        let now = inner.now();
+        let online = inner.desk.is_online();
+        let missing = inner.account(|account| account.missing(job, &gathered, online, now))?;
+        if missing.is_empty() {
+            break;
+        }
+    }
+    let now = inner.now();
+    let online = inner.desk.is_online();
+    inner.account(|account| account.encrypt(job, &gathered, online, now))
+}
+
+/// Fetches lists, then bundles, then asks about trust, each all at once.
+async fn gather(inner: &Inner, job: &Job, gathered: &mut Gathered) -> Result<()> {
+    let missing = |gathered: &Gathered| {
+        let now = inner.now();
+        let online = inner.desk.is_online();
+        inner.account(|account| account.missing(job, gathered, online, now))
+    };
+    for (namespace, jid, applied) in devices::fetch_lists(inner, missing(gathered)?.lists).await {
+        if let Err(error) = applied {
+            if is_ours(error.status()) {
+                return Err(error);
+            }
+            gathered.lists.insert((namespace, jid), error);
+        }
+    }
+    for (key, noted) in devices::fetch_bundles(inner, missing(gathered)?.bundles).await {
+        match noted {
+            Err(error) if is_ours(error.status()) => return Err(error),
+            noted => gathered.bundles.insert(key, noted),
+        };
+    }
+    let undecided = missing(gathered)?.undecided;
+    if undecided.is_empty() {
+        return Ok(());
+    }
+    let keys = undecided.iter().filter_map(|device| Some((device.jid.clone(), device.identity_key?)));
+    gathered.asked.extend(keys);
+    let question = Question::DecideTrust { devices: undecided.clone(), context: job.draft.context.clone() };
+    match inner.desk.ask(question).await {
+        Answer::Levels(levels) => inner.account(|account| account.note_levels(&undecided, &levels)),
+        _ => Err(Status::TrustDecisionFailed.into()),
+    }
+}
+
+/// Whether a failure is ours, and not one of the network or of another device.
+fn is_ours(status: Status) -> bool {
+    matches!(
+        status,
+        Status::Storage
+            | Status::StorageCorrupt
+            | Status::StorageVersion
+            | Status::StorageAccount
+            | Status::Internal
+            | Status::Cancelled
+    )
+}
+
+impl Account {
+    /// The active devices of a JID, each with the first namespace in which it is active, without this one.
+    fn targets(&mut self, jid: &BareJid, namespaces: &[Namespace]) -> Result<Vec<Target>> {
+        let this = self.device_id()?.filter(|_| own::is_own(self, jid));
+        let record = self.jid(jid)?;
+        let mut targets = Vec::new();
+        for device in &record.devices {
+            let namespace = namespaces.iter().copied().find(|namespace| device.is_active(*namespace));
+            let (Some(namespace), Some(id)) = (namespace, DeviceId::new(device.id)) else { continue };
+            if Some(id) != this {
+                let key = SessionKey { jid: jid.clone(), device: id, namespace };
+                targets.push(Target { key, record: device.clone() });
+            }
+        }
+        Ok(targets)
+    }
+
+    /// All JIDs of a message: the recipients, and the own account.
+    fn audience(&self, job: &Job) -> Vec<BareJid> {
+        let own = self.config.jid.clone();
+        let others = job.recipients.iter().filter(|jid| **jid != own).cloned();
+        others.chain(std::iter::once(own.clone())).collect()
+    }
+
+    /// What has to be fetched or asked.
+    fn missing(&mut self, job: &Job, gathered: &Gathered, online: bool, now: Now) -> Result<Missing> {
+        let mut missing = Missing::default();
+        for jid in self.audience(job) {
+            let record = self.jid(&jid)?;
+            for namespace in &job.namespaces {
+                // Without a stream a list that was ever seen has to do.
+                let known = match online {
+                    true => self.connection.is_fresh(*namespace, &jid, now.steady),
+                    false => record.is_listed(*namespace),
+                };
+                if !known && !gathered.lists.contains_key(&(*namespace, jid.clone())) {
+                    missing.lists.push((*namespace, jid.clone()));
+                }
+            }
+            for target in self.targets(&jid, &job.namespaces)? {
+                self.missing_of(&record, target, gathered, &mut missing, now)?;
+            }
+        }
+        Ok(missing)
+    }
+
+    fn missing_of(
+        &mut self,
+        record: &JidRecord,
+        target: Target,
+        gathered: &Gathered,
+        missing: &mut Missing,
+        now: Now,
+    ) -> Result<()> {
+        let Target { key, record: device } = target;
+        if !device.shown.is_empty() {
+            return Ok(());
+        }
+        if !device.identity.is_empty() {
+            let mut shown = self.describe(&key.jid, record, &device);
+            match self.judge(&shown) {
+                Ok(Verdict::Distrusted) | Err(_) => return Ok(()),
+                Ok(Verdict::Undecided) if device.confirmed => {
+                    let asked = shown.identity_key.map(|ed| (key.jid.clone(), ed));
+                    if asked.is_some_and(|asked| !gathered.asked.contains(&asked)) {
+                        shown.verdict = Verdict::Undecided;
+                        missing.undecided.push(shown);
+                    }
+                }
+                Ok(_) => (),
+            }
+        }
+        let has_session = Sessions::new(self, &key, now).sending(&device.identity)?.is_some();
+        let needed = !device.confirmed || !has_session;
+        let tried =
+            gathered.bundles.contains_key(&key) || self.connection.bundle_failure(&key, now.steady).is_some();
+        if needed && !tried {
+            missing.bundles.push(key);
+        }
+        Ok(())
+    }
+
+    /// The commit: serves every device that can be served now, or nobody.
+    fn encrypt(&mut self, job: &Job, gathered: &Gathered, online: bool, now: Now) -> Result<Outcome> {
+        let mut rows = Vec::new();
+        let result = self.transact(|account| account.encrypt_staged(job, gathered, online, now, &mut rows));
+        match result {
+            Ok(messages) => Ok(Outcome { error: Status::Ok.into(), context: None, rows, messages }),
+            Err(error) if is_ours(error.status()) => Err(error),
+            // Nobody gets anything: a row that says "served" would be a lie.
+            Err(error) => {
+                rows.retain(|row: &Row| row.error.status() != Status::Ok);
+                Ok(Outcome { rows, ..Outcome::bare(error) })
+            }
+        }
+    }
+
+    fn encrypt_staged(
+        &mut self,
+        job: &Job,
+        gathered: &Gathered,
+        online: bool,
+        now: Now,
+        rows: &mut Vec<Row>,
+    ) -> Result<Vec<Message>> {
+        let own = self.config.jid.clone();
+        let own_id = self.device_id()?.ok_or(Error::from(Status::NotReady))?;
+        let mut sealed: BTreeMap<Namespace, (Sealed, Vec<MessageKey>)> = BTreeMap::new();
+        let mut unserved = Vec::new();
+        let mut incomplete = None;
+        let recipients: BTreeSet<&BareJid> = job.recipients.iter().collect();
+        for jid in self.audience(job) {
+            let mut served = 0_usize;
+            let mut devices = 0_usize;
+            let mut list_failure = None;
+            for namespace in &job.namespaces {
+                let failure = gathered.lists.get(&(*namespace, jid.clone())).cloned();
+                let unfetched = || {
+                    let fresh = self.connection.is_fresh(*namespace, &jid, now.steady);
+                    (job.draft.policy == Policy::Now && !fresh).then(|| match online {
+                        true => Error::new(
+                            Status::DeviceListDownloadFailed,
+                            "The device list was not fetched yet.",
+                        ),
+                        false => Status::Offline.into(),
+                    })
+                };
+                if let Some(error) = failure.or_else(unfetched) {
+                    rows.push(Row {
+                        jid: Some(jid.clone()),
+                        device: 0,
+                        namespace: Some(*namespace),
+                        error: error.clone(),
+                    });
+                    list_failure = Some(error);
+                }
+            }
+            for target in self.targets(&jid, &job.namespaces)? {
+                devices = devices.saturating_add(1);
+                let key = target.key.clone();
+                let served_by = self.serve(job, &target, gathered, online, now, &mut sealed);
+                let error = match served_by {
+                    Ok(()) => {
+                        served = served.saturating_add(1);
+                        Error::from(Status::Ok)
+                    }
+                    Err(error) if is_ours(error.status()) => return Err(error),
+                    Err(error) => error,
+                };
+                if !matches!(error.status(), Status::Ok | Status::Distrusted) && incomplete.is_none() {
+                    incomplete = Some(error.clone());
+                }
+                let (device, namespace) = (key.device.get(), Some(key.namespace));
+                rows.push(Row { jid: Some(key.jid), device, namespace, error });
+            }
+            if served == 0 && recipients.contains(&jid) && jid != own {
+                let error = match (devices, list_failure) {
+                    (0, Some(error)) => error,
+                    (0, None) => Status::NoDevices.into(),
+                    _ => Status::NoEligibleDevices.into(),
+                };
+                unserved.push(Row { jid: Some(jid), device: 0, namespace: None, error });
+            }
+        }
+        if job.draft.policy == Policy::All {
+            match incomplete {
+                Some(error) if error.status() == Status::Undecided => {
+                    return Err(Status::StillUndecided.into());
+                }
+                Some(error) => return Err(error),
+                None => (),
+            }
+        }
+        if !unserved.is_empty() {
+            rows.extend(unserved);
+            return Err(Status::NoEligibleDevices.into());
+        }
+        let mut messages = Vec::new();
+        for namespace in &job.namespaces {
+            let Some((sealed, keys)) = sealed.remove(namespace) else { continue };
+            messages.push(Message {
+                namespace: *namespace,
+                sender_device: own_id.get(),
+                keys,
+                payload: Some(sealed.payload),
+                iv: sealed.iv,
+            });
+        }
+        Ok(messages)
+    }
+
+    /// Adds the key for one device to the message of its namespace, or says why not.
+    fn serve(
+        &mut self,
+        job: &Job,
+        target: &Target,
+        gathered: &Gathered,
+        online: bool,
+        now: Now,
+        sealed: &mut BTreeMap<Namespace, (Sealed, Vec<MessageKey>)>,
+    ) -> Result<()> {
+        let Target { key, record: device } = target;
+        let record = self.jid(&key.jid)?;
+        let verdict = match device.identity.is_empty() {
+            true => Verdict::Undecided,
+            false => self.judge(&self.describe(&key.jid, &record, device))?,
+        };
+        if verdict == Verdict::Distrusted {
+            return Err(Status::Distrusted.into());
+        }
+        if !device.shown.is_empty() {
+            return Err(Status::IdentityChanged.into());
+        }
+        if !device.confirmed {
+            return Err(self.why_no_bundle(key, gathered, online, now));
+        }
+        if verdict != Verdict::Trusted {
+            return Err(Status::Undecided.into());
+        }
+        let current = Sessions::new(self, key, now).sending(&device.identity)?;
+        let (mut session, fresh) = match current {
+            Some(session) => (session, false),
+            None => (self.begin(key, device, gathered, online, now)?, true),
+        };
+        let namespace = key.namespace;
+        if !sealed.contains_key(&namespace) {
+            let plaintext = job.draft.plaintexts.iter().find(|(of, _)| *of == namespace);
+            let (_, plaintext) = plaintext.ok_or(Error::from(Status::Plaintext))?;
+            let payload = payload::encrypt(namespace, plaintext, &mut *self.rng)?;
+            sealed.insert(namespace, (payload, Vec::new()));
+        }
+        let (payload, keys) = sealed.get_mut(&namespace).ok_or(Error::from(Status::Internal))?;
+        let encrypted = session.encrypt(&payload.key)?;
+        let jid = match namespace {
+            Namespace::Omemo2 => Some(key.jid.clone()),
+            Namespace::Legacy => None,
+        };
+        let (key_exchange, bytes) = (encrypted.key_exchange, Some(encrypted.bytes));
+        keys.push(MessageKey { jid, device: key.device.get(), key_exchange, bytes });
+        let mut sessions = Sessions::new(self, key, now);
+        match fresh {
+            true => sessions.replace(session, None, Reason::Superseded)?,
+            false => sessions.update(session)?,
+        }
+        self.drop_messages(key)
+    }
+
+    /// Begins a session on a bundle that shows the key that was judged.
+    fn begin(
+        &mut self,
+        key: &SessionKey,
+        device: &DeviceRecord,
+        gathered: &Gathered,
+        online: bool,
+        now: Now,
+    ) -> Result<Session> {
+        let Some(Ok(bundle)) = gathered.bundles.get(key) else {
+            return Err(self.why_no_bundle(key, gathered, online, now));
+        };
+        let shown = bundle.verify()?;
+        if !bool::from(shown.mont().as_slice().ct_eq(&device.identity)) {
+            return Err(Status::IdentityChanged.into());
+        }
+        let (identity, rng) = self.identity_and_rng()?;
+        Session::initiate(identity, bundle, rng)
+    }
+
+    fn why_no_bundle(&self, key: &SessionKey, gathered: &Gathered, online: bool, now: Now) -> Error {
+        match gathered.bundles.get(key) {
+            Some(Err(error)) => error.clone(),
+            _ => match self.connection.bundle_failure(key, now.steady) {
+                Some(status) => status.into(),
+                None if online => Error::new(Status::BundleDownloadFailed, "The bundle was not fetched yet."),
+                None => Status::Offline.into(),
+            },
+        }
+    }
 }

@@ -9,6 +9,7 @@
 
 mod account;
 pub mod clock;
+mod connection;
 pub mod decrypt;
 mod desk;
 pub mod devices;
@@ -19,6 +20,8 @@ mod layout;
 mod own;
 mod records;
 pub mod report;
+mod sessions;
+mod trust;
 
 use crate::crypto::rng::Rng;
 use crate::error::{Error, Result, Status};
@@ -34,7 +37,7 @@ use decrypt::Decrypted;
 use desk::Desk;
 use devices::Device;
 use encrypt::Draft;
-use host::{Answer, Event, Notice, OperationId, Question, RequestId, Services};
+use host::{Answer, Event, OperationId, Question, RequestId, Services};
 use parking_lot::Mutex;
 use report::Outcome;
 use std::collections::{BTreeMap, VecDeque};
@@ -95,7 +98,13 @@ pub(crate) struct Inner {
     desk: Arc<Desk>,
     /// Rings when there are follow-ups to do, or when the stream came up.
     work: Signal,
+    /// Rings when a follow-up has succeeded or failed.
+    progress: Signal,
     account: Mutex<Option<Account>>,
+    /// Encryptions by their recipients, in the order in which they were started.
+    turns: Mutex<encrypt::Turns>,
+    /// Rings when an encryption is over.
+    turned: Signal,
     operations: Mutex<BTreeMap<OperationId, Operation>>,
     background: Mutex<Vec<async_task::Task<()>>>,
     events: Mutex<VecDeque<Event>>,
@@ -125,11 +134,6 @@ impl Inner {
             self.work.notify();
         }
         result
-    }
-
-    /// Tells the client something.
-    fn notify(&self, notice: Notice) {
-        self.events.lock().push_back(Event::Notify(notice));
     }
 
     /// Ends an operation, unless it has ended before.
@@ -192,6 +196,9 @@ impl Manager {
             runtime: Runtime::default(),
             desk,
             work: Signal::default(),
+            progress: Signal::default(),
+            turns: Mutex::default(),
+            turned: Signal::default(),
             account: Mutex::new(Some(account)),
             operations: Mutex::default(),
             background: Mutex::default(),
@@ -355,7 +362,8 @@ impl Manager {
 
     /// Accepts that a device shows this key (in Ed25519 form) now.
     pub fn accept_identity(&self, jid: &BareJid, device: DeviceId, key: &[u8; 32]) -> Result<()> {
-        let accepted = self.inner.account(|account| account.accept_identity(jid, device, key));
+        let now = self.inner.now();
+        let accepted = self.inner.account(|account| account.accept_identity(jid, device, key, now));
         self.inner.wake();
         accepted
     }

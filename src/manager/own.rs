@@ -1,17 +1,402 @@
-//! placeholder: the LEAD is writing this right now; MANAGER helpers: stop and read the end of /tmp/plan.md.
+//! This device: its pre keys and bundle, its id, and how it is announced.
+//!
+//! Publishing is desired state: a flag, stored with the change that caused it, says that the bundle or the list on the
+//! server is not the right one; the worker publishes the bundle first, then the list, and clears the flags. So every
+//! step can be cut short and is taken up again.
 
 use super::Inner;
-use super::host::Question;
-use super::report::Outcome;
-use crate::error::Status;
+use super::account::Account;
+use super::clock::Now;
+use super::connection::Job;
+use super::devices;
+use super::host::{Answer, Notice, NoticeKind, Question, Reason};
+use super::records::{self, AccountRecord, HighestRecord, OwnRecord, PairRecord, SignedRecord};
+use super::report::{Outcome, Row};
+use crate::crypto::keys::{KeyPair, PublicKey};
+use crate::crypto::rng::draw;
+use crate::error::{Error, Result, Status};
+use crate::protocol::address::{BareJid, DeviceId};
+use crate::protocol::bundle::{Bundle, PublicPreKey};
+use crate::protocol::device_list::{DeviceList, ListedDevice};
+use crate::protocol::limits;
 use crate::protocol::namespace::Namespace;
+use crate::protocol::pre_key::SignedPreKey;
+use crate::runtime;
+use sha2::{Digest, Sha256};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
-/// Toy: fetches the own list in each namespace.
-pub(super) async fn connected(inner: Arc<Inner>) -> Outcome {
-    let asks = Namespace::ALL.map(|namespace| {
-        inner.desk.ask(Question::FetchDeviceList { namespace, jid: inner.config.jid.clone() })
+/// Pre keys of a full bundle (XEP-0384 4.2 recommends about 100).
+const PRE_KEYS: usize = 100;
+
+fn pair_record(id: u32, pair: &KeyPair) -> PairRecord {
+    PairRecord { id, private: pair.private().to_vec(), public: pair.public().as_bytes().to_vec() }
+}
+
+fn pair_of(record: &PairRecord) -> Result<KeyPair> {
+    let private = records::secret32(&record.private, "a pre key")?;
+    let public = PublicKey::from_bytes(records::bytes32(&record.public, "a pre key")?);
+    Ok(KeyPair::from_stored(private, public))
+}
+
+impl OwnRecord {
+    /// The signed pre key with this id, if it is the current or the previous one.
+    pub(super) fn signed_pre_key(&self, id: u32) -> Result<Option<KeyPair>> {
+        let both = [&self.signed, &self.previous];
+        let pairs = both.into_iter().flatten().filter_map(|signed| signed.pair.as_ref());
+        pairs.filter(|pair| pair.id == id).map(pair_of).next().transpose()
+    }
+
+    /// The one-time pre key with this id.
+    pub(super) fn pre_key(&self, id: u32) -> Result<Option<KeyPair>> {
+        self.pre_keys.iter().find(|pair| pair.id == id).map(pair_of).transpose()
+    }
+
+    /// Forgets a pre key that a key exchange has used up, and remembers the exchange.
+    pub(super) fn use_up(&mut self, id: u32, exchange: [u8; 16]) {
+        self.pre_keys.retain(|pair| pair.id != id);
+        self.processed.push(exchange.to_vec());
+        let surplus = self.processed.len().saturating_sub(limits::REMEMBERED_EXCHANGES);
+        self.processed.drain(..surplus);
+    }
+
+    fn bundle(&self, namespace: Namespace, identity_key: [u8; 32]) -> Result<Bundle> {
+        let missing = || records::corrupt("the pre keys", "holds no signed pre key");
+        let signed = self.signed.as_ref().ok_or_else(missing)?;
+        let pair = signed.pair.as_ref().ok_or_else(missing)?;
+        let pre_keys = self
+            .pre_keys
+            .iter()
+            .map(|pair| Ok(PublicPreKey { id: pair.id, key: records::bytes32(&pair.public, "a pre key")? }));
+        Ok(Bundle {
+            namespace,
+            identity_key,
+            signed_pre_key_id: pair.id,
+            signed_pre_key: records::bytes32(&pair.public, "the signed pre key")?,
+            signature: signed.signature.as_slice().try_into().map_err(|_| missing())?,
+            pre_keys: pre_keys.collect::<Result<_>>()?,
+        })
+    }
+}
+
+/// What a key exchange is remembered by.
+pub(super) fn exchange_hash(identity: &[u8; 32], ephemeral: &[u8; 32]) -> [u8; 16] {
+    let full: [u8; 32] = Sha256::new().chain_update(ephemeral).chain_update(identity).finalize().into();
+    let mut half = [0; 16];
+    half.iter_mut().zip(full).for_each(|(out, byte)| *out = byte);
+    half
+}
+
+fn highest(account: &mut AccountRecord, namespace: Namespace) -> Result<&mut HighestRecord> {
+    let code = namespace.code();
+    if !account.highest.iter().any(|highest| highest.namespace == code) {
+        account.highest.push(HighestRecord { namespace: code, ..HighestRecord::default() });
+    }
+    account.highest.iter_mut().find(|highest| highest.namespace == code).ok_or(Error::from(Status::Internal))
+}
+
+fn next_id(last: &mut u32) -> Result<u32> {
+    let next = last.checked_add(1).filter(|next| *next <= DeviceId::MAX);
+    *last = next.ok_or(Error::new(Status::Limit, "All ids of pre keys are used up."))?;
+    Ok(*last)
+}
+
+/// Fills the pre keys up again. Ids are drawn with the key and never come back.
+pub(super) fn refill(account: &mut Account, namespace: Namespace) -> Result<()> {
+    let missing = PRE_KEYS.saturating_sub(account.own(namespace)?.pre_keys.len());
+    if missing == 0 {
+        return Ok(());
+    }
+    let mut fresh = Vec::with_capacity(missing);
+    for _ in 0..missing {
+        let pair = KeyPair::generate(&mut *account.rng)?;
+        let id = next_id(&mut highest(account.account_mut()?, namespace)?.pre_key)?;
+        fresh.push(pair_record(id, &pair));
+    }
+    let own = account.own_mut(namespace)?;
+    own.pre_keys.extend(fresh);
+    own.bundle_pending = true;
+    Ok(())
+}
+
+/// Makes the keys of namespaces that are served for the first time, and fills up those of the others.
+pub(super) fn make_namespaces(account: &mut Account, now: Now) -> Result<()> {
+    for namespace in account.config.namespaces.clone() {
+        if !account.account()?.namespaces.contains(&namespace.code()) {
+            let id = next_id(&mut highest(account.account_mut()?, namespace)?.signed_pre_key)?;
+            let (identity, rng) = account.identity_and_rng()?;
+            let signed = SignedPreKey::generate(namespace, identity, id, rng)?;
+            let signed = SignedRecord {
+                pair: Some(pair_record(id, &signed.pair)),
+                signature: signed.signature.to_vec(),
+                made: now.wall,
+            };
+            let record = OwnRecord {
+                signed: Some(signed),
+                bundle_pending: true,
+                list_pending: true,
+                ..OwnRecord::default()
+            };
+            account.stage_own(namespace, record);
+            account.account_mut()?.namespaces.push(namespace.code());
+        }
+        refill(account, namespace)?;
+    }
+    Ok(())
+}
+
+impl Account {
+    /// The own device id, once it was chosen.
+    pub(super) fn device_id(&self) -> Result<Option<DeviceId>> {
+        Ok(DeviceId::new(self.account()?.device_id))
+    }
+
+    /// The own bundle as it is to be published.
+    pub(super) fn own_bundle(&self, namespace: Namespace) -> Result<Bundle> {
+        self.own(namespace)?.bundle(namespace, *self.identity()?.public().ed())
+    }
+
+    fn choose_device_id(&mut self, taken: &BTreeSet<u32>) -> Result<DeviceId> {
+        loop {
+            let id = u32::from_le_bytes(*draw::<4>(&mut *self.rng)?) & DeviceId::MAX;
+            if let Some(device) = DeviceId::new(id).filter(|_| !taken.contains(&id)) {
+                self.account_mut()?.device_id = id;
+                for namespace in self.config.namespaces.clone() {
+                    let own = self.own_mut(namespace)?;
+                    own.bundle_pending = true;
+                    own.list_pending = true;
+                }
+                return Ok(device);
+            }
+        }
+    }
+
+    /// What is still to be published, and how often and how publishing has failed.
+    fn publish_state(&self, namespace: Namespace) -> Result<(bool, (u64, Status))> {
+        let own = self.own(namespace)?;
+        let failures = self.connection.publish_failures.get(&namespace).copied().unwrap_or((0, Status::Ok));
+        Ok((own.bundle_pending || own.list_pending, failures))
+    }
+}
+
+/// Asks for the own list in each namespace.
+async fn fetch_own_lists(inner: &Inner, namespaces: &[Namespace]) -> Vec<(Namespace, Result<DeviceList>)> {
+    let asks = namespaces.iter().map(|namespace| {
+        inner.desk.ask(Question::FetchDeviceList { namespace: *namespace, jid: inner.config.jid.clone() })
     });
-    crate::runtime::all(asks.into()).await;
-    Outcome::bare(Status::Ok)
+    let answers = runtime::all(asks.collect()).await;
+    let lists = namespaces.iter().zip(answers);
+    lists.map(|(namespace, answer)| (*namespace, devices::list_answer(*namespace, answer))).collect()
+}
+
+/// The stream is up: see [`super::Manager::connected`].
+pub(super) async fn connected(inner: Arc<Inner>) -> Outcome {
+    match connect(&inner).await {
+        Ok(outcome) => outcome,
+        Err(error) => Outcome::bare(error),
+    }
+}
+
+async fn connect(inner: &Inner) -> Result<Outcome> {
+    let namespaces = inner.config.namespaces.clone();
+    let lists = fetch_own_lists(inner, &namespaces).await;
+    let first_run = inner.account(|account| {
+        account.ensure_loaded()?;
+        Ok(account.device_id()?.is_none())
+    })?;
+    if first_run && lists.iter().any(|(_, list)| list.is_err()) {
+        return Err(Error::new(
+            Status::DeviceListDownloadFailed,
+            "The own device lists have to be known before a device id can be chosen.",
+        ));
+    }
+    let taken: BTreeSet<u32> =
+        lists.iter().filter_map(|(_, list)| list.as_ref().ok()).flat_map(devices::ids).collect();
+    let now = inner.now();
+    let before = inner.account(|account| {
+        account.transact(|account| {
+            if account.device_id()?.is_none() {
+                account.choose_device_id(&taken)?;
+            }
+            for (_, list) in &lists {
+                if let Ok(list) = list {
+                    let jid = account.config.jid.clone();
+                    devices::apply_list(account, &jid, list, now)?;
+                }
+            }
+            namespaces.iter().map(|namespace| account.publish_state(*namespace)).collect::<Result<Vec<_>>>()
+        })
+    })?;
+    if !first_run {
+        compare_bundles(inner, &lists, &taken).await?;
+    }
+    let rows = wait_for_publishing(inner, &namespaces, &before).await?;
+    let fetched = |namespace: Namespace| lists.iter().find(|(of, _)| *of == namespace).map(|(_, list)| list);
+    let rows: Vec<Row> = namespaces
+        .iter()
+        .zip(rows)
+        .map(|(namespace, status)| {
+            let error = match fetched(*namespace) {
+                Some(Err(error)) if status == Status::Ok => error.clone(),
+                _ => status.into(),
+            };
+            Row { jid: None, device: 0, namespace: Some(*namespace), error }
+        })
+        .collect();
+    let served = rows.iter().any(|row| row.error.status() == Status::Ok);
+    let error = match rows.first() {
+        Some(first) if !served => first.error.clone(),
+        _ => Status::Ok.into(),
+    };
+    Ok(Outcome { error, context: None, rows, messages: Vec::new() })
+}
+
+/// Where the list names this device, its bundle must be ours. Another identity under our id is never overwritten:
+/// this device takes another id.
+async fn compare_bundles(
+    inner: &Inner,
+    lists: &[(Namespace, Result<DeviceList>)],
+    taken: &BTreeSet<u32>,
+) -> Result<()> {
+    let Some(device) = inner.account(|account| account.device_id())? else { return Ok(()) };
+    for (namespace, list) in lists {
+        let named = list.as_ref().is_ok_and(|list| devices::ids(list).any(|id| id == device.get()));
+        if !named {
+            continue;
+        }
+        let jid = inner.config.jid.clone();
+        let question = Question::FetchBundle { namespace: *namespace, jid: jid.clone(), device };
+        let answer = inner.desk.ask(question).await;
+        inner.account(|account| {
+            account.transact(|account| match answer {
+                Answer::Bundle(theirs) => {
+                    let ours = account.own_bundle(*namespace)?;
+                    if theirs.identity_key != ours.identity_key {
+                        account.notify(Notice {
+                            kind: NoticeKind::IdentityChanged,
+                            namespace: Some(*namespace),
+                            jid: Some(jid),
+                            device: device.get(),
+                            status: Status::IdentityChanged,
+                        });
+                        let account_record = account.account_mut()?;
+                        account_record.epoch = account_record.epoch.saturating_add(1);
+                        account.choose_device_id(taken)?;
+                        account.follow_up();
+                    } else if !same_keys(&theirs, &ours) {
+                        account.own_mut(*namespace)?.bundle_pending = true;
+                        account.follow_up();
+                    }
+                    Ok(())
+                }
+                Answer::Rejected(Reason::NotFound) => {
+                    account.own_mut(*namespace)?.bundle_pending = true;
+                    account.follow_up();
+                    Ok(())
+                }
+                _ => Ok(()),
+            })
+        })?;
+    }
+    Ok(())
+}
+
+fn same_keys(a: &Bundle, b: &Bundle) -> bool {
+    let keys = |bundle: &Bundle| -> BTreeSet<(u32, [u8; 32])> {
+        bundle.pre_keys.iter().map(|pre_key| (pre_key.id, pre_key.key)).collect()
+    };
+    a.signed_pre_key_id == b.signed_pre_key_id && a.signed_pre_key == b.signed_pre_key && keys(a) == keys(b)
+}
+
+/// Waits until each namespace is published, or its publishing has failed once more than `before`.
+async fn wait_for_publishing(
+    inner: &Inner,
+    namespaces: &[Namespace],
+    before: &[(bool, (u64, Status))],
+) -> Result<Vec<Status>> {
+    inner.work.notify();
+    loop {
+        let seen = inner.progress.generation();
+        let states = inner.account(|account| {
+            namespaces.iter().map(|namespace| account.publish_state(*namespace)).collect::<Result<Vec<_>>>()
+        })?;
+        let ends = states.iter().zip(before).map(|((pending, now), (_, before))| {
+            match (pending, now.0 > before.0) {
+                (false, _) => Some(Status::Ok),
+                (true, true) => Some(now.1),
+                (true, false) => None,
+            }
+        });
+        if let Some(ends) = ends.collect::<Option<Vec<_>>>() {
+            return Ok(ends);
+        }
+        inner.progress.changed(seen).await;
+    }
+}
+
+/// Publishes the own bundle.
+pub(super) async fn publish_bundle(inner: &Inner, namespace: Namespace) -> Result<()> {
+    let job = Job::PublishBundle(namespace);
+    let now = inner.now().steady;
+    let (device, bundle) = inner.account(|account| {
+        account.connection.publishing(&job, now);
+        let device = account.device_id()?.ok_or(Error::from(Status::NotReady))?;
+        Ok((device, account.own_bundle(namespace)?))
+    })?;
+    let published = bundle.clone();
+    match inner.desk.ask(Question::PublishBundle { device, bundle }).await {
+        Answer::Done => inner.account(|account| {
+            account.transact(|account| {
+                // What changed while the answer was on its way is published next.
+                if account.device_id()? == Some(device) && account.own_bundle(namespace)? == published {
+                    account.own_mut(namespace)?.bundle_pending = false;
+                }
+                Ok(())
+            })
+        }),
+        Answer::Rejected(Reason::Timeout) => Err(Status::Timeout.into()),
+        _ => Err(Status::BundleUploadFailed.into()),
+    }
+}
+
+/// Puts this device on the own list, and never takes anybody off it.
+pub(super) async fn publish_list(inner: &Inner, namespace: Namespace) -> Result<()> {
+    let jid = inner.config.jid.clone();
+    let known = inner.account(|account| Ok(account.connection.own_lists.remove(&namespace)))?;
+    let list = match known {
+        Some(list) => list,
+        None => {
+            let question = Question::FetchDeviceList { namespace, jid: jid.clone() };
+            devices::list_answer(namespace, inner.desk.ask(question).await)?
+        }
+    };
+    let device = inner.account(|account| account.device_id())?.ok_or(Error::from(Status::NotReady))?;
+    let mut merged = list.clone();
+    if !devices::ids(&list).any(|id| id == device.get()) {
+        merged.devices.push(ListedDevice { id: device.get(), label: None, label_signature: None });
+        let now = inner.now().steady;
+        inner.account(|account| {
+            account.connection.publishing(&Job::PublishList(namespace), now);
+            Ok(())
+        })?;
+        match inner.desk.ask(Question::PublishDeviceList { list: merged.clone() }).await {
+            Answer::Done => (),
+            Answer::Rejected(Reason::Timeout) => return Err(Status::Timeout.into()),
+            _ => return Err(Status::DeviceListUploadFailed.into()),
+        }
+    }
+    let now = inner.now();
+    inner.account(|account| {
+        account.transact(|account| {
+            if account.device_id()? == Some(device) {
+                account.own_mut(namespace)?.list_pending = false;
+            }
+            devices::apply_list(account, &jid, &merged, now)
+        })
+    })
+}
+
+/// Whether a JID is the own one.
+pub(super) fn is_own(account: &Account, jid: &BareJid) -> bool {
+    account.config.jid == *jid
 }

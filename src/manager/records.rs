@@ -51,12 +51,16 @@ macro_rules! records {
             }
         }
 
+        records!(@wipe $record $($secret)*);
+    )*};
+    (@wipe $record:ident) => {};
+    (@wipe $record:ident $($secret:ident)+) => {
         impl Drop for $record {
             fn drop(&mut self) {
-                $(self.$secret.zeroize();)*
+                $(self.$secret.zeroize();)+
             }
         }
-    )*};
+    };
 }
 
 records! {

@@ -43,3 +43,17 @@ pub const SPECULATIVE_SESSIONS: usize = 5;
 pub const CHAIN_STEPS_PER_MESSAGE: usize = 2_000;
 /// Closed receiving chains of which the key at index pn is kept (libsignal sends pn - 1).
 pub const TAIL_CHAINS: usize = 5;
+/// Devices of one JID that are remembered, those that left included. A list that would need more is refused.
+pub const KNOWN_DEVICES_PER_JID: usize = 1_000;
+/// Bytes of one of the 256 buckets of the index of JIDs: at 40 bytes a JID, 400,000 JIDs in all.
+pub const INDEX_BUCKET_BYTES: usize = 64 * 1024;
+/// Follow-ups caused by what nobody has authenticated, at a time; they are in memory only.
+pub const UNASKED_FOLLOW_UPS: usize = 256;
+/// Devices of which it is remembered, in memory only, that their bundle could not be had or that they were told of.
+pub const REMEMBERED_FAILURES: usize = 10_000;
+/// Key exchanges of which it is remembered that they used up a pre key.
+pub const REMEMBERED_EXCHANGES: usize = 256;
+/// Empty messages that wait to be sent. More are not caused.
+pub const WAITING_MESSAGES: usize = 1_000;
+/// Known JIDs that are tried for a message in a room whose sender nobody names.
+pub const ROOM_MEMBERS_TRIED: usize = 1_000;
