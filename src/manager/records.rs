@@ -392,7 +392,8 @@ mod tests {
 
     #[test]
     fn records_do_not_print_secrets() {
-        let record = AccountRecord { secret: vec![0xab; 32], ..AccountRecord::default() };
+        let mut record = AccountRecord::default();
+        record.secret = vec![0xab; 32];
         assert_eq!(format!("{record:?}"), "AccountRecord(..)");
     }
 }
