@@ -21,16 +21,26 @@ done < <(sed -n 's/^omemo_program(\([a-z_]*\) "\{0,1\}\([^" ]*\)"\{0,1\} \([0-9]
 [ ${#programs[@]} != 0 ] || die "c: tests/c/CMakeLists.txt names no program"
 names=$(printf '%s\n' "${!programs[@]}" | sort)
 
+# A test tells its cases; an example is one case.
+program() { # TITLE NAME COMMAND...
+    local title=$1 source=${programs[$2]}
+    shift 2
+    case $source in
+    *examples-c/*) step "$title" "$@" ;;
+    *) cases tap "$title" "$@" ;;
+    esac
+}
+
 # -- plain, and under valgrind --
 build=$TARGET/cmake/dev
 step configure cmake --preset dev
 step build cmake --build --preset dev -j2
 step ctest ctest --preset dev
 for name in $names; do
-    cases tap "$name" "$build/tests/c/$name"
+    program "$name" "$name" "$build/tests/c/$name"
 done
 for name in $names; do
-    cases tap "$name under valgrind" valgrind --quiet --leak-check=full --show-leak-kinds=all \
+    program "$name under valgrind" "$name" valgrind --quiet --leak-check=full --show-leak-kinds=all \
         --errors-for-leak-kinds=definite,indirect,possible --error-exitcode=99 --fair-sched=yes \
         "$build/tests/c/$name"
 done
@@ -56,7 +66,7 @@ for name in $names; do
     step "build $name with sanitizers" gcc -std="c$standard" -g -O1 -fno-omit-frame-pointer \
         -fsanitize=address,undefined -fno-sanitize-recover=all -Iinclude "$source" "$archive" "${native[@]}" -pthread \
         -o "$asan/c/$name"
-    cases tap "$name with sanitizers" env ASAN_OPTIONS=detect_leaks=1:halt_on_error=1:strict_string_checks=1 \
+    program "$name with sanitizers" "$name" env ASAN_OPTIONS=detect_leaks=1:halt_on_error=1:strict_string_checks=1 \
         UBSAN_OPTIONS=print_stacktrace=1:halt_on_error=1 "$asan/c/$name"
 done
 
