@@ -102,6 +102,12 @@ static const char *field(const struct record *record, const char *name) {
   return NULL;
 }
 
+static const char *need(const struct record *record, const char *name) {
+  const char *value = field(record, name);
+  if (!value) die("python's answer lacks a field");
+  return value;
+}
+
 static void clear(struct record *record) {
   for (size_t i = 0; i < record->count; i++) {
     free(record->name[i]);
@@ -347,10 +353,10 @@ static void start_ours(struct device *device) {
 static void start_python_device(struct device *device) {
   struct record answer = {0};
   ask_python(&answer, "device", "name", device->name, "jid", device->jid, NULL);
-  device->id = strtoul(field(&answer, "device"), NULL, 10);
-  char *identity = copy(field(&answer, "identity"));
+  device->id = strtoul(need(&answer, "device"), NULL, 10);
+  char *identity = copy(need(&answer, "identity"));
   ask_python(&answer, "fingerprint", "identity", identity, NULL);
-  printf("  %-8s (python-omemo) device %10lu  %s\n", device->name, device->id, field(&answer, "fingerprint"));
+  printf("  %-8s (python-omemo) device %10lu  %s\n", device->name, device->id, need(&answer, "fingerprint"));
   free(identity);
   clear(&answer);
   for (size_t i = 0; i < DEVICES; i++) /* what was published before it came */
