@@ -401,6 +401,7 @@ static void fetches_open_at_a_time_are_limited(void) {
   for (unsigned order = 0; order < 4; order++) {
     struct account romeo = {0};
     struct end end = {0};
+    server_wipe(); /* no other own devices, whose bundles were fetched, too */
     romeo.jid = ROMEO;
     omemo_config *config = account_config(&romeo);
     CHECK(omemo_config_set_option(config, OMEMO_OPTION_OPEN_REQUESTS, 3) == OMEMO_OK);
@@ -1181,7 +1182,10 @@ static void questions_of_trust(void) {
   server_wipe();
 }
 
-#define RUN(name) run_case(#name, name)
+/* Each case has a server of its own. */
+#define RUN(name)                                                                                                      \
+  server_wipe();                                                                                                       \
+  run_case(#name, name)
 
 int main(void) {
   RUN(events_come_in_run_only);
