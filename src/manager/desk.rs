@@ -243,12 +243,17 @@ impl Desk {
         waiters.into_iter().for_each(Waker::wake);
     }
 
-    /// When `expire` or `next_ask` has something to do although nobody came.
-    pub(super) fn next_deadline(&self) -> Option<u64> {
+    /// When, from `now` on, `expire` or `next_ask` has something to do although nobody came. A fetch that waits for
+    /// other fetches has no time of its own: one of those ends first.
+    pub(super) fn next_deadline(&self, now: u64) -> Option<u64> {
         let table = self.table.lock();
+        let may_fetch = table.open_fetches < self.limit;
         let deadlines = table.entries.values().filter_map(|entry| match entry.state {
             State::Open { deadline, .. } => deadline,
-            State::Queued { not_before } => (table.online && not_before > 0).then_some(not_before),
+            State::Queued { not_before } => {
+                let may_ask = table.online && (may_fetch || !is_fetch(&entry.question));
+                (may_ask && not_before > now).then_some(not_before)
+            }
         });
         deadlines.min()
     }

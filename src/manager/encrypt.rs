@@ -187,8 +187,9 @@ async fn gather_and_commit(inner: &Inner, job: &Job, turn: &Turn) -> Result<Outc
         return inner.account(|account| account.encrypt(job, &gathered, online, now));
     }
     for _ in 0..ROUNDS {
-        gather(inner, job, &mut gathered).await?;
-        turn.come().await;
+        let complete = gather(inner, job, &mut gathered).await;
+        turn.come().await; // a failure keeps to the order, too
+        complete?;
         // Others may have waited for long: what has changed since is gathered again.
         let now = inner.now();
         let online = inner.desk.is_online();

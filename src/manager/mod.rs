@@ -151,7 +151,8 @@ impl Inner {
     }
 
     fn next_time(&self) -> Option<u64> {
-        [self.runtime.next_timer(), self.desk.next_deadline()].into_iter().flatten().min()
+        let now = self.now().steady;
+        [self.runtime.next_timer(), self.desk.next_deadline(now)].into_iter().flatten().min()
     }
 
     /// Rings if there is work, or an earlier time to come back, that the client does not know of. No lock is held.
