@@ -298,6 +298,7 @@ static void destroy_nothing(void *user_data) {
 /* Objects that every function may take; made anew for each function. */
 static void make_objects(void) {
   omemo_op op = 0;
+  server_wipe();
   memset(&romeo, 0, sizeof romeo);
   romeo.jid = "romeo@montague.example";
   account_new(&romeo);

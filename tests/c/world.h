@@ -106,7 +106,7 @@ struct account {
   unsigned asked, fetches, fetches_open_at_most, decided, withdrawn, notices, wakeups, evaluations, destroyed;
   unsigned events; /* of all kinds */
   omemo_request last_withdrawn;
-  hook *in_question, *in_notify, *in_wakeup, *in_evaluate, *in_now, *in_log, *in_destroy;
+  hook *in_question, *in_withdrawn, *in_notify, *in_wakeup, *in_evaluate, *in_now, *in_log, *in_destroy;
   pthread_t event_thread;
   char *sent_to; /* whom the last message of the library went to, and which it was */
   char *sent_xml;
@@ -247,6 +247,7 @@ static void on_withdrawn(void *user_data, omemo_request request) {
     }
   pthread_mutex_unlock(&world);
   CHECK(omemo_request_resolve(request) == OMEMO_ERR_STALE);
+  call(account, account->in_withdrawn);
 }
 
 static void on_notify(void *user_data, omemo_notice notice, const char *ns, const char *jid, uint32_t device,
