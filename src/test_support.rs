@@ -1,4 +1,5 @@
 //! What unit tests share: reading vectors, and randomness that was recorded or comes from a seed.
+#![allow(clippy::arithmetic_side_effects)] // a test may panic
 
 use crate::crypto::rng::Rng;
 use crate::error::{Error, Result, Status};

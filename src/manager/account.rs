@@ -191,12 +191,11 @@ impl Account {
     fn commit(&mut self) -> Result<()> {
         let staged = std::mem::take(&mut self.staged);
         let batch = self.batch(&staged)?;
-        if !batch.is_empty() {
-            if let Err(error) = self.store.commit(&batch) {
-                self.loaded = None;
-                self.connection.forget();
-                return Err(error);
-            }
+        let written = if batch.is_empty() { Ok(()) } else { self.store.commit(&batch) };
+        if let Err(error) = written {
+            self.loaded = None;
+            self.connection.forget();
+            return Err(error);
         }
         let loaded = self.loaded.as_mut().ok_or(Error::from(Status::Internal))?;
         if let Some(account) = staged.account {
@@ -212,7 +211,11 @@ impl Account {
         if loaded.sessions.len().saturating_add(staged.sessions.len()) > CACHED {
             loaded.sessions.clear();
         }
-        loaded.jids.extend(staged.jids.into_iter().map(|(jid, record)| (jid, Arc::new(record))));
+        for (jid, mut record) in staged.jids {
+            // It is stored now, and stands in the index.
+            record.version = records::VERSION;
+            loaded.jids.insert(jid, Arc::new(record));
+        }
         loaded.sessions.extend(staged.sessions.into_iter().map(|(key, stored)| (key, Arc::new(stored))));
         self.notices.extend(staged.notices);
         self.new_work |= staged.new_work;

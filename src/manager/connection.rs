@@ -92,7 +92,7 @@ impl Connection {
             self.failed_bundles.clear();
         }
         let wait = match status {
-            Status::BundleNotFound | Status::BundleBad => MISSING_MS,
+            Status::BundleNotFound | Status::BundleBad | Status::IdentityChanged => MISSING_MS,
             _ => FAILED_MS,
         };
         self.failed_bundles.insert(key, (now.saturating_add(wait), status));

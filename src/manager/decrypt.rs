@@ -115,6 +115,10 @@ impl Account {
                 Status::NotForUs | Status::UnknownNamespace if message.payload.is_none() => Action::Hide,
                 _ => Action::Warn,
             };
+            let verdict = match error.status() {
+                Status::SenderDistrusted => Verdict::Distrusted,
+                _ => Verdict::Undecided,
+            };
             Decrypted {
                 error,
                 action,
@@ -123,7 +127,7 @@ impl Account {
                 device: message.sender_device,
                 namespace: message.namespace,
                 identity_key: None,
-                verdict: Verdict::Undecided,
+                verdict,
                 level: String::new(),
                 new_session: false,
             }
@@ -150,11 +154,15 @@ impl Account {
             (None, Some(_)) => self.members_with(device)?,
             _ => Vec::new(),
         };
+        // What all attempts may cost together, however many keys and senders there are.
+        let mut budget = limits::CHAIN_STEPS_PER_MESSAGE;
         let mut failure: Option<(Error, BareJid)> = None;
         for key in keys {
             for sender in &senders {
                 let at = SessionKey { jid: sender.clone(), device, namespace: message.namespace };
-                match self.transact(|account| account.open_key(key, &at, message, from.is_none(), now)) {
+                match self
+                    .transact(|account| account.open_key(key, &at, message, from.is_none(), &mut budget, now))
+                {
                     Ok(content) => {
                         let action = if content.plaintext.is_some() { Action::Show } else { Action::Hide };
                         return Ok(Decrypted {
@@ -263,16 +271,17 @@ impl Account {
         at: &SessionKey,
         message: &Message,
         guessing: bool,
+        budget: &mut usize,
         now: Now,
     ) -> Result<Content> {
         let bytes = key.bytes.as_ref().ok_or(Error::new(Status::Malformed, "Our key cannot be read."))?;
         if key.key_exchange {
             let exchange = KeyExchange::parse(at.namespace, bytes)?;
-            self.open_exchange(&exchange, at, message, guessing, now)
+            self.open_exchange(&exchange, at, message, guessing, budget, now)
         } else {
             let ratchet_message = RatchetMessage::parse(at.namespace, bytes)?;
             let limits = self.limits();
-            let opened = Sessions::new(self, at, now).open(&ratchet_message, &limits)?;
+            let opened = Sessions::new(self, at, now).open(&ratchet_message, &limits, budget)?;
             let (peer, ed) = (*opened.step.session.peer_mont(), opened.step.session.peer_ed().copied());
             let sender = self.sender(at, &peer, ed.as_ref())?;
             if sender.verdict == Verdict::Distrusted {
@@ -292,6 +301,7 @@ impl Account {
         at: &SessionKey,
         message: &Message,
         guessing: bool,
+        budget: &mut usize,
         now: Now,
     ) -> Result<Content> {
         let mont = *exchange.identity_mont();
@@ -311,7 +321,7 @@ impl Account {
         let limits = self.limits();
         if Sessions::new(self, at, now).begun_by(exchange)?.is_some() {
             let mut sessions = Sessions::new(self, at, now);
-            let opened = sessions.open_exchange(exchange, &limits)?;
+            let opened = sessions.open_exchange(exchange, &limits, budget)?;
             let session = opened.step.session.clone();
             let transported = sessions.keep(opened)?;
             self.heartbeat(at, &session, now)?;
@@ -323,16 +333,15 @@ impl Account {
             return Err(Status::Duplicate.into());
         }
         let Step { session, skipped, plaintext: transported } =
-            self.accept(exchange, at.namespace, &limits)?;
+            self.accept(exchange, at.namespace, &limits, budget)?;
         let plaintext = content_of(message, &transported)?;
 
-        let ratchet_key = session.own_ratchet_key();
+        self.cause_message(at, &session, now)?;
         Sessions::new(self, at, now).replace(session, skipped.as_ref(), Reason::Superseded)?;
         self.own_mut(at.namespace)?.use_up(exchange.id().pre_key_id, hash);
         own::refill(self, at.namespace)?;
         self.own_mut(at.namespace)?.bundle_pending = true;
         self.learn_identity(at, exchange)?;
-        self.cause_message(at, &ratchet_key, now)?;
         self.follow_up();
         if !known.is_active(at.namespace) {
             self.suspect_list(at.namespace, &at.jid, now);
@@ -340,15 +349,20 @@ impl Account {
         Ok(Content { plaintext, sender, new_session: true })
     }
 
-    fn accept(&mut self, exchange: &KeyExchange, namespace: Namespace, limits: &Limits) -> Result<Step> {
+    fn accept(
+        &mut self,
+        exchange: &KeyExchange,
+        namespace: Namespace,
+        limits: &Limits,
+        budget: &mut usize,
+    ) -> Result<Step> {
         let own = self.own(namespace)?;
         let signed = own.signed_pre_key(exchange.id().signed_pre_key_id)?;
         let pre_key = own.pre_key(exchange.id().pre_key_id)?;
         let signed = signed.ok_or(Error::from(Status::PreKeyUnknown))?;
         let pre_key = pre_key.ok_or(Error::from(Status::PreKeyUnknown))?;
-        let mut budget = limits::CHAIN_STEPS_PER_MESSAGE;
         let (identity, rng) = self.identity_and_rng()?;
-        Session::accept(identity, &signed, &pre_key, exchange, limits, &mut budget, rng)
+        Session::accept(identity, &signed, &pre_key, exchange, limits, budget, rng)
     }
 
     /// A key that only its own messages vouch for is enough to read and to show them, and for nothing else.
@@ -378,7 +392,7 @@ impl Account {
         let current = sessions.current()?;
         let is_current = current.is_some_and(|current| current.exchange_id() == session.exchange_id());
         if is_current && sessions.note_heartbeat(session.ratchet_key().as_bytes())? {
-            self.cause_message(at, &session.own_ratchet_key(), now)?;
+            self.cause_message(at, session, now)?;
             self.follow_up();
         }
         Ok(())

@@ -234,12 +234,10 @@ pub(super) fn note_bundle(
 ) -> Result<Bundle> {
     let failure = match answer {
         Answer::Bundle(bundle) => match bundle.verify() {
-            Ok(identity) => {
-                return account.transact(|account| match note_identity(account, key, &identity, now)? {
-                    Shown::Confirmed => Ok(Ok(bundle)),
-                    Shown::Changed => Ok(Err(Error::from(Status::IdentityChanged))),
-                })?;
-            }
+            Ok(identity) => match account.transact(|account| note_identity(account, key, &identity, now))? {
+                Shown::Confirmed => return Ok(bundle),
+                Shown::Changed => Status::IdentityChanged,
+            },
             Err(error) => error.status(),
         },
         Answer::Rejected(Reason::NotFound) => Status::BundleNotFound,
@@ -300,10 +298,14 @@ impl Account {
     fn unknown_devices(&mut self, jid: &BareJid, namespace: Namespace, now: Now) -> Result<Vec<SessionKey>> {
         let own = self.device_id()?.filter(|_| own::is_own(self, jid));
         let record = self.jid(jid)?;
-        let unknown = record.devices.iter().filter(|device| device.is_active(namespace) && !device.confirmed);
+        let incomplete = |device: &&DeviceRecord| !device.confirmed || !device.shown.is_empty();
+        let unknown = record.devices.iter().filter(|device| device.is_active(namespace)).filter(incomplete);
         let ids = unknown.filter_map(|device| DeviceId::new(device.id)).filter(|id| Some(*id) != own);
         let keys = ids.map(|device| SessionKey { jid: jid.clone(), device, namespace });
-        Ok(keys.filter(|key| self.connection.bundle_failure(key, now.steady).is_none()).collect())
+        let again = |key: &SessionKey| {
+            matches!(self.connection.bundle_failure(key, now.steady), None | Some(Status::IdentityChanged))
+        };
+        Ok(keys.filter(again).collect())
     }
 
     /// Notes that the list of a sender is worth a look, since its device is not on it.

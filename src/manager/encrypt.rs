@@ -21,6 +21,7 @@ use crate::protocol::namespace::Namespace;
 use crate::protocol::payload::{self, Sealed};
 use crate::protocol::session::Session;
 use crate::runtime::next_number;
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 use subtle::ConstantTimeEq;
@@ -138,6 +139,8 @@ struct Gathered {
     lists: BTreeMap<(Namespace, BareJid), Error>,
     bundles: HashMap<SessionKey, Result<Bundle>>,
     asked: HashSet<(BareJid, [u8; 32])>,
+    /// Devices that the user did not want to judge.
+    declined: Vec<Row>,
 }
 
 /// What is missing before everybody can be served.
@@ -189,7 +192,9 @@ async fn gather_and_commit(inner: &Inner, job: &Job, turn: &Turn) -> Result<Outc
     for _ in 0..ROUNDS {
         let complete = gather(inner, job, &mut gathered).await;
         turn.come().await; // a failure keeps to the order, too
-        complete?;
+        if let Err(error) = complete {
+            return Ok(Outcome { rows: gathered.declined, ..Outcome::bare(error) });
+        }
         // Others may have waited for long: what has changed since is gathered again.
         let now = inner.now();
         let online = inner.desk.is_online();
@@ -233,8 +238,16 @@ async fn gather(inner: &Inner, job: &Job, gathered: &mut Gathered) -> Result<()>
     let question = Question::DecideTrust { devices: undecided.clone(), context: job.draft.context.clone() };
     match inner.desk.ask(question).await {
         Answer::Levels(levels) => inner.account(|account| account.note_levels(&undecided, &levels)),
-        _ => Err(Status::TrustDecisionFailed.into()),
+        _ => {
+            gathered.declined = undecided.into_iter().map(undecided_row).collect();
+            Err(Status::TrustDecisionFailed.into())
+        }
     }
+}
+
+fn undecided_row(device: Device) -> Row {
+    let namespace = device.active.first().copied();
+    Row { jid: Some(device.jid), device: device.id, namespace, error: Status::Undecided.into() }
 }
 
 /// Whether a failure is ours, and not one of the network or of another device.
@@ -305,14 +318,12 @@ impl Account {
         now: Now,
     ) -> Result<()> {
         let Target { key, record: device } = target;
-        if !device.shown.is_empty() {
-            return Ok(());
-        }
-        if !device.identity.is_empty() {
+        // A key that nobody vouches for is not judged: its bundle may show the real one.
+        if device.confirmed {
             let mut shown = self.describe(&key.jid, record, &device);
             match self.judge(&shown) {
                 Ok(Verdict::Distrusted) | Err(_) => return Ok(()),
-                Ok(Verdict::Undecided) if device.confirmed => {
+                Ok(Verdict::Undecided) if device.shown.is_empty() => {
                     let asked = shown.identity_key.map(|ed| (key.jid.clone(), ed));
                     if asked.is_some_and(|asked| !gathered.asked.contains(&asked)) {
                         shown.verdict = Verdict::Undecided;
@@ -323,7 +334,8 @@ impl Account {
             }
         }
         let has_session = Sessions::new(self, &key, now).sending(&device.identity)?.is_some();
-        let needed = !device.confirmed || !has_session;
+        // A device that shows another key may show its own again.
+        let needed = !device.confirmed || !device.shown.is_empty() || !has_session;
         let tried =
             gathered.bundles.contains_key(&key) || self.connection.bundle_failure(&key, now.steady).is_some();
         if needed && !tried {
@@ -453,9 +465,9 @@ impl Account {
     ) -> Result<()> {
         let Target { key, record: device } = target;
         let record = self.jid(&key.jid)?;
-        let verdict = match device.identity.is_empty() {
-            true => Verdict::Undecided,
-            false => self.judge(&self.describe(&key.jid, &record, device))?,
+        let verdict = match device.confirmed {
+            true => self.judge(&self.describe(&key.jid, &record, device))?,
+            false => Verdict::Undecided,
         };
         if verdict == Verdict::Distrusted {
             return Err(Status::Distrusted.into());
@@ -475,13 +487,14 @@ impl Account {
             None => (self.begin(key, device, gathered, online, now)?, true),
         };
         let namespace = key.namespace;
-        if !sealed.contains_key(&namespace) {
-            let plaintext = job.draft.plaintexts.iter().find(|(of, _)| *of == namespace);
-            let (_, plaintext) = plaintext.ok_or(Error::from(Status::Plaintext))?;
-            let payload = payload::encrypt(namespace, plaintext, &mut *self.rng)?;
-            sealed.insert(namespace, (payload, Vec::new()));
-        }
-        let (payload, keys) = sealed.get_mut(&namespace).ok_or(Error::from(Status::Internal))?;
+        let (payload, keys) = match sealed.entry(namespace) {
+            Entry::Occupied(entry) => entry.into_mut(),
+            Entry::Vacant(entry) => {
+                let plaintext = job.draft.plaintexts.iter().find(|(of, _)| *of == namespace);
+                let (_, plaintext) = plaintext.ok_or(Error::from(Status::Plaintext))?;
+                entry.insert((payload::encrypt(namespace, plaintext, &mut *self.rng)?, Vec::new()))
+            }
+        };
         let encrypted = session.encrypt(&payload.key)?;
         let jid = match namespace {
             Namespace::Omemo2 => Some(key.jid.clone()),

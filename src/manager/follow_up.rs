@@ -14,7 +14,6 @@ use super::layout::{self, SessionKey};
 use super::own;
 use super::records::{Reason as Archived, TodoEntry};
 use super::sessions::Sessions;
-use crate::crypto::keys::PublicKey;
 use crate::error::{Error, Result, Status};
 use crate::protocol::address::{BareJid, DeviceId};
 use crate::protocol::limits;
@@ -31,6 +30,8 @@ use zeroize::Zeroizing;
 
 /// A message that could not be sent for so long is of no use any more: 30 days.
 const KEPT_MS: i64 = 30 * 24 * 3_600_000;
+/// When the worker looks again after the store could not be read.
+const RETRY_MS: u64 = 1_000;
 /// Jobs done at a time.
 const AT_A_TIME: usize = 32;
 
@@ -44,7 +45,10 @@ pub(super) async fn work(inner: Arc<Inner>) {
         let now = inner.now();
         let busy: BTreeSet<Job> = running.iter().map(|(job, _)| job.clone()).collect();
         let (due, next) = match inner.desk.is_online() {
-            true => inner.account(|account| account.due_jobs(&busy, now)).unwrap_or_default(),
+            // A store that cannot be read now may be readable soon.
+            true => inner
+                .account(|account| account.due_jobs(&busy, now))
+                .unwrap_or_else(|_| (Vec::new(), Some(now.steady.saturating_add(RETRY_MS)))),
             false => (Vec::new(), None),
         };
         for job in due.into_iter().take(AT_A_TIME.saturating_sub(running.len())) {
@@ -142,12 +146,8 @@ impl Account {
     }
 
     /// Notes that an empty message is to be sent on the current session with a device. One is enough.
-    pub(super) fn cause_message(
-        &mut self,
-        key: &SessionKey,
-        ratchet_key: &PublicKey,
-        now: Now,
-    ) -> Result<()> {
+    pub(super) fn cause_message(&mut self, key: &SessionKey, session: &Session, now: Now) -> Result<()> {
+        let ratchet_key = session.own_ratchet_key();
         let same = |entry: &TodoEntry| is_for(entry, key) && entry.ratchet_key == ratchet_key.as_bytes();
         let entries = &self.todo()?.entries;
         if entries.iter().any(same) || entries.len() >= limits::WAITING_MESSAGES {
@@ -165,6 +165,7 @@ impl Account {
             ratchet_key: ratchet_key.as_bytes().to_vec(),
             since: now.wall,
             encrypted: false,
+            sent: session.sending_chain_length(),
         });
         Ok(())
     }
@@ -203,10 +204,11 @@ impl Account {
             Some(key) => Sessions::new(self, key, now).current()?,
             None => None,
         };
+        // Anything that was handed out on this ratchet key since has done what this message is for.
+        let sent = entry.sent.saturating_add(entry.encrypted.into());
         let fits = |session: &Session| {
-            let sent = session.sending_chain_length();
             session.own_ratchet_key().as_bytes() == entry.ratchet_key.as_slice()
-                && if entry.encrypted { sent == 1 } else { sent == 0 }
+                && session.sending_chain_length() == sent
         };
         let (Some(key), Some(session)) = (key, session.filter(fits)) else {
             self.drop_message(id)?;
@@ -294,9 +296,8 @@ async fn repair(inner: &Inner, job: &Job, key: &SessionKey) -> Result<()> {
             }
             let (identity, rng) = account.identity_and_rng()?;
             let session = Session::initiate(identity, &bundle, rng)?;
-            let ratchet_key = session.own_ratchet_key();
+            account.cause_message(&key, &session, now)?;
             Sessions::new(account, &key, now).replace(session, None, Archived::Superseded)?;
-            account.cause_message(&key, &ratchet_key, now)?;
             account.follow_up();
             Ok(())
         })

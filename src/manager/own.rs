@@ -260,8 +260,15 @@ async fn compare_bundles(
 ) -> Result<()> {
     let Some(device) = inner.account(|account| account.device_id())? else { return Ok(()) };
     for (namespace, list) in lists {
-        let named = list.as_ref().is_ok_and(|list| devices::ids(list).any(|id| id == device.get()));
-        if !named {
+        let Ok(list) = list else { continue };
+        if !devices::ids(list).any(|id| id == device.get()) {
+            // Whoever lost the list has lost the bundle, too, more often than not.
+            inner.account(|account| {
+                account.transact(|account| {
+                    account.own_mut(*namespace)?.bundle_pending = true;
+                    Ok(())
+                })
+            })?;
             continue;
         }
         let jid = inner.config.jid.clone();
@@ -271,7 +278,9 @@ async fn compare_bundles(
             account.transact(|account| match answer {
                 Answer::Bundle(theirs) => {
                     let ours = account.own_bundle(*namespace)?;
-                    if theirs.identity_key != ours.identity_key {
+                    if account.device_id()? != Some(device) {
+                        // The other namespace has led to another id already.
+                    } else if theirs.identity_key != ours.identity_key {
                         account.notify(Notice {
                             kind: NoticeKind::IdentityChanged,
                             namespace: Some(*namespace),

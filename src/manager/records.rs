@@ -8,7 +8,7 @@ use std::fmt;
 use zeroize::{Zeroize, Zeroizing};
 
 /// The version that is written. Newer ones are refused.
-const VERSION: u32 = 1;
+pub(super) const VERSION: u32 = 1;
 
 /// A record of the store.
 pub(super) trait Record: Message + Default {
@@ -352,6 +352,9 @@ pub(super) struct TodoEntry {
     /// It was encrypted: its bytes lie in a record of their own.
     #[prost(bool, tag = "7")]
     pub(super) encrypted: bool,
+    /// Messages that were sent on that ratchet key before.
+    #[prost(uint32, tag = "8")]
+    pub(super) sent: u32,
 }
 
 #[derive(Clone, PartialEq, Message)]

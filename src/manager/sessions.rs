@@ -271,12 +271,16 @@ impl<'a> Sessions<'a> {
     }
 
     /// Tries the one session that this key exchange began.
-    pub(super) fn open_exchange(&mut self, exchange: &KeyExchange, limits: &Limits) -> Result<Opened> {
-        let mut budget = limits::CHAIN_STEPS_PER_MESSAGE;
+    pub(super) fn open_exchange(
+        &mut self,
+        exchange: &KeyExchange,
+        limits: &Limits,
+        budget: &mut usize,
+    ) -> Result<Opened> {
         for mut candidate in self.candidates()? {
             if exchange.same_session(&candidate.session) {
                 self.load_skipped(&mut candidate, exchange.message())?;
-                return self.attempt(&candidate, exchange.message(), limits, &mut budget);
+                return self.attempt(&candidate, exchange.message(), limits, budget);
             }
         }
         Err(Status::NoSession.into())
@@ -284,14 +288,18 @@ impl<'a> Sessions<'a> {
 
     /// Tries the sessions with this device on a message: first those that know its chain, then, since every attempt
     /// costs a key agreement, the current one and a few that were replaced lately.
-    pub(super) fn open(&mut self, message: &RatchetMessage, limits: &Limits) -> Result<Opened> {
-        let mut budget = limits::CHAIN_STEPS_PER_MESSAGE;
+    pub(super) fn open(
+        &mut self,
+        message: &RatchetMessage,
+        limits: &Limits,
+        budget: &mut usize,
+    ) -> Result<Opened> {
         // The ordinary case loads nothing but the current session.
         let current = self.current_candidate()?;
         if let Some(mut current) = current {
             self.load_skipped(&mut current, message)?;
             if current.session.knows(message, current.skipped.as_ref()) {
-                match self.attempt(&current, message, limits, &mut budget) {
+                match self.attempt(&current, message, limits, budget) {
                     Err(error) if error.status() == Status::DecryptionFailed => (),
                     result => return result,
                 }
@@ -309,7 +317,7 @@ impl<'a> Sessions<'a> {
                 if candidate.which == Which::Current {
                     continue;
                 }
-                match self.attempt(&candidate, message, limits, &mut budget) {
+                match self.attempt(&candidate, message, limits, budget) {
                     Err(error) if error.status() == Status::DecryptionFailed => (),
                     result => return result,
                 }
@@ -326,7 +334,7 @@ impl<'a> Sessions<'a> {
             if !tried {
                 continue;
             }
-            match self.attempt(&candidate, message, limits, &mut budget) {
+            match self.attempt(&candidate, message, limits, budget) {
                 Err(error) if error.status() == Status::DecryptionFailed => (),
                 Err(error) if error.status() == Status::TooManySkipped => failure = error,
                 result => return result,
@@ -357,7 +365,7 @@ impl<'a> Sessions<'a> {
                     self.stage_skipped(skipped.as_ref());
                 }
             }
-            Which::Archived(slot, Reason::Superseded) => {
+            Which::Archived(slot, Reason::Superseded) if self.may_send(&session)? => {
                 let skipped = match skipped {
                     Some(skipped) => Some(skipped),
                     None => self.archived_skipped(slot)?,
@@ -365,7 +373,7 @@ impl<'a> Sessions<'a> {
                 self.remove(slot)?;
                 self.replace(session, skipped.as_ref(), Reason::Superseded)?;
             }
-            Which::Archived(slot, Reason::Retired) => {
+            Which::Archived(slot, _) => {
                 let skipped = match skipped {
                     Some(skipped) => Some(skipped),
                     None => self.archived_skipped(slot)?,
@@ -381,6 +389,13 @@ impl<'a> Sessions<'a> {
             }
         }
         Ok(plaintext)
+    }
+
+    /// Whether a session is with the identity key that is confirmed for the device, if one is.
+    fn may_send(&mut self, session: &Session) -> Result<bool> {
+        let record = self.account.jid(&self.key.jid)?;
+        let device = record.device(self.key.device);
+        Ok(device.is_none_or(|device| !device.confirmed || device.identity == session.peer_mont()))
     }
 
     fn archived_skipped(&self, slot: u32) -> Result<Option<SkippedKeys>> {

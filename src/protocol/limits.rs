@@ -39,7 +39,8 @@ pub const SKIPPED_PER_MESSAGE: usize = 1_000;
 pub const ARCHIVED_SESSIONS: usize = 40;
 /// Superseded sessions on which a speculative step of the DH ratchet is tried.
 pub const SPECULATIVE_SESSIONS: usize = 5;
-/// Chain steps that one message may cost over all sessions that are tried.
+/// Message keys that one message may skip over all sessions, keys and senders that are tried: what a genuine one that
+/// closes a chain and opens another may need.
 pub const CHAIN_STEPS_PER_MESSAGE: usize = 2_000;
 /// Closed receiving chains of which the key at index pn is kept (libsignal sends pn - 1).
 pub const TAIL_CHAINS: usize = 5;

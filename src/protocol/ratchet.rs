@@ -26,16 +26,16 @@ impl Default for Limits {
     }
 }
 
-/// The one key at index pn of a receiving chain that was closed. Peers that are built on libsignal announce one message
+/// A receiving chain that was closed, and its one key at index pn. Peers that are built on libsignal announce one message
 /// fewer than they sent; without this key their last message would be lost when it is late.
 #[derive(Clone)]
 pub struct TailKey {
     /// Whose chain.
     pub ratchet_key: PublicKey,
-    /// Index in the chain.
+    /// Index in the chain: no message of it has a higher one.
     pub n: u32,
-    /// The message key.
-    pub key: Secret,
+    /// The message key, until it is used.
+    pub key: Option<Secret>,
 }
 
 /// The state of one side.
@@ -115,7 +115,7 @@ impl Ratchet {
             Some(chain) if self.remote == header.ratchet_key => {
                 let gap = header.n.checked_sub(chain.length()).ok_or(Error::from(Status::Duplicate))?;
                 let gap = within(gap, limits.per_message).ok_or(Error::from(Status::TooManySkipped))?;
-                spend(budget, gap.saturating_add(1))?;
+                spend(budget, gap)?;
                 let mut chain = chain.clone();
                 let passed = take(&mut chain, header.n)?;
                 let key = chain.step()?;
@@ -140,18 +140,20 @@ impl Ratchet {
             let missing = header.pn.checked_sub(chain.length())?;
             Some((chain, within(missing, limits.per_message)?))
         });
-        let closing_steps = closing.map_or(0, |(_, missing)| missing.saturating_add(1));
-        spend(budget, gap.saturating_add(1).saturating_add(closing_steps))?;
+        let closing_steps = closing.map_or(0, |(_, missing)| missing);
+        spend(budget, gap.saturating_add(closing_steps))?;
 
         let mut ratchet = self.clone();
         let mut passed = Vec::new();
         if let Some((chain, _)) = closing {
             let mut chain = chain.clone();
             passed.push((self.remote, take(&mut chain, header.pn)?));
-            if chain.length() < u32::MAX {
-                ratchet.tail.push(TailKey { ratchet_key: self.remote, n: header.pn, key: chain.step()? });
-                let surplus = ratchet.tail.len().saturating_sub(limits::TAIL_CHAINS);
-                ratchet.tail.drain(..surplus);
+            let key = if chain.length() < u32::MAX { Some(chain.step()?) } else { None };
+            ratchet.close(TailKey { ratchet_key: self.remote, n: header.pn, key });
+        } else if let Some(last) = self.receiving.as_ref().and_then(|chain| chain.length().checked_sub(1)) {
+            // Nothing of it is missing, if the sender counts as libsignal does.
+            if last >= header.pn {
+                ratchet.close(TailKey { ratchet_key: self.remote, n: last, key: None });
             }
         }
         let agreement =
@@ -164,6 +166,15 @@ impl Ratchet {
         ratchet.remote = header.ratchet_key;
         ratchet.receiving = Some(chain);
         Ok(Received { key, passed, ratchet, turned: true })
+    }
+}
+
+impl Ratchet {
+    /// Remembers a chain that is over, so that what comes of it again is known to be old.
+    fn close(&mut self, tail: TailKey) {
+        self.tail.push(tail);
+        let surplus = self.tail.len().saturating_sub(limits::TAIL_CHAINS);
+        self.tail.drain(..surplus);
     }
 }
 
@@ -189,7 +200,7 @@ fn within(gap: u32, limit: usize) -> Option<usize> {
 
 fn spend(budget: &mut usize, steps: usize) -> Result<()> {
     let left = budget.checked_sub(steps);
-    *budget = left.ok_or(Error::new(Status::TooManySkipped, "The message costs more than it may."))?;
+    *budget = left.ok_or(Error::new(Status::DecryptionFailed, "The message costs more than it may."))?;
     Ok(())
 }
 

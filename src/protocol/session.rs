@@ -15,6 +15,7 @@ use crate::crypto::identity::IdentityKeyPair;
 use crate::crypto::keys::{KeyPair, PublicKey};
 use crate::crypto::rng::Rng;
 use crate::error::{Error, Result, Status};
+use std::cmp::Ordering;
 use zeroize::Zeroizing;
 
 pub use super::ratchet::Limits;
@@ -185,11 +186,19 @@ impl Session {
             let session = Session { confirmed: true, skipped: count(&left), ..self.clone() };
             return Ok(Step { session, skipped: Some(left), plaintext });
         }
-        let at = |tail: &super::ratchet::TailKey| tail.ratchet_key == ratchet_key && tail.n == n;
-        if let Some(tail) = self.ratchet.tail.iter().find(|tail| at(tail)) {
-            let plaintext = message.open(&tail.key, &self.parties, sender_is_initiator)?;
+        let closed = self.ratchet.tail.iter().position(|tail| tail.ratchet_key == ratchet_key);
+        if let Some((position, tail)) = closed.and_then(|at| Some((at, self.ratchet.tail.get(at)?))) {
+            let key = match (&tail.key, tail.n.cmp(&n)) {
+                (Some(key), Ordering::Equal) => key,
+                (_, Ordering::Less) => return Err(Status::DecryptionFailed.into()),
+                // The chain is closed, and what was kept of it does not hold this key: it was used.
+                _ => return Err(Status::Duplicate.into()),
+            };
+            let plaintext = message.open(key, &self.parties, sender_is_initiator)?;
             let mut session = Session { confirmed: true, ..self.clone() };
-            session.ratchet.tail.retain(|tail| !at(tail));
+            if let Some(tail) = session.ratchet.tail.get_mut(position) {
+                tail.key = None;
+            }
             return Ok(Step { session, skipped: None, plaintext });
         }
         let profile = self.namespace.profile();

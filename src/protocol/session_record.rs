@@ -23,8 +23,8 @@ struct TailRecord {
     ratchet_key: Vec<u8>,
     #[prost(uint32, tag = "2")]
     n: u32,
-    #[prost(bytes = "vec", tag = "3")]
-    key: Vec<u8>,
+    #[prost(bytes = "vec", optional, tag = "3")]
+    key: Option<Vec<u8>>,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -127,7 +127,7 @@ impl Session {
         let tail = ratchet.tail.iter().map(|tail| TailRecord {
             ratchet_key: tail.ratchet_key.as_bytes().to_vec(),
             n: tail.n,
-            key: tail.key.to_vec(),
+            key: tail.key.as_ref().map(|key| key.to_vec()),
         });
         let identity = self.exchange.identity;
         let record = SessionRecord {
@@ -172,7 +172,8 @@ impl Session {
         };
         let receiving = record.receiving_key.as_deref().map(secret).transpose()?;
         let tail = record.tail.iter().map(|tail| {
-            let (ratchet_key, key) = (public(&tail.ratchet_key)?, secret(&tail.key)?);
+            let ratchet_key = public(&tail.ratchet_key)?;
+            let key = tail.key.as_deref().map(secret).transpose()?;
             Ok(TailKey { ratchet_key, n: tail.n, key })
         });
         let ratchet = Ratchet {

@@ -1,4 +1,5 @@
 //! The vectors of the reference implementation for both namespaces: the same checks for each.
+#![allow(clippy::arithmetic_side_effects)] // a test may panic
 
 use super::bundle::{Bundle, PublicPreKey};
 use super::chain::{Chain, step_root};
