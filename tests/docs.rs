@@ -1,6 +1,14 @@
 //! Holds the pages against the code: statuses, limits, dependencies, names of the C API, links. A page that says what
 //! is no longer true fails here.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::arithmetic_side_effects
+)] // a test may panic
+
 use omemo::error::Status;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
@@ -72,7 +80,7 @@ fn grouped(number: u64) -> String {
     let digits = number.to_string();
     let mut text = String::new();
     for (i, digit) in digits.chars().enumerate() {
-        if i > 0 && (digits.len() - i) % 3 == 0 {
+        if i > 0 && (digits.len() - i).is_multiple_of(3) {
             text.push(',');
         }
         text.push(digit);
@@ -127,10 +135,9 @@ fn every_direct_dependency_has_its_reason() {
             section = line;
         } else if let ("[dependencies]" | "[dev-dependencies]", Some((name, _))) =
             (section, line.split_once(" = "))
+            && !reasons.contains(name)
         {
-            if !reasons.contains(name) {
-                missing.push(name.to_owned());
-            }
+            missing.push(name.to_owned());
         }
     }
     assert!(missing.is_empty(), "deny.toml says nothing about {missing:?}");

@@ -3,6 +3,14 @@
 //! What it does. `Parameters:` each by its name, in order. `Returns:` unless it returns nothing. `Memory:` where a
 //! pointer comes out. `Threads:` where that needs a word. `Since:` as `include/omemo.symbols` has it.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::arithmetic_side_effects
+)] // a test may panic
+
 use std::collections::BTreeMap;
 use std::path::Path;
 

@@ -1,6 +1,14 @@
 //! What the shared library exports: the functions that the header declares, those that `include/omemo.symbols` lists
 //! with the version that brought them, and nothing else; no name among them that other software uses.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::arithmetic_side_effects
+)] // a test may panic
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::process::Command;
