@@ -418,18 +418,19 @@ impl Client {
 
     /// Decrypt a stanza; `Err` is the status of the call itself.
     pub fn decrypt(&self, from: &str, xml: &str) -> Result<Decrypted, i32> {
-        self.decrypt_in(from, None, xml)
+        self.decrypt_in(Some(from), None, xml)
     }
 
-    /// The same, in a room.
-    pub fn decrypt_in(&self, from: &str, room: Option<&str>, xml: &str) -> Result<Decrypted, i32> {
+    /// The same, in a room; without `from` the room does not tell who it was.
+    pub fn decrypt_in(&self, from: Option<&str>, room: Option<&str>, xml: &str) -> Result<Decrypted, i32> {
+        let from = from.map(c_string);
         let room = room.map(c_string);
         let mut out = null_mut();
         // SAFETY: the strings live for the call, the result is freed here and only borrowed from before.
         unsafe {
             let status = abi::omemo_manager_decrypt_xml(
                 self.manager,
-                c_string(from).as_ptr(),
+                from.as_ref().map_or(null(), |from| from.as_ptr()),
                 room.as_ref().map_or(null(), |room| room.as_ptr()),
                 xml.as_ptr().cast(),
                 xml.len(),
@@ -555,6 +556,11 @@ impl Client {
     /// How trust questions are answered from now on.
     pub fn set_trust_policy(&self, trust: Trust) {
         *self.shared.trust.borrow_mut() = trust;
+    }
+
+    /// What level names come to from now on (only for a client that was made with some).
+    pub fn set_levels(&self, levels: BTreeMap<String, i32>) {
+        *self.shared.levels.borrow_mut() = levels;
     }
 
     /// The trust questions that were held back, and forget them.

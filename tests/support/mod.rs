@@ -18,12 +18,13 @@
 
 pub mod abi;
 pub mod client;
+pub mod edit;
 pub mod peer;
 pub mod seeds;
 pub mod store;
 pub mod world;
 
-pub use client::{Client, Decrypted, Device, Outcome, Row, Setup, Trust};
+pub use client::{Client, Decrypted, Device, Outcome, Row, Setup, Trust, settle, status_name};
 pub use peer::Peer;
 pub use store::Store;
 pub use world::{Answer, Answering, Kind, Mail, Question, World};
