@@ -13,6 +13,7 @@ use super::own;
 use super::records::{DeviceRecord, JidRecord, Reason};
 use super::report::{Outcome, Row};
 use super::sessions::Sessions;
+use super::turns::Turn;
 use crate::error::{Error, Result, Status};
 use crate::protocol::address::{BareJid, DeviceId};
 use crate::protocol::bundle::Bundle;
@@ -20,9 +21,8 @@ use crate::protocol::message::{Message, MessageKey};
 use crate::protocol::namespace::Namespace;
 use crate::protocol::payload::{self, Sealed};
 use crate::protocol::session::Session;
-use crate::runtime::next_number;
 use std::collections::btree_map::Entry;
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
@@ -56,58 +56,6 @@ pub struct Draft {
     pub namespaces: Option<Vec<Namespace>>,
     /// A word of the client's for questions and results.
     pub context: Option<String>,
-}
-
-/// Encryptions by their recipients, in the order in which they were started.
-pub(super) type Turns = HashMap<Vec<BareJid>, VecDeque<u64>>;
-
-/// The place of one encryption among those for the same recipients. Dropping it lets the next one go on.
-pub(super) struct Turn {
-    inner: Arc<Inner>,
-    /// `None` for those that overtake.
-    place: Option<(Vec<BareJid>, u64)>,
-}
-
-impl Turn {
-    fn take(inner: &Arc<Inner>, draft: &Draft) -> Turn {
-        let place = (draft.policy != Policy::Now).then(|| {
-            let mut recipients = draft.recipients.clone();
-            recipients.sort();
-            recipients.dedup();
-            let number = next_number();
-            inner.turns.lock().entry(recipients.clone()).or_default().push_back(number);
-            (recipients, number)
-        });
-        Turn { inner: inner.clone(), place }
-    }
-
-    async fn come(&self) {
-        let Some((recipients, number)) = &self.place else { return };
-        loop {
-            let seen = self.inner.turned.generation();
-            let first = self.inner.turns.lock().get(recipients).and_then(|turns| turns.front().copied());
-            if first == Some(*number) {
-                return;
-            }
-            self.inner.turned.changed(seen).await;
-        }
-    }
-}
-
-impl Drop for Turn {
-    fn drop(&mut self) {
-        let Some((recipients, number)) = self.place.take() else { return };
-        {
-            let mut turns = self.inner.turns.lock();
-            if let Some(waiting) = turns.get_mut(&recipients) {
-                waiting.retain(|other| *other != number);
-                if waiting.is_empty() {
-                    turns.remove(&recipients);
-                }
-            }
-        }
-        self.inner.turned.notify();
-    }
 }
 
 /// Checks a draft, and takes its place in the order. What fails here has never begun.

@@ -22,6 +22,7 @@ mod records;
 pub mod report;
 mod sessions;
 mod trust;
+mod turns;
 
 use crate::crypto::rng::Rng;
 use crate::error::{Error, Result, Status};
@@ -102,7 +103,7 @@ pub(crate) struct Inner {
     progress: Signal,
     account: Mutex<Option<Account>>,
     /// Encryptions by their recipients, in the order in which they were started.
-    turns: Mutex<encrypt::Turns>,
+    turns: Mutex<turns::Turns>,
     /// Rings when an encryption is over.
     turned: Signal,
     operations: Mutex<BTreeMap<OperationId, Operation>>,
