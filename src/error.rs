@@ -154,6 +154,11 @@ impl Error {
     pub fn status(&self) -> Status {
         self.status
     }
+
+    /// Whether it is one of the store: nothing can be said of what was to be stored.
+    pub fn is_storage(&self) -> bool {
+        (-199..=-100).contains(&(self.status as i32))
+    }
 }
 
 impl From<Status> for Error {

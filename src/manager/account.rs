@@ -182,8 +182,12 @@ impl Account {
             return Err(records::corrupt("the account", "has vanished"));
         }
         let result = work(self).and_then(|value| self.commit().map(|()| value));
-        if result.is_err() {
+        if let Err(error) = &result {
             self.staged = Staged::default();
+            if error.is_storage() {
+                // A list that was fetched, and not stored, is to be fetched again.
+                self.connection.forget();
+            }
         }
         result
     }
@@ -194,7 +198,6 @@ impl Account {
         let written = if batch.is_empty() { Ok(()) } else { self.store.commit(&batch) };
         if let Err(error) = written {
             self.loaded = None;
-            self.connection.forget();
             return Err(error);
         }
         let loaded = self.loaded.as_mut().ok_or(Error::from(Status::Internal))?;

@@ -94,7 +94,6 @@ pub(super) fn apply_list(account: &mut Account, jid: &BareJid, list: &DeviceList
     if announced.len() > limits::DEVICES_PER_JID {
         return Err(Error::new(Status::Limit, "A device list names too many devices."));
     }
-    account.connection.list_seen(namespace, jid, now.steady);
     let record = account.jid(jid)?;
     // Memory of vanished devices is bounded, too: those that nobody has judged go first.
     let mut next = JidRecord::clone(&record);
@@ -143,6 +142,8 @@ pub(super) fn apply_list(account: &mut Account, jid: &BareJid, list: &DeviceList
     if own::is_own(account, jid) && account.config.namespaces.contains(&namespace) {
         check_own_list(account, list)?;
     }
+    // Only now: a list that was refused is no fresh one.
+    account.connection.list_seen(namespace, jid, now.steady);
     Ok(())
 }
 
