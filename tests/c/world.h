@@ -1,4 +1,5 @@
-/* A world for test programs: a PEP server, a store, and accounts that answer at once or later, in any order.
+/* A world for test programs: a PEP server, a store, and accounts that answer at once or later, in any order. Everything
+ * is `inline`, so that a program may leave parts of it alone.
  *
  * All of it is guarded by one mutex, which is never held while the library is called, so that accounts may live in
  * threads of their own. */
@@ -14,12 +15,12 @@
 
 static pthread_mutex_t world = PTHREAD_MUTEX_INITIALIZER;
 
-static void *need(void *memory) {
+static inline void *need(void *memory) {
   if (!memory) abort();
   return memory;
 }
 
-static char *copy(const char *text) {
+static inline char *copy(const char *text) {
   size_t size = strlen(text) + 1;
   return memcpy(need(malloc(size)), text, size);
 }
@@ -34,12 +35,12 @@ struct item {
 static struct item *items;
 static size_t item_count;
 
-static void item_name(char *name, size_t size, const char *ns, const char *jid, uint32_t device) {
+static inline void item_name(char *name, size_t size, const char *ns, const char *jid, uint32_t device) {
   snprintf(name, size, "%s %s %lu", ns, jid, (unsigned long)device);
 }
 
 /* A copy, or NULL. */
-static char *server_get(const char *ns, const char *jid, uint32_t device) {
+static inline char *server_get(const char *ns, const char *jid, uint32_t device) {
   char name[512];
   char *found = NULL;
   item_name(name, sizeof name, ns, jid, device);
@@ -50,7 +51,7 @@ static char *server_get(const char *ns, const char *jid, uint32_t device) {
   return found;
 }
 
-static void server_put(const char *ns, const char *jid, uint32_t device, const char *xml) {
+static inline void server_put(const char *ns, const char *jid, uint32_t device, const char *xml) {
   char name[512];
   item_name(name, sizeof name, ns, jid, device);
   pthread_mutex_lock(&world);
@@ -65,7 +66,7 @@ static void server_put(const char *ns, const char *jid, uint32_t device, const c
   pthread_mutex_unlock(&world);
 }
 
-static void server_wipe(void) {
+static inline void server_wipe(void) {
   for (size_t i = 0; i < item_count; i++) {
     free(items[i].name);
     free(items[i].xml);
@@ -112,17 +113,17 @@ struct account {
   char *sent_xml;
 };
 
-static void question_free(struct question *question) {
+static inline void question_free(struct question *question) {
   free(question->xml);
   free(question->context);
 }
 
-static void call(struct account *account, hook *what) {
+static inline void call(struct account *account, hook *what) {
   if (what) what(account);
 }
 
 /* Answers a question as a server and a trusting user would. */
-static omemo_status answer(struct account *account, const struct question *question) {
+static inline omemo_status answer(struct account *account, const struct question *question) {
   omemo_status status = OMEMO_OK;
   char *xml = NULL;
   switch (question->kind) {
@@ -151,18 +152,18 @@ static omemo_status answer(struct account *account, const struct question *quest
   return OMEMO_ERR_ARGUMENT;
 }
 
-static bool is_fetch(const struct question *question) {
+static inline bool is_fetch(const struct question *question) {
   return question->kind == FETCH_LIST || question->kind == FETCH_BUNDLE;
 }
 
-static void event(struct account *account) {
+static inline void event(struct account *account) {
   pthread_mutex_lock(&world);
   account->events++;
   account->event_thread = pthread_self();
   pthread_mutex_unlock(&world);
 }
 
-static void ask(struct account *account, struct question question) {
+static inline void ask(struct account *account, struct question question) {
   event(account);
   pthread_mutex_lock(&world);
   account->asked++;
@@ -184,37 +185,39 @@ static void ask(struct account *account, struct question question) {
   }
 }
 
-static struct question question(enum kind kind, omemo_request request, const char *ns, const char *jid,
-                                uint32_t device) {
+static inline struct question question(enum kind kind, omemo_request request, const char *ns, const char *jid,
+                                       uint32_t device) {
   struct question question = {kind, request, "", "", device, NULL, 0, NULL};
   snprintf(question.ns, sizeof question.ns, "%s", ns ? ns : "");
   snprintf(question.jid, sizeof question.jid, "%s", jid ? jid : "");
   return question;
 }
 
-static void on_fetch_device_list(void *user_data, omemo_request request, const char *ns, const char *jid) {
+static inline void on_fetch_device_list(void *user_data, omemo_request request, const char *ns, const char *jid) {
   ask(user_data, question(FETCH_LIST, request, ns, jid, 0));
 }
 
-static void on_fetch_bundle(void *user_data, omemo_request request, const char *ns, const char *jid, uint32_t device) {
+static inline void on_fetch_bundle(void *user_data, omemo_request request, const char *ns, const char *jid,
+                                   uint32_t device) {
   ask(user_data, question(FETCH_BUNDLE, request, ns, jid, device));
 }
 
-static void on_publish_device_list(void *user_data, omemo_request request, const char *ns,
-                                   const omemo_device_list *list) {
+static inline void on_publish_device_list(void *user_data, omemo_request request, const char *ns,
+                                          const omemo_device_list *list) {
   struct question publish = question(PUBLISH_LIST, request, ns, NULL, 0);
   publish.xml = copy(omemo_device_list_xml(list, NULL));
   ask(user_data, publish);
 }
 
-static void on_publish_bundle(void *user_data, omemo_request request, const char *ns, uint32_t device,
-                              const omemo_bundle *bundle) {
+static inline void on_publish_bundle(void *user_data, omemo_request request, const char *ns, uint32_t device,
+                                     const omemo_bundle *bundle) {
   struct question publish = question(PUBLISH_BUNDLE, request, ns, NULL, device);
   publish.xml = copy(omemo_bundle_xml(bundle, NULL));
   ask(user_data, publish);
 }
 
-static void on_send_message(void *user_data, omemo_request request, const char *jid, const omemo_message *message) {
+static inline void on_send_message(void *user_data, omemo_request request, const char *jid,
+                                   const omemo_message *message) {
   struct account *account = user_data;
   struct question send = question(SEND_MESSAGE, request, NULL, jid, 0);
   send.xml = copy(omemo_message_xml(message, NULL));
@@ -225,15 +228,15 @@ static void on_send_message(void *user_data, omemo_request request, const char *
   ask(user_data, send);
 }
 
-static void on_decide_trust(void *user_data, omemo_request request, const omemo_devices *undecided,
-                            const char *context) {
+static inline void on_decide_trust(void *user_data, omemo_request request, const omemo_devices *undecided,
+                                   const char *context) {
   struct question decide = question(DECIDE_TRUST, request, NULL, omemo_devices_jid(undecided, 0), 0);
   decide.count = omemo_devices_count(undecided);
   if (context) decide.context = copy(context);
   ask(user_data, decide);
 }
 
-static void on_withdrawn(void *user_data, omemo_request request) {
+static inline void on_withdrawn(void *user_data, omemo_request request) {
   struct account *account = user_data;
   event(account);
   pthread_mutex_lock(&world);
@@ -250,8 +253,8 @@ static void on_withdrawn(void *user_data, omemo_request request) {
   call(account, account->in_withdrawn);
 }
 
-static void on_notify(void *user_data, omemo_notice notice, const char *ns, const char *jid, uint32_t device,
-                      omemo_status status) {
+static inline void on_notify(void *user_data, omemo_notice notice, const char *ns, const char *jid, uint32_t device,
+                             omemo_status status) {
   struct account *account = user_data;
   (void)notice, (void)ns, (void)jid, (void)device, (void)status;
   event(account);
@@ -270,7 +273,7 @@ static int32_t on_evaluate_trust(void *user_data, const omemo_devices *devices, 
   return OMEMO_ERR_UNKNOWN_TRUST_LEVEL;
 }
 
-static void on_wakeup(void *user_data) {
+static inline void on_wakeup(void *user_data) {
   struct account *account = user_data;
   pthread_mutex_lock(&world);
   account->wakeups++;
@@ -284,14 +287,14 @@ static int64_t on_now(void *user_data) {
   return account->now;
 }
 
-static void on_log(void *user_data, omemo_log_level level, const char *target, const char *line) {
+static inline void on_log(void *user_data, omemo_log_level level, const char *target, const char *line) {
   struct account *account = user_data;
   CHECK(level >= OMEMO_LOG_ERROR && level <= OMEMO_LOG_DEBUG && strncmp(target, "omemo", 5) == 0);
   CHECK(strchr(line, '@') == NULL); /* no JIDs */
   call(account, account->in_log);
 }
 
-static void on_destroy(void *user_data) {
+static inline void on_destroy(void *user_data) {
   struct account *account = user_data;
   account->destroyed++;
   call(account, account->in_destroy);
@@ -307,7 +310,9 @@ struct store {
   } * records;
   size_t count;
   unsigned loads, commits, destroyed;
-  int32_t fail; /* what commit returns instead of doing it; OMEMO_OK: it does it */
+  unsigned calls, fail_call; /* the how-manieth call of load or commit fails; 0: none */
+  int32_t fail;              /* what commit returns instead of doing it; OMEMO_OK: it does it */
+  bool done_all_the_same;    /* a commit that fails has happened nevertheless */
   struct account *account;
   hook *in_load, *in_commit, *in_destroy;
 };
@@ -316,6 +321,7 @@ static int32_t store_load(void *user_data, const char *key, omemo_value *value) 
   struct store *store = user_data;
   store->loads++;
   call(store->account, store->in_load);
+  if (++store->calls == store->fail_call) return OMEMO_ERR_STORAGE;
   for (size_t i = 0; i < store->count; i++)
     if (strcmp(store->records[i].key, key) == 0) {
       CHECK(omemo_value_set(value, store->records[i].value, store->records[i].len) == OMEMO_OK);
@@ -324,7 +330,7 @@ static int32_t store_load(void *user_data, const char *key, omemo_value *value) 
   return OMEMO_OK;
 }
 
-static void store_delete(struct store *store, const char *key) {
+static inline void store_delete(struct store *store, const char *key) {
   for (size_t i = 0; i < store->count; i++)
     if (strcmp(store->records[i].key, key) == 0) {
       free(store->records[i].key);
@@ -338,7 +344,8 @@ static int32_t store_commit(void *user_data, const omemo_change *changes, size_t
   struct store *store = user_data;
   store->commits++;
   call(store->account, store->in_commit);
-  if (store->fail != OMEMO_OK) return store->fail;
+  int32_t status = ++store->calls == store->fail_call ? OMEMO_ERR_STORAGE : store->fail;
+  if (status != OMEMO_OK && !store->done_all_the_same) return status;
   for (size_t i = 0; i < count; i++) {
     CHECK(strlen(changes[i].key) <= 200 &&
           strspn(changes[i].key, "abcdefghijklmnopqrstuvwxyz0123456789/") == strlen(changes[i].key));
@@ -349,10 +356,10 @@ static int32_t store_commit(void *user_data, const omemo_change *changes, size_t
     store->records = need(realloc(store->records, (store->count + 1) * sizeof *store->records));
     store->records[store->count++] = (struct record){copy(changes[i].key), value, changes[i].value_len};
   }
-  return OMEMO_OK;
+  return status;
 }
 
-static void store_destroy(void *user_data) {
+static inline void store_destroy(void *user_data) {
   struct store *store = user_data;
   store->destroyed++;
   call(store->account, store->in_destroy);
@@ -377,7 +384,7 @@ static inline omemo_storage *store_open(struct store *store) {
 
 /* -- accounts -- */
 
-static omemo_callbacks account_callbacks(const struct account *account) {
+static inline omemo_callbacks account_callbacks(const struct account *account) {
   omemo_callbacks callbacks;
   memset(&callbacks, 0, sizeof callbacks);
   callbacks.struct_size = sizeof callbacks;
@@ -396,7 +403,7 @@ static omemo_callbacks account_callbacks(const struct account *account) {
 }
 
 /* A configuration with everything; storage NULL: in memory. */
-static omemo_config *account_config(struct account *account) {
+static inline omemo_config *account_config(struct account *account) {
   omemo_config *config = omemo_config_new();
   omemo_callbacks callbacks = account_callbacks(account);
   omemo_storage *storage = NULL;
@@ -414,14 +421,14 @@ static omemo_config *account_config(struct account *account) {
   return config;
 }
 
-static void account_new(struct account *account) {
+static inline void account_new(struct account *account) {
   omemo_config *config = account_config(account);
   if (!CHECK(omemo_manager_new(config, &account->manager) == OMEMO_OK)) printf("# %s\n", omemo_config_error(config));
   omemo_config_free(config);
 }
 
 /* Answers all open questions; order 0: as they were asked, 1: the other way round, else: a shuffle that it names. */
-static void answer_all(struct account *account, unsigned order) {
+static inline void answer_all(struct account *account, unsigned order) {
   pthread_mutex_lock(&world);
   struct question *open = account->open;
   size_t count = account->open_count;
@@ -441,7 +448,7 @@ static void answer_all(struct account *account, unsigned order) {
 }
 
 /* Runs and answers until nothing moves. */
-static void settle(struct account *account, unsigned order) {
+static inline void settle(struct account *account, unsigned order) {
   do {
     omemo_status status = omemo_manager_run(account->manager);
     CHECK(status == OMEMO_OK);
@@ -450,7 +457,7 @@ static void settle(struct account *account, unsigned order) {
   } while (omemo_manager_timeout(account->manager) == 0);
 }
 
-static void forget_open(struct account *account) {
+static inline void forget_open(struct account *account) {
   for (size_t i = 0; i < account->open_count; i++) question_free(&account->open[i]);
   free(account->open);
   account->open = NULL;
@@ -458,7 +465,7 @@ static void forget_open(struct account *account) {
 }
 
 /* Frees the manager and what the account holds. */
-static void account_free(struct account *account) {
+static inline void account_free(struct account *account) {
   unsigned destroyed = account->destroyed;
   omemo_manager_free(account->manager);
   CHECK(account->destroyed == destroyed + 1);
@@ -484,7 +491,7 @@ struct end {
 
 static unsigned ends;
 
-static void on_done(void *user_data, omemo_op op, omemo_status status, const omemo_result *result) {
+static inline void on_done(void *user_data, omemo_op op, omemo_status status, const omemo_result *result) {
   struct end *end = user_data;
   CHECK(op != 0 && result != NULL && omemo_result_status(result) == status && omemo_result_text(result) != NULL);
   end->calls++;
@@ -505,7 +512,7 @@ static void on_done(void *user_data, omemo_op op, omemo_status status, const ome
   }
 }
 
-static omemo_draft *draft_to(const char *jid, const char *text) {
+static inline omemo_draft *draft_to(const char *jid, const char *text) {
   omemo_draft *draft = omemo_draft_new();
   CHECK(omemo_draft_add_recipient(draft, jid) == OMEMO_OK);
   CHECK(omemo_draft_set_body(draft, text) == OMEMO_OK);
@@ -522,7 +529,7 @@ static inline omemo_status encrypt(struct account *account, const char *jid, ome
 }
 
 /* Connects, and answers everything at once. */
-static void account_connect(struct account *account) {
+static inline void account_connect(struct account *account) {
   bool later = account->later;
   struct end end;
   memset(&end, 0, sizeof end);
