@@ -1,7 +1,7 @@
 # Shared by the scripts: finds the project, installs what is missing, runs steps and counts cases.
 # Source it; it knows nothing of what the suites test.
 #
-#   need_package COMMAND PACKAGE   a Debian package for a command that is missing
+#   need_package COMMAND PACKAGE.. Debian packages for a command that is missing
 #   need_library PACKAGE           a Debian package without a command of its own
 #   need_python                    target/venv with scripts/requirements.txt; sets PYTHON
 #   step NAME COMMAND...           one case: passed if the command ends with 0
@@ -48,7 +48,7 @@ install() {
 }
 
 need_package() {
-    command -v "$1" >/dev/null || install "$2"
+    command -v "$1" >/dev/null || install "${@:2}"
 }
 
 need_library() {

@@ -4,7 +4,7 @@ source "$(dirname "${BASH_SOURCE[0]}")/../lib.sh"
 
 need_package cmake cmake
 need_package make make
-need_package gcc gcc
+need_package gcc gcc libc6-dev
 need_package g++ g++
 need_package pkg-config pkg-config
 need_package valgrind valgrind

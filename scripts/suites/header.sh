@@ -1,7 +1,7 @@
 # The header: it is what cbindgen makes of the sources, its functions are the exported ones, and every compiler takes it.
 source "$(dirname "${BASH_SOURCE[0]}")/../lib.sh"
 
-need_package gcc gcc
+need_package gcc gcc libc6-dev
 need_package g++ g++
 need_package clang clang
 need_package nm binutils

@@ -1,6 +1,8 @@
 # The Rust side: format, lints, unit tests, integration tests. The header and python have suites of their own.
 source "$(dirname "${BASH_SOURCE[0]}")/../lib.sh"
 
+need_package gcc gcc libc6-dev # rustc links with it
+
 step format cargo fmt --check
 step clippy cargo clippy --locked --all-targets -- -D warnings
 # What is linked into the library has one of the licences that deny.toml allows.
