@@ -1683,11 +1683,11 @@ omemo_status omemo_draft_set_context(omemo_draft *draft, const char *context);
  * - user_data: goes to done; any pointer. Stays yours if this call fails.
  * - op: gets the number of the operation; may be NULL.
  * Returns: OMEMO_OK: it was started. OMEMO_ERR_NULL, OMEMO_ERR_BUSY inside a service, OMEMO_ERR_CANCELLED,
- *   the first failure of the draft's setters, OMEMO_ERR_UNKNOWN_NAMESPACE, OMEMO_ERR_PLAINTEXT. It completes
- *   with OMEMO_OK, with a row for each device, served or why not, and with omemo_result_message. If a
- *   recipient gets nothing, nobody does: OMEMO_ERR_NO_ELIGIBLE_DEVICES, and rows with device 0 name whom.
- *   Further: OMEMO_ERR_STILL_UNDECIDED, OMEMO_ERR_TRUST_DECISION_FAILED, OMEMO_ERR_NOT_READY,
- *   OMEMO_ERR_STORAGE*.
+ *   the first failure of the draft's setters, OMEMO_ERR_UNKNOWN_NAMESPACE, OMEMO_ERR_PLAINTEXT (none for a
+ *   namespace of the draft), OMEMO_ERR_NOT_READY, OMEMO_ERR_STORAGE*. It completes with OMEMO_OK, with a row
+ *   for each device, served or why not, and with omemo_result_message. If a recipient gets nothing, nobody
+ *   does: OMEMO_ERR_NO_ELIGIBLE_DEVICES, and rows with device 0 name whom. Further:
+ *   OMEMO_ERR_STILL_UNDECIDED, OMEMO_ERR_TRUST_DECISION_FAILED, OMEMO_ERR_STORAGE*.
  * Since: 0.1.0 (XEP-0384 5.5)
  */
 omemo_status omemo_manager_encrypt(omemo_manager *manager,
@@ -1896,7 +1896,8 @@ omemo_status omemo_manager_set_trust(omemo_manager *manager,
 
 /**
  * Accept that a device shows another key now, the one that the user saw: omemo_devices_shown_key. The old
- * one is forgotten, its sessions are retired, and the new one starts with the default level. At once.
+ * one is forgotten, its sessions are retired, and the new one starts with the default level, unless another
+ * device of the JID has it: then it keeps the level that it has. At once.
  * Parameters:
  * - manager: the manager.
  * - jid: whose device it is; a bare JID.

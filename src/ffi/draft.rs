@@ -289,11 +289,11 @@ pub unsafe extern "C" fn omemo_draft_set_context(
 /// - user_data: goes to done; any pointer. Stays yours if this call fails.
 /// - op: gets the number of the operation; may be NULL.
 /// Returns: OMEMO_OK: it was started. OMEMO_ERR_NULL, OMEMO_ERR_BUSY inside a service, OMEMO_ERR_CANCELLED,
-///   the first failure of the draft's setters, OMEMO_ERR_UNKNOWN_NAMESPACE, OMEMO_ERR_PLAINTEXT. It completes
-///   with OMEMO_OK, with a row for each device, served or why not, and with omemo_result_message. If a
-///   recipient gets nothing, nobody does: OMEMO_ERR_NO_ELIGIBLE_DEVICES, and rows with device 0 name whom.
-///   Further: OMEMO_ERR_STILL_UNDECIDED, OMEMO_ERR_TRUST_DECISION_FAILED, OMEMO_ERR_NOT_READY,
-///   OMEMO_ERR_STORAGE*.
+///   the first failure of the draft's setters, OMEMO_ERR_UNKNOWN_NAMESPACE, OMEMO_ERR_PLAINTEXT (none for a
+///   namespace of the draft), OMEMO_ERR_NOT_READY, OMEMO_ERR_STORAGE*. It completes with OMEMO_OK, with a row
+///   for each device, served or why not, and with omemo_result_message. If a recipient gets nothing, nobody
+///   does: OMEMO_ERR_NO_ELIGIBLE_DEVICES, and rows with device 0 name whom. Further:
+///   OMEMO_ERR_STILL_UNDECIDED, OMEMO_ERR_TRUST_DECISION_FAILED, OMEMO_ERR_STORAGE*.
 /// Since: 0.1.0 (XEP-0384 5.5)
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn omemo_manager_encrypt(

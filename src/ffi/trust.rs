@@ -39,7 +39,8 @@ pub unsafe extern "C" fn omemo_manager_set_trust(
 }
 
 /// Accept that a device shows another key now, the one that the user saw: omemo_devices_shown_key. The old
-/// one is forgotten, its sessions are retired, and the new one starts with the default level. At once.
+/// one is forgotten, its sessions are retired, and the new one starts with the default level, unless another
+/// device of the JID has it: then it keeps the level that it has. At once.
 /// Parameters:
 /// - manager: the manager.
 /// - jid: whose device it is; a bare JID.
