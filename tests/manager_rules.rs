@@ -1870,6 +1870,41 @@ fn messages_to_devices_that_are_distrusted_or_undecided() {
 }
 
 #[test]
+fn a_shared_question_about_trust_judges_keys_and_not_positions() {
+    let mut server = Server::default();
+    let romeo = Client::with(config(ROMEO, "undecided"), &mut server);
+    let (first, second) = (Stranger::new(JULIET, 1), Stranger::new(JULIET, 2));
+    first.publish(&mut server);
+    second.publish(&mut server);
+    let juliet = &first.jid;
+    let mut open = Vec::new();
+    for step in 0..2 {
+        if step == 1 {
+            // The same two keys, now in another order.
+            let list = server.lists.get_mut(&(Omemo2, juliet.clone())).unwrap();
+            list.devices[0].id = 3;
+            server.bundles.insert((Omemo2, juliet.clone(), 3), first.bundle());
+            romeo.push(juliet, &server);
+        }
+        romeo.begin_encrypt(&[juliet], "x", Policy::Wait);
+        open.extend(romeo.run_with(|question| match question {
+            Question::DecideTrust { .. } => None,
+            _ => Some(server.answer(&romeo, question)),
+        }));
+    }
+    assert_eq!(open.len(), 1, "both share one question");
+    let (request, Question::DecideTrust { devices, .. }) = &open[0] else { panic!("another question") };
+    for (index, device) in devices.iter().enumerate() {
+        let level = if device.identity_key == Some(first.key()) { "trusted" } else { "distrusted" };
+        romeo.manager().decide(*request, index, level).unwrap();
+    }
+    romeo.manager().answer(*request, Answer::Done).unwrap();
+    romeo.run(&mut server);
+    assert_eq!(romeo.device(juliet, 3).unwrap().verdict, Verdict::Trusted);
+    assert_eq!(romeo.device(juliet, 2).unwrap().verdict, Verdict::Distrusted);
+}
+
+#[test]
 fn a_question_about_trust_that_decides_nothing() {
     let cases = [
         (Policy::Wait, Answer::Done, Status::NoEligibleDevices),

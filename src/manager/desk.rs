@@ -214,7 +214,13 @@ impl Desk {
             return Ok(());
         }
         let answer = match (&entry.question, answer) {
-            (Question::DecideTrust { .. }, Answer::Done) => Answer::Levels(std::mem::take(&mut entry.levels)),
+            (Question::DecideTrust { devices, .. }, Answer::Done) => {
+                // By key: who shares the question may know the same keys in another order.
+                let levels = devices.iter().zip(std::mem::take(&mut entry.levels));
+                let judged = levels
+                    .filter_map(|(device, level)| Some((device.jid.clone(), device.identity_key?, level?)));
+                Answer::Levels(judged.collect())
+            }
             (_, answer) => answer,
         };
         let waiters = table.finish(key, answer);

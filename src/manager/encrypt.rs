@@ -185,7 +185,7 @@ async fn gather(inner: &Inner, job: &Job, gathered: &mut Gathered) -> Result<()>
     gathered.asked.extend(keys);
     let question = Question::DecideTrust { devices: undecided.clone(), context: job.draft.context.clone() };
     match inner.desk.ask(question).await {
-        Answer::Levels(levels) => inner.account(|account| account.note_levels(&undecided, &levels)),
+        Answer::Levels(levels) => inner.account(|account| account.note_levels(&levels)),
         _ => {
             gathered.declined = undecided.into_iter().map(undecided_row).collect();
             Err(Status::TrustDecisionFailed.into())

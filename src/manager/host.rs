@@ -87,8 +87,8 @@ pub enum Answer {
     DeviceList(DeviceList),
     /// The bundle that was asked for.
     Bundle(Bundle),
-    /// The levels of the devices in the question, in their order; made by the manager from `decide`.
-    Levels(Vec<Option<String>>),
+    /// The levels of the keys that were judged, in Ed25519 form; made by the manager from `decide`.
+    Levels(Vec<(BareJid, [u8; 32], String)>),
     /// There is no answer.
     Rejected(Reason),
 }

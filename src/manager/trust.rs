@@ -110,12 +110,11 @@ impl Account {
     }
 
     /// Notes the answers to a question about trust; they hold for the keys that were asked about.
-    pub(super) fn note_levels(&mut self, devices: &[Device], levels: &[Option<String>]) -> Result<()> {
+    pub(super) fn note_levels(&mut self, levels: &[(BareJid, [u8; 32], String)]) -> Result<()> {
         self.transact(|account| {
-            for (device, level) in devices.iter().zip(levels) {
-                let (Some(level), Some(ed)) = (level, &device.identity_key) else { continue };
-                let identity = IdentityKey::from_ed(ed)?;
-                account.jid_mut(&device.jid)?.set_level(identity.mont(), level);
+            for (jid, key, level) in levels {
+                let identity = IdentityKey::from_ed(key)?;
+                account.jid_mut(jid)?.set_level(identity.mont(), level);
             }
             Ok(())
         })
