@@ -2346,6 +2346,109 @@ fn a_forged_message_costs_the_same_however_many_keys_it_holds() {
     assert!(many < few * 60, "3 keys: {few:?}, 900 keys: {many:?}");
 }
 
+#[test]
+fn a_commit_that_fails_elsewhere_ends_no_encryption() {
+    let (mut server, romeo, juliet) = friends();
+    let benvolio = jid("benvolio@montague.lit");
+    let mut other = Stranger::new(benvolio.as_str(), 7);
+    other.publish(&mut server);
+    let operation = romeo.begin_encrypt(&[&benvolio], "x", Policy::Wait);
+    let open = romeo.step();
+    let message = juliet.say(&romeo.jid, "in between", &mut server);
+    romeo.disk.fail(1, Fault::Nothing);
+    assert!(romeo.manager().decrypt(Some(&juliet.jid), None, &message).is_err());
+    for (request, question) in open {
+        romeo.manager().answer(request, server.answer(&romeo, &question)).unwrap();
+    }
+    // What is read anew between the answers may fail, too: here only the commit in between did.
+    romeo.run(&mut server);
+    let outcome = romeo.take(operation);
+    assert_eq!(outcome.status(), Status::Ok, "{:?}", outcome.rows);
+    assert_eq!(other.accept(&outcome.messages[0]).unwrap(), "x");
+    // The same while everything is there and only the turn is waited for.
+    let first = romeo.begin_encrypt(&[&benvolio, &juliet.jid], "1", Policy::Wait);
+    romeo.disk.fail(1, Fault::Nothing);
+    assert!(romeo.manager().set_trust(&juliet.jid, &juliet.key(), "undecided").is_err());
+    romeo.run(&mut server);
+    assert_eq!(romeo.take(first).status(), Status::Ok);
+}
+
+#[test]
+fn a_list_that_was_refused_is_not_taken_for_the_newest() {
+    let (mut server, romeo, juliet) = friends();
+    let most = u32::try_from(limits::DEVICES_PER_JID).unwrap();
+    let list = DeviceList {
+        namespace: Omemo2,
+        devices: (1..most + 2).map(|id| ListedDevice { id, label: None, label_signature: None }).collect(),
+    };
+    romeo.reconnect(&mut server);
+    let kept = server.lists.insert((Omemo2, juliet.jid.clone()), list).unwrap();
+    for _ in 0..2 {
+        let outcome = romeo.encrypt(&[&juliet.jid], "x", Policy::Wait, &mut server);
+        assert_eq!(outcome.status(), Status::Ok);
+        assert_eq!(
+            row(&outcome, &juliet.jid, 0),
+            Some(Status::Limit),
+            "nobody says that an old list was used"
+        );
+    }
+    server.lists.insert((Omemo2, juliet.jid.clone()), kept);
+    let outcome = romeo.encrypt(&[&juliet.jid], "x", Policy::Wait, &mut server);
+    assert_eq!(row(&outcome, &juliet.jid, 0), None);
+}
+
+#[test]
+fn a_new_device_id_gives_all_sessions_up_the_archived_ones_too() {
+    let mut server = Server::default();
+    let juliet = Client::new(JULIET, &mut server);
+    let mut romeo = Stranger::new(ROMEO, 9);
+    romeo.publish(&mut server);
+    let to = (juliet.jid.clone(), juliet.id());
+    let (mut old, greeting) = romeo.greet(&juliet, &server, "0");
+    assert_eq!(text(&juliet.read(&romeo.jid, &greeting)), "0");
+    let reply = Message { keys: juliet_answer(&juliet, &mut server, &romeo), ..greeting };
+    romeo.open(&mut old, &reply);
+    let next = romeo.write(&mut old, (&to.0, to.1), "in the same chain");
+    assert_eq!(text(&juliet.read(&romeo.jid, &next)), "in the same chain");
+    let (_, again) = romeo.greet(&juliet, &server, "1");
+    assert_eq!(text(&juliet.read(&romeo.jid, &again)), "1");
+    juliet.run_later(&mut server);
+    // Somebody else has her id: whoever that is may hold a copy of what she had.
+    Stranger::new(JULIET, to.1).publish(&mut server);
+    juliet.reconnect(&mut server);
+    juliet.run_later(&mut server);
+    assert!(juliet.id() != to.1);
+    let late = romeo.write(&mut old, (&juliet.jid, juliet.id()), "late");
+    assert!(!late.keys[0].key_exchange);
+    assert_eq!(text(&juliet.read(&romeo.jid, &late)), "late");
+    let message = juliet.say(&romeo.jid, "anew", &mut server);
+    assert_eq!(romeo.accept(&message).unwrap(), "anew");
+}
+
+#[test]
+fn a_thousand_new_devices_cost_ten_times_a_hundred() {
+    let cost = |count: u32| {
+        let mut server = Server::default();
+        let romeo = Client::new(ROMEO, &mut server);
+        let name = |n: u32| format!("friend{}@capulet.lit", n % 10);
+        (0..count).for_each(|n| Stranger::new(&name(n), n + 1).publish(&mut server));
+        let recipients: Vec<_> = (0..10).map(|n| jid(&name(n))).collect();
+        let recipients: Vec<_> = recipients.iter().collect();
+        let start = std::time::Instant::now();
+        let first = romeo.encrypt(&recipients, "x", Policy::Wait, &mut server);
+        let fetched = start.elapsed();
+        assert_eq!(first.messages[0].keys.len(), count as usize);
+        let start = std::time::Instant::now();
+        romeo.encrypt(&recipients, "x", Policy::Wait, &mut server);
+        (fetched, start.elapsed())
+    };
+    let (few, many) = (cost(100), cost(1_000));
+    println!("100 devices: {few:?}, 1,000 devices: {many:?}");
+    // Ten times, and room for whatever else the machine does; quadratic would be a hundred times.
+    assert!(many.0 < few.0 * 40, "first message: {few:?}, {many:?}");
+    assert!(many.1 < few.1 * 40, "second message: {few:?}, {many:?}");
+}
+
 /// The empty answer to a key exchange.
 fn juliet_answer(juliet: &Client, server: &mut Server, romeo: &Stranger) -> Vec<MessageKey> {
     juliet.run(server);

@@ -308,7 +308,10 @@ impl Account {
 
     /// Whether everything is loaded; the call that failed to commit has left nothing.
     pub(super) fn ensure_loaded(&mut self) -> Result<()> {
-        self.transact(|_| Ok(()))
+        match self.loaded {
+            Some(_) => Ok(()),
+            None => self.transact(|_| Ok(())),
+        }
     }
 
     /// The own identity.

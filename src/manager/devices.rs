@@ -126,6 +126,7 @@ pub(super) fn apply_list(account: &mut Account, jid: &BareJid, list: &DeviceList
             return Err(Error::new(Status::Limit, "A JID has announced too many devices."));
         }
     }
+    account.connection.list_seen(namespace, jid, now.steady);
     if next != *record {
         let changed = next.devices != record.devices;
         *account.jid_mut(jid)? = next;

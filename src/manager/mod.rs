@@ -127,6 +127,8 @@ impl Inner {
         let (result, notices, follow_ups) = {
             let mut slot = self.account.lock();
             let account = slot.as_mut().ok_or(Error::from(Status::Cancelled))?;
+            // A commit that failed elsewhere is nobody else's failure. What cannot be read is told by whoever needs it.
+            let _ = account.ensure_loaded();
             let result = work(account);
             (result, account.take_notices(), account.take_new_work())
         };

@@ -304,6 +304,19 @@ pub(super) struct ArchiveEntry {
     /// When it was archived, ms since 1970.
     #[prost(int64, tag = "3")]
     pub(super) since: i64,
+    /// The account's epoch then: one of an earlier epoch counts as retired.
+    #[prost(uint32, tag = "4")]
+    pub(super) epoch: u32,
+}
+
+impl ArchiveEntry {
+    /// Why it is not the current one, in an account of this epoch.
+    pub(super) fn reason_now(&self, epoch: u32) -> Reason {
+        match self.reason == Reason::Superseded.code() && self.epoch == epoch {
+            true => Reason::Superseded,
+            false => Reason::Retired,
+        }
+    }
 }
 
 #[derive(Clone, PartialEq, Message)]

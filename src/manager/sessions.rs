@@ -204,12 +204,18 @@ impl<'a> Sessions<'a> {
         let mut archive = self.archive()?;
         let slot = archive.last_slot.checked_add(1).ok_or(Error::from(Status::Limit))?;
         archive.last_slot = slot;
-        archive.entries.push(ArchiveEntry { slot, reason: reason.code(), since: self.now.wall });
+        archive.entries.push(ArchiveEntry {
+            slot,
+            reason: reason.code(),
+            since: self.now.wall,
+            epoch: stored.epoch,
+        });
         self.account.stage_raw(self.key.archived(slot), Some(Zeroizing::new(records::encode(&record))));
         let surplus = archive.entries.len().saturating_sub(limits::ARCHIVED_SESSIONS);
         let oldest = self.now.wall.saturating_sub(RETIRED_MS);
+        let epoch = self.account.account()?.epoch;
         let gone = |position: usize, entry: &ArchiveEntry| {
-            position < surplus || (entry.reason == Reason::Retired.code() && entry.since < oldest)
+            position < surplus || (entry.reason_now(epoch) == Reason::Retired && entry.since < oldest)
         };
         let (mut kept, mut dropped) = (Vec::new(), Vec::new());
         for (position, entry) in archive.entries.drain(..).enumerate() {
@@ -227,12 +233,12 @@ impl<'a> Sessions<'a> {
     fn candidates(&mut self) -> Result<Vec<Candidate>> {
         let mut candidates: Vec<Candidate> = self.current_candidate()?.into_iter().collect();
         let oldest = self.now.wall.saturating_sub(RETIRED_MS);
+        let epoch = self.account.account()?.epoch;
         for entry in self.archive()?.entries.iter().rev() {
-            let reason = match entry.reason {
-                1 => Reason::Superseded,
-                _ if entry.since < oldest => continue,
-                _ => Reason::Retired,
-            };
+            let reason = entry.reason_now(epoch);
+            if reason == Reason::Retired && entry.since < oldest {
+                continue;
+            }
             let bytes = self.account.load_raw(&self.key.archived(entry.slot))?;
             let bytes = bytes.ok_or_else(|| records::corrupt("an archived session", "is missing"))?;
             let record: ArchivedRecord = records::decode(&bytes)?;
