@@ -2443,7 +2443,6 @@ fn a_thousand_new_devices_cost_ten_times_a_hundred() {
         (fetched, start.elapsed())
     };
     let (few, many) = (cost(100), cost(1_000));
-    println!("100 devices: {few:?}, 1,000 devices: {many:?}");
     // Ten times, and room for whatever else the machine does; quadratic would be a hundred times.
     assert!(many.0 < few.0 * 40, "first message: {few:?}, {many:?}");
     assert!(many.1 < few.1 * 40, "second message: {few:?}, {many:?}");
