@@ -412,3 +412,6 @@ impl Drop for Ask {
         drop((waker, removed));
     }
 }
+
+#[cfg(test)]
+mod tests;
