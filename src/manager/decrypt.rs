@@ -142,7 +142,7 @@ impl Account {
         let for_us = |key: &&MessageKey| {
             key.device == own_id.get() && key.jid.as_ref().is_none_or(|jid| *jid == own_jid)
         };
-        let keys: Vec<&MessageKey> = message.keys.iter().filter(for_us).collect();
+        let keys: Vec<&MessageKey> = message.keys.iter().filter(for_us).take(limits::KEYS_TRIED).collect();
         if keys.is_empty() {
             return Ok(refused(Status::NotForUs.into(), from));
         }
@@ -157,37 +157,36 @@ impl Account {
         // What all attempts may cost together, however many keys and senders there are.
         let mut budget = limits::CHAIN_STEPS_PER_MESSAGE;
         let mut failure: Option<(Error, BareJid)> = None;
-        for key in keys {
-            for sender in &senders {
-                let at = SessionKey { jid: sender.clone(), device, namespace: message.namespace };
-                match self
-                    .transact(|account| account.open_key(key, &at, message, from.is_none(), &mut budget, now))
-                {
-                    Ok(content) => {
-                        let action = if content.plaintext.is_some() { Action::Show } else { Action::Hide };
-                        return Ok(Decrypted {
-                            error: Status::Ok.into(),
-                            action,
-                            plaintext: content.plaintext,
-                            from: Some(sender.clone()),
-                            device: device.get(),
-                            namespace: message.namespace,
-                            identity_key: content.sender.identity_key,
-                            verdict: content.sender.verdict,
-                            level: content.sender.level,
-                            new_session: content.new_session,
-                        });
-                    }
-                    Err(error) if is_verdict(error.status()) => {
-                        let heavier = failure
-                            .as_ref()
-                            .is_none_or(|(other, _)| weight(error.status()) > weight(other.status()));
-                        if heavier {
-                            failure = Some((error, sender.clone()));
-                        }
-                    }
-                    Err(error) => return Err(error),
+        let attempts = keys.iter().flat_map(|key| senders.iter().map(move |sender| (*key, sender)));
+        for (key, sender) in attempts.take(limits::ATTEMPTS_PER_MESSAGE) {
+            let at = SessionKey { jid: sender.clone(), device, namespace: message.namespace };
+            match self
+                .transact(|account| account.open_key(key, &at, message, from.is_none(), &mut budget, now))
+            {
+                Ok(content) => {
+                    let action = if content.plaintext.is_some() { Action::Show } else { Action::Hide };
+                    return Ok(Decrypted {
+                        error: Status::Ok.into(),
+                        action,
+                        plaintext: content.plaintext,
+                        from: Some(sender.clone()),
+                        device: device.get(),
+                        namespace: message.namespace,
+                        identity_key: content.sender.identity_key,
+                        verdict: content.sender.verdict,
+                        level: content.sender.level,
+                        new_session: content.new_session,
+                    });
                 }
+                Err(error) if is_verdict(error.status()) => {
+                    let heavier = failure
+                        .as_ref()
+                        .is_none_or(|(other, _)| weight(error.status()) > weight(other.status()));
+                    if heavier {
+                        failure = Some((error, sender.clone()));
+                    }
+                }
+                Err(error) => return Err(error),
             }
         }
         let Some((error, sender)) = failure else {
@@ -231,11 +230,11 @@ impl Account {
     /// Known JIDs that have a device with this id.
     fn members_with(&mut self, device: DeviceId) -> Result<Vec<BareJid>> {
         let mut members = Vec::new();
-        for jid in self.all_jids()? {
+        for jid in self.all_jids()?.into_iter().take(limits::ROOM_JIDS_LOOKED_AT) {
             if self.jid(&jid)?.device(device).is_some() {
                 members.push(jid);
             }
-            if members.len() >= limits::ROOM_MEMBERS_TRIED {
+            if members.len() >= limits::ATTEMPTS_PER_MESSAGE {
                 break;
             }
         }

@@ -344,6 +344,8 @@ impl Account {
                         namespace: Some(*namespace),
                         error: error.clone(),
                     });
+                    // Whoever wants all of them must know all of them.
+                    incomplete = incomplete.or_else(|| Some(error.clone()));
                     list_failure = Some(error);
                 }
             }

@@ -21,6 +21,7 @@ use crate::protocol::message::{Message, MessageKey};
 use crate::protocol::namespace::Namespace;
 use crate::protocol::payload;
 use crate::protocol::session::Session;
+use prost::Message as _;
 use std::collections::BTreeSet;
 use std::future::Future;
 use std::pin::Pin;
@@ -150,7 +151,9 @@ impl Account {
         let ratchet_key = session.own_ratchet_key();
         let same = |entry: &TodoEntry| is_for(entry, key) && entry.ratchet_key == ratchet_key.as_bytes();
         let entries = &self.todo()?.entries;
-        if entries.iter().any(same) || entries.len() >= limits::WAITING_MESSAGES {
+        let full = entries.len() >= limits::WAITING_MESSAGES
+            || self.todo()?.encoded_len() >= limits::WAITING_MESSAGES_BYTES;
+        if full || entries.iter().any(same) {
             return Ok(());
         }
         let account = self.account_mut()?;

@@ -56,5 +56,11 @@ pub const REMEMBERED_FAILURES: usize = 10_000;
 pub const REMEMBERED_EXCHANGES: usize = 256;
 /// Empty messages that wait to be sent. More are not caused.
 pub const WAITING_MESSAGES: usize = 1_000;
-/// Known JIDs that are tried for a message in a room whose sender nobody names.
-pub const ROOM_MEMBERS_TRIED: usize = 1_000;
+/// Keys with our id in one message that are tried. Ids of legacy collide between accounts, but seldom.
+pub const KEYS_TRIED: usize = 16;
+/// Attempts at one message over all keys and senders: each may cost some key agreements.
+pub const ATTEMPTS_PER_MESSAGE: usize = 100;
+/// Known JIDs that are looked at for a message in a room whose sender nobody names.
+pub const ROOM_JIDS_LOOKED_AT: usize = 10_000;
+/// Bytes of the record of empty messages that wait to be sent.
+pub const WAITING_MESSAGES_BYTES: usize = 512 * 1024;
