@@ -16,6 +16,13 @@ impl PublicKey {
         PublicKey(bytes)
     }
 
+    /// Whether this is how the key is written: below 2^255 - 19. X25519 takes other writings for the same key, so a key
+    /// that tells one thing from another must be canonical.
+    pub fn is_canonical(&self) -> bool {
+        let [first, middle @ .., last] = &self.0;
+        *last < 0x7f || (*last == 0x7f && (*first < 0xed || middle.iter().any(|byte| *byte != 0xff)))
+    }
+
     /// The u-coordinate.
     pub fn as_bytes(&self) -> &[u8; 32] {
         &self.0
@@ -69,4 +76,23 @@ pub(super) fn agree(private: &[u8; 32], theirs: &PublicKey) -> Result<Zeroizing<
         return Err(Error::new(Status::KeyExchangeFailed, "A public key is of low order."));
     }
     Ok(shared)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_is_written_in_one_way() {
+        let key = |first: u8, middle: u8, last: u8| {
+            let mut bytes = [middle; 32];
+            (bytes[0], bytes[31]) = (first, last);
+            PublicKey::from_bytes(bytes).is_canonical()
+        };
+        assert!(key(0, 0, 0) && key(0xff, 0, 0x7f) && key(0xec, 0xff, 0x7f) && key(0xff, 0xff, 0x7e));
+        assert!(!key(0xed, 0xff, 0x7f) && !key(0xff, 0xff, 0x7f) && !key(0, 0, 0x80) && !key(9, 0, 0xff));
+        let mut almost = [0xff; 32];
+        (almost[15], almost[31]) = (0xfe, 0x7f);
+        assert!(PublicKey::from_bytes(almost).is_canonical());
+    }
 }

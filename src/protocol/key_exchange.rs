@@ -24,6 +24,16 @@ pub struct ExchangeId {
     pub pre_key_id: u32,
 }
 
+/// Reads the ephemeral key. No MAC covers how it is written, and it tells key exchanges from each other: in another
+/// writing an old one would pass for a new one.
+fn read_ephemeral(wire: Wire, field: Option<Vec<u8>>) -> Result<PublicKey> {
+    let key = wire::read_key(wire, &required(field)?)?;
+    match key.is_canonical() {
+        true => Ok(key),
+        false => Err(Error::new(Status::KeyExchangeFailed, "An ephemeral key is not in its own form.")),
+    }
+}
+
 /// A key exchange that was read. Nothing in it is authenticated before its message was opened.
 #[derive(Clone, Debug)]
 pub struct KeyExchange {
@@ -50,7 +60,7 @@ impl KeyExchange {
         let identity = convert::ed_to_mont(&ed)
             .ok_or_else(|| Error::new(Status::KeyExchangeFailed, "An identity key is not fit for use."))?;
         let id = ExchangeId {
-            ephemeral: wire::read_key(Wire::Plain, &required(outer.ephemeral_key)?)?,
+            ephemeral: read_ephemeral(Wire::Plain, outer.ephemeral_key)?,
             identity,
             signed_pre_key_id: required(outer.signed_pre_key_id)?,
             pre_key_id: required(outer.pre_key_id)?,
@@ -67,7 +77,7 @@ impl KeyExchange {
             return Err(Error::new(Status::KeyExchangeFailed, "An identity key is not fit for use."));
         }
         let id = ExchangeId {
-            ephemeral: wire::read_key(Wire::Versioned, &required(outer.ephemeral_key)?)?,
+            ephemeral: read_ephemeral(Wire::Versioned, outer.ephemeral_key)?,
             identity,
             signed_pre_key_id: required(outer.signed_pre_key_id)?,
             pre_key_id: required(outer.pre_key_id)?,

@@ -8,7 +8,11 @@ pub mod address;
 pub mod bundle;
 pub mod chain;
 pub mod device_list;
+#[cfg(test)]
+mod flow;
 pub mod key_exchange;
+#[cfg(test)]
+mod late;
 pub mod limits;
 pub mod message;
 pub mod namespace;

@@ -173,7 +173,12 @@ impl Session {
             return Err(Status::DecryptionFailed.into());
         }
         let skipped = if self.needs_skipped(message) {
-            Some(skipped.ok_or(Error::new(Status::Internal, "Skipped keys were needed and not given."))?)
+            let skipped =
+                skipped.ok_or(Error::new(Status::Internal, "Skipped keys were needed and not given."))?;
+            if count(skipped) != self.skipped {
+                return Err(Error::new(Status::StorageCorrupt, "Skipped keys are of another session."));
+            }
+            Some(skipped)
         } else {
             None
         };

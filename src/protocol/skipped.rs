@@ -48,29 +48,36 @@ impl SkippedKeys {
 
     /// The key of one message.
     pub fn get(&self, ratchet_key: &PublicKey, n: u32) -> Option<&Secret> {
-        let group = self.groups.iter().find(|group| group.ratchet_key == *ratchet_key)?;
-        let position = group.keys.binary_search_by_key(&n, |(index, _)| *index).ok()?;
-        group.keys.get(position).map(|(_, key)| key)
+        let (group, position) = self.find(ratchet_key, n)?;
+        self.groups.get(group)?.keys.get(position).map(|(_, key)| key)
+    }
+
+    /// Where the key of one message lies. A ratchet key that came back has several groups: the youngest counts.
+    fn find(&self, ratchet_key: &PublicKey, n: u32) -> Option<(usize, usize)> {
+        let groups = self.groups.iter().enumerate().rev();
+        let mut groups = groups.filter(|(_, group)| group.ratchet_key == *ratchet_key);
+        groups.find_map(|(at, group)| Some((at, group.keys.binary_search_by_key(&n, |(n, _)| *n).ok()?)))
     }
 
     /// Takes a used key out.
     pub fn remove(&mut self, ratchet_key: &PublicKey, n: u32) {
-        let Some(group) = self.groups.iter_mut().find(|group| group.ratchet_key == *ratchet_key) else {
-            return;
-        };
-        if let Ok(position) = group.keys.binary_search_by_key(&n, |(index, _)| *index) {
+        let Some((at, position)) = self.find(ratchet_key, n) else { return };
+        if let Some(group) = self.groups.get_mut(at) {
             group.keys.remove(position);
             self.count = self.count.saturating_sub(1);
             self.groups.retain(|group| !group.keys.is_empty());
         }
     }
 
-    /// Adds keys of one chain, whose indices ascend and lie above those that are here, then drops the oldest until no
-    /// more than `limit` are left.
+    /// Adds keys of one chain, whose indices ascend, then drops the oldest until no more than `limit` are left.
     pub fn add(&mut self, ratchet_key: PublicKey, keys: Vec<(u32, Secret)>, limit: usize) {
-        if !keys.is_empty() {
+        if let Some((first, _)) = keys.first() {
             self.count = self.count.saturating_add(keys.len());
-            match self.groups.iter_mut().find(|group| group.ratchet_key == ratchet_key) {
+            // A peer that comes back with an old ratchet key begins the chain anew, and a group of its own.
+            let goes_on = |group: &&mut Group| {
+                group.ratchet_key == ratchet_key && group.keys.last().is_some_and(|(last, _)| last < first)
+            };
+            match self.groups.last_mut().filter(goes_on) {
                 Some(group) => group.keys.extend(keys),
                 None => self.groups.push(Group { ratchet_key, keys }),
             }
@@ -107,6 +114,9 @@ impl SkippedKeys {
         let corrupt =
             || Error::new(Status::StorageCorrupt, "A record of skipped message keys cannot be read.");
         let record = SkippedRecord::decode(bytes).map_err(|_| corrupt())?;
+        if record.version == 0 {
+            return Err(corrupt());
+        }
         if record.version > VERSION {
             return Err(Status::StorageVersion.into());
         }
@@ -188,6 +198,22 @@ mod tests {
         let left: Vec<_> = skipped.iter().map(|(_, n, _)| n).collect();
         assert_eq!(left, [1, 2, 5]);
         assert_eq!(skipped.len(), 3);
+    }
+
+    #[test]
+    fn a_chain_that_begins_anew_has_a_group_of_its_own() {
+        let mut skipped = SkippedKeys::new();
+        skipped.add(chain(1), vec![(0, key(10)), (1, key(11))], 9);
+        skipped.add(chain(2), vec![(0, key(20))], 9);
+        skipped.add(chain(1), vec![(1, key(31)), (2, key(32))], 9);
+        let again = SkippedKeys::decode(&skipped.encode()).unwrap();
+        let all = |skipped: &SkippedKeys| skipped.iter().map(|(_, n, key)| (n, key[0])).collect::<Vec<_>>();
+        assert_eq!(all(&again), [(0, 10), (1, 11), (0, 20), (1, 31), (2, 32)]);
+        assert_eq!((again.get(&chain(1), 1).unwrap()[0], again.get(&chain(1), 0).unwrap()[0]), (31, 10));
+        skipped.remove(&chain(1), 1);
+        assert_eq!(skipped.get(&chain(1), 1).unwrap()[0], 11);
+        skipped.add(chain(3), vec![(0, key(40))], 3);
+        assert_eq!(all(&skipped), [(0, 20), (2, 32), (0, 40)]);
     }
 
     #[test]

@@ -1,0 +1,168 @@
+//! Messages that come late from peers that count as libsignal does: they announce one message fewer than they sent.
+#![allow(clippy::arithmetic_side_effects)] // a test may panic
+
+use super::bundle::{Bundle, PublicPreKey};
+use super::key_exchange::KeyExchange;
+use super::limits::TAIL_CHAINS;
+use super::namespace::Namespace;
+use super::pre_key::SignedPreKey;
+use super::ratchet_message::RatchetMessage;
+use super::session::{Limits, Session};
+use super::skipped::SkippedKeys;
+use crate::crypto::identity::IdentityKeyPair;
+use crate::crypto::keys::KeyPair;
+use crate::error::{Result, Status};
+use crate::test_support::Seeded;
+
+struct Side {
+    session: Session,
+    skipped: SkippedKeys,
+    rng: Seeded,
+}
+
+impl Side {
+    fn send(&mut self, text: &str) -> Vec<u8> {
+        self.session.encrypt(text.as_bytes()).unwrap().bytes
+    }
+
+    fn receive(&mut self, bytes: &[u8]) -> Result<String> {
+        let message = RatchetMessage::parse(self.session.namespace(), bytes)?;
+        let skipped = self.session.needs_skipped(&message).then_some(&self.skipped);
+        let limits = Limits::default();
+        let step = self.session.decrypt(&message, skipped, &limits, &mut 2_000, &mut self.rng)?;
+        // What is kept for late messages is kept in the record, too.
+        self.session = Session::decode(&step.session.encode()).unwrap();
+        if let Some(skipped) = step.skipped {
+            self.skipped = SkippedKeys::decode(&skipped.encode()).unwrap();
+        }
+        Ok(String::from_utf8(step.plaintext.to_vec()).unwrap())
+    }
+
+    fn turn(&mut self, peer: &mut Side) {
+        let bytes = peer.send("turn");
+        assert_eq!(self.receive(&bytes).unwrap(), "turn");
+    }
+}
+
+/// Two sides with a session that both have used.
+fn pair(namespace: Namespace) -> [Side; 2] {
+    let mut rng = Seeded::new(21);
+    let [own, theirs] = [(); 2].map(|()| IdentityKeyPair::generate(&mut rng).unwrap());
+    let signed = SignedPreKey::generate(namespace, &theirs, 1, &mut rng).unwrap();
+    let pre_key = KeyPair::generate(&mut rng).unwrap();
+    let bundle = Bundle {
+        namespace,
+        identity_key: *theirs.public().ed(),
+        signed_pre_key_id: 1,
+        signed_pre_key: *signed.pair.public().as_bytes(),
+        signature: signed.signature,
+        pre_keys: vec![PublicPreKey { id: 1, key: *pre_key.public().as_bytes() }],
+    };
+    let mut session = Session::initiate(&own, &bundle, &mut rng).unwrap();
+    let first = session.encrypt(b"first").unwrap();
+    assert!(first.key_exchange);
+    let exchange = KeyExchange::parse(namespace, &first.bytes).unwrap();
+    let (limits, budget) = (Limits::default(), &mut 2_000);
+    let step =
+        Session::accept(&theirs, &signed.pair, &pre_key, &exchange, &limits, budget, &mut rng).unwrap();
+    let skipped = SkippedKeys::new;
+    let mut initiator = Side { session, skipped: skipped(), rng: Seeded::new(22) };
+    let mut responder = Side { session: step.session, skipped: skipped(), rng: Seeded::new(23) };
+    initiator.turn(&mut responder);
+    [initiator, responder]
+}
+
+/// As `Side::turn`, by a peer that announces one message fewer, as libsignal does.
+fn turn_announcing_too_few(receiver: &mut Side, peer: &mut Side) {
+    peer.session.ratchet.pn = peer.session.ratchet.pn.saturating_sub(1);
+    receiver.turn(peer);
+}
+
+fn the_last_message_of_a_chain_may_be_late(namespace: Namespace) {
+    for sent in 2..6_usize {
+        for missing in 1..sent {
+            let [mut us, mut peer] = pair(namespace);
+            peer.turn(&mut us);
+            let texts: Vec<String> = (0..sent).map(|n| format!("message {n}")).collect();
+            let bytes: Vec<Vec<u8>> = texts.iter().map(|text| peer.send(text)).collect();
+            let arrived = sent - missing;
+            for (bytes, text) in bytes.iter().zip(&texts).take(arrived) {
+                assert_eq!(us.receive(bytes).as_ref(), Ok(text));
+            }
+            peer.turn(&mut us);
+            turn_announcing_too_few(&mut us, &mut peer);
+            assert_eq!(us.skipped.len(), missing - 1, "the last key is none of the queue");
+            for (bytes, text) in bytes.iter().zip(&texts).skip(arrived).rev() {
+                assert_eq!(us.receive(bytes).as_ref(), Ok(text));
+                let state = us.session.encode();
+                assert_eq!(us.receive(bytes).unwrap_err().status(), Status::Duplicate);
+                assert!(us.session.encode() == state);
+            }
+            assert_eq!(us.skipped.len(), 0);
+            peer.turn(&mut us);
+            us.turn(&mut peer);
+        }
+    }
+}
+
+fn five_chains_are_remembered(namespace: Namespace) {
+    let [mut us, mut peer] = pair(namespace);
+    let mut late = Vec::new();
+    for _ in 0..TAIL_CHAINS + 1 {
+        peer.turn(&mut us);
+        // The announcement belongs to the first message of a chain, too.
+        turn_announcing_too_few(&mut us, &mut peer);
+        late.push(peer.send("late"));
+    }
+    peer.turn(&mut us);
+    turn_announcing_too_few(&mut us, &mut peer);
+    assert_eq!(us.session.ratchet.tail.len(), TAIL_CHAINS);
+    assert_eq!(us.skipped.len(), 0);
+    let oldest = late.remove(0);
+    assert_eq!(us.receive(&oldest).unwrap_err().status(), Status::DecryptionFailed);
+    assert_eq!(late.len(), TAIL_CHAINS);
+    for bytes in &late {
+        assert_eq!(us.receive(bytes).unwrap(), "late");
+        assert_eq!(us.receive(bytes).unwrap_err().status(), Status::Duplicate);
+    }
+}
+
+fn a_forged_late_message_uses_nothing_up(namespace: Namespace) {
+    let [mut us, mut peer] = pair(namespace);
+    peer.turn(&mut us);
+    us.turn(&mut peer);
+    let late = peer.send("late");
+    peer.turn(&mut us);
+    turn_announcing_too_few(&mut us, &mut peer);
+    let state = us.session.encode();
+    let mut forged = late.clone();
+    // Within the MAC of legacy and the ciphertext of omemo:2.
+    *forged.last_mut().unwrap() ^= 1;
+    assert_eq!(us.receive(&forged).unwrap_err().status(), Status::DecryptionFailed);
+    assert!(us.session.encode() == state);
+    assert_eq!(us.receive(&late).unwrap(), "late");
+}
+
+macro_rules! in_both_namespaces {
+    ($($test:ident)*) => {$(
+        mod $test {
+            use super::Namespace;
+
+            #[test]
+            fn omemo_2() {
+                super::$test(Namespace::Omemo2);
+            }
+
+            #[test]
+            fn legacy() {
+                super::$test(Namespace::Legacy);
+            }
+        }
+    )*};
+}
+
+in_both_namespaces! {
+    the_last_message_of_a_chain_may_be_late
+    five_chains_are_remembered
+    a_forged_late_message_uses_nothing_up
+}
