@@ -41,7 +41,8 @@ pub(crate) struct Account {
 /// What was loaded and is as it is stored.
 struct Loaded {
     account: Arc<AccountRecord>,
-    identity: IdentityKeyPair,
+    /// In a place of its own: what is moved leaves a copy behind that nobody wipes.
+    identity: Box<IdentityKeyPair>,
     own: BTreeMap<Namespace, Arc<OwnRecord>>,
     todo: Arc<TodoRecord>,
     jids: HashMap<BareJid, Arc<JidRecord>>,
@@ -109,10 +110,10 @@ impl Account {
             return Err(Status::StorageAccount.into());
         }
         let secret = records::secret32(&account.secret, "the account")?;
-        let identity = match account.secret_is_seed {
+        let identity = Box::new(match account.secret_is_seed {
             true => IdentityKeyPair::from_seed(secret),
             false => IdentityKeyPair::from_private(&secret),
-        };
+        });
         let mut own = BTreeMap::new();
         for code in &account.namespaces {
             let namespace = Namespace::from_code(*code);
@@ -150,7 +151,7 @@ impl Account {
 
     /// The first run: an identity and an account without device id.
     fn create(&mut self, _now: Now) -> Result<()> {
-        let identity = IdentityKeyPair::generate(&mut *self.rng)?;
+        let identity = Box::new(IdentityKeyPair::generate(&mut *self.rng)?);
         let seed = identity.seed().ok_or(Error::from(Status::Internal))?.to_vec();
         let record = AccountRecord {
             store_id: draw::<16>(&mut *self.rng)?.to_vec(),
