@@ -273,8 +273,8 @@ static session_pre_key_bundle *publish(struct side *side) {
   CHECK(session_pre_key_bundle_create(&bundle, side->registration, 1, session_pre_key_get_id(first),
                                       ec_key_pair_get_public(session_pre_key_get_key_pair(first)), 1,
                                       ec_key_pair_get_public(session_signed_pre_key_get_key_pair(signed_key)),
-                                      session_signed_pre_key_get_signature(signed_key),
-                                      session_signed_pre_key_get_signature_len(signed_key),
+                                      session_signed_pre_key_get_signature_omemo(signed_key),
+                                      session_signed_pre_key_get_signature_omemo_len(signed_key),
                                       ratchet_identity_key_pair_get_public(side->identity)));
   signal_protocol_key_helper_key_list_free(keys);
   SIGNAL_UNREF(signed_key);
@@ -299,6 +299,7 @@ static void encrypt_by(struct side *side, int device) {
   session_cipher *made = NULL;
   ciphertext_message *text = NULL;
   CHECK(session_cipher_create(&made, side->store, &to, context));
+  session_cipher_set_version(made, CIPHERTEXT_OMEMO_VERSION);
   CHECK(session_cipher_encrypt(made, key, sizeof key, &text));
   signal_buffer_free(message);
   message = signal_buffer_copy(ciphertext_message_get_serialized(text));
@@ -314,14 +315,15 @@ static void decrypt_by(struct side *side, int device) {
   const uint8_t *data = signal_buffer_data(message);
   size_t len = signal_buffer_len(message);
   CHECK(session_cipher_create(&made, side->store, &from, context));
+  session_cipher_set_version(made, CIPHERTEXT_OMEMO_VERSION);
   if (message_type == CIPHERTEXT_PREKEY_TYPE) {
     pre_key_signal_message *parsed = NULL;
-    CHECK(pre_key_signal_message_deserialize(&parsed, data, len, context));
+    CHECK(pre_key_signal_message_deserialize_omemo(&parsed, data, len, 1, context));
     CHECK(session_cipher_decrypt_pre_key_signal_message(made, parsed, NULL, &plain));
     SIGNAL_UNREF(parsed);
   } else {
     signal_message *parsed = NULL;
-    CHECK(signal_message_deserialize(&parsed, data, len, context));
+    CHECK(signal_message_deserialize_omemo(&parsed, data, len, context));
     CHECK(session_cipher_decrypt_signal_message(made, parsed, NULL, &plain));
     SIGNAL_UNREF(parsed);
   }
@@ -333,6 +335,7 @@ static void build(int device) {
   signal_protocol_address to = address(device);
   session_builder *made = NULL;
   CHECK(session_builder_create(&made, alice->store, &to, context));
+  session_builder_set_version(made, CIPHERTEXT_OMEMO_VERSION);
   CHECK(session_builder_process_pre_key_bundle(made, bundle));
   session_builder_free(made);
 }

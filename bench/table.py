@@ -29,6 +29,17 @@ WHAT = {
 }
 
 
+# Peers that do less or something else there: they are shown, marked, and count in no ratio.
+NOT_THE_SAME = {
+    ("skip_1000", "vodozemac"): "keeps 40 of the 1,000 keys",
+    ("bundle_100", "vodozemac"): "has no signed pre key and no signature",
+    ("message_1", "libomemo-c"): "encrypts keys only: no payload, no XML, no trust",
+    ("message_10", "libomemo-c"): "encrypts keys only: no payload, no XML, no trust",
+    ("message_100", "libomemo-c"): "encrypts keys only: no payload, no XML, no trust",
+    ("message_1000", "libomemo-c"): "encrypts keys only: no payload, no XML, no trust",
+}
+
+
 def main():
     samples = {}
     with open(sys.argv[1], encoding="utf-8") as raw:
@@ -44,7 +55,8 @@ def main():
     for op in (op for op in WHAT if op in samples):
         medians = {peer: round(statistics.median(values), 3) for peer, values in samples[op].items()}
         ours = medians.pop(OURS, None)
-        ratio = round(ours / min(medians.values()), 3) if ours is not None and medians else None
+        same = [us for peer, us in medians.items() if (op, peer) not in NOT_THE_SAME]
+        ratio = round(ours / min(same), 3) if ours is not None and same else None
         rows.append({"op": op, "ours_us": ours, "peers": medians, "ratio_to_best_peer": ratio})
     with open(sys.argv[2], "w", encoding="utf-8") as out:
         json.dump(rows, out, indent=1)
@@ -53,12 +65,18 @@ def main():
     peers = sorted({peer for row in rows for peer in row["peers"]})
     form = lambda value: "-" if value is None else f"{value:,.1f}"
     table = [["microseconds, median", OURS, *peers, "ratio to best"]]
+    mark = lambda op, peer: "*" if (op, peer) in NOT_THE_SAME else ""
     for row in rows:
         ratio = "-" if row["ratio_to_best_peer"] is None else f"{row['ratio_to_best_peer']:.2f}"
-        table.append([WHAT[row["op"]], form(row["ours_us"]), *(form(row["peers"].get(peer)) for peer in peers), ratio])
+        table.append([WHAT[row["op"]], form(row["ours_us"]), *(form(row["peers"].get(peer)) + mark(row["op"], peer) for peer in peers), ratio])
     widths = [max(len(row[i]) for row in table) for i in range(len(table[0]))]
     for row in table:
         print("  ".join(cell.ljust(w) if i == 0 else cell.rjust(w) for i, (cell, w) in enumerate(zip(row, widths))))
+    print("\n* not the same work, left out of the ratio:")
+    for (op, peer), why in NOT_THE_SAME.items():
+        print(f"  {WHAT[op]}, {peer}: {why}")
+    print("libomemo-c loads and stores its record in every call, as its interface wants; libomemo's keys are measured without.")
+    print("No device has answered before \"message to\", so every key carries the key exchange, at all peers.")
 
 
 main()
