@@ -76,7 +76,7 @@ def main():
     for (op, peer), why in NOT_THE_SAME.items():
         print(f"  {WHAT[op]}, {peer}: {why}")
     print("libomemo-c loads and stores its record in every call, as its interface wants; libomemo's keys are measured without.")
-    print("No device has answered before \"message to\", so every key carries the key exchange, at all peers.")
+    print("No device has answered before \"message to\": with libomemo and python-omemo every key carries its key exchange.")
 
 
 main()
