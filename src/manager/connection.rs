@@ -98,6 +98,11 @@ impl Connection {
         self.failed_bundles.insert(key, (now.saturating_add(wait), status));
     }
 
+    /// A bundle may be fetched again: what was wrong with it is right now.
+    pub(super) fn forgive(&mut self, key: &SessionKey) {
+        self.failed_bundles.remove(key);
+    }
+
     /// Why a bundle is not to be fetched now.
     pub(super) fn bundle_failure(&self, key: &SessionKey, now: u64) -> Option<Status> {
         self.failed_bundles.get(key).filter(|(until, _)| *until > now).map(|(_, status)| *status)

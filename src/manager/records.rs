@@ -220,6 +220,10 @@ pub(super) struct DeviceRecord {
     /// The key, in Ed25519 form, that its bundle shows instead of the confirmed one; empty: none.
     #[prost(bytes = "vec", tag = "6")]
     pub(super) shown: Vec<u8>,
+    /// Identity key in Ed25519 form, sign 0 while it is unknown: kept, since a conversion for each device of each message
+    /// costs more than the encryption.
+    #[prost(bytes = "vec", tag = "7")]
+    pub(super) ed: Vec<u8>,
 }
 
 /// The level of one key of a JID.

@@ -22,13 +22,13 @@ pub(super) const SIGN_UNKNOWN: u32 = 2;
 impl DeviceRecord {
     /// The identity key in Ed25519 form; its sign is 0 while it is unknown.
     pub(super) fn identity_ed(&self) -> Option<[u8; 32]> {
-        let mont = <[u8; 32]>::try_from(self.identity.as_slice()).ok()?;
-        convert::mont_to_ed(&mont, self.sign == 1)
+        self.ed.as_slice().try_into().ok()
     }
 
     /// Takes a key in.
     pub(super) fn set_identity(&mut self, mont: &[u8; 32], ed: Option<&[u8; 32]>, confirmed: bool) {
         self.identity = mont.to_vec();
+        self.ed = ed.copied().or_else(|| convert::mont_to_ed(mont, false)).map(Vec::from).unwrap_or_default();
         self.sign = match ed {
             Some(ed) => u32::from(ed.last().is_some_and(|byte| byte & 0x80 != 0)),
             None => SIGN_UNKNOWN,
@@ -155,6 +155,7 @@ impl Account {
             for namespace in Namespace::ALL {
                 let key = SessionKey { jid: jid.clone(), device, namespace };
                 Sessions::new(account, &key, now).retire()?;
+                account.connection.forgive(&key);
             }
             Ok(())
         })
