@@ -288,6 +288,41 @@ static void a_failed_start_has_no_end(void) {
   CHECK(end.calls == 0 && op == 77);
 }
 
+/* The device id is chosen by the first connected, and lives in the store from then on. */
+static void nothing_goes_out_before_the_first_connected(void) {
+  struct store store = {0};
+  struct account romeo = {0};
+  struct end end = {0};
+  omemo_op op = 77;
+  store.account = &romeo;
+  romeo.jid = ROMEO;
+  romeo.storage = store_open(&store);
+  account_new(&romeo);
+  omemo_message *message = omemo_message_new(OMEMO_NS_2, 7);
+  omemo_decrypted *decrypted = NULL;
+  CHECK(encrypt(&romeo, NOBODY, on_done, &end, &op) == OMEMO_ERR_NOT_READY);
+  CHECK(omemo_manager_decrypt(romeo.manager, NOBODY, NULL, message, &decrypted) == OMEMO_ERR_NOT_READY);
+  CHECK(omemo_manager_run(romeo.manager) == OMEMO_OK);
+  CHECK(end.calls == 0 && op == 77 && decrypted == NULL && romeo.asked == 0);
+  account_connect(&romeo);
+  account_free(&romeo);
+  romeo.later = false;
+  account_new(&romeo);
+  CHECK(omemo_manager_decrypt(romeo.manager, NOBODY, NULL, message, &decrypted) == OMEMO_OK);
+  CHECK(omemo_decrypted_status(decrypted) == OMEMO_ERR_NOT_FOR_US);
+  CHECK(encrypt(&romeo, NOBODY, on_done, &end, NULL) == OMEMO_OK); /* waits for the stream */
+  CHECK(omemo_manager_run(romeo.manager) == OMEMO_OK);
+  CHECK(end.calls == 0);
+  account_connect(&romeo);
+  CHECK(end.calls == 1 && end.status == OMEMO_ERR_NO_ELIGIBLE_DEVICES);
+  omemo_decrypted_free(decrypted);
+  omemo_message_free(message);
+  omemo_storage_free(romeo.storage);
+  account_free(&romeo);
+  CHECK(store.destroyed == 1);
+  store_wipe(&store);
+}
+
 static void results_wait_for_wait(void) {
   struct account romeo;
   struct end end = {0};
@@ -839,16 +874,16 @@ static void post(struct account *account) {
   pthread_mutex_unlock(&world);
 }
 
+static struct end end_of[2];
+static unsigned started_of[2];
+
 static void *live(void *data) {
   size_t mine = *(const size_t *)data;
-  static struct end end_of[2];
-  unsigned started = 0;
-  memset(&end_of[mine], 0, sizeof end_of[mine]);
   for (unsigned i = 0; i < 300; i++) {
     char jid[64];
     omemo_op op = 0;
     snprintf(jid, sizeof jid, "m%u@verona.example", i % 10);
-    if (CHECK(encrypt(&pair[mine], jid, on_done, &end_of[mine], &op) == OMEMO_OK)) started++;
+    if (CHECK(encrypt(&pair[mine], jid, on_done, &end_of[mine], &op) == OMEMO_OK)) started_of[mine]++;
     CHECK(omemo_manager_run(pair[mine].manager) == OMEMO_OK);
     if (i % 9 == 0) omemo_op_cancel(op);
     for (size_t j = 0; j < 32; j++) {
@@ -860,10 +895,7 @@ static void *live(void *data) {
     }
     if (i % 50 == 0) CHECK(take(omemo_manager_wait(pair[mine].manager, op, 1)) != OMEMO_ERR_NULL);
   }
-  omemo_manager_free(pair[mine].manager);
-  CHECK(end_of[mine].calls == started);
-  free(end_of[mine].xml);
-  end_of[mine].xml = NULL;
+  omemo_manager_free(pair[mine].manager); /* if the other thread is answering into it, that one ends it */
   return NULL;
 }
 
@@ -873,6 +905,8 @@ static void two_managers_answer_into_each_other(void) {
   for (size_t i = 0; i < 2; i++) {
     start_connected(&pair[i], i ? JULIET : ROMEO);
     pair[i].in_question = post;
+    memset(&end_of[i], 0, sizeof end_of[i]);
+    started_of[i] = 0;
   }
   for (size_t i = 0; i < 2; i++) {
     void *number = (void *)(uintptr_t)&numbers[i];
@@ -881,6 +915,8 @@ static void two_managers_answer_into_each_other(void) {
   for (size_t i = 0; i < 2; i++) pthread_join(threads[i], NULL);
   for (size_t i = 0; i < 2; i++) {
     CHECK(pair[i].destroyed == 1);
+    CHECK(started_of[i] > 0 && end_of[i].calls == started_of[i]);
+    free(end_of[i].xml);
     forget_open(&pair[i]);
     free(pair[i].sent_to);
     free(pair[i].sent_xml);
@@ -1193,6 +1229,7 @@ int main(void) {
   RUN(free_in_a_service_waits_for_the_call);
   RUN(one_end_each);
   RUN(a_failed_start_has_no_end);
+  RUN(nothing_goes_out_before_the_first_connected);
   RUN(results_wait_for_wait);
   RUN(a_thousand_results_are_kept);
   RUN(an_answer_counts_once);
