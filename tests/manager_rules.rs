@@ -2437,18 +2437,19 @@ fn a_thousand_new_devices_cost_ten_times_a_hundred() {
         (0..count).for_each(|n| Stranger::new(&name(n), n + 1).publish(&mut server));
         let recipients: Vec<_> = (0..10).map(|n| jid(&name(n))).collect();
         let recipients: Vec<_> = recipients.iter().collect();
-        let start = std::time::Instant::now();
+        let before = romeo.disk.commits();
         let first = romeo.encrypt(&recipients, "x", Policy::Wait, &mut server);
-        let fetched = start.elapsed();
+        let fetched = romeo.disk.commits() - before;
         assert_eq!(first.messages[0].keys.len(), count as usize);
-        let start = std::time::Instant::now();
+        let before = (romeo.disk.commits(), romeo.disk.written.load(SeqCst));
         romeo.encrypt(&recipients, "x", Policy::Wait, &mut server);
-        (fetched, start.elapsed())
+        assert_eq!(romeo.disk.commits() - before.0, 1);
+        (fetched, romeo.disk.written.load(SeqCst) - before.1)
     };
     let (few, many) = (cost(100), cost(1_000));
-    // Ten times, and room for whatever else the machine does; quadratic would be a hundred times.
-    assert!(many.0 < few.0 * 40, "first message: {few:?}, {many:?}");
-    assert!(many.1 < few.1 * 40, "second message: {few:?}, {many:?}");
+    // One commit for each answer, and for the message what its sessions take.
+    assert!(many.0 <= few.0 * 10, "commits of the first message: {few:?}, {many:?}");
+    assert!(many.1 <= few.1 * 11, "written for the second message: {few:?}, {many:?}");
 }
 
 /// The empty answer to a key exchange.
