@@ -25,13 +25,6 @@ impl IdentityKey {
         Ok(IdentityKey { ed: *ed, mont })
     }
 
-    /// Takes in a key in Curve25519 form and the sign of its Ed25519 form.
-    pub fn from_mont(mont: &[u8; 32], sign: bool) -> Result<IdentityKey> {
-        let ed = convert::mont_to_ed(mont, sign);
-        let ed = ed.ok_or(Error::new(Status::KeyExchangeFailed, "An identity key is not fit for use."))?;
-        IdentityKey::from_ed(&ed)
-    }
-
     /// A key that was taken in before and stored in both forms.
     pub fn from_stored(ed: [u8; 32], mont: [u8; 32]) -> IdentityKey {
         IdentityKey { ed, mont }

@@ -4,13 +4,11 @@
 //! has its exact length. Keys of 33 bytes with a leading 05, which old QXmpp published in omemo:2, are refused: what
 //! their signatures cover is not told, and those clients are long updated. Nothing is verified here.
 
-use curve25519_dalek::edwards::CompressedEdwardsY;
-use curve25519_dalek::montgomery::MontgomeryPoint;
-
 use super::binary;
 use super::pep::{self, Found};
 use super::writer::Writer;
 use super::xml::{Element, Ns, Reader, malformed};
+use crate::crypto::convert;
 use crate::error::{Error, Result, Status};
 use crate::protocol::bundle::{Bundle, PublicPreKey};
 use crate::protocol::limits;
@@ -159,11 +157,11 @@ fn put_sign(signature: &mut [u8; 64], identity_key: &[u8; 32]) {
 }
 
 fn to_edwards(key: [u8; 32], sign: u8) -> Option<[u8; 32]> {
-    MontgomeryPoint(key).to_edwards(sign).map(|point| point.compress().to_bytes())
+    convert::mont_to_ed(&key, sign != 0)
 }
 
 fn to_montgomery(key: [u8; 32]) -> Option<[u8; 32]> {
-    CompressedEdwardsY(key).decompress().map(|point| point.to_montgomery().to_bytes())
+    convert::ed_to_mont(&key)
 }
 
 /// The element. Fails if an identity key that is to be published in legacy is no point of the curve.
