@@ -146,6 +146,8 @@ impl KeyExchange {
             && session.namespace() == self.namespace
             && same_ephemeral
             && bool::from(self.id.identity.ct_eq(&theirs.identity))
+            // The session authenticates the sign, too, where this namespace sends it.
+            && self.identity_ed.as_ref().is_none_or(|ed| session.peer_ed() == Some(ed))
             && self.id == *theirs
     }
 }

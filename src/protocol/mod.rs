@@ -21,6 +21,8 @@ pub mod pre_key;
 pub mod profile;
 pub mod ratchet;
 pub mod ratchet_message;
+#[cfg(test)]
+mod repeated;
 pub mod session;
 mod session_record;
 pub mod skipped;

@@ -1,0 +1,39 @@
+//! Key exchanges that are repeated: what makes two of them the same.
+
+use super::bundle::{Bundle, PublicPreKey};
+use super::key_exchange::KeyExchange;
+use super::namespace::Namespace;
+use super::pre_key::SignedPreKey;
+use super::session::{Limits, Session};
+use crate::crypto::identity::IdentityKeyPair;
+use crate::crypto::keys::KeyPair;
+use crate::test_support::Seeded;
+
+#[test]
+fn a_repeated_exchange_with_the_other_sign_is_another_one() {
+    let namespace = Namespace::Omemo2;
+    let mut rng = Seeded::new(1);
+    let [ours, theirs] = [(); 2].map(|()| IdentityKeyPair::generate(&mut rng).unwrap());
+    let signed = SignedPreKey::generate(namespace, &theirs, 1, &mut rng).unwrap();
+    let pre_key = KeyPair::generate(&mut rng).unwrap();
+    let bundle = Bundle {
+        namespace,
+        identity_key: *theirs.public().ed(),
+        signed_pre_key_id: 1,
+        signed_pre_key: *signed.pair.public().as_bytes(),
+        signature: signed.signature,
+        pre_keys: vec![PublicPreKey { id: 1, key: *pre_key.public().as_bytes() }],
+    };
+    let mut session = Session::initiate(&ours, &bundle, &mut rng).unwrap();
+    let [first, second] = [(); 2].map(|()| session.encrypt(b"x").unwrap().bytes);
+    let first = KeyExchange::parse(namespace, &first).unwrap();
+    let limits = Limits::default();
+    let step =
+        Session::accept(&theirs, &signed.pair, &pre_key, &first, &limits, &mut 2_000, &mut rng).unwrap();
+    assert!(KeyExchange::parse(namespace, &second).unwrap().same_session(&step.session));
+    // Two ids of two bytes each, tag and length, then the identity key: its last byte holds the sign.
+    let mut flipped = second;
+    assert_eq!(flipped[6..38], *ours.public().ed());
+    flipped[37] ^= 0x80;
+    assert!(!KeyExchange::parse(namespace, &flipped).unwrap().same_session(&step.session));
+}
