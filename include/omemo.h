@@ -67,8 +67,8 @@
  *    not served is said, never left out in silence.
  *
  * Numbers: omemo_op and omemo_request are never 0, are used once in a process, and may be spoken of after their
- * manager is gone. A device id is 1 to 2^31-1; 0 is none, or the whole JID. Names: `const char *ns` is OMEMO_NS_2;
- * where NULL is allowed it means all. JIDs are bare, and are normalised here; one with a resource is OMEMO_ERR_JID.
+ * manager is gone. A device id is 1 to 2^31-1; 0 is none, or the whole JID. Names: `const char *ns` is OMEMO_NS_2 or
+ * OMEMO_NS_LEGACY; where NULL is allowed it means all. JIDs are bare, and are normalised here; one with a resource is OMEMO_ERR_JID.
  *
  * A table that begins with struct_size may be shorter (from an older header: what it lacks is NULL) or longer (from a
  * newer one: what this version does not know must be NULL, else OMEMO_ERR_ARGUMENT, so that no question of yours goes
@@ -92,6 +92,12 @@
 
 /** The feature to announce (XEP-0115, XEP-0163) so that the server pushes device lists. */
 #define OMEMO_NS_2_NOTIFY "urn:xmpp:omemo:2:devices+notify"
+
+/** The namespace before it (XEP-0384 0.3). */
+#define OMEMO_NS_LEGACY "eu.siacs.conversations.axolotl"
+
+/** The same feature for the device lists of OMEMO_NS_LEGACY. */
+#define OMEMO_NS_LEGACY_NOTIFY "eu.siacs.conversations.axolotl.devicelist+notify"
 
 /** A trust level that is known without evaluate_trust: trusted. */
 #define OMEMO_LEVEL_TRUSTED "trusted"
@@ -728,7 +734,10 @@ omemo_status omemo_config_set_jid(omemo_config *config, const char *jid);
 
 /**
  * Which namespaces to serve, most preferred first; each device is served in exactly one. Unless set:
- * OMEMO_NS_2 alone.
+ * OMEMO_NS_LEGACY, then OMEMO_NS_2, since there are clients that announce both and read the first only
+ * (docs/namespaces.md). A namespace that the account served before and that is not in the list is left: at the next
+ * omemo_manager_connected this device is taken off its list there and its bundle is deleted; keys and sessions are
+ * forgotten when the manager opens.
  * Parameters:
  * - config: the configuration.
  * - namespaces: count names, each once.
@@ -1438,9 +1447,9 @@ omemo_status omemo_message_parse(const char *xml, size_t len, omemo_message **me
  * Add a key.
  * Parameters:
  * - message: the message.
- * - jid: whom it is for; NULL in a namespace that does not say (OMEMO_NS_2 does).
+ * - jid: whom it is for in OMEMO_NS_2; OMEMO_NS_LEGACY does not say: NULL, or it is dropped.
  * - device: which device it is for.
- * - key_exchange: whether it carries a key exchange (kex).
+ * - key_exchange: whether it carries a key exchange (kex, prekey).
  * - bytes: its decoded content.
  * - len: their number, at most 4096.
  * Returns: OMEMO_ERR_NULL, OMEMO_ERR_UTF8, OMEMO_ERR_JID, OMEMO_ERR_ARGUMENT (length), OMEMO_ERR_LIMIT
@@ -1456,14 +1465,16 @@ omemo_status omemo_message_add_key(omemo_message *message,
                                    size_t len);
 
 /**
- * Set the encrypted payload.
+ * Set the encrypted payload, and in OMEMO_NS_LEGACY the initialisation vector. There, a payload of NULL with an
+ * initialisation vector is a key transport (XEP-0384 0.3 4.6).
  * Parameters:
  * - message: the message.
  * - payload: its decoded bytes; NULL: none.
- * - len: their number.
- * - iv: the initialisation vector, in a namespace that has one; NULL in OMEMO_NS_2.
- * - iv_len: its bytes; 0 in OMEMO_NS_2.
- * Returns: OMEMO_ERR_NULL, OMEMO_ERR_ARGUMENT, OMEMO_ERR_LIMIT.
+ * - len: their number; 0 where payload is NULL.
+ * - iv: the initialisation vector; NULL in OMEMO_NS_2.
+ * - iv_len: its bytes, 1 to 64 (12 are written, 12 and 16 are in use); 0 where iv is NULL.
+ * Returns: OMEMO_ERR_NULL, OMEMO_ERR_ARGUMENT (an initialisation vector in OMEMO_NS_2, or an empty one),
+ *   OMEMO_ERR_LIMIT.
  * Memory: the bytes are copied.
  * Since: 0.1.0 (XEP-0384 5.5)
  */
@@ -1556,6 +1567,17 @@ const uint8_t *omemo_message_key_bytes(const omemo_message *message, size_t inde
 const uint8_t *omemo_message_payload(const omemo_message *message, size_t *len);
 
 /**
+ * The initialisation vector of a message in OMEMO_NS_LEGACY.
+ * Parameters:
+ * - message: the message.
+ * - len: gets the number of bytes; may be NULL.
+ * Returns: the decoded bytes; NULL: there is none, as always in OMEMO_NS_2.
+ * Memory: borrowed from message until it changes.
+ * Since: 0.1.0 (XEP-0384 0.3 4.4)
+ */
+const uint8_t *omemo_message_iv(const omemo_message *message, size_t *len);
+
+/**
  * `<encrypted/>`. Put it into a `<message>`, with a store hint (XEP-0334) beside it.
  * Parameters:
  * - message: the message.
@@ -1615,7 +1637,7 @@ omemo_status omemo_draft_remove_recipient(omemo_draft *draft, const char *jid);
 
 /**
  * The bytes to encrypt in one namespace, instead of what was set for it before. OMEMO_NS_2 wants an SCE
- * envelope (XEP-0420); omemo_draft_set_body makes one.
+ * envelope (XEP-0420), OMEMO_NS_LEGACY the text of the body; omemo_draft_set_body does both.
  * Parameters:
  * - draft: the draft.
  * - ns: the namespace.
@@ -1630,7 +1652,8 @@ omemo_status omemo_draft_set_plaintext(omemo_draft *draft, const char *ns, const
 
 /**
  * The text of a chat message, in every namespace, instead of what was set before. In OMEMO_NS_2 it is put
- * into an SCE envelope with padding, sender and time (XEP-0420).
+ * into an SCE envelope with padding, sender and time (XEP-0420); in OMEMO_NS_LEGACY it is the body, and nothing else
+ * is protected there.
  * Parameters:
  * - draft: the draft.
  * - text: what to say; not empty, and only of characters that XML can carry.

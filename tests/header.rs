@@ -37,12 +37,18 @@ const SECTIONS: [&str; 18] = [
 ];
 
 /// String constants, which cbindgen does not see, with what they mean and their comment.
-const STRINGS: [(&str, &str, &str); 5] = [
+const STRINGS: [(&str, &str, &str); 7] = [
     ("OMEMO_NS_2", "urn:xmpp:omemo:2", "The namespace of OMEMO (XEP-0384 0.8 and later)."),
     (
         "OMEMO_NS_2_NOTIFY",
         "urn:xmpp:omemo:2:devices+notify",
         "The feature to announce (XEP-0115, XEP-0163) so that the server pushes device lists.",
+    ),
+    ("OMEMO_NS_LEGACY", "eu.siacs.conversations.axolotl", "The namespace before it (XEP-0384 0.3)."),
+    (
+        "OMEMO_NS_LEGACY_NOTIFY",
+        "eu.siacs.conversations.axolotl.devicelist+notify",
+        "The same feature for the device lists of OMEMO_NS_LEGACY.",
     ),
     ("OMEMO_LEVEL_TRUSTED", "trusted", "A trust level that is known without evaluate_trust: trusted."),
     ("OMEMO_LEVEL_UNDECIDED", "undecided", "The same: nobody has judged the key."),
@@ -149,6 +155,8 @@ fn strings_are_the_same_in_c_and_in_rust() {
     let expected = [
         Namespace::Omemo2.uri().to_owned(),
         format!("{}:devices+notify", Namespace::Omemo2.uri()),
+        Namespace::Legacy.uri().to_owned(),
+        format!("{}.devicelist+notify", Namespace::Legacy.uri()),
         callbacks::LEVEL_TRUSTED.to_owned(),
         callbacks::LEVEL_UNDECIDED.to_owned(),
         callbacks::LEVEL_DISTRUSTED.to_owned(),

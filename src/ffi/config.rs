@@ -105,7 +105,7 @@ impl Shared {
         }
         let config = manager::Config {
             jid: settings.jid.ok_or_else(|| missing("omemo_config_set_jid was not called."))?,
-            namespaces: settings.namespaces.unwrap_or_else(|| vec![Namespace::Omemo2]),
+            namespaces: settings.namespaces.unwrap_or_else(|| vec![Namespace::Legacy, Namespace::Omemo2]),
             default_level: settings.default_level.unwrap_or_else(|| LEVEL_UNDECIDED.to_owned()),
             request_timeout: settings.request_timeout.unwrap_or(60_000),
             open_requests: settings.open_requests.map_or(32, small),
@@ -171,7 +171,10 @@ pub unsafe extern "C" fn omemo_config_set_jid(
 }
 
 /// Which namespaces to serve, most preferred first; each device is served in exactly one. Unless set:
-/// OMEMO_NS_2 alone.
+/// OMEMO_NS_LEGACY, then OMEMO_NS_2, since there are clients that announce both and read the first only
+/// (docs/namespaces.md). A namespace that the account served before and that is not in the list is left: at the next
+/// omemo_manager_connected this device is taken off its list there and its bundle is deleted; keys and sessions are
+/// forgotten when the manager opens.
 /// Parameters:
 /// - config: the configuration.
 /// - namespaces: count names, each once.

@@ -159,7 +159,7 @@ pub unsafe extern "C" fn omemo_draft_remove_recipient(
 }
 
 /// The bytes to encrypt in one namespace, instead of what was set for it before. OMEMO_NS_2 wants an SCE
-/// envelope (XEP-0420); omemo_draft_set_body makes one.
+/// envelope (XEP-0420), OMEMO_NS_LEGACY the text of the body; omemo_draft_set_body does both.
 /// Parameters:
 /// - draft: the draft.
 /// - ns: the namespace.
@@ -192,7 +192,8 @@ pub unsafe extern "C" fn omemo_draft_set_plaintext(
 }
 
 /// The text of a chat message, in every namespace, instead of what was set before. In OMEMO_NS_2 it is put
-/// into an SCE envelope with padding, sender and time (XEP-0420).
+/// into an SCE envelope with padding, sender and time (XEP-0420); in OMEMO_NS_LEGACY it is the body, and nothing else
+/// is protected there.
 /// Parameters:
 /// - draft: the draft.
 /// - text: what to say; not empty, and only of characters that XML can carry.
@@ -213,7 +214,9 @@ pub unsafe extern "C" fn omemo_draft_set_body(
                 return Err(Status::Plaintext.into());
             }
             sce::check_text(body)?;
-            draft.say(Namespace::Omemo2, Content::Body(Zeroizing::new(body.to_owned())));
+            for namespace in Namespace::ALL {
+                draft.say(namespace, Content::Body(Zeroizing::new(body.to_owned())));
+            }
             Ok(())
         })
     })

@@ -5,6 +5,7 @@ use super::{guard, text};
 use crate::error::{Error, Status};
 use crate::protocol::limits;
 use crate::protocol::message::{Message, MessageKey};
+use crate::protocol::namespace::Namespace;
 use crate::stanza;
 use once_cell::sync::OnceCell;
 use std::ffi::{CString, c_char};
@@ -70,7 +71,6 @@ pub unsafe extern "C" fn omemo_message_parse(
         // SAFETY: the client gives len bytes or NULL.
         let xml = unsafe { text::bytes(xml.cast(), len, limits::STANZA_BYTES) }?;
         let message = stanza::message::parse(xml)?;
-        text::check_served(message.namespace)?;
         out.write(text::hand_over(omemo_message::new(message)));
         Ok(())
     })
@@ -79,9 +79,9 @@ pub unsafe extern "C" fn omemo_message_parse(
 /// Add a key.
 /// Parameters:
 /// - message: the message.
-/// - jid: whom it is for; NULL in a namespace that does not say (OMEMO_NS_2 does).
+/// - jid: whom it is for in OMEMO_NS_2; OMEMO_NS_LEGACY does not say: NULL, or it is dropped.
 /// - device: which device it is for.
-/// - key_exchange: whether it carries a key exchange (kex).
+/// - key_exchange: whether it carries a key exchange (kex, prekey).
 /// - bytes: its decoded content.
 /// - len: their number, at most 4096.
 /// Returns: OMEMO_ERR_NULL, OMEMO_ERR_UTF8, OMEMO_ERR_JID, OMEMO_ERR_ARGUMENT (length), OMEMO_ERR_LIMIT
@@ -100,7 +100,11 @@ pub unsafe extern "C" fn omemo_message_add_key(
     guard::status(|| {
         let message = text::required(message)?;
         // SAFETY: the client gives a C string or NULL.
-        let jid = Some(unsafe { text::required_jid(jid) }?);
+        let jid = unsafe { text::optional_jid(jid) }?;
+        let jid = match message.message.namespace {
+            Namespace::Omemo2 => Some(text::required(jid)?),
+            Namespace::Legacy => None,
+        };
         // SAFETY: the client gives len bytes or NULL.
         let bytes = unsafe { text::bytes(bytes, len, limits::MESSAGE_KEY_BYTES) }?.to_vec();
         if message.message.keys.len() >= limits::KEYS_PER_MESSAGE {
@@ -113,14 +117,16 @@ pub unsafe extern "C" fn omemo_message_add_key(
     })
 }
 
-/// Set the encrypted payload.
+/// Set the encrypted payload, and in OMEMO_NS_LEGACY the initialisation vector. There, a payload of NULL with an
+/// initialisation vector is a key transport (XEP-0384 0.3 4.6).
 /// Parameters:
 /// - message: the message.
 /// - payload: its decoded bytes; NULL: none.
-/// - len: their number.
-/// - iv: the initialisation vector, in a namespace that has one; NULL in OMEMO_NS_2.
-/// - iv_len: its bytes; 0 in OMEMO_NS_2.
-/// Returns: OMEMO_ERR_NULL, OMEMO_ERR_ARGUMENT, OMEMO_ERR_LIMIT.
+/// - len: their number; 0 where payload is NULL.
+/// - iv: the initialisation vector; NULL in OMEMO_NS_2.
+/// - iv_len: its bytes, 1 to 64 (12 are written, 12 and 16 are in use); 0 where iv is NULL.
+/// Returns: OMEMO_ERR_NULL, OMEMO_ERR_ARGUMENT (an initialisation vector in OMEMO_NS_2, or an empty one),
+///   OMEMO_ERR_LIMIT.
 /// Memory: the bytes are copied.
 /// Since: 0.1.0 (XEP-0384 5.5)
 #[unsafe(no_mangle)]
@@ -133,9 +139,20 @@ pub unsafe extern "C" fn omemo_message_set_payload(
 ) -> omemo_status {
     guard::status(|| {
         let message = text::required(message)?;
-        if !iv.is_null() || iv_len != 0 {
-            return Err(Error::new(Status::Argument, "This namespace has no initialisation vector."));
-        }
+        let iv = match (iv.is_null(), message.message.namespace) {
+            (true, _) if iv_len != 0 => return Err(Status::Null.into()),
+            (true, _) => None,
+            (false, Namespace::Omemo2) => {
+                return Err(Error::new(Status::Argument, "This namespace has no initialisation vector."));
+            }
+            (false, Namespace::Legacy) if iv_len == 0 => {
+                return Err(Error::new(Status::Argument, "An initialisation vector is not empty."));
+            }
+            (false, Namespace::Legacy) => {
+                // SAFETY: the client gives iv_len bytes.
+                Some(unsafe { text::bytes(iv, iv_len, limits::MESSAGE_IV_BYTES) }?.to_vec())
+            }
+        };
         let payload = if payload.is_null() {
             if len != 0 {
                 return Err(Status::Null.into());
@@ -146,6 +163,7 @@ pub unsafe extern "C" fn omemo_message_set_payload(
             Some(unsafe { text::bytes(payload, len, limits::STANZA_BYTES) }?.to_vec())
         };
         message.message.payload = payload;
+        message.message.iv = iv;
         message.xml.take();
         Ok(())
     })
@@ -259,6 +277,23 @@ pub extern "C" fn omemo_message_payload(
 ) -> *const u8 {
     guard::call(std::ptr::null(), || {
         text::give_bytes(message.and_then(|message| message.message.payload.as_deref()), len)
+    })
+}
+
+/// The initialisation vector of a message in OMEMO_NS_LEGACY.
+/// Parameters:
+/// - message: the message.
+/// - len: gets the number of bytes; may be NULL.
+/// Returns: the decoded bytes; NULL: there is none, as always in OMEMO_NS_2.
+/// Memory: borrowed from message until it changes.
+/// Since: 0.1.0 (XEP-0384 0.3 4.4)
+#[unsafe(no_mangle)]
+pub extern "C" fn omemo_message_iv(
+    message: Option<&omemo_message>,
+    len: Option<&mut MaybeUninit<usize>>,
+) -> *const u8 {
+    guard::call(std::ptr::null(), || {
+        text::give_bytes(message.and_then(|message| message.message.iv.as_deref()), len)
     })
 }
 

@@ -62,16 +62,16 @@ pub(super) unsafe fn required_jid(text: *const c_char) -> Result<BareJid> {
     required(unsafe { optional_jid(text) }?)
 }
 
-/// A namespace that this version serves, or `None` for NULL.
+/// A namespace, or `None` for NULL.
 ///
 /// # Safety
 /// As for `optional_text`.
 pub(super) unsafe fn optional_namespace(text: *const c_char) -> Result<Option<Namespace>> {
     // SAFETY: the same promise.
-    unsafe { optional_text(text) }?.map(served).transpose()
+    unsafe { optional_text(text) }?.map(known).transpose()
 }
 
-/// A namespace that this version serves.
+/// A namespace.
 ///
 /// # Safety
 /// As for `optional_text`.
@@ -106,18 +106,8 @@ pub(super) unsafe fn namespaces(names: *const *const c_char, count: usize) -> Re
     Ok(namespaces)
 }
 
-fn served(uri: &str) -> Result<Namespace> {
-    let namespace = Namespace::from_uri(uri).ok_or(Error::from(Status::UnknownNamespace))?;
-    check_served(namespace)?;
-    Ok(namespace)
-}
-
-/// Whether this version of the library can talk this namespace.
-pub(super) fn check_served(namespace: Namespace) -> Result<()> {
-    match namespace {
-        Namespace::Omemo2 => Ok(()),
-        Namespace::Legacy => Err(Status::UnknownNamespace.into()),
-    }
+fn known(uri: &str) -> Result<Namespace> {
+    Namespace::from_uri(uri).ok_or(Status::UnknownNamespace.into())
 }
 
 /// Bytes of a pointer and a length, at most `limit` of them.

@@ -108,6 +108,7 @@ static const struct {
     F(omemo_message_new),
     F(omemo_message_parse),
     F(omemo_message_payload),
+    F(omemo_message_iv),
     F(omemo_message_sender_device),
     F(omemo_message_set_payload),
     F(omemo_message_xml),

@@ -59,6 +59,7 @@ static omemo_status open_account(struct store *store, const char *path, const ch
   callbacks.send_message = send_message;
   callbacks.decide_trust = decide_trust;
   omemo_config_set_jid(config, jid);
+  omemo_config_set_namespaces(config, &(const char *){OMEMO_NS_2}, 1);
   omemo_config_set_storage(config, storage);
   omemo_config_set_callbacks(config, &callbacks, NULL, NULL);
   if (status == OMEMO_OK) status = omemo_manager_new(config, manager);

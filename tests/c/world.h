@@ -420,6 +420,7 @@ static inline omemo_config *account_config(struct account *account) {
   omemo_callbacks callbacks = account_callbacks(account);
   omemo_storage *storage = NULL;
   CHECK(omemo_config_set_jid(config, account->jid) == OMEMO_OK);
+  CHECK(omemo_config_set_namespaces(config, &(const char *){OMEMO_NS_2}, 1) == OMEMO_OK);
   CHECK(omemo_config_set_callbacks(config, &callbacks, account, on_destroy) == OMEMO_OK);
   memset(&callbacks, 0xff, sizeof callbacks); /* inputs are copied */
   CHECK(omemo_config_set_log(config, OMEMO_LOG_DEBUG, on_log, account, NULL) == OMEMO_OK);

@@ -235,6 +235,8 @@ impl Client {
             };
             let config = abi::omemo_config_new();
             abi::omemo_config_set_jid(config, jid.as_ptr());
+            let namespace = c_string(super::NS_2);
+            assert_eq!(abi::omemo_config_set_namespaces(config, &namespace.as_ptr(), 1), abi::OK);
             abi::omemo_config_set_storage(config, storage);
             assert_eq!(
                 abi::omemo_config_set_callbacks(config, &callbacks, user_data, Some(destroy)),
