@@ -198,6 +198,8 @@ enum omemo_status
   OMEMO_ERR_DISTRUSTED = -303,
   /** The device shows another key than the one that was judged. */
   OMEMO_ERR_IDENTITY_CHANGED = -304,
+  /** The device shows different keys in the two namespaces. */
+  OMEMO_ERR_IDENTITY_MISMATCH = -305,
   /** The device has no bundle. [BundleNotFound] */
   OMEMO_ERR_BUNDLE_NOT_FOUND = -306,
   /** The bundle can be read, but not used: signature, keys or ids are wrong. */
@@ -260,11 +262,22 @@ enum omemo_notice
   /** (ns, jid) A device appeared, vanished, or got its key: omemo_manager_devices has the news. */
   OMEMO_NOTICE_DEVICES = 1,
   /**
-   * (ns, jid, device) It shows another identity key than the one known for it. It is served again after
-   * omemo_manager_accept_identity.
+   * (ns, jid, device, status) It shows another identity key than the one known for it
+   * (OMEMO_ERR_IDENTITY_CHANGED), or shows another one in ns than in the other namespace
+   * (OMEMO_ERR_IDENTITY_MISMATCH), in a bundle or in a message (OMEMO_ERR_PUBLIC_DATA_INCONSISTENCY). It is served
+   * again after omemo_manager_accept_identity; in case of a mismatch it is meanwhile served in the other namespace,
+   * where that comes first.
    */
   OMEMO_NOTICE_IDENTITY_CHANGED = 2,
-  /** (ns, status) The own bundle or device list cannot be published; it is tried again later. */
+  /**
+   * (ns, jid, device) It left OMEMO_NS_2, which is preferred for it, and is served in ns now. Told once, until
+   * omemo_manager_prefer_namespace has a word about the device.
+   */
+  OMEMO_NOTICE_DOWNGRADED = 3,
+  /**
+   * (ns, status) The own bundle or device list cannot be published, or a namespace cannot be left; it is
+   * tried again later.
+   */
   OMEMO_NOTICE_PUBLISH_FAILED = 4,
 };
 #ifndef __cplusplus
@@ -515,7 +528,8 @@ typedef uint64_t omemo_request;
 
 /**
  * What the library asks and tells. Each may be NULL. A question without callback is rejected at once: the
- * fetches and publishes as OMEMO_REASON_FAILED, send_message and decide_trust as OMEMO_REASON_DECLINED.
+ * fetches and publishes as OMEMO_REASON_FAILED, send_message, decide_trust and delete_bundle as
+ * OMEMO_REASON_DECLINED.
  */
 typedef struct {
   /**
@@ -585,6 +599,12 @@ typedef struct {
   void (*wakeup)(void *user_data);
   /** Service: milliseconds since 1970 (UTC); deadlines are measured by it, too. NULL: the system's clocks. */
   int64_t (*now)(void *user_data);
+  /**
+   * Question (event): delete the bundle of this device in ns, which the account does not serve any more. In
+   * OMEMO_NS_2 retract the item, in OMEMO_NS_LEGACY delete the node. Answer by omemo_request_resolve or
+   * _resolve_xml, or reject; OMEMO_REASON_NOT_FOUND and OMEMO_REASON_DECLINED end the matter as well.
+   */
+  void (*delete_bundle)(void *user_data, omemo_request request, const char *ns, uint32_t device);
 } omemo_callbacks;
 
 /**
@@ -2091,6 +2111,44 @@ bool omemo_devices_identity_changed(const omemo_devices *devices, size_t index);
  * Since: 0.1.0
  */
 const uint8_t *omemo_devices_shown_key(const omemo_devices *devices, size_t index, size_t *len);
+
+/**
+ * The namespace in which a device is served whenever it announces it there: omemo_manager_prefer_namespace.
+ * Parameters:
+ * - devices: the devices.
+ * - index: of the device.
+ * Returns: OMEMO_NS_*; NULL: it follows the order of the configuration or the draft, or there is no such device.
+ * Memory: a constant.
+ * Since: 0.1.0
+ */
+const char *omemo_devices_preferred_namespace(const omemo_devices *devices, size_t index);
+
+/**
+ * Whether a device has left OMEMO_NS_2, which is preferred for it, and was served in OMEMO_NS_LEGACY since: see
+ * OMEMO_NOTICE_DOWNGRADED. Stays so, whatever the device announces, until omemo_manager_prefer_namespace.
+ * Parameters:
+ * - devices: the devices.
+ * - index: of the device.
+ * Returns: false also if there is no such device.
+ * Since: 0.1.0
+ */
+bool omemo_devices_downgraded(const omemo_devices *devices, size_t index);
+
+/**
+ * Serve a device in one namespace whenever it announces it there, whatever the order of the configuration or the
+ * draft says, as long as that order names it; for a client that announces both and can read one. The mark of a
+ * downgrade is taken away, too. At once.
+ * Parameters:
+ * - manager: the manager.
+ * - jid: whose device it is; a bare JID.
+ * - device: its id.
+ * - ns: one that the account serves; NULL: follow the order again.
+ * Returns: OMEMO_ERR_NOT_FOUND: no such device is known. OMEMO_ERR_NULL, OMEMO_ERR_UTF8, OMEMO_ERR_JID,
+ *   OMEMO_ERR_ARGUMENT (device), OMEMO_ERR_UNKNOWN_NAMESPACE, OMEMO_ERR_BUSY inside a service,
+ *   OMEMO_ERR_CANCELLED, OMEMO_ERR_STORAGE*.
+ * Since: 0.1.0
+ */
+omemo_status omemo_manager_prefer_namespace(omemo_manager *manager, const char *jid, uint32_t device, const char *ns);
 
 /**
  * A device list was pushed (a PEP event), or read by you. The own list is repaired when this device is

@@ -79,6 +79,7 @@ statuses! {
     Undecided = -302, "OMEMO_ERR_UNDECIDED", "Nobody has judged the key of this device.";
     Distrusted = -303, "OMEMO_ERR_DISTRUSTED", "The key of this device is judged distrusted.";
     IdentityChanged = -304, "OMEMO_ERR_IDENTITY_CHANGED", "The device shows another key than the one that was judged.";
+    IdentityMismatch = -305, "OMEMO_ERR_IDENTITY_MISMATCH", "The device shows different keys in the two namespaces.";
     /// python-omemo: BundleNotFound.
     BundleNotFound = -306, "OMEMO_ERR_BUNDLE_NOT_FOUND", "The device has no bundle.";
     BundleBad = -307, "OMEMO_ERR_BUNDLE_BAD", "The bundle can be read, but not used: signature, keys or ids are wrong.";

@@ -188,6 +188,10 @@ impl Server {
                 self.bundles.insert((bundle.namespace, own, device.get()), bundle);
                 Answer::Done
             }
+            Question::DeleteBundle { namespace, device } => {
+                self.bundles.remove(&(namespace, own, device.get()));
+                Answer::Done
+            }
             Question::SendMessage { jid, message } => {
                 self.mail.push((own, jid, message));
                 Answer::Done

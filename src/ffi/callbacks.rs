@@ -69,10 +69,17 @@ pub(super) fn verdict(number: i32) -> Option<Verdict> {
 pub enum omemo_notice {
     /// (ns, jid) A device appeared, vanished, or got its key: omemo_manager_devices has the news.
     OMEMO_NOTICE_DEVICES = 1,
-    /// (ns, jid, device) It shows another identity key than the one known for it. It is served again after
-    /// omemo_manager_accept_identity.
+    /// (ns, jid, device, status) It shows another identity key than the one known for it
+    /// (OMEMO_ERR_IDENTITY_CHANGED), or shows another one in ns than in the other namespace
+    /// (OMEMO_ERR_IDENTITY_MISMATCH), in a bundle or in a message (OMEMO_ERR_PUBLIC_DATA_INCONSISTENCY). It is served
+    /// again after omemo_manager_accept_identity; in case of a mismatch it is meanwhile served in the other namespace,
+    /// where that comes first.
     OMEMO_NOTICE_IDENTITY_CHANGED = 2,
-    /// (ns, status) The own bundle or device list cannot be published; it is tried again later.
+    /// (ns, jid, device) It left OMEMO_NS_2, which is preferred for it, and is served in ns now. Told once, until
+    /// omemo_manager_prefer_namespace has a word about the device.
+    OMEMO_NOTICE_DOWNGRADED = 3,
+    /// (ns, status) The own bundle or device list cannot be published, or a namespace cannot be left; it is
+    /// tried again later.
     OMEMO_NOTICE_PUBLISH_FAILED = 4,
 }
 
@@ -81,13 +88,15 @@ impl From<NoticeKind> for omemo_notice {
         match kind {
             NoticeKind::Devices => omemo_notice::OMEMO_NOTICE_DEVICES,
             NoticeKind::IdentityChanged => omemo_notice::OMEMO_NOTICE_IDENTITY_CHANGED,
+            NoticeKind::Downgraded => omemo_notice::OMEMO_NOTICE_DOWNGRADED,
             NoticeKind::PublishFailed => omemo_notice::OMEMO_NOTICE_PUBLISH_FAILED,
         }
     }
 }
 
 /// What the library asks and tells. Each may be NULL. A question without callback is rejected at once: the
-/// fetches and publishes as OMEMO_REASON_FAILED, send_message and decide_trust as OMEMO_REASON_DECLINED.
+/// fetches and publishes as OMEMO_REASON_FAILED, send_message, decide_trust and delete_bundle as
+/// OMEMO_REASON_DECLINED.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct omemo_callbacks {
@@ -189,6 +198,13 @@ pub struct omemo_callbacks {
     pub wakeup: Option<unsafe extern "C" fn(user_data: *mut c_void)>,
     /// Service: milliseconds since 1970 (UTC); deadlines are measured by it, too. NULL: the system's clocks.
     pub now: Option<unsafe extern "C" fn(user_data: *mut c_void) -> i64>,
+
+    /// Question (event): delete the bundle of this device in ns, which the account does not serve any more. In
+    /// OMEMO_NS_2 retract the item, in OMEMO_NS_LEGACY delete the node. Answer by omemo_request_resolve or
+    /// _resolve_xml, or reject; OMEMO_REASON_NOT_FOUND and OMEMO_REASON_DECLINED end the matter as well.
+    pub delete_bundle: Option<
+        unsafe extern "C" fn(user_data: *mut c_void, request: omemo_request, ns: *const c_char, device: u32),
+    >,
 }
 
 // SAFETY: made of a number and of optional functions, all of which may be zero.

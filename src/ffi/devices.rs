@@ -256,6 +256,63 @@ pub extern "C" fn omemo_devices_shown_key(
     })
 }
 
+/// The namespace in which a device is served whenever it announces it there: omemo_manager_prefer_namespace.
+/// Parameters:
+/// - devices: the devices.
+/// - index: of the device.
+/// Returns: OMEMO_NS_*; NULL: it follows the order of the configuration or the draft, or there is no such device.
+/// Memory: a constant.
+/// Since: 0.1.0
+#[unsafe(no_mangle)]
+pub extern "C" fn omemo_devices_preferred_namespace(
+    devices: Option<&omemo_devices>,
+    index: usize,
+) -> *const c_char {
+    guard::call(std::ptr::null(), || {
+        text::namespace_or_null(omemo_devices::at(devices, index).and_then(|row| row.device.preferred))
+    })
+}
+
+/// Whether a device has left OMEMO_NS_2, which is preferred for it, and was served in OMEMO_NS_LEGACY since: see
+/// OMEMO_NOTICE_DOWNGRADED. Stays so, whatever the device announces, until omemo_manager_prefer_namespace.
+/// Parameters:
+/// - devices: the devices.
+/// - index: of the device.
+/// Returns: false also if there is no such device.
+/// Since: 0.1.0
+#[unsafe(no_mangle)]
+pub extern "C" fn omemo_devices_downgraded(devices: Option<&omemo_devices>, index: usize) -> bool {
+    guard::call(false, || omemo_devices::at(devices, index).is_some_and(|row| row.device.downgraded))
+}
+
+/// Serve a device in one namespace whenever it announces it there, whatever the order of the configuration or the
+/// draft says, as long as that order names it; for a client that announces both and can read one. The mark of a
+/// downgrade is taken away, too. At once.
+/// Parameters:
+/// - manager: the manager.
+/// - jid: whose device it is; a bare JID.
+/// - device: its id.
+/// - ns: one that the account serves; NULL: follow the order again.
+/// Returns: OMEMO_ERR_NOT_FOUND: no such device is known. OMEMO_ERR_NULL, OMEMO_ERR_UTF8, OMEMO_ERR_JID,
+///   OMEMO_ERR_ARGUMENT (device), OMEMO_ERR_UNKNOWN_NAMESPACE, OMEMO_ERR_BUSY inside a service,
+///   OMEMO_ERR_CANCELLED, OMEMO_ERR_STORAGE*.
+/// Since: 0.1.0
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn omemo_manager_prefer_namespace(
+    manager: *mut omemo_manager,
+    jid: *const c_char,
+    device: u32,
+    ns: *const c_char,
+) -> omemo_status {
+    guard::outside_services(|| {
+        // SAFETY: the client gives one of ours or NULL.
+        let manager = unsafe { core::enter(manager) }?;
+        // SAFETY: the client gives C strings or NULL.
+        let (jid, namespace) = unsafe { (text::required_jid(jid)?, text::optional_namespace(ns)?) };
+        manager.manager().prefer_namespace(&jid, text::device(device)?, namespace)
+    })
+}
+
 /// A device list was pushed (a PEP event), or read by you. The own list is repaired when this device is
 /// missing in it. At once.
 /// Parameters:

@@ -110,6 +110,12 @@ impl Host {
                     ask(user_data, request, ns.as_ptr(), device.get(), &raw const bundle)
                 });
             }
+            Question::DeleteBundle { namespace, device } => {
+                let ask = table.delete_bundle.ok_or(Reason::Declined)?;
+                let ns = text::c_namespace(namespace);
+                // SAFETY: as above.
+                guard::event(|| unsafe { ask(user_data, request, ns.as_ptr(), device.get()) });
+            }
             Question::SendMessage { jid, message } => {
                 let ask = table.send_message.ok_or(Reason::Declined)?;
                 let (jid, message) = (text::c_string(jid.as_str()), omemo_message::new(message));

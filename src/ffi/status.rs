@@ -79,6 +79,8 @@ pub enum omemo_status {
     OMEMO_ERR_DISTRUSTED = -303,
     /// The device shows another key than the one that was judged.
     OMEMO_ERR_IDENTITY_CHANGED = -304,
+    /// The device shows different keys in the two namespaces.
+    OMEMO_ERR_IDENTITY_MISMATCH = -305,
     /// The device has no bundle. [BundleNotFound]
     OMEMO_ERR_BUNDLE_NOT_FOUND = -306,
     /// The bundle can be read, but not used: signature, keys or ids are wrong.
@@ -158,6 +160,7 @@ impl From<Status> for omemo_status {
             Status::Undecided => omemo_status::OMEMO_ERR_UNDECIDED,
             Status::Distrusted => omemo_status::OMEMO_ERR_DISTRUSTED,
             Status::IdentityChanged => omemo_status::OMEMO_ERR_IDENTITY_CHANGED,
+            Status::IdentityMismatch => omemo_status::OMEMO_ERR_IDENTITY_MISMATCH,
             Status::BundleNotFound => omemo_status::OMEMO_ERR_BUNDLE_NOT_FOUND,
             Status::BundleBad => omemo_status::OMEMO_ERR_BUNDLE_BAD,
             Status::KeyExchangeFailed => omemo_status::OMEMO_ERR_KEY_EXCHANGE_FAILED,

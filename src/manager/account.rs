@@ -8,6 +8,7 @@ use super::clock::Now;
 use super::connection::Connection;
 use super::host::{LogLevel, Notice, Services};
 use super::layout::{self, SessionKey};
+use super::leaving;
 use super::own;
 use super::records::{self, AccountRecord, AnchorRecord, BucketRecord, JidRecord, OwnRecord, TodoRecord};
 use super::sessions::Stored;
@@ -53,7 +54,8 @@ struct Loaded {
 #[derive(Default)]
 struct Staged {
     account: Option<AccountRecord>,
-    own: BTreeMap<Namespace, OwnRecord>,
+    /// `None`: of a namespace that was left.
+    own: BTreeMap<Namespace, Option<OwnRecord>>,
     todo: Option<TodoRecord>,
     jids: HashMap<BareJid, JidRecord>,
     sessions: HashMap<SessionKey, Stored>,
@@ -86,7 +88,10 @@ impl Account {
         if !account.reload()? {
             account.create(now)?;
         }
-        account.transact(|account| own::make_namespaces(account, now))?;
+        account.transact(|account| {
+            leaving::forget_namespaces(account, now)?;
+            own::make_namespaces(account, now)
+        })?;
         Ok(account)
     }
 
@@ -164,6 +169,7 @@ impl Account {
             highest: Vec::new(),
             epoch: 0,
             last_todo: 0,
+            leaving: Vec::new(),
         };
         self.loaded = Some(Loaded {
             account: Arc::default(),
@@ -205,7 +211,12 @@ impl Account {
         if let Some(account) = staged.account {
             loaded.account = Arc::new(account);
         }
-        loaded.own.extend(staged.own.into_iter().map(|(namespace, own)| (namespace, Arc::new(own))));
+        for (namespace, own) in staged.own {
+            match own {
+                Some(own) => loaded.own.insert(namespace, Arc::new(own)),
+                None => loaded.own.remove(&namespace),
+            };
+        }
         if let Some(todo) = staged.todo {
             loaded.todo = Arc::new(todo);
         }
@@ -242,8 +253,12 @@ impl Account {
             }
         }
         for (namespace, own) in &staged.own {
-            if loaded.own.get(namespace).is_none_or(|before| **before != *own) {
-                batch.put(layout::own(*namespace), records::encode(own));
+            match own {
+                Some(own) if loaded.own.get(namespace).is_none_or(|before| **before != *own) => {
+                    batch.put(layout::own(*namespace), records::encode(own));
+                }
+                Some(_) => (),
+                None => batch.delete(layout::own(*namespace)),
             }
         }
         if let Some(todo) = staged.todo.as_ref().filter(|todo| **todo != *loaded.todo) {
@@ -346,7 +361,7 @@ impl Account {
     /// The pre keys of a namespace.
     pub(super) fn own(&self, namespace: Namespace) -> Result<&OwnRecord> {
         match self.staged.own.get(&namespace) {
-            Some(own) => Ok(own),
+            Some(own) => own.as_ref().ok_or(Status::UnknownNamespace.into()),
             None => self
                 .loaded()?
                 .own
@@ -358,16 +373,22 @@ impl Account {
 
     /// The pre keys of a namespace, to be changed.
     pub(super) fn own_mut(&mut self, namespace: Namespace) -> Result<&mut OwnRecord> {
-        let before = match self.staged.own.remove(&namespace) {
-            Some(staged) => staged,
-            None => self.own(namespace)?.clone(),
-        };
-        Ok(self.staged.own.entry(namespace).or_insert(before))
+        if !self.staged.own.contains_key(&namespace) {
+            let before = self.own(namespace)?.clone();
+            self.staged.own.insert(namespace, Some(before));
+        }
+        let staged = self.staged.own.get_mut(&namespace).and_then(Option::as_mut);
+        staged.ok_or(Status::UnknownNamespace.into())
     }
 
     /// Stages the pre keys of a namespace that has none yet.
     pub(super) fn stage_own(&mut self, namespace: Namespace, record: OwnRecord) {
-        self.staged.own.insert(namespace, record);
+        self.staged.own.insert(namespace, Some(record));
+    }
+
+    /// Stages that the pre keys of a namespace are gone.
+    pub(super) fn stage_own_gone(&mut self, namespace: Namespace) {
+        self.staged.own.insert(namespace, None);
     }
 
     /// The follow-ups that send.

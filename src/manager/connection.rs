@@ -30,6 +30,8 @@ pub(super) enum Job {
     PublishBundle(Namespace),
     /// Put this device on the own list.
     PublishList(Namespace),
+    /// Take this device off the own list, and delete its bundle.
+    Leave(Namespace),
     /// Send the empty message with this number.
     Send(u64),
     /// Fetch the list of somebody whose device is not on it.
@@ -54,6 +56,10 @@ pub(super) struct Connection {
     /// When it was noted, and whether it was begun.
     unasked: BTreeMap<Job, (u64, bool)>,
     told: HashSet<SessionKey>,
+    /// How many streams there were.
+    pub(super) stream: u64,
+    /// Bundles may be published: what lies on the server under our id was looked at, or cannot be.
+    pub(super) own_compared: bool,
     /// The own list as it was last seen, with everybody's labels.
     pub(super) own_lists: BTreeMap<Namespace, DeviceList>,
     /// How often publishing failed, and how at last; by namespace.
@@ -65,6 +71,8 @@ impl Connection {
     pub(super) fn begin(&mut self) {
         self.forget();
         self.delays.clear();
+        self.stream = self.stream.wrapping_add(1);
+        self.own_compared = false;
     }
 
     /// Nothing that was fetched is relied on any more.
@@ -92,7 +100,10 @@ impl Connection {
             self.failed_bundles.clear();
         }
         let wait = match status {
-            Status::BundleNotFound | Status::BundleBad | Status::IdentityChanged => MISSING_MS,
+            Status::BundleNotFound
+            | Status::BundleBad
+            | Status::IdentityChanged
+            | Status::IdentityMismatch => MISSING_MS,
             _ => FAILED_MS,
         };
         self.failed_bundles.insert(key, (now.saturating_add(wait), status));

@@ -254,7 +254,7 @@ impl Account {
             .unwrap_or_else(|| DeviceRecord { id: at.device.get(), ..DeviceRecord::default() });
         let mut shown = known.clone();
         if known.identity != mont {
-            shown.set_identity(mont, ed, false);
+            shown.set_identity(mont, ed);
         }
         let mut sender = self.describe(&at.jid, &record, &shown);
         if let Some(ed) = ed.filter(|_| shown.sign == super::trust::SIGN_UNKNOWN) {
@@ -310,7 +310,7 @@ impl Account {
         }
         let record = self.jid(&at.jid)?;
         let known = record.device(at.device).cloned().unwrap_or_default();
-        if known.confirmed && known.identity != mont {
+        if known.is_confirmed() && known.identity != mont {
             return Err(Status::PublicDataInconsistency.into());
         }
         // Whoever guesses the sender may not put a stranger's key on somebody's device.
@@ -376,8 +376,8 @@ impl Account {
         }
         let device = record.devices.iter_mut().find(|device| device.id == id);
         let device = device.ok_or(Error::from(Status::Internal))?;
-        if !device.confirmed && device.identity != exchange.identity_mont() {
-            device.set_identity(exchange.identity_mont(), exchange.identity_ed(), false);
+        if !device.is_confirmed() && device.identity != exchange.identity_mont() {
+            device.set_identity(exchange.identity_mont(), exchange.identity_ed());
         }
         Ok(())
     }

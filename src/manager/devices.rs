@@ -53,6 +53,10 @@ pub struct Device {
     pub active: Vec<Namespace>,
     /// The key that it shows instead of its confirmed one, in Ed25519 form, until that is accepted.
     pub shown_key: Option<[u8; 32]>,
+    /// The namespace in which it is served whatever the order says.
+    pub preferred: Option<Namespace>,
+    /// It left omemo:2 and was served by legacy since then.
+    pub downgraded: bool,
 }
 
 /// The ids of a list that are valid; the others cannot be ours to serve.
@@ -81,6 +85,51 @@ impl DeviceRecord {
     /// Whether it is announced in a namespace now.
     pub(super) fn is_active(&self, namespace: Namespace) -> bool {
         self.active.contains(&namespace.code())
+    }
+
+    /// Whether a bundle vouches for its key, in whichever namespace.
+    pub(super) fn is_confirmed(&self) -> bool {
+        !self.seen.is_empty()
+    }
+
+    /// Whether its bundle in a namespace was seen to show its key.
+    fn was_seen(&self, namespace: Namespace) -> bool {
+        self.seen.contains(&namespace.code())
+    }
+
+    /// Why it cannot be served in a namespace as long as nobody accepts the key that it shows: its key changed, or it
+    /// has had another one in that namespace all along.
+    pub(super) fn contradiction(&self, namespace: Namespace) -> Option<Status> {
+        if self.shown.is_empty() {
+            return None;
+        }
+        match (self.seen.contains(&self.shown_in), self.shown_in == namespace.code()) {
+            (true, _) => Some(Status::IdentityChanged),
+            (false, true) => Some(Status::IdentityMismatch),
+            (false, false) => None,
+        }
+    }
+
+    /// The namespace that serves it: the first of these in which it is announced, unless the client prefers one.
+    pub(super) fn served_in(&self, order: &[Namespace]) -> Option<Namespace> {
+        let preferred = Namespace::from_code(self.preferred).filter(|preferred| order.contains(preferred));
+        let order = preferred.into_iter().chain(order.iter().copied());
+        order.into_iter().find(|namespace| self.is_active(*namespace))
+    }
+
+    /// Whether omemo:2 is where it is served when it announces both.
+    fn prefers_omemo2(&self, order: &[Namespace]) -> bool {
+        let both = DeviceRecord { active: Namespace::ALL.map(Namespace::code).to_vec(), ..self.clone() };
+        both.served_in(order) == Some(Namespace::Omemo2)
+    }
+
+    /// Notes that it left omemo:2 for legacy. True: for the first time since the client had a word about it.
+    fn note_downgrade(&mut self, order: &[Namespace]) -> bool {
+        self.had_omemo2 |= self.is_active(Namespace::Omemo2);
+        let left = self.had_omemo2 && self.served_in(order) == Some(Namespace::Legacy);
+        let news = left && !self.downgraded && self.prefers_omemo2(order);
+        self.downgraded |= news;
+        news
     }
 }
 
@@ -114,11 +163,20 @@ pub(super) fn apply_list(account: &mut Account, jid: &BareJid, list: &DeviceList
             next.devices.push(DeviceRecord { id, active: vec![code], ..DeviceRecord::default() });
         }
     }
+    let order = account.config.namespaces.clone();
+    let this = account.device_id()?.filter(|_| own::is_own(account, jid));
+    let mut downgraded = Vec::new();
+    for device in &mut next.devices {
+        if this.is_none_or(|this| this.get() != device.id) && device.note_downgrade(&order) {
+            downgraded.push(device.id);
+        }
+    }
     let surplus = next.devices.len().saturating_sub(limits::KNOWN_DEVICES_PER_JID);
     if surplus > 0 {
         let mut left = surplus;
         next.devices.retain(|device| {
-            let forget = left > 0 && device.active.is_empty() && device.identity.is_empty();
+            let known = !device.identity.is_empty() || device.preferred != 0;
+            let forget = left > 0 && device.active.is_empty() && !known;
             left = left.saturating_sub(forget.into());
             !forget
         });
@@ -140,6 +198,15 @@ pub(super) fn apply_list(account: &mut Account, jid: &BareJid, list: &DeviceList
             });
         }
     }
+    for device in downgraded {
+        account.notify(Notice {
+            kind: NoticeKind::Downgraded,
+            namespace: Some(Namespace::Legacy),
+            jid: Some(jid.clone()),
+            device,
+            status: Status::Ok,
+        });
+    }
     if own::is_own(account, jid) && account.config.namespaces.contains(&namespace) {
         check_own_list(account, list)?;
     }
@@ -160,21 +227,14 @@ fn check_own_list(account: &mut Account, list: &DeviceList) -> Result<()> {
     Ok(())
 }
 
-/// What a bundle says of its device's key.
-pub(super) enum Shown {
-    /// It is the known key, which is confirmed now.
-    Confirmed,
-    /// It is another one than the confirmed.
-    Changed,
-}
-
-/// Takes over the identity key of a verified bundle that came from the JID's own node.
-pub(super) fn note_identity(
+/// Takes over the identity key of a verified bundle that came from the JID's own node. Gives what speaks against serving
+/// the device with that bundle: another key than the confirmed one.
+fn note_identity(
     account: &mut Account,
     key: &SessionKey,
     identity: &IdentityKey,
     now: Now,
-) -> Result<Shown> {
+) -> Result<Option<Status>> {
     let mut record = JidRecord::clone(&*account.jid(&key.jid)?);
     let id = key.device.get();
     if !record.devices.iter().any(|device| device.id == id) {
@@ -184,7 +244,8 @@ pub(super) fn note_identity(
         return Err(Status::Internal.into());
     };
     let same: bool = device.identity.as_slice().ct_eq(identity.mont().as_slice()).into();
-    let (known, confirmed) = (!device.identity.is_empty(), device.confirmed);
+    let (known, confirmed) = (!device.identity.is_empty(), device.is_confirmed());
+    let code = key.namespace.code();
     let changed = Notice {
         kind: NoticeKind::IdentityChanged,
         namespace: Some(key.namespace),
@@ -193,27 +254,33 @@ pub(super) fn note_identity(
         status: Status::IdentityChanged,
     };
     if known && !same && confirmed {
-        if device.shown.as_slice() != identity.ed() {
-            device.shown = identity.ed().to_vec();
+        let told = device.shown.as_slice() == identity.ed() && device.shown_in == code;
+        device.shown = identity.ed().to_vec();
+        device.shown_in = code;
+        let status = device.contradiction(key.namespace).unwrap_or(Status::IdentityChanged);
+        if !told {
             *account.jid_mut(&key.jid)? = record;
-            account.notify(changed);
+            account.notify(Notice { status, ..changed });
         }
-        return Ok(Shown::Changed);
+        return Ok(Some(status));
     }
-    if same && confirmed && device.shown.is_empty() && device.sign != super::trust::SIGN_UNKNOWN {
-        return Ok(Shown::Confirmed);
+    if !same || device.sign == super::trust::SIGN_UNKNOWN {
+        let seen = if same { device.seen.clone() } else { Vec::new() };
+        device.set_identity(identity.mont(), Some(identity.ed()));
+        device.seen = seen;
     }
-    if same && confirmed {
+    if !device.seen.contains(&code) {
+        device.seen.push(code);
+    }
+    if device.shown_in == code || !confirmed {
         // It shows its confirmed key (again).
         device.shown.clear();
-        if device.sign == super::trust::SIGN_UNKNOWN {
-            device.set_identity(identity.mont(), Some(identity.ed()), true);
-        }
-    } else {
-        device.set_identity(identity.mont(), Some(identity.ed()), true);
-        device.shown.clear();
     }
-    *account.jid_mut(&key.jid)? = record;
+    let contradiction = device.contradiction(key.namespace);
+    let news = record != *account.jid(&key.jid)?;
+    if news {
+        *account.jid_mut(&key.jid)? = record;
+    }
     if known && !same {
         // A key exchange had shown another key, for which nobody vouched: that session is given up.
         for namespace in Namespace::ALL {
@@ -224,7 +291,7 @@ pub(super) fn note_identity(
     } else if !known {
         account.notify(Notice { kind: NoticeKind::Devices, status: Status::Ok, ..changed });
     }
-    Ok(Shown::Confirmed)
+    Ok(contradiction)
 }
 
 /// Takes over the answer to a question for a bundle: the bundle, if its device may be served with it.
@@ -237,8 +304,8 @@ pub(super) fn note_bundle(
     let failure = match answer {
         Answer::Bundle(bundle) => match bundle.verify() {
             Ok(identity) => match account.transact(|account| note_identity(account, key, &identity, now))? {
-                Shown::Confirmed => return Ok(bundle),
-                Shown::Changed => Status::IdentityChanged,
+                None => return Ok(bundle),
+                Some(status) => status,
             },
             Err(error) => error.status(),
         },
@@ -257,6 +324,28 @@ impl Account {
             return Err(Status::UnknownNamespace.into());
         }
         self.transact(|account| apply_list(account, jid, list, now))
+    }
+
+    /// Serves a device in a namespace whenever it announces it there; the client has had its word about a downgrade.
+    pub(super) fn prefer_namespace(
+        &mut self,
+        jid: &BareJid,
+        id: DeviceId,
+        namespace: Option<Namespace>,
+    ) -> Result<()> {
+        if namespace.is_some_and(|namespace| !self.config.namespaces.contains(&namespace)) {
+            return Err(Status::UnknownNamespace.into());
+        }
+        self.transact(|account| {
+            account.jid(jid)?.device(id).ok_or(Error::from(Status::NotFound))?;
+            let devices = &mut account.jid_mut(jid)?.devices;
+            let device = devices.iter_mut().find(|device| device.id == id.get());
+            let device = device.ok_or(Error::from(Status::Internal))?;
+            device.preferred = namespace.map_or(0, Namespace::code);
+            device.downgraded = false;
+            device.had_omemo2 = device.is_active(Namespace::Omemo2);
+            Ok(())
+        })
     }
 
     /// All that is known of a JID's devices; of the own account this device first.
@@ -300,12 +389,17 @@ impl Account {
     fn unknown_devices(&mut self, jid: &BareJid, namespace: Namespace, now: Now) -> Result<Vec<SessionKey>> {
         let own = self.device_id()?.filter(|_| own::is_own(self, jid));
         let record = self.jid(jid)?;
-        let incomplete = |device: &&DeviceRecord| !device.confirmed || !device.shown.is_empty();
+        // A device with a bundle in each namespace shows the same key in both, or is told of.
+        let incomplete =
+            |device: &&DeviceRecord| !device.was_seen(namespace) || device.contradiction(namespace).is_some();
         let unknown = record.devices.iter().filter(|device| device.is_active(namespace)).filter(incomplete);
         let ids = unknown.filter_map(|device| DeviceId::new(device.id)).filter(|id| Some(*id) != own);
         let keys = ids.map(|device| SessionKey { jid: jid.clone(), device, namespace });
         let again = |key: &SessionKey| {
-            matches!(self.connection.bundle_failure(key, now.steady), None | Some(Status::IdentityChanged))
+            matches!(
+                self.connection.bundle_failure(key, now.steady),
+                None | Some(Status::IdentityChanged | Status::IdentityMismatch)
+            )
         };
         Ok(keys.filter(again).collect())
     }

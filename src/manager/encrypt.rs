@@ -212,14 +212,14 @@ fn is_ours(status: Status) -> bool {
 }
 
 impl Account {
-    /// The active devices of a JID, each with the first namespace in which it is active, without this one.
+    /// The active devices of a JID, each with the one namespace that serves it, without this one.
     fn targets(&mut self, jid: &BareJid, namespaces: &[Namespace]) -> Result<Vec<Target>> {
         let this = self.device_id()?.filter(|_| own::is_own(self, jid));
         let record = self.jid(jid)?;
         let mut targets = Vec::new();
         for device in &record.devices {
-            let namespace = namespaces.iter().copied().find(|namespace| device.is_active(*namespace));
-            let (Some(namespace), Some(id)) = (namespace, DeviceId::new(device.id)) else { continue };
+            let served = device.served_in(namespaces);
+            let (Some(namespace), Some(id)) = (served, DeviceId::new(device.id)) else { continue };
             if Some(id) != this {
                 let key = SessionKey { jid: jid.clone(), device: id, namespace };
                 targets.push(Target { key, record: device.clone() });
@@ -267,11 +267,12 @@ impl Account {
     ) -> Result<()> {
         let Target { key, record: device } = target;
         // A key that nobody vouches for is not judged: its bundle may show the real one.
-        if device.confirmed {
+        let contradiction = device.contradiction(key.namespace);
+        if device.is_confirmed() {
             let mut shown = self.describe(&key.jid, record, &device);
             match self.judge(&shown) {
                 Ok(Verdict::Distrusted) | Err(_) => return Ok(()),
-                Ok(Verdict::Undecided) if device.shown.is_empty() => {
+                Ok(Verdict::Undecided) if contradiction.is_none() => {
                     let asked = shown.identity_key.map(|ed| (key.jid.clone(), ed));
                     if asked.is_some_and(|asked| !gathered.asked.contains(&asked)) {
                         shown.verdict = Verdict::Undecided;
@@ -283,7 +284,7 @@ impl Account {
         }
         let has_session = Sessions::new(self, &key, now).sending(&device.identity)?.is_some();
         // A device that shows another key may show its own again.
-        let needed = !device.confirmed || !device.shown.is_empty() || !has_session;
+        let needed = !device.is_confirmed() || contradiction.is_some() || !has_session;
         let tried =
             gathered.bundles.contains_key(&key) || self.connection.bundle_failure(&key, now.steady).is_some();
         if needed && !tried {
@@ -415,17 +416,17 @@ impl Account {
     ) -> Result<()> {
         let Target { key, record: device } = target;
         let record = self.jid(&key.jid)?;
-        let verdict = match device.confirmed {
+        let verdict = match device.is_confirmed() {
             true => self.judge(&self.describe(&key.jid, &record, device))?,
             false => Verdict::Undecided,
         };
         if verdict == Verdict::Distrusted {
             return Err(Status::Distrusted.into());
         }
-        if !device.shown.is_empty() {
-            return Err(Status::IdentityChanged.into());
+        if let Some(status) = device.contradiction(key.namespace) {
+            return Err(status.into());
         }
-        if !device.confirmed {
+        if !device.is_confirmed() {
             return Err(self.why_no_bundle(key, gathered, online, now));
         }
         if verdict != Verdict::Trusted {

@@ -11,6 +11,7 @@ use super::connection::Job;
 use super::devices;
 use super::host::{Answer, LogLevel, Notice, NoticeKind, Question, Reason};
 use super::layout::{self, SessionKey};
+use super::leaving;
 use super::own;
 use super::records::{Reason as Archived, TodoEntry};
 use super::sessions::Sessions;
@@ -75,6 +76,7 @@ async fn perform(inner: Arc<Inner>, job: Job) {
     let result = match &job {
         Job::PublishBundle(namespace) => own::publish_bundle(&inner, *namespace).await,
         Job::PublishList(namespace) => own::publish_list(&inner, *namespace).await,
+        Job::Leave(namespace) => leaving::leave(&inner, *namespace).await,
         Job::Send(id) => send(&inner, *id).await,
         Job::FetchList(namespace, jid) => fetch_list(&inner, &job, *namespace, jid).await,
         Job::Repair(key) => repair(&inner, &job, key).await,
@@ -103,11 +105,13 @@ impl Account {
                 let own = self.own(namespace)?;
                 // The bundle comes before the list, or peers would look for a bundle that is not there.
                 if own.bundle_pending {
-                    jobs.push(Job::PublishBundle(namespace));
+                    // Nor does it go over somebody else's that stands under the same id.
+                    jobs.extend(self.connection.own_compared.then_some(Job::PublishBundle(namespace)));
                 } else if own.list_pending {
                     jobs.push(Job::PublishList(namespace));
                 }
             }
+            jobs.extend(self.all_leaving()?.into_iter().map(Job::Leave));
             jobs.extend(self.todo()?.entries.iter().map(|entry| Job::Send(entry.id)));
         }
         jobs.extend(self.connection.suggested());
@@ -127,7 +131,7 @@ impl Account {
     fn job_failed(&mut self, job: &Job, error: &Error, now: u64) -> Result<()> {
         self.connection.job_failed(job, now);
         self.log(LogLevel::Info, error.status().name());
-        if let Job::PublishBundle(namespace) | Job::PublishList(namespace) = job {
+        if let Job::PublishBundle(namespace) | Job::PublishList(namespace) | Job::Leave(namespace) = job {
             let failures = self.connection.publish_failures.entry(*namespace).or_insert((0, Status::Ok));
             *failures = (failures.0.saturating_add(1), error.status());
             let notice = Notice {

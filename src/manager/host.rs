@@ -47,6 +47,13 @@ pub enum Question {
         /// By this one.
         bundle: Bundle,
     },
+    /// Delete the bundle that this device has published in a namespace which it leaves.
+    DeleteBundle {
+        /// In which namespace.
+        namespace: Namespace,
+        /// Under which id.
+        device: DeviceId,
+    },
     /// Send a message that no user sees.
     SendMessage {
         /// To whom.
@@ -115,6 +122,8 @@ pub enum NoticeKind {
     Devices,
     /// A device shows another identity key than the confirmed one.
     IdentityChanged,
+    /// A device left omemo:2, which is preferred, and is served by legacy now.
+    Downgraded,
     /// The own bundle or list cannot be published; it is tried again later.
     PublishFailed,
 }

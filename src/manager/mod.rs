@@ -17,6 +17,7 @@ pub mod encrypt;
 mod follow_up;
 pub mod host;
 mod layout;
+mod leaving;
 mod own;
 mod records;
 pub mod report;
@@ -362,6 +363,18 @@ impl Manager {
         let set = self.inner.account(|account| account.set_trust(jid, key, level));
         self.inner.wake();
         set
+    }
+
+    /// Serves a device in a namespace whenever it announces it there, whatever the order says; `None`: by the order.
+    pub fn prefer_namespace(
+        &self,
+        jid: &BareJid,
+        device: DeviceId,
+        namespace: Option<Namespace>,
+    ) -> Result<()> {
+        let preferred = self.inner.account(|account| account.prefer_namespace(jid, device, namespace));
+        self.inner.wake();
+        preferred
     }
 
     /// Accepts that a device shows this key (in Ed25519 form) now.

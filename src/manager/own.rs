@@ -173,9 +173,15 @@ impl Account {
 
     /// What is still to be published, and how often and how publishing has failed.
     fn publish_state(&self, namespace: Namespace) -> Result<(bool, (u64, Status))> {
-        let own = self.own(namespace)?;
+        let pending = match self.config.namespaces.contains(&namespace) {
+            true => {
+                let own = self.own(namespace)?;
+                own.bundle_pending || own.list_pending
+            }
+            false => self.leaving(namespace)?.is_some(),
+        };
         let failures = self.connection.publish_failures.get(&namespace).copied().unwrap_or((0, Status::Ok));
-        Ok((own.bundle_pending || own.list_pending, failures))
+        Ok((pending, failures))
     }
 }
 
@@ -189,6 +195,30 @@ async fn fetch_own_lists(inner: &Inner, namespaces: &[Namespace]) -> Vec<(Namesp
     lists.map(|(namespace, answer)| (*namespace, devices::list_answer(*namespace, answer))).collect()
 }
 
+/// Lets bundles be published once the comparison is over, however it ends: cancelled as well.
+struct Comparison {
+    inner: Arc<Inner>,
+    stream: u64,
+}
+
+impl Comparison {
+    fn begin(inner: &Arc<Inner>) -> Result<Comparison> {
+        let stream = inner.account(|account| Ok(account.connection.stream))?;
+        Ok(Comparison { inner: inner.clone(), stream })
+    }
+}
+
+impl Drop for Comparison {
+    fn drop(&mut self) {
+        // Where the account is closed already there is nothing to publish.
+        let _ = self.inner.account(|account| {
+            account.connection.own_compared |= account.connection.stream == self.stream;
+            Ok(())
+        });
+        self.inner.work.notify();
+    }
+}
+
 /// The stream is up: see [`super::Manager::connected`].
 pub(super) async fn connected(inner: Arc<Inner>) -> Outcome {
     match connect(&inner).await {
@@ -197,7 +227,8 @@ pub(super) async fn connected(inner: Arc<Inner>) -> Outcome {
     }
 }
 
-async fn connect(inner: &Inner) -> Result<Outcome> {
+async fn connect(inner: &Arc<Inner>) -> Result<Outcome> {
+    let comparison = Comparison::begin(inner)?;
     let namespaces = inner.config.namespaces.clone();
     let lists = fetch_own_lists(inner, &namespaces).await;
     let first_run = inner.account(|account| {
@@ -213,6 +244,8 @@ async fn connect(inner: &Inner) -> Result<Outcome> {
     let taken: BTreeSet<u32> =
         lists.iter().filter_map(|(_, list)| list.as_ref().ok()).flat_map(devices::ids).collect();
     let now = inner.now();
+    let leaving = inner.account(|account| account.all_leaving())?;
+    let reported: Vec<Namespace> = namespaces.iter().copied().chain(leaving).collect();
     let before = inner.account(|account| {
         account.transact(|account| {
             if account.device_id()?.is_none() {
@@ -224,15 +257,16 @@ async fn connect(inner: &Inner) -> Result<Outcome> {
                     devices::apply_list(account, &jid, list, now)?;
                 }
             }
-            namespaces.iter().map(|namespace| account.publish_state(*namespace)).collect::<Result<Vec<_>>>()
+            reported.iter().map(|namespace| account.publish_state(*namespace)).collect::<Result<Vec<_>>>()
         })
     })?;
     if !first_run {
         compare_bundles(inner, &lists, &taken).await?;
     }
-    let rows = wait_for_publishing(inner, &namespaces, &before).await?;
+    drop(comparison);
+    let rows = wait_for_publishing(inner, &reported, &before).await?;
     let fetched = |namespace: Namespace| lists.iter().find(|(of, _)| *of == namespace).map(|(_, list)| list);
-    let rows: Vec<Row> = namespaces
+    let rows: Vec<Row> = reported
         .iter()
         .zip(rows)
         .map(|(namespace, status)| {
@@ -243,7 +277,7 @@ async fn connect(inner: &Inner) -> Result<Outcome> {
             Row { jid: None, device: 0, namespace: Some(*namespace), error }
         })
         .collect();
-    let served = rows.iter().any(|row| row.error.status() == Status::Ok);
+    let served = rows.iter().take(namespaces.len()).any(|row| row.error.status() == Status::Ok);
     let error = match rows.first() {
         Some(first) if !served => first.error.clone(),
         _ => Status::Ok.into(),

@@ -87,7 +87,7 @@ macro_rules! silent {
 
 silent! {
     AccountRecord AnchorRecord OwnRecord JidRecord BucketRecord SessionRecord ArchiveRecord ArchivedRecord TodoRecord
-    HighestRecord PairRecord SignedRecord DeviceRecord TrustRecord ArchiveEntry TodoEntry
+    HighestRecord LeavingRecord PairRecord SignedRecord DeviceRecord TrustRecord ArchiveEntry TodoEntry
 }
 
 /// The highest ids that were ever handed out in a namespace; they never go down.
@@ -131,6 +131,23 @@ pub(super) struct AccountRecord {
     /// The last number of a follow-up.
     #[prost(uint64, tag = "10")]
     pub(super) last_todo: u64,
+    /// Namespaces that are not served any more and of which the server does not know that yet.
+    #[prost(message, repeated, tag = "11")]
+    pub(super) leaving: Vec<LeavingRecord>,
+}
+
+/// A namespace that this device still has to leave.
+#[derive(Clone, Copy, PartialEq, Message)]
+#[prost(skip_debug)]
+pub(super) struct LeavingRecord {
+    #[prost(uint32, tag = "1")]
+    pub(super) namespace: u32,
+    /// The device id under which it was announced there.
+    #[prost(uint32, tag = "2")]
+    pub(super) device: u32,
+    /// It was taken off the own list; what is left is the bundle.
+    #[prost(bool, tag = "3")]
+    pub(super) unlisted: bool,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -214,16 +231,28 @@ pub(super) struct DeviceRecord {
     /// Sign of its Ed25519 form: 0, 1, or 2 for unknown.
     #[prost(uint32, tag = "4")]
     pub(super) sign: u32,
-    /// A bundle from the JID's own node showed the key.
-    #[prost(bool, tag = "5")]
-    pub(super) confirmed: bool,
-    /// The key, in Ed25519 form, that its bundle shows instead of the confirmed one; empty: none.
+    /// Namespaces in which a bundle from the JID's own node showed the key; in none: nobody vouches for it.
+    #[prost(uint32, repeated, tag = "5")]
+    pub(super) seen: Vec<u32>,
+    /// The key, in Ed25519 form, that a bundle shows instead of the confirmed one; empty: none.
     #[prost(bytes = "vec", tag = "6")]
     pub(super) shown: Vec<u8>,
     /// Identity key in Ed25519 form, sign 0 while it is unknown: kept, since a conversion for each device of each message
     /// costs more than the encryption.
     #[prost(bytes = "vec", tag = "7")]
     pub(super) ed: Vec<u8>,
+    /// In which namespace it shows `shown`.
+    #[prost(uint32, tag = "8")]
+    pub(super) shown_in: u32,
+    /// The namespace in which it is served whatever the order says; 0: by the order.
+    #[prost(uint32, tag = "9")]
+    pub(super) preferred: u32,
+    /// It was announced in omemo:2 since the last word of the client about its namespace.
+    #[prost(bool, tag = "10")]
+    pub(super) had_omemo2: bool,
+    /// It left omemo:2 and was served by legacy since then.
+    #[prost(bool, tag = "11")]
+    pub(super) downgraded: bool,
 }
 
 /// The level of one key of a JID.

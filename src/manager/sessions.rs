@@ -169,6 +169,22 @@ impl<'a> Sessions<'a> {
         Ok(())
     }
 
+    /// Forgets all sessions with the device.
+    pub(super) fn forget(&mut self) -> Result<()> {
+        let before = Stored::clone(&*self.account.session(&self.key)?);
+        if before.session.is_some() {
+            self.account.stage_session(self.key.clone(), Stored { session: None, ..before }.changed());
+            self.account.stage_raw(self.key.skipped(), None);
+        }
+        if self.account.load_raw(&self.key.archive())?.is_some() {
+            for entry in self.archive()?.entries {
+                self.account.stage_raw(self.key.archived(entry.slot), None);
+            }
+            self.account.stage_raw(self.key.archive(), None);
+        }
+        Ok(())
+    }
+
     fn stage_skipped(&mut self, skipped: Option<&SkippedKeys>) {
         let value = skipped.filter(|skipped| !skipped.is_empty()).map(SkippedKeys::encode);
         self.account.stage_raw(self.key.skipped(), value);
@@ -401,7 +417,7 @@ impl<'a> Sessions<'a> {
     fn may_send(&mut self, session: &Session) -> Result<bool> {
         let record = self.account.jid(&self.key.jid)?;
         let device = record.device(self.key.device);
-        Ok(device.is_none_or(|device| !device.confirmed || device.identity == session.peer_mont()))
+        Ok(device.is_none_or(|device| !device.is_confirmed() || device.identity == session.peer_mont()))
     }
 
     fn archived_skipped(&self, slot: u32) -> Result<Option<SkippedKeys>> {

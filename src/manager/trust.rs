@@ -25,15 +25,15 @@ impl DeviceRecord {
         self.ed.as_slice().try_into().ok()
     }
 
-    /// Takes a key in.
-    pub(super) fn set_identity(&mut self, mont: &[u8; 32], ed: Option<&[u8; 32]>, confirmed: bool) {
+    /// Takes a key in, for which nobody vouches yet.
+    pub(super) fn set_identity(&mut self, mont: &[u8; 32], ed: Option<&[u8; 32]>) {
         self.identity = mont.to_vec();
         self.ed = ed.copied().or_else(|| convert::mont_to_ed(mont, false)).map(Vec::from).unwrap_or_default();
         self.sign = match ed {
             Some(ed) => u32::from(ed.last().is_some_and(|byte| byte & 0x80 != 0)),
             None => SIGN_UNKNOWN,
         };
-        self.confirmed = confirmed;
+        self.seen.clear();
     }
 }
 
@@ -68,6 +68,8 @@ impl Account {
             verdict: Verdict::Undecided,
             active: device.active.iter().filter_map(|code| Namespace::from_code(*code)).collect(),
             shown_key: device.shown.as_slice().try_into().ok(),
+            preferred: Namespace::from_code(device.preferred),
+            downgraded: device.downgraded,
         }
     }
 
@@ -94,6 +96,8 @@ impl Account {
             verdict: Verdict::Undecided,
             active: Vec::new(),
             shown_key: None,
+            preferred: None,
+            downgraded: false,
         };
         self.judge(&probe).map(|_| ())
     }
@@ -149,7 +153,8 @@ impl Account {
                 record.set_level(identity.mont(), &default_level);
             }
             if let Some(known) = record.devices.iter_mut().find(|known| known.id == device.get()) {
-                known.set_identity(identity.mont(), Some(identity.ed()), true);
+                known.set_identity(identity.mont(), Some(identity.ed()));
+                known.seen = vec![known.shown_in];
                 known.shown.clear();
             }
             for namespace in Namespace::ALL {

@@ -34,6 +34,8 @@ fn key_of(name: &str, key: u8) -> Device {
         verdict: Verdict::Undecided,
         active: Vec::new(),
         shown_key: None,
+        preferred: None,
+        downgraded: false,
     }
 }
 

@@ -1,0 +1,123 @@
+//! Leaving a namespace: keys and sessions are forgotten when the account is opened without it, the server is told of it
+//! at the next streams.
+//!
+//! What the server still has to be told is stored with the account, so that it survives whatever cuts it short. The list
+//! goes first: who still finds a device on it would look for a bundle that is not there.
+
+use super::Inner;
+use super::account::Account;
+use super::clock::Now;
+use super::connection::Job;
+use super::devices;
+use super::host::{Answer, Question, Reason};
+use super::layout::SessionKey;
+use super::records::LeavingRecord;
+use super::sessions::Sessions;
+use crate::error::{Error, Result, Status};
+use crate::protocol::address::DeviceId;
+use crate::protocol::namespace::Namespace;
+
+/// Forgets the namespaces that were served before and are not any more.
+pub(super) fn forget_namespaces(account: &mut Account, now: Now) -> Result<()> {
+    for namespace in Namespace::ALL {
+        let code = namespace.code();
+        let served = account.config.namespaces.contains(&namespace);
+        if served && account.leaving(namespace)?.is_some() {
+            // It is back before the server heard of it.
+            account.account_mut()?.leaving.retain(|leaving| leaving.namespace != code);
+        }
+        if !served && account.account()?.namespaces.contains(&code) {
+            forget(account, namespace, now)?;
+        }
+    }
+    Ok(())
+}
+
+fn forget(account: &mut Account, namespace: Namespace, now: Now) -> Result<()> {
+    let code = namespace.code();
+    for jid in account.all_jids()? {
+        let record = account.jid(&jid)?;
+        for device in record.devices.iter().filter_map(|device| DeviceId::new(device.id)) {
+            let key = SessionKey { jid: jid.clone(), device, namespace };
+            Sessions::new(account, &key, now).forget()?;
+            account.drop_messages(&key)?;
+        }
+        let named = record.devices.iter().any(|device| device.is_active(namespace));
+        if named || record.is_listed(namespace) {
+            let record = account.jid_mut(&jid)?;
+            record.listed.retain(|listed| *listed != code);
+            for device in &mut record.devices {
+                device.active.retain(|active| *active != code);
+            }
+        }
+    }
+    account.stage_own_gone(namespace);
+    let device = account.account()?.device_id;
+    let record = account.account_mut()?;
+    record.namespaces.retain(|served| *served != code);
+    if device != 0 {
+        record.leaving.push(LeavingRecord { namespace: code, device, unlisted: false });
+    }
+    Ok(())
+}
+
+impl Account {
+    /// What the server still has to be told of a namespace that is not served any more.
+    pub(super) fn leaving(&self, namespace: Namespace) -> Result<Option<LeavingRecord>> {
+        let code = namespace.code();
+        Ok(self.account()?.leaving.iter().find(|leaving| leaving.namespace == code).copied())
+    }
+
+    /// The namespaces that this device still has to leave.
+    pub(super) fn all_leaving(&self) -> Result<Vec<Namespace>> {
+        let codes = self.account()?.leaving.iter().map(|leaving| leaving.namespace);
+        Ok(codes.filter_map(Namespace::from_code).collect())
+    }
+}
+
+/// Takes this device off the own list of a namespace, then deletes its bundle there.
+pub(super) async fn leave(inner: &Inner, namespace: Namespace) -> Result<()> {
+    let Some(leaving) = inner.account(|account| account.leaving(namespace))? else { return Ok(()) };
+    if !leaving.unlisted {
+        unlist(inner, namespace, leaving.device).await?;
+    }
+    let Some(device) = DeviceId::new(leaving.device) else { return Err(Status::Internal.into()) };
+    match inner.desk.ask(Question::DeleteBundle { namespace, device }).await {
+        Answer::Done | Answer::Rejected(Reason::NotFound | Reason::Declined) => (),
+        Answer::Rejected(Reason::Timeout) => return Err(Status::Timeout.into()),
+        _ => return Err(Status::BundleDeletionFailed.into()),
+    }
+    change(inner, |account| {
+        account.account_mut()?.leaving.retain(|leaving| leaving.namespace != namespace.code());
+        Ok(())
+    })
+}
+
+async fn unlist(inner: &Inner, namespace: Namespace, device: u32) -> Result<()> {
+    let question = Question::FetchDeviceList { namespace, jid: inner.config.jid.clone() };
+    let mut list = devices::list_answer(namespace, inner.desk.ask(question).await)?;
+    let before = list.devices.len();
+    list.devices.retain(|listed| listed.id != device);
+    if list.devices.len() != before {
+        let now = inner.now().steady;
+        inner.account(|account| {
+            account.connection.publishing(&Job::Leave(namespace), now);
+            Ok(())
+        })?;
+        match inner.desk.ask(Question::PublishDeviceList { list }).await {
+            Answer::Done => (),
+            Answer::Rejected(Reason::Timeout) => return Err(Status::Timeout.into()),
+            _ => return Err(Status::DeviceListUploadFailed.into()),
+        }
+    }
+    change(inner, |account| {
+        let leaving = &mut account.account_mut()?.leaving;
+        let record = leaving.iter_mut().find(|leaving| leaving.namespace == namespace.code());
+        record.ok_or(Error::from(Status::Internal))?.unlisted = true;
+        Ok(())
+    })
+}
+
+fn change(inner: &Inner, work: impl FnOnce(&mut Account) -> Result<()>) -> Result<()> {
+    inner.account(|account| account.transact(work))
+}
