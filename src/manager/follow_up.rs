@@ -240,7 +240,8 @@ impl Account {
             }
         };
         let own = self.device_id()?.ok_or(Error::from(Status::NotReady))?;
-        let message = empty_message(&key, own, bytes, key_exchange);
+        let iv = payload::empty_iv(key.namespace, &mut *self.rng)?;
+        let message = empty_message(&key, own, bytes, key_exchange, iv);
         Ok(Some((key, message)))
     }
 }
@@ -259,13 +260,19 @@ fn session_key(entry: &TodoEntry) -> Option<SessionKey> {
     })
 }
 
-fn empty_message(key: &SessionKey, own: DeviceId, bytes: Vec<u8>, key_exchange: bool) -> Message {
+fn empty_message(
+    key: &SessionKey,
+    own: DeviceId,
+    bytes: Vec<u8>,
+    key_exchange: bool,
+    iv: Option<Vec<u8>>,
+) -> Message {
     let jid = match key.namespace {
         Namespace::Omemo2 => Some(key.jid.clone()),
         Namespace::Legacy => None,
     };
     let keys = vec![MessageKey { jid, device: key.device.get(), key_exchange, bytes: Some(bytes) }];
-    Message { namespace: key.namespace, sender_device: own.get(), keys, payload: None, iv: None }
+    Message { namespace: key.namespace, sender_device: own.get(), keys, payload: None, iv }
 }
 
 /// Sends an empty message: the answer to a key exchange, or a heartbeat.

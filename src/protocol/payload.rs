@@ -50,6 +50,14 @@ pub fn empty_key(namespace: Namespace, rng: &mut dyn Rng) -> Result<Zeroizing<Ve
     })
 }
 
+/// The IV beside the keys of a message without payload: legacy readers want one, though nothing is encrypted with it.
+pub fn empty_iv(namespace: Namespace, rng: &mut dyn Rng) -> Result<Option<Vec<u8>>> {
+    Ok(match namespace.profile().payload {
+        PayloadCipher::CbcHmac { .. } => None,
+        PayloadCipher::Gcm => Some(draw::<12>(rng)?.to_vec()),
+    })
+}
+
 /// Decrypts a payload with what came through the ratchet.
 pub fn decrypt(
     namespace: Namespace,
