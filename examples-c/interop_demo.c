@@ -1,11 +1,12 @@
-/* interop_demo.c - libomemo and python-omemo talk to each other: three accounts, two devices each.
+/* interop_demo.c - libomemo and python-omemo talk to each other: three accounts, two devices each, both namespaces.
  *
  *   cc interop_demo.c $(pkg-config --cflags --libs omemo) -o interop_demo
- *   ./interop_demo PYTHON peer_twomemo.py
+ *   ./interop_demo PYTHON peer_python.py
  *
- * PYTHON is an interpreter with the packages OMEMO and Twomemo[xml]; peer_twomemo.py hosts python's devices in a
- * process of its own, which this program feeds through two pipes. Both sides exchange XML only. Romeo's devices are
- * ours; Juliet's and the nurse's are python's. Romeo begins with Juliet, the nurse begins with Romeo.
+ * PYTHON is an interpreter with the packages OMEMO, Twomemo[xml] and Oldmemo[xml]; peer_python.py hosts python's
+ * devices in a process of its own, which this program feeds through two pipes. Both sides exchange XML only. Romeo's
+ * devices are ours and speak both namespaces, as is the default; so do Juliet's, which are python's and prefer omemo:2.
+ * The nurse's are python's, too, and know the legacy namespace alone. Romeo begins with Juliet, the nurse with Romeo.
  */
 #define _POSIX_C_SOURCE 200809L
 #include <omemo.h>
@@ -43,17 +44,18 @@ enum { DEVICES = sizeof devices / sizeof devices[0], OURS = 2 };
 
 static struct mail {
   size_t to;
-  char *from, *xml;
+  char *from, *ns, *xml;
   struct mail *next;
-} * mailbox; /* from NULL: a device list of jid */
+} * mailbox; /* with a namespace: a device list */
 static struct { char *node, *xml; } server[64];
 static int shown_by_us, shown_by_python;
 
-static void post(size_t to, const char *from, const char *xml, int is_list) {
+static void post(size_t to, const char *from, const char *ns, const char *xml) {
   struct mail *mail = calloc(1, sizeof *mail), **last = &mailbox;
   if (!mail) die("out of memory");
-  mail->to = to | (is_list ? 0x100U : 0U);
+  mail->to = to;
   mail->from = copy(from);
+  mail->ns = ns ? copy(ns) : NULL;
   mail->xml = copy(xml);
   while (*last) last = &(*last)->next;
   *last = mail;
@@ -63,13 +65,13 @@ static void post(size_t to, const char *from, const char *xml, int is_list) {
 static void post_message(const struct device *sender, const char *jid, const char *xml, int copies) {
   for (size_t i = 0; i < DEVICES; i++) {
     int own = strcmp(devices[i].jid, sender->jid) == 0;
-    if (&devices[i] != sender && (strcmp(devices[i].jid, jid) == 0 || (own && copies))) post(i, sender->jid, xml, 0);
+    if (&devices[i] != sender && (strcmp(devices[i].jid, jid) == 0 || (own && copies))) post(i, sender->jid, NULL, xml);
   }
 }
 
-static char **item(const char *jid, const char *device) {
+static char **item(const char *ns, const char *jid, const char *device) {
   char node[256];
-  snprintf(node, sizeof node, "%s %s", jid, device);
+  snprintf(node, sizeof node, "%s %s %s", ns, jid, device);
   for (size_t i = 0; i < sizeof server / sizeof server[0]; i++)
     if (!server[i].node || strcmp(server[i].node, node) == 0) {
       if (!server[i].node) server[i].node = copy(node);
@@ -79,12 +81,12 @@ static char **item(const char *jid, const char *device) {
   return NULL;
 }
 
-static void publish(const char *jid, const char *device, const char *xml) {
-  char **slot = item(jid, device);
+static void publish(const char *ns, const char *jid, const char *device, const char *xml) {
+  char **slot = item(ns, jid, device);
   free(*slot);
   *slot = copy(xml);
   if (strcmp(device, "list") == 0)
-    for (size_t i = 0; i < DEVICES; i++) post(i, jid, xml, 1);
+    for (size_t i = 0; i < DEVICES; i++) post(i, jid, ns, xml);
 }
 
 /* -- python: records of fields "name length LF bytes LF", each record closed by an empty line -- */
@@ -139,14 +141,14 @@ static void read_record(struct record *record) {
 
 /* A question of python about PEP, answered from the server. */
 static void answer_python(const struct record *question) {
-  const char *ask = field(question, "ask"), *jid = field(question, "jid"), *device = field(question, "device");
-  const char *xml = field(question, "xml");
-  if (!ask || !jid) die("python asks nothing");
+  const char *ask = field(question, "ask"), *ns = field(question, "ns"), *jid = field(question, "jid");
+  const char *device = field(question, "device"), *xml = field(question, "xml");
+  if (!ask || !ns || !jid) die("python asks nothing");
   if (strncmp(ask, "publish", 7) == 0 && xml) {
-    publish(jid, device ? device : "list", xml);
+    publish(ns, jid, device ? device : "list", xml);
     write_field("ok", "1");
   } else if (strncmp(ask, "fetch", 5) == 0) {
-    const char *held = *item(jid, device ? device : "list");
+    const char *held = *item(ns, jid, device ? device : "list");
     write_field(held ? "xml" : "missing", held ? held : "1");
   } else {
     die("python asks what nobody knows");
@@ -181,7 +183,7 @@ static void start_python(const char *interpreter, const char *script) {
     dup2(out[1], 1);
     close(in[1]);
     close(out[0]);
-    execl(interpreter, interpreter, script, "--plain", (char *)NULL);
+    execl(interpreter, interpreter, script, (char *)NULL);
     _exit(127);
   }
   close(in[0]);
@@ -205,36 +207,34 @@ static void empty_outbox(const struct device *device) {
 }
 
 /* -- libomemo: what it asks is answered inside the callbacks -- */
-static void answer(omemo_request request, const char *jid, const char *device) {
-  const char *xml = *item(jid, device);
+static void answer(omemo_request request, const char *ns, const char *jid, const char *device) {
+  const char *xml = *item(ns, jid, device);
   if (xml) omemo_request_resolve_xml(request, xml, strlen(xml));
   else omemo_request_reject(request, OMEMO_REASON_NOT_FOUND);
 }
 
 static void fetch_device_list(void *user_data, omemo_request request, const char *ns, const char *jid) {
-  (void)user_data, (void)ns;
-  answer(request, jid, "list");
+  (void)user_data;
+  answer(request, ns, jid, "list");
 }
 
 static void fetch_bundle(void *user_data, omemo_request request, const char *ns, const char *jid, uint32_t device) {
   char id[16];
-  (void)user_data, (void)ns;
+  (void)user_data;
   snprintf(id, sizeof id, "%lu", (unsigned long)device);
-  answer(request, jid, id);
+  answer(request, ns, jid, id);
 }
 
 static void publish_device_list(void *user_data, omemo_request request, const char *ns, const omemo_device_list *list) {
-  (void)ns;
-  publish(((struct device *)user_data)->jid, "list", omemo_device_list_xml(list, NULL));
+  publish(ns, ((struct device *)user_data)->jid, "list", omemo_device_list_xml(list, NULL));
   omemo_request_resolve(request);
 }
 
 static void publish_bundle(void *user_data, omemo_request request, const char *ns, uint32_t device,
                            const omemo_bundle *bundle) {
   char id[16];
-  (void)ns;
   snprintf(id, sizeof id, "%lu", (unsigned long)device);
-  publish(((struct device *)user_data)->jid, id, omemo_bundle_xml(bundle, NULL));
+  publish(ns, ((struct device *)user_data)->jid, id, omemo_bundle_xml(bundle, NULL));
   omemo_request_resolve(request);
 }
 
@@ -262,8 +262,8 @@ static void take_in_ours(struct device *device, const char *from, const char *xm
   if (omemo_manager_decrypt_xml(device->manager, from, NULL, xml, strlen(xml), &decrypted) != OMEMO_OK)
     die("a stanza could not be dealt with");
   if (omemo_decrypted_action(decrypted) == OMEMO_ACTION_SHOW) {
-    printf("  %-8s (libomemo)     reads from %s: %s   [%s]\n", device->name, from, omemo_decrypted_body(decrypted),
-           omemo_decrypted_level(decrypted));
+    printf("  %-8s (libomemo)     reads from %s: %s   [%s, %s]\n", device->name, from, omemo_decrypted_body(decrypted),
+           omemo_decrypted_level(decrypted), omemo_decrypted_namespace(decrypted));
     shown_by_us++;
   } else if (omemo_decrypted_action(decrypted) == OMEMO_ACTION_WARN) {
     printf("  %-8s (libomemo)     cannot read from %s: %s\n", device->name, from, omemo_decrypted_text(decrypted));
@@ -283,7 +283,7 @@ static void take_in_python(const struct device *device, const char *from, const 
   clear(&answer);
 }
 
-static void take_in_list(struct device *device, const char *jid, const char *xml) {
+static void take_in_list(struct device *device, const char *ns, const char *jid, const char *xml) {
   omemo_device_list *list = NULL;
   if (device->manager) {
     if (omemo_device_list_parse(xml, strlen(xml), &list) != OMEMO_OK) die("a device list cannot be read");
@@ -291,7 +291,7 @@ static void take_in_list(struct device *device, const char *jid, const char *xml
     omemo_device_list_free(list);
   } else if (device->id != 0) {
     struct record answer = {0};
-    ask_python(&answer, "push", "name", device->name, "jid", jid, "xml", xml, NULL);
+    ask_python(&answer, "push", "name", device->name, "ns", ns, "jid", jid, "xml", xml, NULL);
     clear(&answer);
   }
 }
@@ -301,13 +301,14 @@ static void settle(void) {
   do {
     for (size_t i = 0; i < OURS; i++) omemo_manager_run(devices[i].manager);
     for (struct mail *mail; (mail = mailbox) != NULL; free(mail)) {
-      struct device *device = &devices[mail->to & 0xffU];
+      struct device *device = &devices[mail->to];
       mailbox = mail->next;
-      if (mail->to & 0x100U) take_in_list(device, mail->from, mail->xml);
+      if (mail->ns) take_in_list(device, mail->ns, mail->from, mail->xml);
       else if (device->manager) take_in_ours(device, mail->from, mail->xml);
       else take_in_python(device, mail->from, mail->xml);
       if (!device->manager && device->id != 0) empty_outbox(device);
       free(mail->from);
+      free(mail->ns);
       free(mail->xml);
     }
     for (size_t i = 0; i < OURS; i++) omemo_manager_run(devices[i].manager);
@@ -351,17 +352,20 @@ static void start_ours(struct device *device) {
 }
 
 static void start_python_device(struct device *device) {
+  static const char *const namespaces[] = {OMEMO_NS_2, OMEMO_NS_LEGACY};
+  const char *nurse = strcmp(device->jid, devices[4].jid) == 0 ? "ns" : NULL; /* else the fields end there */
   struct record answer = {0};
-  ask_python(&answer, "device", "name", device->name, "jid", device->jid, NULL);
+  ask_python(&answer, "device", "name", device->name, "jid", device->jid, nurse, OMEMO_NS_LEGACY, NULL);
   device->id = strtoul(need(&answer, "device"), NULL, 10);
   char *identity = copy(need(&answer, "identity"));
   ask_python(&answer, "fingerprint", "identity", identity, NULL);
   printf("  %-8s (python-omemo) device %10lu  %s\n", device->name, device->id, need(&answer, "fingerprint"));
   free(identity);
   clear(&answer);
-  for (size_t i = 0; i < DEVICES; i++) /* what was published before it came */
-    if (*item(devices[i].jid, "list"))
-      post((size_t)(device - devices), devices[i].jid, *item(devices[i].jid, "list"), 1);
+  for (size_t i = 0; i < 2 * DEVICES; i++) { /* what was published before it came */
+    const char *ns = namespaces[i % 2], *jid = devices[i / 2].jid, *list = *item(ns, jid, "list");
+    if (list) post((size_t)(device - devices), jid, ns, list);
+  }
 }
 
 static void say(struct device *device, const char *to, const char *text) {
@@ -405,7 +409,7 @@ static void trust(struct device *device, const char *jid, unsigned long id) {
 int main(int argc, char **argv) {
   struct device *romeo = &devices[0], *juliet = &devices[2], *nurse = &devices[4];
   struct record answer = {0};
-  if (argc != 3) die("usage: interop_demo PYTHON peer_twomemo.py");
+  if (argc != 3) die("usage: interop_demo PYTHON peer_python.py");
   setvbuf(stdout, NULL, _IOLBF, 0);
   start_python(argv[1], argv[2]);
 

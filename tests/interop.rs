@@ -10,9 +10,9 @@
 mod support;
 
 use support::client::{settle, status_name};
-use support::peer::{Heard, hex};
+use support::peer::{Heard, Kind, Record, hex};
 use support::world::Answering;
-use support::{Client, Decrypted, Peer, Setup, Trust, World, abi, seeds};
+use support::{Client, Decrypted, NS_2, Peer, Setup, Trust, World, abi, seeds};
 
 const ROMEO: &str = "romeo@montague.lit";
 const JULIET: &str = "juliet@capulet.lit";
@@ -205,7 +205,7 @@ fn numbered(prefix: &str, count: usize) -> Vec<String> {
 
 #[test]
 fn session_begun_by_us() {
-    let mut peer = Peer::start();
+    let mut peer = Peer::start(Kind::Python(&[NS_2]));
     seeds::each("session begun by us", |seed| {
         let mut scene = Scene::new(&mut peer, seed, 2, 2);
         scene.we_say(0, "But, soft! what light through yonder window breaks?");
@@ -218,7 +218,7 @@ fn session_begun_by_us() {
 
 #[test]
 fn session_begun_by_them() {
-    let mut peer = Peer::start();
+    let mut peer = Peer::start(Kind::Python(&[NS_2]));
     seeds::each("session begun by them", |seed| {
         let mut scene = Scene::new(&mut peer, seed, 2, 2);
         scene.they_say(0, "What man art thou that thus bescreen'd in night?");
@@ -230,7 +230,7 @@ fn session_begun_by_them() {
 
 #[test]
 fn both_begin_at_once() {
-    let mut peer = Peer::start();
+    let mut peer = Peer::start(Kind::Python(&[NS_2]));
     seeds::each("both begin at once", |seed| {
         let mut scene = Scene::new(&mut peer, seed, 1, 1);
         let ours = scene.ours[0].seal(&[JULIET], "ours");
@@ -257,7 +257,7 @@ fn both_begin_at_once() {
 
 #[test]
 fn ping_pong_of_50() {
-    let mut peer = Peer::start();
+    let mut peer = Peer::start(Kind::Python(&[NS_2]));
     seeds::each("ping-pong of 50", |seed| {
         let mut scene = Scene::new(&mut peer, seed, 1, 1);
         let we_begin = seed.is_multiple_of(2);
@@ -273,7 +273,7 @@ fn ping_pong_of_50() {
 
 #[test]
 fn restarts_in_the_middle() {
-    let mut peer = Peer::start();
+    let mut peer = Peer::start(Kind::Python(&[NS_2]));
     seeds::each("restarts", |seed| {
         let mut scene = Scene::new(&mut peer, seed, 2, 2);
         for round in 0..4 {
@@ -290,7 +290,7 @@ fn restarts_in_the_middle() {
 
 #[test]
 fn two_mixed_accounts() {
-    let mut peer = Peer::start();
+    let mut peer = Peer::start(Kind::Python(&[NS_2]));
     seeds::each("two mixed accounts", |seed| {
         // Each account has one device of ours and one of python's.
         let world = World::new(seed);
@@ -319,7 +319,7 @@ fn two_mixed_accounts() {
                 1 => peer.say("r2", &[JULIET], &text),
                 2 => peer.say("j1", &[ROMEO], &text),
                 _ => juliet.say(&[ROMEO], &text),
-            }
+            };
             let expect = |index| if index == speaker { Vec::new() } else { vec![text.clone()] };
             assert_eq!(romeo.read(), expect(0));
             assert_eq!(peer.read("r2"), expect(1));
@@ -333,7 +333,7 @@ fn two_mixed_accounts() {
 
 #[test]
 fn out_of_order() {
-    let mut peer = Peer::start();
+    let mut peer = Peer::start(Kind::Python(&[NS_2]));
     seeds::each("out of order", |seed| {
         let mut scene = Scene::new(&mut peer, seed, 1, 1);
         let (mut to_us, mut to_them) = (Vec::new(), Vec::new());
@@ -377,7 +377,7 @@ fn out_of_order() {
 
 #[test]
 fn lost_first_reply_to_us() {
-    let mut peer = Peer::start();
+    let mut peer = Peer::start(Kind::Python(&[NS_2]));
     seeds::each("lost first reply to us", |seed| {
         let mut scene = Scene::new(&mut peer, seed, 1, 1);
         // Both the answer to the key exchange and the first reply get lost: the key exchange is repeated.
@@ -401,7 +401,7 @@ fn lost_first_reply_to_us() {
 
 #[test]
 fn lost_first_reply_to_them() {
-    let mut peer = Peer::start();
+    let mut peer = Peer::start(Kind::Python(&[NS_2]));
     seeds::each("lost first reply to them", |seed| {
         let mut scene = Scene::new(&mut peer, seed, 1, 1);
         let first = scene.peer.seal("j1", &[ROMEO], "first");
@@ -426,7 +426,7 @@ fn lost_first_reply_to_them() {
 
 #[test]
 fn repeated_key_exchange() {
-    let mut peer = Peer::start();
+    let mut peer = Peer::start(Kind::Python(&[NS_2]));
     seeds::each("repeated key exchange", |seed| {
         let mut scene = Scene::new(&mut peer, seed, 1, 1);
         // Ten key exchanges of one session, in any order, some twice, to either side.
@@ -458,7 +458,7 @@ fn repeated_key_exchange() {
 
 #[test]
 fn repeated_key_exchange_to_them() {
-    let mut peer = Peer::start();
+    let mut peer = Peer::start(Kind::Python(&[NS_2]));
     seeds::each("repeated key exchange to them", |seed| {
         let mut scene = Scene::new(&mut peer, seed, 1, 1);
         let mut ours: Vec<_> = numbered("ours", 10)
@@ -484,7 +484,7 @@ fn repeated_key_exchange_to_them() {
 
 #[test]
 fn messages_of_a_replaced_session_are_read() {
-    let mut peer = Peer::start();
+    let mut peer = Peer::start(Kind::Python(&[NS_2]));
     seeds::each("messages of a replaced session", |seed| {
         let mut scene = Scene::new(&mut peer, seed, 1, 1);
         scene.they_say(0, "first");
@@ -511,7 +511,7 @@ fn messages_of_a_replaced_session_are_read() {
 
 #[test]
 fn a_thousand_skipped_by_us_and_one_more_refused() {
-    let mut peer = Peer::start();
+    let mut peer = Peer::start(Kind::Python(&[NS_2]));
     seeds::at_most("1,000 skipped by us", 3, |seed| {
         let mut scene = Scene::new(&mut peer, seed, 1, 1);
         let stanzas: Vec<_> = numbered("n", 1003)
@@ -535,7 +535,7 @@ fn a_thousand_skipped_by_us_and_one_more_refused() {
 
 #[test]
 fn a_thousand_skipped_by_them_and_one_more_refused() {
-    let mut peer = Peer::start();
+    let mut peer = Peer::start(Kind::Python(&[NS_2]));
     seeds::at_most("1,000 skipped by them", 3, |seed| {
         let mut scene = Scene::new(&mut peer, seed, 1, 1);
         let stanzas: Vec<_> = numbered("n", 1003)
@@ -561,7 +561,7 @@ fn a_thousand_skipped_by_them_and_one_more_refused() {
 
 #[test]
 fn messages_without_payload() {
-    let mut peer = Peer::start();
+    let mut peer = Peer::start(Kind::Python(&[NS_2]));
     seeds::each("messages without payload", |seed| {
         let mut scene = Scene::new(&mut peer, seed, 1, 1);
         // Theirs: python's answer to our key exchange.
@@ -586,7 +586,7 @@ fn messages_without_payload() {
 
 #[test]
 fn a_long_monologue_is_answered_by_heartbeats() {
-    let mut peer = Peer::start();
+    let mut peer = Peer::start(Kind::Python(&[NS_2]));
     seeds::at_most("heartbeats", 5, |seed| {
         // Nobody answers by hand: each side's heartbeat keeps the other's chain short.
         let mut scene = Scene::new(&mut peer, seed, 1, 1);
@@ -606,7 +606,7 @@ fn a_long_monologue_is_answered_by_heartbeats() {
 
 #[test]
 fn every_text_survives_both_ways() {
-    let mut peer = Peer::start();
+    let mut peer = Peer::start(Kind::Python(&[NS_2]));
     let long = "wherefore ".repeat(2_000);
     let texts = [
         "x",
@@ -627,7 +627,7 @@ fn every_text_survives_both_ways() {
 
 #[test]
 fn stanzas_may_be_written_in_any_way() {
-    let mut peer = Peer::start();
+    let mut peer = Peer::start(Kind::Python(&[NS_2]));
     seeds::each("stanzas in any way", |seed| {
         let mut scene = Scene::new(&mut peer, seed, 1, 1);
         let ways: [fn(&str) -> String; 5] = [
@@ -669,7 +669,7 @@ fn stanzas_may_be_written_in_any_way() {
 
 #[test]
 fn trust_decides_who_reads_and_who_is_read() {
-    let mut peer = Peer::start();
+    let mut peer = Peer::start(Kind::Python(&[NS_2]));
     seeds::each("trust", |seed| {
         let judge = Trust::Ask(Box::new(|device| (device.jid == ROMEO).then_some("trusted")));
         let setup = vec![Setup { trust: judge, ..Setup::default() }, Setup::default()];
@@ -720,7 +720,7 @@ fn trust_decides_who_reads_and_who_is_read() {
 
 #[test]
 fn a_question_of_trust_waits_for_its_answer() {
-    let mut peer = Peer::start();
+    let mut peer = Peer::start(Kind::Python(&[NS_2]));
     seeds::each("a question of trust", |seed| {
         let setup = Setup { trust: Trust::Hold, ..Setup::default() };
         let mut scene = Scene::with(&mut peer, seed, vec![setup], 2);
@@ -750,20 +750,14 @@ fn a_question_of_trust_waits_for_its_answer() {
 
 #[test]
 fn both_sides_know_the_same_devices_and_fingerprints() {
-    let mut peer = Peer::start();
+    let mut peer = Peer::start(Kind::Python(&[NS_2]));
     seeds::each("devices and fingerprints", |seed| {
         let mut scene = Scene::new(&mut peer, seed, 2, 2);
         scene.we_say(0, "who are we?");
         let ids: Vec<u32> = scene.ours.iter().map(Client::id).collect();
         let keys: Vec<String> = scene.ours.iter().map(|client| hex(&client.identity())).collect();
         for name in scene.theirs.clone() {
-            let known = scene.peer.request(serde_json::json!({"do": "devices", "name": name, "jid": ROMEO}));
-            let mut known: Vec<(u32, String)> = known["device"]
-                .as_array()
-                .unwrap()
-                .iter()
-                .map(|one| (one["id"].as_u64().unwrap() as u32, one["identity"].as_str().unwrap().to_owned()))
-                .collect();
+            let mut known = scene.peer.known(name, ROMEO);
             known.sort();
             let mut ours: Vec<_> = ids.iter().copied().zip(keys.clone()).collect();
             ours.sort();
@@ -771,10 +765,9 @@ fn both_sides_know_the_same_devices_and_fingerprints() {
         }
         for device in scene.ours[0].devices(JULIET) {
             assert!(device.active);
-            let answer = scene.peer.request(serde_json::json!({
-                "do": "fingerprint", "identity": hex(device.identity.as_ref().unwrap())
-            }));
-            assert_eq!(device.fingerprint.as_deref(), answer["fingerprint"].as_str());
+            let identity = hex(device.identity.as_ref().unwrap());
+            let answer = scene.peer.must(Record::new("fingerprint").with("identity", identity));
+            assert_eq!(device.fingerprint.as_deref(), answer.get("fingerprint"));
         }
     });
 }

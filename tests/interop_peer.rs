@@ -4,7 +4,7 @@
 
 mod support;
 
-use support::peer::Heard;
+use support::peer::{Heard, Kind};
 use support::{NS_2, Peer, World, seeds};
 
 const ROMEO: &str = "romeo@montague.lit";
@@ -16,7 +16,7 @@ fn text(text: &str) -> Vec<String> {
 
 #[test]
 fn two_accounts_with_two_devices_each_talk() {
-    let mut peer = Peer::start();
+    let mut peer = Peer::start(Kind::Python(&[NS_2]));
     seeds::at_most("python with itself", 3, |seed| {
         let world = World::new(seed);
         peer.begin(&world, seed);
@@ -42,7 +42,7 @@ fn two_accounts_with_two_devices_each_talk() {
 
 #[test]
 fn the_peer_tells_errors_by_their_class() {
-    let mut peer = Peer::start();
+    let mut peer = Peer::start(Kind::Python(&[NS_2]));
     let world = World::new(1);
     peer.begin(&world, 1);
     peer.device("r", ROMEO);
@@ -64,7 +64,7 @@ fn the_peer_tells_errors_by_their_class() {
 
 #[test]
 fn the_same_seed_makes_the_same_devices_and_a_restart_keeps_them() {
-    let mut peer = Peer::start();
+    let mut peer = Peer::start(Kind::Python(&[NS_2]));
     let mut stanza = |seed| {
         let world = World::new(seed);
         peer.begin(&world, seed);
@@ -83,7 +83,7 @@ fn the_same_seed_makes_the_same_devices_and_a_restart_keeps_them() {
 
 #[test]
 fn trust_is_asked_of_the_parent_and_lost_messages_are_lost() {
-    let mut peer = Peer::start();
+    let mut peer = Peer::start(Kind::Python(&[NS_2]));
     let world = World::new(1);
     peer.begin(&world, 1);
     peer.careful_device("r", ROMEO);

@@ -36,7 +36,11 @@ fn a_list_that_nobody_published_is_not_found_and_one_that_was_is_pushed() {
         world.ask(3, fetch(&world, romeo, "juliet@capulet.lit")),
         Some(Answer::Xml("<devices/>".to_owned()))
     );
-    let pushed = Mail::DeviceList { jid: "juliet@capulet.lit".to_owned(), xml: "<devices/>".to_owned() };
+    let pushed = Mail::DeviceList {
+        ns: NS_2.to_owned(),
+        jid: "juliet@capulet.lit".to_owned(),
+        xml: "<devices/>".to_owned(),
+    };
     assert_eq!(world.take(romeo), Some(pushed));
     assert_eq!(world.count(Kind::FetchList), 2);
 }

@@ -6,6 +6,7 @@ use std::ffi::{CStr, CString, c_char, c_void};
 use std::ptr::{null, null_mut};
 use std::rc::Rc;
 
+use super::NS_2;
 use super::abi;
 use super::store::Store;
 use super::world::{Answer, Kind, Mail, Question, World};
@@ -86,6 +87,7 @@ pub struct Decrypted {
     pub body: Option<String>,
     pub from: Option<String>,
     pub device: u32,
+    pub namespace: Option<String>,
     pub identity: Option<Vec<u8>>,
     pub trust: i32,
     pub level: Option<String>,
@@ -119,6 +121,8 @@ pub struct Setup {
     pub store: Store,
     pub trust: Trust,
     pub options: Vec<(i32, u64)>,
+    /// What it speaks, most preferred first; empty for the library's default.
+    pub namespaces: Vec<&'static str>,
     /// Own level names and what they come to; `evaluate_trust` is given when there is one.
     pub levels: BTreeMap<String, i32>,
     pub default_level: Option<String>,
@@ -132,6 +136,7 @@ impl Default for Setup {
             store: Store::new(),
             trust: Trust::All,
             options: Vec::new(),
+            namespaces: vec![NS_2],
             levels: BTreeMap::new(),
             default_level: None,
             memory: false,
@@ -147,6 +152,7 @@ pub struct Client {
     pub store: Store,
     shared: Rc<Shared>,
     options: Vec<(i32, u64)>,
+    namespaces: Vec<&'static str>,
     default_level: Option<String>,
     memory: bool,
     manager: *mut abi::Opaque,
@@ -190,6 +196,7 @@ impl Client {
             store: setup.store,
             shared,
             options: setup.options,
+            namespaces: setup.namespaces,
             default_level: setup.default_level,
             memory: setup.memory,
             manager: null_mut(),
@@ -243,6 +250,12 @@ impl Client {
                 abi::OK
             );
             assert_eq!(abi::omemo_config_set_log(config, 4, Some(log), log_data, Some(destroy)), abi::OK);
+            if !self.namespaces.is_empty() {
+                let names: Vec<CString> = self.namespaces.iter().map(|ns| c_string(ns)).collect();
+                let names: Vec<*const c_char> = names.iter().map(|ns| ns.as_ptr()).collect();
+                let status = abi::omemo_config_set_namespaces(config, names.as_ptr(), names.len());
+                assert_eq!(status, abi::OK, "namespaces: {}", status_name(status));
+            }
             for (option, value) in &self.options {
                 abi::omemo_config_set_option(config, *option, *value);
             }
@@ -392,11 +405,15 @@ impl Client {
         messages.remove(0)
     }
 
-    /// Encrypt and send.
+    /// Encrypt and send, in one stanza for each namespace that is needed. The stanzas that were sent.
     #[track_caller]
-    pub fn say(&self, to: &[&str], body: &str) {
-        let xml = self.seal(to, body);
-        self.world.post(self.endpoint, to, &xml);
+    pub fn say(&self, to: &[&str], body: &str) -> Vec<String> {
+        let stanzas = self.encrypt(to, body).ok().messages;
+        assert!(!stanzas.is_empty(), "somebody is written to");
+        for xml in &stanzas {
+            self.world.post(self.endpoint, to, xml);
+        }
+        stanzas
     }
 
     pub fn refresh(&self, jid: &str) -> Outcome {
@@ -449,6 +466,7 @@ impl Client {
                 body: text(abi::omemo_decrypted_body(out)),
                 from: text(abi::omemo_decrypted_from(out)),
                 device: abi::omemo_decrypted_device(out),
+                namespace: text(abi::omemo_decrypted_namespace(out)),
                 identity: bytes(|len| abi::omemo_decrypted_identity_key(out, len)),
                 trust: abi::omemo_decrypted_trust(out),
                 level: text(abi::omemo_decrypted_level(out)),
@@ -465,7 +483,7 @@ impl Client {
         let mut all = Vec::new();
         while let Some(mail) = self.world.take(self.endpoint) {
             match mail {
-                Mail::DeviceList { jid, xml } => {
+                Mail::DeviceList { jid, xml, .. } => {
                     self.push(&jid, &xml);
                 }
                 Mail::Stanza { from, xml } => {

@@ -1,8 +1,8 @@
 //! What the integration tests and benches share: a client over the C ABI and the world it lives in.
 //!
 //! `World` is the server, the clock and the wire; `Client` is one device that reaches the library only by its C
-//! functions; `Store` is a storage of callbacks that can fail and be copied; `Peer` is python-omemo in a process of
-//! its own. Nothing here looks into the library.
+//! functions; `Store` is a storage of callbacks that can fail and be copied; `Peer` is another
+//! implementation in a process of its own. Nothing here looks into the library.
 
 #![allow(dead_code, unused_imports, unreachable_pub)] // each test binary uses its own part
 #![allow(unsafe_code)] // it calls C functions, that is what it is for
@@ -29,5 +29,5 @@ pub use peer::Peer;
 pub use store::Store;
 pub use world::{Answer, Answering, Kind, Mail, Question, World};
 
-/// The namespace of the first release.
 pub const NS_2: &str = "urn:xmpp:omemo:2";
+pub const NS_LEGACY: &str = "eu.siacs.conversations.axolotl";

@@ -1,16 +1,54 @@
-//! python-omemo in a process of its own, its devices being endpoints of a `World` like any client.
+//! Another implementation of OMEMO in a process of its own, its devices being endpoints of a `World` like any client.
+//!
+//! Which one is in the process, and what it speaks, is a `Kind`; all of them are driven by the same plain records. This
+//! module knows the records, and nothing of what is in a stanza.
 
 use std::collections::BTreeMap;
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
-use serde_json::{Value, json};
-
-use super::NS_2;
 use super::world::{Mail, World};
+use super::{NS_2, NS_LEGACY};
 
-/// What python made of a stanza.
+/// Who is in the process, and the namespaces its devices speak unless told otherwise, the most preferred first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    Python(&'static [&'static str]),
+    OmemoC(&'static [&'static str]),
+    /// libsignal-protocol-c: it knows the legacy namespace only.
+    SignalC,
+}
+
+impl Kind {
+    pub fn namespaces(self) -> &'static [&'static str] {
+        match self {
+            Self::Python(namespaces) | Self::OmemoC(namespaces) => namespaces,
+            Self::SignalC => &[NS_LEGACY],
+        }
+    }
+
+    /// As libsignal's children do: they keep old sessions, and say that the chain before was one shorter than it was.
+    pub fn is_signal(self) -> bool {
+        !matches!(self, Self::Python(_))
+    }
+
+    fn command(self) -> Command {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+        let driver = |name: &str| Command::new(root.join("target/interop").join(name));
+        match self {
+            Self::Python(_) => {
+                let mut command = Command::new(python());
+                command.arg(root.join("tests/interop/peer_python.py")).env("PYTHONHASHSEED", "0");
+                command
+            }
+            Self::OmemoC(_) => driver("peer_omemo_c"),
+            Self::SignalC => driver("peer_signal_c"),
+        }
+    }
+}
+
+/// What the peer made of a stanza.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Heard {
     /// A text, and the level name of its sender.
@@ -21,13 +59,59 @@ pub enum Heard {
     Failed { class: String, cause: String, why: String },
 }
 
+/// A record: fields by name; a list is a name that comes several times.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Record(Vec<(String, String)>);
+
+impl Record {
+    /// A request.
+    pub fn new(command: &str) -> Self {
+        Self::default().with("do", command)
+    }
+
+    #[must_use]
+    pub fn with(mut self, name: &str, value: impl ToString) -> Self {
+        self.0.push((name.to_owned(), value.to_string()));
+        self
+    }
+
+    #[must_use]
+    pub fn with_all(self, name: &str, values: &[&str]) -> Self {
+        values.iter().fold(self, |record, value| record.with(name, value))
+    }
+
+    pub fn get(&self, name: &str) -> Option<&str> {
+        self.0.iter().find(|field| field.0 == name).map(|field| field.1.as_str())
+    }
+
+    /// The text of a field, "" where there is none.
+    pub fn text(&self, name: &str) -> &str {
+        self.get(name).unwrap_or_default()
+    }
+
+    pub fn all(&self, name: &str) -> Vec<String> {
+        self.0.iter().filter(|field| field.0 == name).map(|field| field.1.clone()).collect()
+    }
+
+    /// The number in a field, 0 where there is none.
+    fn number(&self, name: &str) -> u32 {
+        self.text(name).parse().unwrap_or_default()
+    }
+}
+
+struct Place {
+    endpoint: usize,
+    namespaces: Vec<&'static str>,
+}
+
 /// The process. One may serve many cases; `begin` forgets the devices of the last.
 pub struct Peer {
+    pub kind: Kind,
     child: Child,
     input: ChildStdin,
     output: BufReader<ChildStdout>,
     world: World,
-    endpoints: BTreeMap<String, (usize, String)>,
+    places: BTreeMap<String, Place>,
     /// Levels for `decide`, for devices that ask; "trusted" where nothing stands.
     pub levels: BTreeMap<u32, String>,
     /// Trust questions so far: who asked is not told.
@@ -42,26 +126,21 @@ pub fn python() -> PathBuf {
 }
 
 impl Peer {
-    pub fn start() -> Self {
-        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/interop/peer_twomemo.py");
-        let mut child = Command::new(python())
-            .arg(script)
-            .arg("--json")
-            .env("PYTHONHASHSEED", "0")
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap_or_else(|error| {
-                panic!("{}: {error}; scripts/test interop makes it, or set OMEMO_PYTHON", python().display())
+    pub fn start(kind: Kind) -> Self {
+        let mut command = kind.command();
+        let mut child =
+            command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap_or_else(|error| {
+                panic!("{command:?}: {error}; scripts/test interop makes what is missing")
             });
         let input = child.stdin.take().expect("its standard input");
         let output = BufReader::new(child.stdout.take().expect("its standard output"));
         Self {
+            kind,
             child,
             input,
             output,
             world: World::new(0),
-            endpoints: BTreeMap::new(),
+            places: BTreeMap::new(),
             levels: BTreeMap::new(),
             decided: 0,
         }
@@ -70,24 +149,22 @@ impl Peer {
     /// A new case: a new world, no devices, all draws from this seed.
     pub fn begin(&mut self, world: &World, seed: u64) {
         self.world = world.clone();
-        self.endpoints.clear();
+        self.places.clear();
         self.levels.clear();
         self.decided = 0;
-        self.request(json!({"do": "forget"}));
-        self.request(json!({"do": "seed", "seed": seed.to_string()}));
+        self.must(Record::new("forget"));
+        self.must(Record::new("seed").with("seed", seed));
     }
 
     // -- the wire to the process
 
     /// A request, its questions about PEP answered from the world.
     #[track_caller]
-    pub fn request(&mut self, request: Value) -> Value {
+    pub fn request(&mut self, request: Record) -> Record {
         self.send(&request);
         loop {
-            let mut line = String::new();
-            self.output.read_line(&mut line).expect("a record of the peer");
-            let record: Value = serde_json::from_str(&line)
-                .unwrap_or_else(|error| panic!("the peer died or said {line:?}: {error} after {request}"));
+            let record =
+                self.read_record().unwrap_or_else(|why| panic!("the peer: {why}, after {request:?}"));
             if record.get("done").is_some() {
                 return record;
             }
@@ -96,132 +173,185 @@ impl Peer {
         }
     }
 
-    fn send(&mut self, record: &Value) {
-        let mut line = record.to_string();
-        line.push('\n');
-        self.input.write_all(line.as_bytes()).and_then(|()| self.input.flush()).expect("the peer reads");
+    fn send(&mut self, record: &Record) {
+        let mut bytes = Vec::new();
+        for (name, value) in &record.0 {
+            bytes.extend_from_slice(format!("{name} {}\n{value}\n", value.len()).as_bytes());
+        }
+        bytes.push(b'\n');
+        self.input.write_all(&bytes).and_then(|()| self.input.flush()).expect("the peer reads");
     }
 
-    fn answer(&mut self, question: &Value) -> Value {
-        let text = |name: &str| question[name].as_str().unwrap_or_default();
-        let device = question["device"].as_u64().and_then(|id| u32::try_from(id).ok()).unwrap_or_default();
-        let found = |xml: Option<String>| xml.map_or(json!({"missing": 1}), |xml| json!({"xml": xml}));
-        match text("ask") {
-            "fetch_list" => found(self.world.list(NS_2, text("jid"))),
-            "fetch_bundle" => found(self.world.bundle(NS_2, text("jid"), device)),
-            "publish_list" => {
-                self.world.publish_list(NS_2, text("jid"), text("xml"));
-                json!({"ok": 1})
+    fn read_record(&mut self) -> Result<Record, String> {
+        let mut record = Record::default();
+        loop {
+            let mut head = String::new();
+            self.output.read_line(&mut head).map_err(|error| error.to_string())?;
+            if head == "\n" {
+                return Ok(record);
             }
-            "publish_bundle" => {
-                self.world.publish_bundle(NS_2, text("jid"), device, text("xml"));
-                json!({"ok": 1})
-            }
-            "delete_bundle" => {
-                self.world.delete_bundle(NS_2, text("jid"), device);
-                json!({"ok": 1})
-            }
-            "decide" => {
-                self.decided += 1;
-                json!({"level": self.levels.get(&device).map_or("trusted", String::as_str)})
-            }
-            other => panic!("the peer asks {other:?}"),
+            let (name, len) = head.trim_end().split_once(' ').ok_or(format!("died, or wrote {head:?}"))?;
+            let len: usize = len.parse().map_err(|_| format!("wrote {head:?}"))?;
+            let mut value = vec![0; len + 1];
+            self.output.read_exact(&mut value).map_err(|error| error.to_string())?;
+            value.pop();
+            record.0.push((name.to_owned(), String::from_utf8(value).map_err(|error| error.to_string())?));
         }
     }
 
+    fn answer(&mut self, question: &Record) -> Record {
+        let (ns, jid) = (question.text("ns"), question.text("jid"));
+        let (device, xml) = (question.number("device"), question.text("xml"));
+        let found = |xml: Option<String>| match xml {
+            Some(xml) => Record::default().with("xml", xml),
+            None => Record::default().with("missing", 1),
+        };
+        match question.text("ask") {
+            "fetch_list" => return found(self.world.list(ns, jid)),
+            "fetch_bundle" => return found(self.world.bundle(ns, jid, device)),
+            "publish_list" => self.world.publish_list(ns, jid, xml),
+            "publish_bundle" => self.world.publish_bundle(ns, jid, device, xml),
+            "delete_bundle" => self.world.delete_bundle(ns, jid, device),
+            "decide" => {
+                self.decided += 1;
+                let level = self.levels.get(&device).map_or("trusted", String::as_str);
+                return Record::default().with("level", level);
+            }
+            other => panic!("the peer asks {other:?}"),
+        }
+        Record::default().with("ok", 1)
+    }
+
+    /// A request that cannot fail.
     #[track_caller]
-    fn must(&mut self, request: Value) -> Value {
+    pub fn must(&mut self, request: Record) -> Record {
         let answer = self.request(request.clone());
-        assert!(answer.get("failed").is_none(), "{request}: {answer}");
+        assert!(answer.get("failed").is_none(), "{request:?}: {answer:?}");
         answer
     }
 
     // -- devices
 
-    /// A new device, online, with an inbox in the world. Its device id.
+    /// A new device that speaks what the peer speaks, online, with an inbox in the world. Its device id.
     #[track_caller]
     pub fn device(&mut self, name: &str, jid: &str) -> u32 {
-        self.join(name, jid, json!({"do": "device", "name": name, "jid": jid}))
+        self.device_with(name, jid, self.kind.namespaces(), &[])
     }
 
     /// The same, but trust is decided by `levels`.
     #[track_caller]
     pub fn careful_device(&mut self, name: &str, jid: &str) -> u32 {
-        self.join(name, jid, json!({"do": "device", "name": name, "jid": jid, "ask_trust": 1}))
+        self.device_with(name, jid, self.kind.namespaces(), &[("ask_trust", "1")])
     }
 
     /// The same as `device`, but it stays in history synchronisation.
     #[track_caller]
     pub fn device_in_history(&mut self, name: &str, jid: &str) -> u32 {
-        self.join(name, jid, json!({"do": "device", "name": name, "jid": jid, "history": 1}))
+        self.device_with(name, jid, self.kind.namespaces(), &[("history", "1")])
     }
 
+    /// A new device that speaks these namespaces, with further fields of the request.
     #[track_caller]
-    fn join(&mut self, name: &str, jid: &str, request: Value) -> u32 {
-        let endpoint = self.world.join(jid);
-        self.endpoints.insert(name.to_owned(), (endpoint, jid.to_owned()));
-        let answer = self.must(request);
-        u32::try_from(answer["device"].as_u64().expect("a device id")).expect("of 31 bits")
+    pub fn device_with(
+        &mut self,
+        name: &str,
+        jid: &str,
+        namespaces: &[&'static str],
+        options: &[(&str, &str)],
+    ) -> u32 {
+        let place = Place { endpoint: self.world.join(jid), namespaces: namespaces.to_vec() };
+        self.places.insert(name.to_owned(), place);
+        let request = Record::new("device").with("name", name).with("jid", jid).with_all("ns", namespaces);
+        let request = options.iter().fold(request, |request, (name, value)| request.with(name, value));
+        let id = self.must(request).number("device");
+        assert_ne!(id, 0, "a device id");
+        id
     }
 
-    /// All lists of the world as if pushed to this device (a device that joins late has missed some).
+    /// The lists of a JID as if pushed to this device (a device that joins late has missed some).
     #[track_caller]
     pub fn learn(&mut self, name: &str, jid: &str) {
-        if let Some(xml) = self.world.list(NS_2, jid) {
-            self.must(json!({"do": "push", "name": name, "jid": jid, "xml": xml}));
+        for ns in self.places[name].namespaces.clone() {
+            if let Some(xml) = self.world.list(ns, jid) {
+                self.push(name, ns, jid, &xml);
+            }
         }
+    }
+
+    /// A device list came by PEP; one of a namespace that the device does not speak does not reach it.
+    #[track_caller]
+    fn push(&mut self, name: &str, ns: &str, jid: &str, xml: &str) {
+        if self.places[name].namespaces.contains(&ns) {
+            let request = self.about("push", name).with("ns", ns).with("jid", jid).with("xml", xml);
+            self.must(request);
+        }
+    }
+
+    fn about(&self, command: &str, name: &str) -> Record {
+        Record::new(command).with("name", name)
     }
 
     /// Close and open on the same store.
     #[track_caller]
     pub fn restart(&mut self, name: &str) {
-        self.must(json!({"do": "restart", "name": name}));
+        self.must(self.about("restart", name));
     }
 
     /// The archive is read: queued answers go out.
     #[track_caller]
     pub fn live(&mut self, name: &str) {
-        self.must(json!({"do": "live", "name": name}));
+        self.must(self.about("live", name));
         self.flush(name);
     }
 
     #[track_caller]
     pub fn set_trust(&mut self, name: &str, jid: &str, identity: &[u8], level: &str) {
-        self.must(
-            json!({"do": "trust", "name": name, "jid": jid, "identity": hex(identity), "level": level}),
-        );
+        let request = self.about("trust", name).with("jid", jid);
+        self.must(request.with("identity", hex(identity)).with("level", level));
     }
 
     /// A new session with a device; the key exchange goes out as an empty message.
     #[track_caller]
     pub fn replace(&mut self, name: &str, jid: &str, device: u32) {
-        let answer = self.must(json!({"do": "replace", "name": name, "jid": jid, "device": device}));
-        assert_eq!(answer["errors"], json!([]), "python replaces the session");
+        let answer = self.must(self.about("replace", name).with("jid", jid).with("device", device));
+        assert_eq!(answer.all("error"), [""; 0], "the peer replaces the session");
         self.flush(name);
     }
 
     /// The next messages of this device, empty ones too, are lost.
     pub fn lose(&mut self, name: &str, count: u64) {
-        self.must(json!({"do": "lose", "name": name, "count": count}));
+        self.must(self.about("lose", name).with("count", count));
     }
 
-    /// Length of the sending chain with a device; none without a session.
+    /// Length of the sending chain with a device in the first of its namespaces; none without a session.
     pub fn sending_chain(&mut self, name: &str, jid: &str, device: u32) -> Option<u64> {
-        self.must(json!({"do": "chain", "name": name, "jid": jid, "device": device}))["length"].as_u64()
+        let ns = self.places[name].namespaces[0];
+        let request = self.about("chain", name).with("jid", jid).with("device", device).with("ns", ns);
+        self.must(request).get("length").and_then(|length| length.parse().ok())
+    }
+
+    /// What a device knows of a JID: ids and identities, in the order of ids.
+    pub fn known(&mut self, name: &str, jid: &str) -> Vec<(u32, String)> {
+        let answer = self.must(self.about("devices", name).with("jid", jid));
+        let rows = answer.all("device");
+        rows.iter()
+            .map(|row| {
+                let mut fields = row.split(' ');
+                let id = fields.next().and_then(|id| id.parse().ok()).expect("an id");
+                (id, fields.next().expect("an identity").to_owned())
+            })
+            .collect()
     }
 
     // -- messages
 
-    /// Encrypt; `Err` is the class of the exception.
+    /// Encrypt, one stanza for each namespace that is needed; `Err` is the class of the exception.
     pub fn encrypt(&mut self, name: &str, to: &[&str], text: &str) -> Result<Vec<String>, String> {
         self.read_lists(name);
-        let answer = self.request(json!({"do": "encrypt", "name": name, "to": to, "text": text}));
-        match answer["failed"].as_str() {
+        let answer = self.request(self.about("encrypt", name).with_all("to", to).with("text", text));
+        match answer.get("failed") {
             Some(class) => Err(class.to_owned()),
-            None => {
-                let xml = answer["xml"].as_array().expect("stanzas");
-                Ok(xml.iter().filter_map(|xml| xml.as_str().map(str::to_owned)).collect())
-            }
+            None => Ok(answer.all("xml")),
         }
     }
 
@@ -229,42 +359,60 @@ impl Peer {
     #[track_caller]
     pub fn seal(&mut self, name: &str, to: &[&str], text: &str) -> String {
         let mut stanzas =
-            self.encrypt(name, to, text).unwrap_or_else(|class| panic!("python encrypts: {class}"));
+            self.encrypt(name, to, text).unwrap_or_else(|class| panic!("the peer encrypts: {class}"));
         assert_eq!(stanzas.len(), 1, "one namespace, one stanza");
         stanzas.remove(0)
     }
 
-    /// Encrypt and send.
+    /// Encrypt and send. The stanzas that were sent.
     #[track_caller]
-    pub fn say(&mut self, name: &str, to: &[&str], text: &str) {
-        let xml = self.seal(name, to, text);
-        self.world.post(self.endpoints[name].0, to, &xml);
+    pub fn say(&mut self, name: &str, to: &[&str], text: &str) -> Vec<String> {
+        let stanzas =
+            self.encrypt(name, to, text).unwrap_or_else(|class| panic!("the peer encrypts: {class}"));
+        for xml in &stanzas {
+            self.world.post(self.places[name].endpoint, to, xml);
+        }
+        stanzas
     }
 
-    /// Decrypt; empty messages that python wants sent are posted.
+    /// Decrypt; empty messages that the peer wants sent are posted.
     pub fn decrypt(&mut self, name: &str, from: &str, xml: &str) -> Heard {
-        let answer = self.request(json!({"do": "decrypt", "name": name, "sender": from, "xml": xml}));
+        let answer = self.request(self.about("decrypt", name).with("sender", from).with("xml", xml));
         self.flush(name);
-        let text = |field: &str| answer[field].as_str().unwrap_or_default().to_owned();
-        match (answer["ok"].as_u64(), answer["text"].as_str()) {
-            (Some(1), Some(body)) => {
+        let text = |field: &str| answer.text(field).to_owned();
+        match (answer.get("ok"), answer.get("text")) {
+            (Some("1"), Some(body)) => {
                 Heard::Text { text: body.to_owned(), level: text("level"), identity: text("identity") }
             }
-            (Some(1), None) => Heard::Empty,
-            _ => Heard::Failed { class: text("class"), cause: text("cause"), why: text("why") },
+            (Some("1"), None) => Heard::Empty,
+            _ => Heard::Failed {
+                class: answer.get("class").unwrap_or(answer.text("failed")).to_owned(),
+                cause: text("cause"),
+                why: text("why"),
+            },
         }
     }
 
-    /// Take everything from the inbox: lists are pushed, stanzas decrypted.
+    /// Whether a device speaks the namespace of a stanza; if not, it does not look at it.
+    pub fn understands(&self, name: &str, xml: &str) -> bool {
+        self.places[name].namespaces.contains(&namespace_of(xml))
+    }
+
+    /// Take everything from the inbox: lists are pushed, stanzas decrypted, those of namespaces that the device does
+    /// not speak passed over.
     pub fn receive(&mut self, name: &str) -> Vec<Heard> {
         let mut all = Vec::new();
-        while let Some(mail) = self.world.take(self.endpoints[name].0) {
+        while let Some(mail) = self.world.take(self.places[name].endpoint) {
             match mail {
-                Mail::DeviceList { jid, xml } => {
-                    self.must(json!({"do": "push", "name": name, "jid": jid, "xml": xml}));
+                Mail::DeviceList { ns, jid, xml } => {
+                    self.push(name, &ns, &jid, &xml);
                     self.flush(name);
                 }
-                Mail::Stanza { from, xml } => all.push(self.decrypt(name, &from, &xml)),
+                Mail::Stanza { from, xml } => {
+                    if self.understands(name, &xml) {
+                        all.push(self.decrypt(name, &from, &xml));
+                    }
+                }
             }
         }
         all
@@ -287,13 +435,11 @@ impl Peer {
 
     /// Only the pushed lists: they come by another way than stanzas and overtake them.
     fn read_lists(&mut self, name: &str) {
-        let endpoint = self.endpoints[name].0;
+        let endpoint = self.places[name].endpoint;
         let mut stanzas = Vec::new();
         while let Some(mail) = self.world.take(endpoint) {
             match mail {
-                Mail::DeviceList { jid, xml } => {
-                    self.must(json!({"do": "push", "name": name, "jid": jid, "xml": xml}));
-                }
+                Mail::DeviceList { ns, jid, xml } => self.push(name, &ns, &jid, &xml),
                 stanza => stanzas.push(stanza),
             }
         }
@@ -303,20 +449,14 @@ impl Peer {
 
     /// The address of a device in the world.
     pub fn endpoint(&self, name: &str) -> usize {
-        self.endpoints[name].0
+        self.places[name].endpoint
     }
 
-    /// Post the empty messages that python wants sent.
+    /// Post the empty messages that the peer wants sent.
     fn flush(&mut self, name: &str) {
-        let answer = self.must(json!({"do": "outbox", "name": name}));
-        let (jids, stanzas) = (answer["jid"].as_array().cloned(), answer["xml"].as_array().cloned());
-        for (jid, xml) in jids.unwrap_or_default().iter().zip(stanzas.unwrap_or_default()) {
-            let endpoint = self.endpoints[name].0;
-            self.world.post_only(
-                endpoint,
-                jid.as_str().unwrap_or_default(),
-                xml.as_str().unwrap_or_default(),
-            );
+        let answer = self.must(self.about("outbox", name));
+        for (jid, xml) in answer.all("jid").iter().zip(answer.all("xml")) {
+            self.world.post_only(self.places[name].endpoint, jid, &xml);
         }
     }
 }
@@ -326,6 +466,12 @@ impl Drop for Peer {
         drop(self.child.kill());
         drop(self.child.wait());
     }
+}
+
+/// The namespace of an `<encrypted/>`: the one its first tag names.
+pub fn namespace_of(xml: &str) -> &'static str {
+    let tag = xml.split('>').next().unwrap_or_default();
+    if tag.contains(NS_LEGACY) { NS_LEGACY } else { NS_2 }
 }
 
 /// Lower-case hexadecimal.

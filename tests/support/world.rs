@@ -58,7 +58,7 @@ pub enum Answering {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Mail {
     Stanza { from: String, xml: String },
-    DeviceList { jid: String, xml: String },
+    DeviceList { ns: String, jid: String, xml: String },
 }
 
 /// How bad the wire is, in percent; nothing unless set.
@@ -264,7 +264,11 @@ impl World {
         inner.lists.insert((ns.to_owned(), jid.to_owned()), xml.to_owned());
         if inner.push {
             for endpoint in &mut inner.endpoints {
-                endpoint.inbox.push_back(Mail::DeviceList { jid: jid.to_owned(), xml: xml.to_owned() });
+                endpoint.inbox.push_back(Mail::DeviceList {
+                    ns: ns.to_owned(),
+                    jid: jid.to_owned(),
+                    xml: xml.to_owned(),
+                });
             }
         }
     }
