@@ -18,7 +18,8 @@ licences() {
 step licences licences
 # Integration tests that belong to another suite are left out here, so that nothing runs twice.
 others='header.*|symbols|interop.*'
-read -ra tests < <(for file in tests/*.rs; do
+read -ra tests < <(for file in tests/*.rs tests/*/main.rs; do
+    [[ $file == */main.rs ]] && file=$(dirname "$file")
     name=$(basename "$file" .rs)
     [ -e "$file" ] && ! [[ $name =~ ^($others)$ ]] && printf -- '--test %s ' "$name"
 done) || true

@@ -1,0 +1,364 @@
+//! Encryption: policies, trust, order, and what cannot be fetched.
+
+use super::world::*;
+use omemo::error::Status;
+use omemo::manager::Config;
+use omemo::manager::devices::Verdict;
+use omemo::manager::encrypt::Policy;
+use omemo::manager::host::{Answer, Question, Reason};
+use omemo::manager::report::Outcome;
+use omemo::protocol::device_list::{DeviceList, ListedDevice};
+use omemo::protocol::limits;
+use omemo::protocol::namespace::Namespace::{self, Legacy, Omemo2};
+use omemo::runtime::next_number;
+use std::collections::BTreeMap;
+use std::sync::atomic::Ordering::SeqCst;
+
+in_both_namespaces! {
+    messages_to_devices_that_are_distrusted_or_undecided,
+    a_shared_question_about_trust_judges_keys_and_not_positions,
+    a_question_about_trust_that_decides_nothing,
+    a_hundred_new_devices_take_five_round_trips,
+    encrypts_for_the_same_recipients_complete_in_order_and_now_overtakes,
+    cancelling_the_first_lets_the_second_go_on,
+    a_question_that_nobody_needs_is_withdrawn,
+    policies_without_a_stream,
+    the_end_of_the_stream_ends_connected_and_not_encrypts,
+    a_list_that_cannot_be_fetched_leaves_the_stored_one,
+    a_bundle_that_does_not_come_in_time_is_a_row,
+    a_question_rejected_as_offline_is_asked_again_under_a_new_number,
+    devices_that_left_get_nothing_and_are_not_forgotten,
+    a_list_of_too_many_devices_grows_nothing_without_bound,
+}
+
+fn messages_to_devices_that_are_distrusted_or_undecided(ns: Namespace) {
+    let mut server = Server::of(ns);
+    let romeo = Client::with(config(ns, ROMEO, "undecided"), &mut server);
+    let devices: Vec<_> = (1..=3).map(|id| Stranger::of(ns, JULIET, id)).collect();
+    devices.iter().for_each(|device| device.publish(&mut server));
+    let juliet = &devices[0].jid;
+    romeo.refresh(juliet, &mut server);
+    romeo.manager().set_trust(juliet, &devices[0].key(), "trusted").unwrap();
+    romeo.manager().set_trust(juliet, &devices[1].key(), "distrusted").unwrap();
+    let outcome = romeo.encrypt(&[juliet], "x", Policy::Now, &mut server);
+    let rows = |outcome: &Outcome| [1, 2, 3].map(|id| row(outcome, juliet, id).unwrap_or(Status::Ok));
+    assert_eq!(rows(&outcome)[1..], [Status::Distrusted, Status::Undecided]);
+    assert_eq!(romeo.count_asked(|question| matches!(question, Question::DecideTrust { .. })), 0);
+    // Two drafts that miss the same keys share one question.
+    let operations = [Policy::Wait, Policy::Wait].map(|policy| romeo.begin_encrypt(&[juliet], "x", policy));
+    let open = romeo.run_with(|question| match question {
+        Question::DecideTrust { .. } => None,
+        _ => Some(server.answer(&romeo, question)),
+    });
+    assert_eq!(open.len(), 1);
+    let (request, Question::DecideTrust { devices: asked, .. }) = &open[0] else {
+        panic!("another question")
+    };
+    assert_eq!(asked.iter().map(|device| device.id).collect::<Vec<_>>(), [3]);
+    assert_eq!(
+        romeo.manager().decide(*request, 0, "mystery").unwrap_err().status(),
+        Status::UnknownTrustLevel
+    );
+    romeo.manager().decide(*request, 0, "trusted").unwrap();
+    romeo.manager().answer(*request, Answer::Done).unwrap();
+    romeo.run(&mut server);
+    for operation in operations {
+        let outcome = romeo.take(operation);
+        assert_eq!(outcome.status(), Status::Ok);
+        assert_eq!(outcome.messages[0].keys.iter().map(|key| key.device).collect::<Vec<_>>(), [1, 3]);
+    }
+}
+
+fn a_shared_question_about_trust_judges_keys_and_not_positions(ns: Namespace) {
+    let mut server = Server::of(ns);
+    let romeo = Client::with(config(ns, ROMEO, "undecided"), &mut server);
+    let (first, second) = (Stranger::of(ns, JULIET, 1), Stranger::of(ns, JULIET, 2));
+    first.publish(&mut server);
+    second.publish(&mut server);
+    let juliet = &first.jid;
+    let mut open = Vec::new();
+    for step in 0..2 {
+        if step == 1 {
+            // The same two keys, now in another order.
+            let list = server.lists.get_mut(&(ns, juliet.clone())).unwrap();
+            list.devices[0].id = 3;
+            server.bundles.insert((ns, juliet.clone(), 3), first.bundle());
+            romeo.push(juliet, &server);
+        }
+        romeo.begin_encrypt(&[juliet], "x", Policy::Wait);
+        open.extend(romeo.run_with(|question| match question {
+            Question::DecideTrust { .. } => None,
+            _ => Some(server.answer(&romeo, question)),
+        }));
+    }
+    assert_eq!(open.len(), 1, "both share one question");
+    let (request, Question::DecideTrust { devices, .. }) = &open[0] else { panic!("another question") };
+    for (index, device) in devices.iter().enumerate() {
+        let level = if device.identity_key == Some(first.key()) { "trusted" } else { "distrusted" };
+        romeo.manager().decide(*request, index, level).unwrap();
+    }
+    romeo.manager().answer(*request, Answer::Done).unwrap();
+    romeo.run(&mut server);
+    assert_eq!(romeo.device(juliet, 3).unwrap().verdict, Verdict::Trusted);
+    assert_eq!(romeo.device(juliet, 2).unwrap().verdict, Verdict::Distrusted);
+}
+
+fn a_question_about_trust_that_decides_nothing(ns: Namespace) {
+    let cases = [
+        (Policy::Wait, Answer::Done, Status::NoEligibleDevices),
+        (Policy::All, Answer::Done, Status::StillUndecided),
+        (Policy::Wait, Answer::Rejected(Reason::Declined), Status::TrustDecisionFailed),
+        (Policy::All, Answer::Rejected(Reason::Declined), Status::TrustDecisionFailed),
+    ];
+    for (policy, answer, expected) in cases {
+        let mut server = Server::of(ns);
+        let romeo = Client::with(config(ns, ROMEO, "undecided"), &mut server);
+        let juliet = Stranger::of(ns, JULIET, 1);
+        juliet.publish(&mut server);
+        let operation = romeo.begin_encrypt(&[&juliet.jid], "x", policy);
+        romeo.run_with(|question| match question {
+            Question::DecideTrust { .. } => Some(answer.clone()),
+            _ => Some(server.answer(&romeo, question)),
+        });
+        let outcome = romeo.take(operation);
+        assert_eq!(outcome.status(), expected, "{policy:?}");
+        assert!(outcome.messages.is_empty());
+        if answer == Answer::Done {
+            assert_eq!(row(&outcome, &juliet.jid, 1), Some(Status::Undecided), "{policy:?}");
+        }
+    }
+}
+
+#[test]
+fn a_plaintext_that_is_missing_is_told_before_anything_happens() {
+    let mut server = Server::of(Omemo2);
+    let config = Config { namespaces: vec![Omemo2, Legacy], ..config(Omemo2, ROMEO, "trusted") };
+    let romeo = Client::with(config, &mut server);
+    Stranger::of(Legacy, JULIET, 1).publish(&mut server);
+    let juliet = jid(JULIET);
+    let before = romeo.disk.all();
+    let operation = next_number();
+    let started = romeo.manager().encrypt(operation, draft(Omemo2, &[&juliet], "x", Policy::Wait));
+    let status = match started {
+        Err(error) => error.status(),
+        Ok(()) => {
+            romeo.run(&mut server);
+            romeo.take(operation).status()
+        }
+    };
+    assert_eq!(status, Status::Plaintext);
+    let sessions =
+        |all: &BTreeMap<String, Vec<u8>>| all.keys().filter(|key| key.contains("/session/")).count();
+    assert_eq!(sessions(&romeo.disk.all()), sessions(&before));
+}
+
+fn a_hundred_new_devices_take_five_round_trips(ns: Namespace) {
+    for split in [1, 100] {
+        let mut server = Server::of(ns);
+        let romeo = Client::new(ROMEO, &mut server);
+        let name = |n: u32| format!("friend{}@capulet.lit", n % split);
+        (0..100).for_each(|n| Stranger::of(ns, &name(n), n + 1).publish(&mut server));
+        let recipients: Vec<_> = (0..split).map(|n| jid(&name(n))).collect();
+        let recipients: Vec<_> = recipients.iter().collect();
+        let start = romeo.desk.steady.load(SeqCst);
+        let operation = romeo.begin_encrypt(&recipients, "x", Policy::Wait);
+        let mut open = romeo.step();
+        while !romeo.is_done(operation) {
+            assert!(open.len() <= 32, "{} fetches at a time", open.len());
+            romeo.advance(50);
+            for (request, question) in open {
+                romeo.manager().answer(request, server.answer(&romeo, &question)).unwrap();
+            }
+            open = romeo.step();
+        }
+        let rounds = (romeo.desk.steady.load(SeqCst) - start) / 50;
+        let outcome = romeo.take(operation);
+        assert_eq!((outcome.status(), outcome.messages[0].keys.len()), (Status::Ok, 100));
+        // One list, then 32 bundles at a time; a hundred lists are fetched 32 at a time, too.
+        let most = if split == 1 { 5 } else { 8 };
+        assert!(rounds <= most, "{rounds} round trips for {split} JIDs");
+    }
+}
+
+fn encrypts_for_the_same_recipients_complete_in_order_and_now_overtakes(ns: Namespace) {
+    let (mut server, romeo, juliet) = friends(ns);
+    let new = Stranger::of(ns, JULIET, 77);
+    new.publish(&mut server);
+    romeo.push(&juliet.jid, &server);
+    let first = romeo.begin_encrypt(&[&juliet.jid], "1", Policy::Wait);
+    let second = romeo.begin_encrypt(&[&juliet.jid], "2", Policy::All);
+    let now = romeo.begin_encrypt(&[&juliet.jid], "3", Policy::Now);
+    let held = romeo
+        .run_with(|question| if is_bundle(question) { None } else { Some(server.answer(&romeo, question)) });
+    assert_eq!(held.len(), 1);
+    assert!(romeo.is_done(now) && !romeo.is_done(first) && !romeo.is_done(second));
+    // Another chat waits for nobody here.
+    let tybalt = Stranger::of(ns, "tybalt@capulet.lit", 5);
+    tybalt.publish(&mut server);
+    let other = romeo.begin_encrypt(&[&tybalt.jid], "4", Policy::Wait);
+    romeo.run(&mut server);
+    assert!(romeo.is_done(other) && !romeo.is_done(first));
+    romeo.manager().answer(held[0].0, Answer::Bundle(new.bundle())).unwrap();
+    romeo.run(&mut server);
+    assert!(romeo.is_done(first) && romeo.is_done(second));
+    let order = romeo.order.borrow();
+    let place = |operation: u64| order.iter().position(|done| *done == operation).unwrap();
+    assert!(place(now) < place(first) && place(first) < place(second));
+    drop(order);
+    for (operation, content) in [(now, "3"), (first, "1"), (second, "2")] {
+        let message = romeo.take(operation).messages.remove(0);
+        assert_eq!(text(&juliet.read(&romeo.jid, &message)), content);
+    }
+}
+
+fn cancelling_the_first_lets_the_second_go_on(ns: Namespace) {
+    let (mut server, romeo, juliet) = two(ns);
+    let first = romeo.begin_encrypt(&[&juliet.jid], "1", Policy::Wait);
+    let second = romeo.begin_encrypt(&[&juliet.jid], "2", Policy::Wait);
+    let held = romeo.run_with(|_| None);
+    assert_eq!(held.len(), 1, "the list is asked for once");
+    romeo.manager().cancel(first).unwrap();
+    assert_eq!(romeo.manager().cancel(first).unwrap_err().status(), Status::Stale);
+    romeo.step();
+    assert_eq!(romeo.take(first).status(), Status::Cancelled);
+    assert!(romeo.withdrawn.borrow().is_empty(), "the second still needs the answer");
+    romeo.manager().answer(held[0].0, server.answer(&romeo, &held[0].1)).unwrap();
+    romeo.run(&mut server);
+    assert_eq!(romeo.take(second).status(), Status::Ok);
+}
+
+fn a_question_that_nobody_needs_is_withdrawn(ns: Namespace) {
+    let (_, romeo, juliet) = two(ns);
+    let operation = romeo.begin_encrypt(&[&juliet.jid], "1", Policy::Wait);
+    let held = romeo.run_with(|_| None);
+    romeo.manager().cancel(operation).unwrap();
+    romeo.step();
+    assert_eq!(*romeo.withdrawn.borrow(), [held[0].0]);
+    let late = romeo.manager().answer(held[0].0, Answer::Rejected(Reason::NotFound));
+    assert_eq!(late.unwrap_err().status(), Status::Stale);
+}
+
+fn policies_without_a_stream(ns: Namespace) {
+    let (mut server, romeo, juliet) = friends(ns);
+    romeo.manager().disconnected().unwrap();
+    romeo.step();
+    let stranger = Stranger::of(ns, "tybalt@capulet.lit", 5);
+    stranger.publish(&mut server);
+    // What has to be fetched waits for the stream, or is reported.
+    let wait = romeo.begin_encrypt(&[&stranger.jid], "1", Policy::Wait);
+    let all = romeo.begin_encrypt(&[&stranger.jid], "2", Policy::All);
+    let now = romeo.begin_encrypt(&[&stranger.jid], "3", Policy::Now);
+    assert!(romeo.step().is_empty(), "something is asked without a stream");
+    assert!(!romeo.is_done(wait) && !romeo.is_done(all));
+    let outcome = romeo.take(now);
+    assert_eq!(outcome.status(), Status::NoEligibleDevices);
+    assert!(outcome.rows.iter().any(|row| row.error.status() == Status::Offline), "{:?}", outcome.rows);
+    let known = romeo.begin_encrypt(&[&juliet.jid], "4", Policy::Now);
+    romeo.step();
+    let message = romeo.take(known).messages.remove(0);
+    assert_eq!(text(&juliet.read(&romeo.jid, &message)), "4");
+    let refresh = romeo.manager().refresh_devices(next_number(), Some(stranger.jid.clone()), None);
+    assert_eq!(refresh.unwrap_err().status(), Status::Offline);
+    romeo.connect(&mut server);
+    assert_eq!(romeo.take(wait).status(), Status::Ok);
+    assert_eq!(romeo.take(all).status(), Status::Ok);
+}
+
+fn the_end_of_the_stream_ends_connected_and_not_encrypts(ns: Namespace) {
+    let (mut server, romeo, juliet) = two(ns);
+    let refresh = next_number();
+    romeo.manager().refresh_devices(refresh, Some(juliet.jid.clone()), None).unwrap();
+    let encrypt = romeo.begin_encrypt(&[&juliet.jid], "1", Policy::Wait);
+    let held = romeo.run_with(|_| None);
+    romeo.manager().disconnected().unwrap();
+    romeo.step();
+    assert_eq!(romeo.take(refresh).status(), Status::Offline);
+    assert!(!romeo.is_done(encrypt));
+    assert_eq!(romeo.withdrawn.borrow().len(), held.len());
+    let connect = romeo.begin_connect();
+    romeo.run_with(|_| None);
+    romeo.manager().disconnected().unwrap();
+    romeo.step();
+    assert_eq!(romeo.take(connect).status(), Status::Offline);
+    romeo.connect(&mut server);
+    assert_eq!(romeo.take(encrypt).status(), Status::Ok);
+}
+
+fn a_list_that_cannot_be_fetched_leaves_the_stored_one(ns: Namespace) {
+    let (mut server, romeo, juliet) = friends(ns);
+    romeo.manager().disconnected().unwrap();
+    romeo.connect(&mut server);
+    let operation = romeo.begin_encrypt(&[&juliet.jid], "x", Policy::Wait);
+    romeo.run_with(|question| match question {
+        Question::FetchDeviceList { .. } => Some(Answer::Rejected(Reason::Failed)),
+        _ => Some(server.answer(&romeo, question)),
+    });
+    let outcome = romeo.take(operation);
+    assert_eq!(outcome.status(), Status::Ok);
+    assert_eq!(row(&outcome, &juliet.jid, 0), Some(Status::DeviceListDownloadFailed));
+    assert_eq!(text(&juliet.read(&romeo.jid, &outcome.messages[0])), "x");
+}
+
+fn a_bundle_that_does_not_come_in_time_is_a_row(ns: Namespace) {
+    let (mut server, romeo, juliet) = friends(ns);
+    let new = Stranger::of(ns, JULIET, 77);
+    new.publish(&mut server);
+    romeo.push(&juliet.jid, &server);
+    let operation = romeo.begin_encrypt(&[&juliet.jid], "x", Policy::Wait);
+    let held = romeo
+        .run_with(|question| if is_bundle(question) { None } else { Some(server.answer(&romeo, question)) });
+    assert_eq!(held.len(), 1);
+    assert!(romeo.manager().timeout().is_some_and(|ms| ms <= 60_000));
+    romeo.advance(60_000);
+    romeo.run(&mut server);
+    let outcome = romeo.take(operation);
+    assert_eq!((outcome.status(), row(&outcome, &juliet.jid, 77)), (Status::Ok, Some(Status::Timeout)));
+    assert_eq!(*romeo.withdrawn.borrow(), [held[0].0]);
+}
+
+fn a_question_rejected_as_offline_is_asked_again_under_a_new_number(ns: Namespace) {
+    let (mut server, romeo, juliet) = two(ns);
+    let operation = romeo.begin_encrypt(&[&juliet.jid], "x", Policy::Wait);
+    let held = romeo.run_with(|_| None);
+    romeo.manager().answer(held[0].0, Answer::Rejected(Reason::Offline)).unwrap();
+    assert!(romeo.step().is_empty(), "it is asked again at once");
+    assert!(!romeo.is_done(operation));
+    let stale = romeo.manager().answer(held[0].0, Answer::Rejected(Reason::NotFound));
+    assert_eq!(stale.unwrap_err().status(), Status::Stale);
+    romeo.connect(&mut server);
+    assert_eq!(romeo.take(operation).status(), Status::Ok);
+}
+
+fn devices_that_left_get_nothing_and_are_not_forgotten(ns: Namespace) {
+    let (mut server, romeo, juliet) = friends(ns);
+    let empty = DeviceList { namespace: ns, devices: Vec::new() };
+    romeo.manager().update_device_list(&juliet.jid, &empty).unwrap();
+    let outcome = romeo.encrypt(&[&juliet.jid], "x", Policy::Wait, &mut server);
+    assert_eq!(outcome.status(), Status::NoEligibleDevices);
+    assert_eq!(row(&outcome, &juliet.jid, 0), Some(Status::NoDevices));
+    let device = romeo.device(&juliet.jid, juliet.id()).unwrap();
+    assert_eq!((device.active, device.identity_key), (Vec::new(), Some(juliet.key())));
+    romeo.push(&juliet.jid, &server);
+    let message = romeo.say(&juliet.jid, "back", &mut server);
+    assert!(!message.keys[0].key_exchange, "the session was forgotten");
+    assert_eq!(text(&juliet.read(&romeo.jid, &message)), "back");
+}
+
+fn a_list_of_too_many_devices_grows_nothing_without_bound(ns: Namespace) {
+    let mut server = Server::of(ns);
+    let romeo = Client::new(ROMEO, &mut server);
+    let juliet = jid(JULIET);
+    let list = |ids: std::ops::Range<u32>| DeviceList {
+        namespace: ns,
+        devices: ids.map(|id| ListedDevice { id, label: None, label_signature: None }).collect(),
+    };
+    for start in (1..20_000).step_by(200) {
+        romeo.manager().update_device_list(&juliet, &list(start..start + 200)).unwrap();
+    }
+    assert!(romeo.manager().devices(Some(&juliet)).unwrap().len() <= limits::KNOWN_DEVICES_PER_JID);
+    let before = romeo.disk.all();
+    let most = u32::try_from(limits::DEVICES_PER_JID).unwrap();
+    let refused = romeo.manager().update_device_list(&juliet, &list(1..most + 2));
+    assert_eq!(refused.unwrap_err().status(), Status::Limit);
+    assert!(romeo.disk.all() == before);
+}

@@ -1,0 +1,322 @@
+//! No message key twice (R9, R45), and what messages make necessary (R10, R12, R13, R14, R17, R18, R25, R46, R52).
+
+use super::world::*;
+use omemo::error::Status;
+use omemo::manager::encrypt::Policy;
+use omemo::manager::host::{Answer, NoticeKind, Question, Reason};
+use omemo::protocol::device_list::ListedDevice;
+use omemo::protocol::key_exchange::KeyExchange;
+use omemo::protocol::namespace::Namespace::{self};
+use omemo::protocol::ratchet_message::RatchetMessage;
+use omemo::protocol::session::Session;
+
+in_both_namespaces! {
+    r9_concurrent_encrypts_never_share_a_message_key,
+    r45_what_is_sent_is_stored_first,
+    r45_nothing_is_sent_whose_commit_failed,
+    a_follow_up_that_fails_sends_the_same_bytes_again,
+    a_follow_up_survives_a_crash_and_ends_when_declined,
+    an_answer_is_dropped_when_something_else_was_said,
+    r10_the_plaintext_is_given_whatever_becomes_of_the_follow_ups,
+    r12_one_bad_bundle_is_one_row,
+    r13_one_heartbeat_for_each_ratchet_key,
+    r14_what_could_not_be_fetched_is_not_fetched_again_at_once,
+    r17_this_device_stays_active_while_its_list_is_on_its_way,
+    r18_a_message_without_keys_is_none,
+    r25_the_last_message_of_a_chain_may_be_late_although_its_sender_counts_wrong,
+    r46_a_key_exchange_is_answered_once_and_r52_the_bundle_is_published_once,
+}
+
+fn r9_concurrent_encrypts_never_share_a_message_key(ns: Namespace) {
+    // `note_headers` refuses any message key that is used twice.
+    let (mut server, romeo, juliet) = two(ns);
+    let operations: Vec<_> =
+        (0..5).map(|n| romeo.begin_encrypt(&[&juliet.jid], &format!("{n}"), Policy::Wait)).collect();
+    romeo.run(&mut server);
+    let messages: Vec<_> =
+        operations.iter().map(|operation| romeo.take(*operation).messages.remove(0)).collect();
+    for (n, message) in messages.iter().enumerate() {
+        assert_eq!(text(&juliet.read(&romeo.jid, message)), n.to_string());
+    }
+    server.settle(&[&romeo, &juliet]);
+    let greeting = juliet.say(&romeo.jid, "hi", &mut server);
+    let operations: Vec<_> =
+        (0..5).map(|n| romeo.begin_encrypt(&[&juliet.jid], &format!("{n}"), Policy::Now)).collect();
+    assert_eq!(text(&romeo.read(&juliet.jid, &greeting)), "hi");
+    romeo.run(&mut server);
+    for (n, operation) in operations.iter().enumerate() {
+        let message = romeo.take(*operation).messages.remove(0);
+        assert_eq!(text(&juliet.read(&romeo.jid, &message)), n.to_string());
+    }
+    assert_eq!(romeo.count_asked(is_bundle), 1, "the bundle is asked for once for all");
+}
+
+fn r45_what_is_sent_is_stored_first(ns: Namespace) {
+    let (mut server, romeo, juliet) = two(ns);
+    let hello = romeo.say(&juliet.jid, "hello", &mut server);
+    assert_eq!(text(&juliet.read(&romeo.jid, &hello)), "hello");
+    // The empty answer is asked to be sent; the process dies at once, and what it stored goes on.
+    let open = juliet.run_with(|question| match is_send(question) {
+        true => None,
+        false => Some(server.answer(&juliet, question)),
+    });
+    assert_eq!(open.len(), 1);
+    let Question::SendMessage { message: first, .. } = &open[0].1 else { panic!("no message") };
+    juliet.restart();
+    juliet.begin_connect();
+    let operation = juliet.begin_encrypt(&[&romeo.jid], "after the crash", Policy::Wait);
+    juliet.run_with(|question| match is_send(question) {
+        true => Some(Answer::Rejected(Reason::Failed)),
+        false => Some(server.answer(&juliet, question)),
+    });
+    let message = juliet.take(operation).messages.remove(0);
+    assert_eq!(text(&romeo.read(&juliet.jid, &message)), "after the crash");
+    // If the answer had got out before the crash, it is no copy of anything else.
+    let late = romeo.read(&juliet.jid, first);
+    assert_eq!(late.error.status(), Status::Ok);
+    assert!(late.plaintext.is_none());
+}
+
+fn r45_nothing_is_sent_whose_commit_failed(ns: Namespace) {
+    let (mut server, romeo, juliet) = two(ns);
+    let hello = romeo.say(&juliet.jid, "hello", &mut server);
+    assert_eq!(text(&juliet.read(&romeo.jid, &hello)), "hello");
+    juliet.disk.fail(1, Fault::Nothing);
+    for _ in 0..3 {
+        let open = juliet.step();
+        let failed = juliet.disk.has_failed();
+        assert!(failed || !open.iter().any(|(_, question)| is_send(question)), "sent before it was stored");
+        for (request, question) in open {
+            juliet.manager().answer(request, server.answer(&juliet, &question)).unwrap();
+        }
+    }
+    juliet.run_later(&mut server);
+    assert!(juliet.disk.has_failed());
+    assert_eq!(juliet.sent.borrow().len(), 1);
+    server.settle(&[&romeo, &juliet]);
+    both_ways(&romeo, &juliet, &mut server);
+}
+
+fn a_follow_up_that_fails_sends_the_same_bytes_again(ns: Namespace) {
+    let (mut server, romeo, juliet) = two(ns);
+    let hello = romeo.say(&juliet.jid, "hello", &mut server);
+    assert_eq!(text(&juliet.read(&romeo.jid, &hello)), "hello");
+    let mut failures = 3;
+    for _ in 0..4 {
+        juliet.run_with(|question| match is_send(question) && failures > 0 {
+            true => {
+                failures -= 1;
+                Some(Answer::Rejected(Reason::Failed))
+            }
+            false => Some(server.answer(&juliet, question)),
+        });
+        juliet.advance(10_000);
+    }
+    let sent = juliet.sent.borrow();
+    assert_eq!(sent.len(), 4);
+    assert!(sent.iter().all(|(to, message)| *to == romeo.jid && *message == sent[0].1));
+}
+
+fn a_follow_up_survives_a_crash_and_ends_when_declined(ns: Namespace) {
+    let (mut server, romeo, juliet) = two(ns);
+    let hello = romeo.say(&juliet.jid, "hello", &mut server);
+    assert_eq!(text(&juliet.read(&romeo.jid, &hello)), "hello");
+    juliet.restart();
+    let operation = juliet.begin_connect();
+    juliet.run_with(|question| match is_send(question) {
+        true => Some(Answer::Rejected(Reason::Declined)),
+        false => Some(server.answer(&juliet, question)),
+    });
+    assert_eq!(juliet.take(operation).status(), Status::Ok);
+    assert_eq!(juliet.sent.borrow().len(), 1, "the answer was lost in the crash");
+    juliet.run_later(&mut server);
+    juliet.restart();
+    juliet.connect(&mut server);
+    juliet.run_later(&mut server);
+    assert_eq!(juliet.sent.borrow().len(), 1, "a declined message is sent again");
+}
+
+fn an_answer_is_dropped_when_something_else_was_said(ns: Namespace) {
+    let (mut server, romeo, juliet) = two(ns);
+    let hello = romeo.say(&juliet.jid, "hello", &mut server);
+    assert_eq!(text(&juliet.read(&romeo.jid, &hello)), "hello");
+    juliet.manager().disconnected().unwrap();
+    juliet.step();
+    let operation = juliet.begin_encrypt(&[&romeo.jid], "hello yourself", Policy::Wait);
+    assert_eq!(juliet.connect(&mut server).status(), Status::Ok);
+    let reply = juliet.take(operation).messages.remove(0);
+    assert_eq!(text(&romeo.read(&juliet.jid, &reply)), "hello yourself");
+    juliet.run_later(&mut server);
+    let retries = juliet.sent.borrow().len();
+    assert!(retries <= 1, "{retries} empty messages");
+    server.settle(&[&romeo, &juliet]);
+    both_ways(&romeo, &juliet, &mut server);
+}
+
+// ---- R10, R12, R13, R18, R25, R46 ----
+
+fn r10_the_plaintext_is_given_whatever_becomes_of_the_follow_ups(ns: Namespace) {
+    let (mut server, romeo, juliet) = two(ns);
+    let hello = romeo.say(&juliet.jid, "hello", &mut server);
+    assert_eq!(text(&juliet.read(&romeo.jid, &hello)), "hello");
+    juliet.run_with(|question| match question {
+        Question::FetchDeviceList { .. } | Question::FetchBundle { .. } => {
+            Some(server.answer(&juliet, question))
+        }
+        _ => Some(Answer::Rejected(Reason::Failed)),
+    });
+    assert!(juliet.count_notices(NoticeKind::PublishFailed) >= 1);
+    let more = romeo.say(&juliet.jid, "more", &mut server);
+    assert_eq!(text(&juliet.read(&romeo.jid, &more)), "more");
+    juliet.manager().disconnected().unwrap();
+    let offline = romeo.say(&juliet.jid, "offline", &mut server);
+    assert_eq!(text(&juliet.read(&romeo.jid, &offline)), "offline");
+    // In the end the used pre key is gone from the server, and a full bundle is there.
+    let used = KeyExchange::parse(ns, hello.keys[0].bytes.as_ref().unwrap()).unwrap().id().pre_key_id;
+    juliet.connect(&mut server);
+    juliet.run_later(&mut server);
+    let bundle = server.bundle(&juliet);
+    assert!(bundle.pre_keys.iter().all(|pre_key| pre_key.id != used));
+    assert_eq!(bundle.pre_keys.len(), 100);
+}
+
+fn r12_one_bad_bundle_is_one_row(ns: Namespace) {
+    let mut server = Server::of(ns);
+    let romeo = Client::new(ROMEO, &mut server);
+    let good = Stranger::of(ns, JULIET, 1);
+    good.publish(&mut server);
+    let mut bundles = Vec::new();
+    for id in 2..=7 {
+        let device = Stranger::of(ns, JULIET, id);
+        device.publish(&mut server);
+        bundles.push(device.bundle());
+    }
+    bundles[0].identity_key = [0; 32];
+    bundles[1].identity_key = [0xff; 32];
+    bundles[2].signature = [0; 64];
+    bundles[3].pre_keys.clear();
+    bundles[4].pre_keys.iter_mut().for_each(|pre_key| pre_key.key = [0; 32]);
+    bundles[5].signed_pre_key = [0; 32];
+    for (id, bundle) in (2..).zip(bundles) {
+        server.bundles.insert((ns, good.jid.clone(), id), bundle);
+    }
+    server.lists.get_mut(&(ns, good.jid.clone())).unwrap().devices.push(ListedDevice {
+        id: 8,
+        label: None,
+        label_signature: None,
+    });
+    let outcome = romeo.encrypt(&[&good.jid], "x", Policy::Wait, &mut server);
+    assert_eq!(outcome.status(), Status::Ok);
+    assert_eq!(outcome.messages[0].keys.len(), 1);
+    for id in 2..=7 {
+        assert_eq!(row(&outcome, &good.jid, id), Some(Status::BundleBad), "device {id}");
+    }
+    assert_eq!(row(&outcome, &good.jid, 8), Some(Status::BundleNotFound));
+    let outcome = romeo.encrypt(&[&good.jid], "x", Policy::All, &mut server);
+    assert!(outcome.status() != Status::Ok && outcome.messages.is_empty());
+}
+
+fn r13_one_heartbeat_for_each_ratchet_key(ns: Namespace) {
+    let (mut server, romeo, juliet) = friends(ns);
+    let before = juliet.sent.borrow().len();
+    for n in 0..120 {
+        let message = romeo.say(&juliet.jid, &format!("{n}"), &mut server);
+        assert_eq!(text(&juliet.read(&romeo.jid, &message)), n.to_string());
+        juliet.run(&mut server);
+        // The heartbeat stays on its way: romeo goes on in the same chain.
+        let sent = juliet.sent.borrow().len() - before;
+        match n {
+            0..=50 => assert_eq!(sent, 0, "message {n}"),
+            60.. => assert_eq!(sent, 1, "message {n}"),
+            _ => assert!(sent <= 1, "message {n}"),
+        }
+    }
+    server.settle(&[&romeo, &juliet]);
+    both_ways(&romeo, &juliet, &mut server);
+}
+
+fn r14_what_could_not_be_fetched_is_not_fetched_again_at_once(ns: Namespace) {
+    let mut server = Server::of(ns);
+    let romeo = Client::new(ROMEO, &mut server);
+    let good = Stranger::of(ns, JULIET, 1);
+    good.publish(&mut server);
+    for device in 2..=20 {
+        Stranger::of(ns, JULIET, device).publish(&mut server);
+        server.bundles.remove(&(ns, good.jid.clone(), device));
+    }
+    for _ in 0..5 {
+        assert_eq!(romeo.encrypt(&[&good.jid], "x", Policy::Wait, &mut server).status(), Status::Ok);
+    }
+    assert_eq!(romeo.count_asked(is_bundle), 20);
+}
+
+fn r17_this_device_stays_active_while_its_list_is_on_its_way(ns: Namespace) {
+    let (server, romeo, _) = two(ns);
+    let own = &romeo.manager().devices(None).unwrap()[0];
+    assert_eq!(own.active, [ns]);
+    assert_eq!(server.list(&romeo.jid), [own.id]);
+}
+
+fn r18_a_message_without_keys_is_none(ns: Namespace) {
+    let mut server = Server::of(ns);
+    let romeo = Client::new(ROMEO, &mut server);
+    let nobody = jid("nobody@capulet.lit");
+    for policy in [Policy::Wait, Policy::Now, Policy::All] {
+        let outcome = romeo.encrypt(&[&nobody], "x", policy, &mut server);
+        assert_eq!(outcome.status(), Status::NoEligibleDevices);
+        assert!(outcome.messages.is_empty());
+        assert!(row(&outcome, &nobody, 0).is_some());
+    }
+    let outcome = romeo.encrypt(&[], "note to myself", Policy::Wait, &mut server);
+    assert_eq!((outcome.status(), outcome.messages.len()), (Status::Ok, 0));
+}
+
+fn r25_the_last_message_of_a_chain_may_be_late_although_its_sender_counts_wrong(ns: Namespace) {
+    let mut server = Server::of(ns);
+    let juliet = Client::new(JULIET, &mut server);
+    let mut romeo = Stranger::of(ns, ROMEO, 9);
+    romeo.publish(&mut server);
+    let to = (juliet.jid.clone(), juliet.id());
+    let (mut session, first) = romeo.greet(&juliet, &server, "0");
+    let second = romeo.write(&mut session, (&to.0, to.1), "1");
+    let late = romeo.write(&mut session, (&to.0, to.1), "2");
+    assert_eq!(text(&juliet.read(&romeo.jid, &first)), "0");
+    assert_eq!(text(&juliet.read(&romeo.jid, &second)), "1");
+    let reply = juliet.say(&romeo.jid, "yes?", &mut server);
+    romeo.open(&mut session, &reply);
+    // Field 20 of a session is pn; what comes last holds. It was 3, and libsignal would say 2.
+    let mut record = session.encode().to_vec();
+    record.extend([0xa0, 0x01, 2]);
+    let mut session = Session::decode(&record).unwrap();
+    let next = romeo.write(&mut session, (&to.0, to.1), "3");
+    assert_eq!(RatchetMessage::parse(ns, next.keys[0].bytes.as_ref().unwrap()).unwrap().header().pn, 2);
+    assert_eq!(text(&juliet.read(&romeo.jid, &next)), "3");
+    assert_eq!(text(&juliet.read(&romeo.jid, &late)), "2");
+    // Its key is gone with it.
+    let again = juliet.read(&romeo.jid, &late);
+    assert!(matches!(again.error.status(), Status::Duplicate | Status::DecryptionFailed));
+}
+
+fn r46_a_key_exchange_is_answered_once_and_r52_the_bundle_is_published_once(ns: Namespace) {
+    let (mut server, romeo, juliet) = two(ns);
+    let published = juliet.count_asked(is_publish);
+    let messages: Vec<_> = (0..5).map(|n| romeo.say(&juliet.jid, &format!("{n}"), &mut server)).collect();
+    assert!(messages.iter().all(|message| message.keys[0].key_exchange));
+    for (n, message) in messages.iter().enumerate() {
+        let read = juliet.read(&romeo.jid, message);
+        assert_eq!((text(&read), read.new_session), (n.to_string(), n == 0));
+    }
+    for n in 0..3 {
+        let mut stranger = Stranger::of(ns, &format!("guest{n}@capulet.lit"), 5);
+        let mut bundle = server.bundle(&juliet);
+        bundle.pre_keys.retain(|pre_key| pre_key.id % 3 == n);
+        let mut session = stranger.initiate(&bundle);
+        let greeting = stranger.write(&mut session, (&juliet.jid, juliet.id()), "hello");
+        let status = juliet.read(&stranger.jid, &greeting).error.status();
+        assert!(matches!(status, Status::Ok | Status::PreKeyUnknown));
+    }
+    juliet.run(&mut server);
+    juliet.run_later(&mut server);
+    assert_eq!(juliet.sent.borrow().iter().filter(|(to, _)| *to == romeo.jid).count(), 1);
+    assert_eq!(juliet.count_asked(is_publish) - published, 1);
+}
