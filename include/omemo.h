@@ -481,6 +481,8 @@ enum omemo_decrypted_flag
  {
   /** It opened a new session. */
   OMEMO_DECRYPTED_NEW_SESSION = 1,
+  /** An old sender: the tag stood in the payload, where the recipient's other devices can make another. */
+  OMEMO_DECRYPTED_TAG_IN_PAYLOAD = 2,
 };
 #ifndef __cplusplus
 #if __STDC_VERSION__ >= 202311L
@@ -1192,6 +1194,20 @@ size_t omemo_result_message_count(const omemo_result *result);
 const omemo_message *omemo_result_message(const omemo_result *result, size_t index);
 
 /**
+ * The key that a message to send transports; see omemo_draft_set_key_transport. It goes with the initialisation
+ * vector: encrypt by AES-128-GCM with these two once, and nothing else ever.
+ * Parameters:
+ * - result: the result.
+ * - index: of the message.
+ * - part: an omemo_key_part.
+ * - len: gets the number of bytes: 16 of the key, 12 of the initialisation vector; may be NULL.
+ * Returns: the bytes; NULL: the message has content, there is no such message, or no such part. No tag is sent.
+ * Memory: borrowed from result, and wiped with it.
+ * Since: 0.1.0 (XEP-0384 0.3 4.6, XEP-0396)
+ */
+const uint8_t *omemo_result_key(const omemo_result *result, size_t index, int32_t part, size_t *len);
+
+/**
  * Free a result that omemo_manager_wait gave; not the one that omemo_done is given.
  * Parameters:
  * - result: the result; NULL does nothing.
@@ -1685,6 +1701,19 @@ omemo_status omemo_draft_set_plaintext(omemo_draft *draft, const char *ns, const
 omemo_status omemo_draft_set_body(omemo_draft *draft, const char *text);
 
 /**
+ * No content, instead of what was set before: transport a fresh key, which omemo_result_key gives, as JET
+ * (XEP-0396) wants it. Content that is set afterwards takes its place. Only OMEMO_NS_LEGACY knows key transport; a
+ * message without payload in OMEMO_NS_2 tells its receiver nothing. So the key goes out in the former alone,
+ * whatever the configuration's namespaces, and reaches no device that has only the latter; a draft that names
+ * OMEMO_NS_2 by omemo_draft_set_namespaces fails. Trust is asked as for content.
+ * Parameters:
+ * - draft: the draft.
+ * Returns: OMEMO_ERR_NULL.
+ * Since: 0.1.0 (XEP-0384 0.3 4.6, XEP-0396)
+ */
+omemo_status omemo_draft_set_key_transport(omemo_draft *draft);
+
+/**
  * What to do about devices that are not ready. Unless set: OMEMO_POLICY_WAIT.
  * Parameters:
  * - draft: the draft.
@@ -1726,10 +1755,10 @@ omemo_status omemo_draft_set_context(omemo_draft *draft, const char *context);
  * - user_data: goes to done; any pointer. Stays yours if this call fails.
  * - op: gets the number of the operation; may be NULL.
  * Returns: OMEMO_OK: it was started. OMEMO_ERR_NULL, OMEMO_ERR_BUSY inside a service, OMEMO_ERR_CANCELLED,
- *   the first failure of the draft's setters, OMEMO_ERR_UNKNOWN_NAMESPACE, OMEMO_ERR_PLAINTEXT (none for a
- *   namespace of the draft), OMEMO_ERR_NOT_READY, OMEMO_ERR_STORAGE*. It completes with OMEMO_OK, with a row
- *   for each device, served or why not, and with omemo_result_message. If a recipient gets nothing, nobody
- *   does: OMEMO_ERR_NO_ELIGIBLE_DEVICES, and rows with device 0 name whom. Further:
+ *   the first failure of the draft's setters, OMEMO_ERR_UNKNOWN_NAMESPACE, OMEMO_ERR_PLAINTEXT (a namespace of
+ *   the draft has no plaintext, or no key transport), OMEMO_ERR_NOT_READY, OMEMO_ERR_STORAGE*. It completes
+ *   with OMEMO_OK, with a row for each device, served or why not, and with omemo_result_message. If a recipient
+ *   gets nothing, nobody does: OMEMO_ERR_NO_ELIGIBLE_DEVICES, and rows with device 0 name whom. Further:
  *   OMEMO_ERR_STILL_UNDECIDED, OMEMO_ERR_TRUST_DECISION_FAILED, OMEMO_ERR_STORAGE*.
  * Since: 0.1.0 (XEP-0384 5.5)
  */
@@ -1910,7 +1939,24 @@ const char *omemo_decrypted_level(const omemo_decrypted *decrypted);
 uint32_t omemo_decrypted_flags(const omemo_decrypted *decrypted);
 
 /**
- * Free what came out of a stanza. The content is wiped.
+ * The key that came with a message, for protocols that use OMEMO as key transport. It is there for messages with
+ * content, too, and for the empty messages of OMEMO_NS_LEGACY, which nothing tells from key transports: use it only
+ * where another protocol says so. Nothing vouches for the initialisation vector of a message without content but what
+ * you decrypt with it.
+ * Parameters:
+ * - decrypted: what came out of the stanza.
+ * - part: an omemo_key_part.
+ * - len: gets the number of bytes; may be NULL.
+ * Returns: the bytes: of the key 16 in OMEMO_NS_LEGACY and 32 in OMEMO_NS_2, of the tag 16, of the initialisation
+ *   vector as many as were sent. NULL: the status is not OMEMO_OK, the message has no such part, or it is an empty
+ *   message of OMEMO_NS_2.
+ * Memory: borrowed from decrypted, and wiped with it.
+ * Since: 0.1.0 (XEP-0384 0.3 4.6, XEP-0396)
+ */
+const uint8_t *omemo_decrypted_key(const omemo_decrypted *decrypted, int32_t part, size_t *len);
+
+/**
+ * Free what came out of a stanza. Content and key are wiped.
  * Parameters:
  * - decrypted: what came out of the stanza; NULL does nothing.
  * Since: 0.1.0

@@ -4,7 +4,7 @@ use super::callbacks::omemo_verdict;
 use super::core::omemo_manager;
 use super::message::omemo_message;
 use super::status::omemo_status;
-use super::{core, guard, text};
+use super::{core, guard, key_parts, text};
 use crate::error::{Error, Result, Status};
 use crate::manager::decrypt::{Action, Decrypted};
 use crate::protocol::limits;
@@ -46,6 +46,8 @@ impl From<Action> for omemo_action {
 pub enum omemo_decrypted_flag {
     /// It opened a new session.
     OMEMO_DECRYPTED_NEW_SESSION = 1,
+    /// An old sender: the tag stood in the payload, where the recipient's other devices can make another.
+    OMEMO_DECRYPTED_TAG_IN_PAYLOAD = 2,
 }
 
 /// What came out of a stanza.
@@ -356,12 +358,40 @@ pub extern "C" fn omemo_decrypted_level(decrypted: Option<&omemo_decrypted>) -> 
 #[unsafe(no_mangle)]
 pub extern "C" fn omemo_decrypted_flags(decrypted: Option<&omemo_decrypted>) -> u32 {
     guard::call(0, || {
-        let new_session = inner(decrypted).is_some_and(|decrypted| decrypted.new_session);
-        if new_session { omemo_decrypted_flag::OMEMO_DECRYPTED_NEW_SESSION as u32 } else { 0 }
+        let Some(decrypted) = inner(decrypted) else { return 0 };
+        let flags = [
+            (decrypted.new_session, omemo_decrypted_flag::OMEMO_DECRYPTED_NEW_SESSION),
+            (decrypted.tag_in_payload, omemo_decrypted_flag::OMEMO_DECRYPTED_TAG_IN_PAYLOAD),
+        ];
+        flags.into_iter().filter(|(set, _)| *set).fold(0, |bits, (_, flag)| bits | flag as u32)
     })
 }
 
-/// Free what came out of a stanza. The content is wiped.
+/// The key that came with a message, for protocols that use OMEMO as key transport. It is there for messages with
+/// content, too, and for the empty messages of OMEMO_NS_LEGACY, which nothing tells from key transports: use it only
+/// where another protocol says so. Nothing vouches for the initialisation vector of a message without content but what
+/// you decrypt with it.
+/// Parameters:
+/// - decrypted: what came out of the stanza.
+/// - part: an omemo_key_part.
+/// - len: gets the number of bytes; may be NULL.
+/// Returns: the bytes: of the key 16 in OMEMO_NS_LEGACY and 32 in OMEMO_NS_2, of the tag 16, of the initialisation
+///   vector as many as were sent. NULL: the status is not OMEMO_OK, the message has no such part, or it is an empty
+///   message of OMEMO_NS_2.
+/// Memory: borrowed from decrypted, and wiped with it.
+/// Since: 0.1.0 (XEP-0384 0.3 4.6, XEP-0396)
+#[unsafe(no_mangle)]
+pub extern "C" fn omemo_decrypted_key(
+    decrypted: Option<&omemo_decrypted>,
+    part: i32,
+    len: Option<&mut MaybeUninit<usize>>,
+) -> *const u8 {
+    guard::call(std::ptr::null(), || {
+        key_parts::give(inner(decrypted).and_then(|decrypted| decrypted.key.as_ref()), part, len)
+    })
+}
+
+/// Free what came out of a stanza. Content and key are wiped.
 /// Parameters:
 /// - decrypted: what came out of the stanza; NULL does nothing.
 /// Since: 0.1.0

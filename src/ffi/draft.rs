@@ -35,6 +35,7 @@ pub struct omemo_draft {
     first_error: Option<Error>,
     recipients: Vec<BareJid>,
     plaintexts: Vec<(Namespace, Content)>,
+    key_transport: bool,
     policy: Policy,
     namespaces: Option<Vec<Namespace>>,
     context: Option<String>,
@@ -59,6 +60,7 @@ impl omemo_draft {
     }
 
     fn say(&mut self, namespace: Namespace, content: Content) {
+        self.key_transport = false;
         self.plaintexts.retain(|(said, _)| *said != namespace);
         self.plaintexts.push((namespace, content));
     }
@@ -84,6 +86,7 @@ impl omemo_draft {
         Ok(Draft {
             recipients: self.recipients.clone(),
             plaintexts,
+            key_transport: self.key_transport,
             policy: self.policy,
             namespaces: self.namespaces.clone(),
             context: self.context.clone().or(first),
@@ -222,6 +225,26 @@ pub unsafe extern "C" fn omemo_draft_set_body(
     })
 }
 
+/// No content, instead of what was set before: transport a fresh key, which omemo_result_key gives, as JET
+/// (XEP-0396) wants it. Content that is set afterwards takes its place. Only OMEMO_NS_LEGACY knows key transport; a
+/// message without payload in OMEMO_NS_2 tells its receiver nothing. So the key goes out in the former alone,
+/// whatever the configuration's namespaces, and reaches no device that has only the latter; a draft that names
+/// OMEMO_NS_2 by omemo_draft_set_namespaces fails. Trust is asked as for content.
+/// Parameters:
+/// - draft: the draft.
+/// Returns: OMEMO_ERR_NULL.
+/// Since: 0.1.0 (XEP-0384 0.3 4.6, XEP-0396)
+#[unsafe(no_mangle)]
+pub extern "C" fn omemo_draft_set_key_transport(draft: Option<&mut omemo_draft>) -> omemo_status {
+    guard::status(|| {
+        text::required(draft)?.set(|draft| {
+            draft.plaintexts.clear();
+            draft.key_transport = true;
+            Ok(())
+        })
+    })
+}
+
 /// What to do about devices that are not ready. Unless set: OMEMO_POLICY_WAIT.
 /// Parameters:
 /// - draft: the draft.
@@ -292,10 +315,10 @@ pub unsafe extern "C" fn omemo_draft_set_context(
 /// - user_data: goes to done; any pointer. Stays yours if this call fails.
 /// - op: gets the number of the operation; may be NULL.
 /// Returns: OMEMO_OK: it was started. OMEMO_ERR_NULL, OMEMO_ERR_BUSY inside a service, OMEMO_ERR_CANCELLED,
-///   the first failure of the draft's setters, OMEMO_ERR_UNKNOWN_NAMESPACE, OMEMO_ERR_PLAINTEXT (none for a
-///   namespace of the draft), OMEMO_ERR_NOT_READY, OMEMO_ERR_STORAGE*. It completes with OMEMO_OK, with a row
-///   for each device, served or why not, and with omemo_result_message. If a recipient gets nothing, nobody
-///   does: OMEMO_ERR_NO_ELIGIBLE_DEVICES, and rows with device 0 name whom. Further:
+///   the first failure of the draft's setters, OMEMO_ERR_UNKNOWN_NAMESPACE, OMEMO_ERR_PLAINTEXT (a namespace of
+///   the draft has no plaintext, or no key transport), OMEMO_ERR_NOT_READY, OMEMO_ERR_STORAGE*. It completes
+///   with OMEMO_OK, with a row for each device, served or why not, and with omemo_result_message. If a recipient
+///   gets nothing, nobody does: OMEMO_ERR_NO_ELIGIBLE_DEVICES, and rows with device 0 name whom. Further:
 ///   OMEMO_ERR_STILL_UNDECIDED, OMEMO_ERR_TRUST_DECISION_FAILED, OMEMO_ERR_STORAGE*.
 /// Since: 0.1.0 (XEP-0384 5.5)
 #[unsafe(no_mangle)]

@@ -22,6 +22,7 @@ pub mod devices;
 pub mod draft;
 mod guard;
 mod host;
+pub mod key_parts;
 pub mod log;
 pub mod manager;
 pub mod message;

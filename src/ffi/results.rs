@@ -1,12 +1,15 @@
 //! Section 9 of the header: how an operation ended.
 
+use super::key_parts;
 use super::message::omemo_message;
 use super::status::omemo_status;
 use super::{guard, text};
 use crate::error::{Error, Status};
 use crate::manager::report::Outcome;
 use crate::protocol::namespace::Namespace;
+use crate::protocol::payload::KeyParts;
 use std::ffi::{CString, c_char};
+use std::mem::MaybeUninit;
 
 /// How an operation ended: status, report, messages.
 pub struct omemo_result {
@@ -15,6 +18,7 @@ pub struct omemo_result {
     context: Option<CString>,
     rows: Vec<Row>,
     messages: Vec<omemo_message>,
+    keys: Vec<KeyParts>,
 }
 
 struct Row {
@@ -45,6 +49,7 @@ impl omemo_result {
             context: outcome.context.as_deref().map(text::c_string),
             rows: rows.collect(),
             messages: outcome.messages.into_iter().map(omemo_message::new).collect(),
+            keys: outcome.keys,
         }
     }
 
@@ -189,6 +194,28 @@ pub extern "C" fn omemo_result_message(result: Option<&omemo_result>, index: usi
     guard::call(std::ptr::null(), || {
         let message = result.and_then(|result| result.messages.get(index));
         message.map_or(std::ptr::null(), std::ptr::from_ref)
+    })
+}
+
+/// The key that a message to send transports; see omemo_draft_set_key_transport. It goes with the initialisation
+/// vector: encrypt by AES-128-GCM with these two once, and nothing else ever.
+/// Parameters:
+/// - result: the result.
+/// - index: of the message.
+/// - part: an omemo_key_part.
+/// - len: gets the number of bytes: 16 of the key, 12 of the initialisation vector; may be NULL.
+/// Returns: the bytes; NULL: the message has content, there is no such message, or no such part. No tag is sent.
+/// Memory: borrowed from result, and wiped with it.
+/// Since: 0.1.0 (XEP-0384 0.3 4.6, XEP-0396)
+#[unsafe(no_mangle)]
+pub extern "C" fn omemo_result_key(
+    result: Option<&omemo_result>,
+    index: usize,
+    part: i32,
+    len: Option<&mut MaybeUninit<usize>>,
+) -> *const u8 {
+    guard::call(std::ptr::null(), || {
+        key_parts::give(result.and_then(|result| result.keys.get(index)), part, len)
     })
 }
 

@@ -18,7 +18,7 @@ use crate::protocol::key_exchange::KeyExchange;
 use crate::protocol::limits;
 use crate::protocol::message::{Message, MessageKey};
 use crate::protocol::namespace::Namespace;
-use crate::protocol::payload;
+use crate::protocol::payload::{self, KeyParts};
 use crate::protocol::ratchet_message::RatchetMessage;
 use crate::protocol::session::{Limits, Session, Step};
 use zeroize::Zeroizing;
@@ -61,11 +61,22 @@ pub struct Decrypted {
     pub level: String,
     /// It opened a new session.
     pub new_session: bool,
+    /// The key that it was encrypted with, or that it transports.
+    pub key: Option<KeyParts>,
+    /// The tag stood in the payload.
+    pub tag_in_payload: bool,
+}
+
+/// What stands inside a message.
+struct Inside {
+    plaintext: Option<Zeroizing<Vec<u8>>>,
+    key: Option<KeyParts>,
+    tag_in_payload: bool,
 }
 
 /// What a key of a message led to.
 struct Content {
-    plaintext: Option<Zeroizing<Vec<u8>>>,
+    inside: Inside,
     sender: Device,
     new_session: bool,
 }
@@ -130,6 +141,8 @@ impl Account {
                 verdict,
                 level: String::new(),
                 new_session: false,
+                key: None,
+                tag_in_payload: false,
             }
         };
         if !self.config.namespaces.contains(&message.namespace) {
@@ -164,11 +177,12 @@ impl Account {
                 .transact(|account| account.open_key(key, &at, message, from.is_none(), &mut budget, now))
             {
                 Ok(content) => {
-                    let action = if content.plaintext.is_some() { Action::Show } else { Action::Hide };
+                    let Inside { plaintext, key, tag_in_payload } = content.inside;
+                    let action = if plaintext.is_some() { Action::Show } else { Action::Hide };
                     return Ok(Decrypted {
                         error: Status::Ok.into(),
                         action,
-                        plaintext: content.plaintext,
+                        plaintext,
                         from: Some(sender.clone()),
                         device: device.get(),
                         namespace: message.namespace,
@@ -176,6 +190,8 @@ impl Account {
                         verdict: content.sender.verdict,
                         level: content.sender.level,
                         new_session: content.new_session,
+                        key,
+                        tag_in_payload,
                     });
                 }
                 Err(error) if is_verdict(error.status()) => {
@@ -289,8 +305,8 @@ impl Account {
             let session = opened.step.session.clone();
             let transported = Sessions::new(self, at, now).keep(opened)?;
             self.heartbeat(at, &session, now)?;
-            let plaintext = content_of(message, &transported)?;
-            Ok(Content { plaintext, sender, new_session: false })
+            let inside = open_payload(message, &transported)?;
+            Ok(Content { inside, sender, new_session: false })
         }
     }
 
@@ -324,8 +340,8 @@ impl Account {
             let session = opened.step.session.clone();
             let transported = sessions.keep(opened)?;
             self.heartbeat(at, &session, now)?;
-            let plaintext = content_of(message, &transported)?;
-            return Ok(Content { plaintext, sender, new_session: false });
+            let inside = open_payload(message, &transported)?;
+            return Ok(Content { inside, sender, new_session: false });
         }
         let hash = exchange_hash(&mont, exchange.id().ephemeral.as_bytes());
         if self.own(at.namespace)?.processed.iter().any(|processed| processed.as_slice() == hash) {
@@ -333,7 +349,7 @@ impl Account {
         }
         let Step { session, skipped, plaintext: transported } =
             self.accept(exchange, at.namespace, &limits, budget)?;
-        let plaintext = content_of(message, &transported)?;
+        let inside = open_payload(message, &transported)?;
 
         self.cause_message(at, &session, now)?;
         Sessions::new(self, at, now).replace(session, skipped.as_ref(), Reason::Superseded)?;
@@ -345,7 +361,7 @@ impl Account {
         if !known.is_active(at.namespace) {
             self.suspect_list(at.namespace, &at.jid, now);
         }
-        Ok(Content { plaintext, sender, new_session: true })
+        Ok(Content { inside, sender, new_session: true })
     }
 
     fn accept(
@@ -398,9 +414,13 @@ impl Account {
     }
 }
 
-fn content_of(message: &Message, transported: &[u8]) -> Result<Option<Zeroizing<Vec<u8>>>> {
+/// Opens the payload, where there is one, with what came through the ratchet. A message without one is a key transport or
+/// an empty message; where these look alike, the key is there for whoever expects one.
+fn open_payload(message: &Message, transported: &[u8]) -> Result<Inside> {
+    let (namespace, iv) = (message.namespace, message.iv.as_deref());
     let payload = message.payload.as_deref();
-    payload
-        .map(|payload| payload::decrypt(message.namespace, transported, payload, message.iv.as_deref()))
-        .transpose()
+    let plaintext =
+        payload.map(|payload| payload::decrypt(namespace, transported, payload, iv)).transpose()?;
+    let tag_in_payload = plaintext.is_some() && payload::is_tag_in_payload(namespace, transported);
+    Ok(Inside { plaintext, key: payload::parts(namespace, transported, iv), tag_in_payload })
 }

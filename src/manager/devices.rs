@@ -479,5 +479,5 @@ pub(super) async fn refresh(inner: Arc<Inner>, jid: BareJid, namespace: Option<N
             error,
         });
     }
-    Outcome { error, context: None, rows, messages: Vec::new() }
+    Outcome { rows, ..Outcome::bare(error) }
 }

@@ -14,12 +14,13 @@ use super::records::{DeviceRecord, JidRecord, Reason};
 use super::report::{Outcome, Row};
 use super::sessions::Sessions;
 use super::turns::Turn;
+use crate::crypto::rng::Rng;
 use crate::error::{Error, Result, Status};
 use crate::protocol::address::{BareJid, DeviceId};
 use crate::protocol::bundle::Bundle;
 use crate::protocol::message::{Message, MessageKey};
 use crate::protocol::namespace::Namespace;
-use crate::protocol::payload::{self, Sealed};
+use crate::protocol::payload::{self, KeyParts, Sealed};
 use crate::protocol::session::Session;
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
@@ -50,6 +51,8 @@ pub struct Draft {
     pub recipients: Vec<BareJid>,
     /// The plaintext in each namespace that is to be served.
     pub plaintexts: Vec<(Namespace, Zeroizing<Vec<u8>>)>,
+    /// No plaintext: a fresh key is transported, in those namespaces that know such a thing.
+    pub key_transport: bool,
     /// What to do about devices that are not ready.
     pub policy: Policy,
     /// Namespaces for this draft, most preferred first; `None`: those of the account.
@@ -58,20 +61,54 @@ pub struct Draft {
     pub context: Option<String>,
 }
 
+impl Draft {
+    /// The namespaces that serve it, most preferred first. A key goes only where key transport exists, unless the draft
+    /// says otherwise and thereby fails.
+    fn namespaces(&self, of_account: &[Namespace]) -> Vec<Namespace> {
+        let fit = |namespace: &Namespace| !self.key_transport || namespace.profile().key_transport;
+        match &self.namespaces {
+            Some(namespaces) => namespaces.clone(),
+            None => of_account.iter().copied().filter(fit).collect(),
+        }
+    }
+
+    /// Its content, or a key without content, under a fresh key.
+    fn seal(&self, namespace: Namespace, rng: &mut dyn Rng) -> Result<Sealed> {
+        if self.key_transport {
+            return payload::transport(namespace, rng);
+        }
+        let plaintext = self.plaintexts.iter().find(|(of, _)| *of == namespace);
+        let (_, plaintext) = plaintext.ok_or(Error::from(Status::Plaintext))?;
+        payload::encrypt(namespace, plaintext, rng)
+    }
+
+    /// Whether it has something to say in a namespace.
+    fn check_content(&self, namespace: Namespace) -> Result<()> {
+        if self.key_transport {
+            return payload::check_transport(namespace);
+        }
+        let plaintext = self.plaintexts.iter().find(|(of, _)| *of == namespace);
+        match plaintext.is_some_and(|(_, bytes)| !bytes.is_empty()) {
+            true => Ok(()),
+            false => Err(Status::Plaintext.into()),
+        }
+    }
+}
+
 /// Checks a draft, and takes its place in the order. What fails here has never begun.
 pub(super) fn prepare(inner: &Arc<Inner>, draft: &Draft) -> Result<Turn> {
-    let namespaces = draft.namespaces.as_ref().unwrap_or(&inner.config.namespaces);
+    let namespaces = draft.namespaces(&inner.config.namespaces);
     if namespaces.is_empty() {
-        return Err(Error::new(Status::Argument, "The draft names no namespace."));
+        return Err(match draft.namespaces {
+            Some(_) => Error::new(Status::Argument, "The draft names no namespace."),
+            None => Error::new(Status::Plaintext, "No namespace of the account has key transport."),
+        });
     }
     for namespace in namespaces {
-        if !inner.config.namespaces.contains(namespace) {
+        if !inner.config.namespaces.contains(&namespace) {
             return Err(Status::UnknownNamespace.into());
         }
-        let plaintext = draft.plaintexts.iter().find(|(of, _)| of == namespace);
-        if plaintext.is_none_or(|(_, bytes)| bytes.is_empty()) {
-            return Err(Status::Plaintext.into());
-        }
+        draft.check_content(namespace)?;
     }
     inner.account(|account| {
         account.ensure_loaded()?;
@@ -120,7 +157,7 @@ struct Job {
 /// Encrypts: see [`super::Manager::encrypt`].
 pub(super) async fn run(inner: Arc<Inner>, draft: Draft, turn: Turn) -> Outcome {
     let context = draft.context.clone();
-    let namespaces = draft.namespaces.clone().unwrap_or_else(|| inner.config.namespaces.clone());
+    let namespaces = draft.namespaces(&inner.config.namespaces);
     let mut recipients = draft.recipients.clone();
     recipients.sort();
     recipients.dedup();
@@ -298,7 +335,7 @@ impl Account {
         let mut rows = Vec::new();
         let result = self.transact(|account| account.encrypt_staged(job, gathered, online, now, &mut rows));
         match result {
-            Ok(messages) => Ok(Outcome { error: Status::Ok.into(), context: None, rows, messages }),
+            Ok((messages, keys)) => Ok(Outcome { rows, messages, keys, ..Outcome::bare(Status::Ok) }),
             Err(error) if is_ours(error.status()) => Err(error),
             // Nobody gets anything: a row that says "served" would be a lie.
             Err(error) => {
@@ -315,7 +352,7 @@ impl Account {
         online: bool,
         now: Now,
         rows: &mut Vec<Row>,
-    ) -> Result<Vec<Message>> {
+    ) -> Result<(Vec<Message>, Vec<KeyParts>)> {
         let own = self.config.jid.clone();
         let own_id = self.device_id()?.ok_or(Error::from(Status::NotReady))?;
         let mut sealed: BTreeMap<Namespace, (Sealed, Vec<MessageKey>)> = BTreeMap::new();
@@ -390,18 +427,22 @@ impl Account {
             rows.extend(unserved);
             return Err(Status::NoEligibleDevices.into());
         }
-        let mut messages = Vec::new();
+        let (mut messages, mut transported) = (Vec::new(), Vec::new());
         for namespace in &job.namespaces {
             let Some((sealed, keys)) = sealed.remove(namespace) else { continue };
+            if job.draft.key_transport {
+                let parts = payload::parts(*namespace, &sealed.key, sealed.iv.as_deref());
+                transported.push(parts.ok_or(Error::from(Status::Internal))?);
+            }
             messages.push(Message {
                 namespace: *namespace,
                 sender_device: own_id.get(),
                 keys,
-                payload: Some(sealed.payload),
+                payload: sealed.payload,
                 iv: sealed.iv,
             });
         }
-        Ok(messages)
+        Ok((messages, transported))
     }
 
     /// Adds the key for one device to the message of its namespace, or says why not.
@@ -440,11 +481,7 @@ impl Account {
         let namespace = key.namespace;
         let (payload, keys) = match sealed.entry(namespace) {
             Entry::Occupied(entry) => entry.into_mut(),
-            Entry::Vacant(entry) => {
-                let plaintext = job.draft.plaintexts.iter().find(|(of, _)| *of == namespace);
-                let (_, plaintext) = plaintext.ok_or(Error::from(Status::Plaintext))?;
-                entry.insert((payload::encrypt(namespace, plaintext, &mut *self.rng)?, Vec::new()))
-            }
+            Entry::Vacant(entry) => entry.insert((job.draft.seal(namespace, &mut *self.rng)?, Vec::new())),
         };
         let encrypted = session.encrypt(&payload.key)?;
         let jid = match namespace {

@@ -225,23 +225,25 @@ impl Account {
             true => self.load_raw(&layout::todo_message(id))?.map(|bytes| bytes.to_vec()),
             false => None,
         };
-        let (bytes, key_exchange) = match bytes {
+        let (stored, key_exchange) = match bytes {
             Some(bytes) => (bytes, session.is_initiator() && !session.is_confirmed()),
             None => {
                 let mut session = session;
                 let empty = payload::empty_key(key.namespace, &mut *self.rng)?;
                 let encrypted = session.encrypt(&empty)?;
                 Sessions::new(self, &key, now).update(session)?;
-                self.stage_raw(layout::todo_message(id), Some(Zeroizing::new(encrypted.bytes.clone())));
+                // Every attempt sends the same bytes, those of the IV included.
+                let mut stored = payload::empty_iv(key.namespace, &mut *self.rng)?.unwrap_or_default();
+                stored.extend_from_slice(&encrypted.bytes);
+                self.stage_raw(layout::todo_message(id), Some(Zeroizing::new(stored.clone())));
                 if let Some(entry) = self.todo_mut()?.entries.iter_mut().find(|entry| entry.id == id) {
                     entry.encrypted = true;
                 }
-                (encrypted.bytes, encrypted.key_exchange)
+                (stored, encrypted.key_exchange)
             }
         };
         let own = self.device_id()?.ok_or(Error::from(Status::NotReady))?;
-        let iv = payload::empty_iv(key.namespace, &mut *self.rng)?;
-        let message = empty_message(&key, own, bytes, key_exchange, iv);
+        let message = empty_message(&key, own, &stored, key_exchange)?;
         Ok(Some((key, message)))
     }
 }
@@ -260,19 +262,17 @@ fn session_key(entry: &TodoEntry) -> Option<SessionKey> {
     })
 }
 
-fn empty_message(
-    key: &SessionKey,
-    own: DeviceId,
-    bytes: Vec<u8>,
-    key_exchange: bool,
-    iv: Option<Vec<u8>>,
-) -> Message {
+/// The message, from its IV and its key as they are stored one behind the other.
+fn empty_message(key: &SessionKey, own: DeviceId, stored: &[u8], key_exchange: bool) -> Result<Message> {
+    let split = stored.split_at_checked(payload::empty_iv_bytes(key.namespace));
+    let (iv, bytes) = split.ok_or(Error::from(Status::StorageCorrupt))?;
     let jid = match key.namespace {
         Namespace::Omemo2 => Some(key.jid.clone()),
         Namespace::Legacy => None,
     };
-    let keys = vec![MessageKey { jid, device: key.device.get(), key_exchange, bytes: Some(bytes) }];
-    Message { namespace: key.namespace, sender_device: own.get(), keys, payload: None, iv }
+    let keys = vec![MessageKey { jid, device: key.device.get(), key_exchange, bytes: Some(bytes.to_vec()) }];
+    let iv = (!iv.is_empty()).then(|| iv.to_vec());
+    Ok(Message { namespace: key.namespace, sender_device: own.get(), keys, payload: None, iv })
 }
 
 /// Sends an empty message: the answer to a key exchange, or a heartbeat.

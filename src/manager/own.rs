@@ -282,7 +282,7 @@ async fn connect(inner: &Arc<Inner>) -> Result<Outcome> {
         Some(first) if !served => first.error.clone(),
         _ => Status::Ok.into(),
     };
-    Ok(Outcome { error, context: None, rows, messages: Vec::new() })
+    Ok(Outcome { rows, ..Outcome::bare(error) })
 }
 
 /// Where the list names this device, its bundle must be ours. Another identity under our id is never overwritten:

@@ -4,6 +4,7 @@ use crate::error::{Error, Status};
 use crate::protocol::address::BareJid;
 use crate::protocol::message::Message;
 use crate::protocol::namespace::Namespace;
+use crate::protocol::payload::KeyParts;
 
 /// What became of one device, of a whole JID, or of a namespace of the account.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,12 +30,15 @@ pub struct Outcome {
     pub rows: Vec<Row>,
     /// What is to be sent: at most one message for each namespace, none without keys.
     pub messages: Vec<Message>,
+    /// The keys that these transport, each that of the message with its index; none if they have content.
+    pub keys: Vec<KeyParts>,
 }
 
 impl Outcome {
     /// An end with nothing to report.
     pub fn bare(error: impl Into<Error>) -> Outcome {
-        Outcome { error: error.into(), context: None, rows: Vec::new(), messages: Vec::new() }
+        let (rows, messages, keys) = (Vec::new(), Vec::new(), Vec::new());
+        Outcome { error: error.into(), context: None, rows, messages, keys }
     }
 
     /// How it ended.

@@ -49,6 +49,8 @@ pub struct Profile {
     pub associated_data: AssociatedData,
     /// The cipher of the payload.
     pub payload: PayloadCipher,
+    /// Whether a message without payload may hand a key to the other side's client.
+    pub key_transport: bool,
 }
 
 static OMEMO_2: Profile = Profile {
@@ -59,6 +61,7 @@ static OMEMO_2: Profile = Profile {
     wire: Wire::Plain,
     associated_data: AssociatedData::InitiatorFirst,
     payload: PayloadCipher::CbcHmac { info: "OMEMO Payload" },
+    key_transport: false,
 };
 
 static LEGACY: Profile = Profile {
@@ -69,6 +72,7 @@ static LEGACY: Profile = Profile {
     wire: Wire::Versioned,
     associated_data: AssociatedData::SenderFirst,
     payload: PayloadCipher::Gcm,
+    key_transport: true,
 };
 
 impl Namespace {

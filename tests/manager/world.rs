@@ -505,7 +505,7 @@ pub fn row(outcome: &Outcome, jid: &BareJid, device: u32) -> Option<Status> {
 
 /// What a key exchange tells of an identity key in Ed25519 form: legacy does not tell its sign.
 pub fn as_told(namespace: Namespace, mut key: [u8; 32]) -> [u8; 32] {
-    if namespace == Legacy {
+    if namespace == Namespace::Legacy {
         key[31] &= 0x7f;
     }
     key
@@ -586,7 +586,7 @@ impl Stranger {
                 key_exchange: key.key_exchange,
                 bytes: Some(key.bytes),
             }],
-            payload: Some(sealed.payload),
+            payload: sealed.payload,
             iv: sealed.iv,
         }
     }
