@@ -99,7 +99,7 @@ fn table_a_key_exchange_relayed_in_somebodys_name(ns: Namespace) {
     let mut mallory = Stranger::of(ns, ROMEO, MALLORY);
     let (mut session, relayed) = mallory.greet(&juliet, &server, "I am Romeo");
     let read = juliet.read(&romeo.jid, &relayed);
-    assert_eq!((text(&read), read.identity_key), ("I am Romeo".to_owned(), Some(mallory.key())));
+    assert_eq!((text(&read), read.identity_key), ("I am Romeo".to_owned(), Some(as_told(ns, mallory.key()))));
     let device = juliet.device(&romeo.jid, MALLORY).unwrap();
     assert!(device.active.is_empty(), "a message makes no device active");
     // Whatever was thought of the relayed key, nothing but the key of his own node gets content.

@@ -29,6 +29,7 @@ mod encrypt;
 mod faults;
 mod follow_up;
 mod identity;
+mod namespaces;
 mod setup;
 mod trouble;
 mod world;

@@ -16,7 +16,7 @@ use omemo::protocol::bundle::{Bundle, PublicPreKey};
 use omemo::protocol::device_list::{DeviceList, ListedDevice};
 use omemo::protocol::key_exchange::KeyExchange;
 use omemo::protocol::message::{Message, MessageKey};
-use omemo::protocol::namespace::Namespace::{self, Omemo2};
+use omemo::protocol::namespace::Namespace::{self, Legacy, Omemo2};
 use omemo::protocol::payload;
 use omemo::protocol::pre_key::SignedPreKey;
 use omemo::protocol::ratchet_message::RatchetMessage;
@@ -541,6 +541,15 @@ impl Stranger {
         let signed = SignedPreKey::generate(namespace, &identity, 1, &mut rng).unwrap();
         let pre_keys = (1..=5).map(|id| (id, KeyPair::generate(&mut rng).unwrap())).collect();
         Stranger { jid: jid(name), id, namespace, identity, signed, pre_keys, rng }
+    }
+
+    /// The same device, with the same identity, in another namespace.
+    pub fn in_namespace(&self, namespace: Namespace) -> Stranger {
+        let mut rng = Seeded::fresh();
+        let identity = IdentityKeyPair::from_private(&self.identity.private());
+        let signed = SignedPreKey::generate(namespace, &identity, 1, &mut rng).unwrap();
+        let pre_keys = (1..=5).map(|id| (id, KeyPair::generate(&mut rng).unwrap())).collect();
+        Stranger { jid: self.jid.clone(), id: self.id, namespace, identity, signed, pre_keys, rng }
     }
 
     pub fn key(&self) -> [u8; 32] {

@@ -1,0 +1,527 @@
+//! Both namespaces in one account: who is served where, with which key (R49), downgrades, and how a namespace is taken up
+//! and left.
+
+use super::world::*;
+use omemo::error::Status;
+use omemo::manager::Config;
+use omemo::manager::encrypt::{Draft, Policy};
+use omemo::manager::host::{Answer, NoticeKind, Question, Reason};
+use omemo::protocol::device_list::{DeviceList, ListedDevice};
+use omemo::protocol::namespace::Namespace::{self, Legacy, Omemo2};
+use omemo::runtime::next_number;
+use std::sync::Arc;
+use zeroize::Zeroizing;
+
+fn both(order: [Namespace; 2], name: &str) -> Config {
+    Config { namespaces: order.to_vec(), ..config(order[0], name, "trusted") }
+}
+
+fn content(to: &[&str], namespaces: Option<Vec<Namespace>>) -> Draft {
+    let plaintext = |namespace: Namespace| (namespace, Zeroizing::new(namespace.uri().as_bytes().to_vec()));
+    Draft {
+        recipients: to.iter().map(|name| jid(name)).collect(),
+        plaintexts: Namespace::ALL.map(plaintext).to_vec(),
+        policy: Policy::Wait,
+        namespaces,
+        ..Draft::default()
+    }
+}
+
+/// Encrypts for Juliet; which namespaces the messages are of, and what became of her device.
+fn served(
+    romeo: &Client,
+    server: &mut Server,
+    device: u32,
+    namespaces: Option<Vec<Namespace>>,
+) -> (Vec<Namespace>, Status) {
+    let operation = next_number();
+    romeo.manager().encrypt(operation, content(&[JULIET], namespaces)).unwrap();
+    romeo.run(server);
+    let outcome = romeo.take(operation);
+    let rows = outcome.rows.iter().filter(|row| row.device == device);
+    let rows: Vec<_> = rows.map(|row| row.error.status()).collect();
+    assert_eq!(rows.len(), 1, "one row, one namespace: {:?}", outcome.rows);
+    for message in &outcome.messages {
+        assert!(message.keys.iter().any(|key| key.device == device));
+    }
+    (outcome.messages.iter().map(|message| message.namespace).collect(), rows[0])
+}
+
+/// Juliet's device in both namespaces, with one identity.
+fn in_both(server: &mut Server, id: u32) -> [Stranger; 2] {
+    let legacy = Stranger::of(Legacy, JULIET, id);
+    let omemo2 = legacy.in_namespace(Omemo2);
+    legacy.publish(server);
+    omemo2.publish(server);
+    [legacy, omemo2]
+}
+
+fn unlist(server: &mut Server, namespace: Namespace, id: u32) {
+    let list = server.lists.get_mut(&(namespace, jid(JULIET))).unwrap();
+    list.devices.retain(|device| device.id != id);
+}
+
+fn push(romeo: &Client, server: &Server, namespace: Namespace) {
+    let list = &server.lists[&(namespace, jid(JULIET))];
+    romeo.manager().update_device_list(&jid(JULIET), list).unwrap();
+}
+
+#[test]
+fn each_device_is_served_in_the_first_namespace_in_which_it_is_announced() {
+    for (order, expected) in [([Legacy, Omemo2], Legacy), ([Omemo2, Legacy], Omemo2)] {
+        let mut server = Server::of(order[0]);
+        let romeo = Client::with(both(order, ROMEO), &mut server);
+        in_both(&mut server, 5);
+        Stranger::of(Legacy, JULIET, 6).publish(&mut server);
+        Stranger::of(Omemo2, JULIET, 7).publish(&mut server);
+        let operation = next_number();
+        romeo.manager().encrypt(operation, content(&[JULIET], None)).unwrap();
+        romeo.run(&mut server);
+        let outcome = romeo.take(operation);
+        assert_eq!(outcome.status(), Status::Ok, "{:?}", outcome.rows);
+        let mut seen: Vec<_> = outcome
+            .messages
+            .iter()
+            .flat_map(|message| message.keys.iter().map(|key| (key.device, message.namespace)))
+            .collect();
+        seen.sort_unstable();
+        assert_eq!(seen, [(5, expected), (6, Legacy), (7, Omemo2)]);
+        assert_eq!(outcome.messages[0].namespace, order[0], "messages come in the order of the namespaces");
+        // No bundle was fetched in a namespace that serves nobody there.
+        let other = if expected == Legacy { Omemo2 } else { Legacy };
+        let needless = |question: &Question| {
+            matches!(question, Question::FetchBundle { namespace, device, .. }
+                if *namespace == other && device.get() == 5)
+        };
+        assert_eq!(romeo.count_asked(needless), 0);
+    }
+}
+
+#[test]
+fn the_order_may_be_another_for_a_draft_and_for_a_device() {
+    let mut server = Server::of(Legacy);
+    let romeo = Client::with(both([Legacy, Omemo2], ROMEO), &mut server);
+    in_both(&mut server, 5);
+    let ok = Status::Ok;
+    assert_eq!(served(&romeo, &mut server, 5, None), (vec![Legacy], ok));
+    assert_eq!(served(&romeo, &mut server, 5, Some(vec![Omemo2, Legacy])), (vec![Omemo2], ok));
+    let manager = romeo.manager();
+    manager.prefer_namespace(&jid(JULIET), id(5), Some(Omemo2)).unwrap();
+    assert_eq!(romeo.device(&jid(JULIET), 5).unwrap().preferred, Some(Omemo2));
+    assert_eq!(served(&romeo, &mut server, 5, None), (vec![Omemo2], ok));
+    assert_eq!(served(&romeo, &mut server, 5, Some(vec![Legacy, Omemo2])), (vec![Omemo2], ok));
+    assert_eq!(
+        served(&romeo, &mut server, 5, Some(vec![Legacy])),
+        (vec![Legacy], ok),
+        "no plaintext, no way"
+    );
+    romeo.restart();
+    romeo.connect(&mut server);
+    assert_eq!(served(&romeo, &mut server, 5, None), (vec![Omemo2], ok), "the preference is stored");
+    unlist(&mut server, Omemo2, 5);
+    push(&romeo, &server, Omemo2);
+    assert_eq!(served(&romeo, &mut server, 5, None), (vec![Legacy], ok), "whenever it announces it");
+    romeo.manager().prefer_namespace(&jid(JULIET), id(5), None).unwrap();
+    assert_eq!(served(&romeo, &mut server, 5, None), (vec![Legacy], ok));
+    let status = |result: omemo::error::Result<()>| result.unwrap_err().status();
+    let manager = romeo.manager();
+    assert_eq!(status(manager.prefer_namespace(&jid(JULIET), id(6), None)), Status::NotFound);
+    let legacy = Client::with(config(Legacy, ROMEO, "trusted"), &mut server);
+    legacy.refresh(&jid(JULIET), &mut server);
+    let refused = legacy.manager().prefer_namespace(&jid(JULIET), id(5), Some(Omemo2));
+    assert_eq!(status(refused), Status::UnknownNamespace);
+}
+
+#[test]
+fn one_identity_serves_both_namespaces_and_is_judged_once() {
+    let mut server = Server::of(Legacy);
+    let romeo = Client::with(both([Legacy, Omemo2], ROMEO), &mut server);
+    let [legacy, _] = in_both(&mut server, 5);
+    romeo.refresh(&jid(JULIET), &mut server);
+    romeo.manager().set_trust(&jid(JULIET), &legacy.key(), "distrusted").unwrap();
+    let distrusted = |namespaces| {
+        let operation = next_number();
+        romeo.manager().encrypt(operation, content(&[JULIET], namespaces)).unwrap();
+        romeo.run(&mut Server::of(Legacy));
+        row(&romeo.take(operation), &jid(JULIET), 5)
+    };
+    assert_eq!(distrusted(Some(vec![Legacy])), Some(Status::Distrusted));
+    assert_eq!(distrusted(Some(vec![Omemo2])), Some(Status::Distrusted));
+    // The other sign of the Edwards form is the same key.
+    let mut other_sign = legacy.key();
+    other_sign[31] ^= 0x80;
+    romeo.manager().set_trust(&jid(JULIET), &other_sign, "trusted").unwrap();
+    assert_eq!(served(&romeo, &mut server, 5, None), (vec![Legacy], Status::Ok));
+    assert_eq!(romeo.count_notices(NoticeKind::IdentityChanged), 0);
+}
+
+#[test]
+fn r49_a_device_with_a_key_for_each_namespace_is_told_and_never_served_with_the_wrong_one() {
+    for order in [[Legacy, Omemo2], [Omemo2, Legacy]] {
+        let [first, second] = order;
+        let mut server = Server::of(first);
+        let romeo = Client::with(both(order, ROMEO), &mut server);
+        let (known, other) = (Stranger::of(first, JULIET, 5), Stranger::of(second, JULIET, 5));
+        known.publish(&mut server);
+        other.publish(&mut server);
+        assert_eq!(served(&romeo, &mut server, 5, None), (vec![first], Status::Ok));
+        // Where the other key stands the device gets nothing; where the known one stands it goes on.
+        let operation = next_number();
+        romeo.manager().encrypt(operation, content(&[JULIET], Some(vec![second]))).unwrap();
+        romeo.run(&mut server);
+        let outcome = romeo.take(operation);
+        assert_eq!(outcome.status(), Status::NoEligibleDevices);
+        assert_eq!(row(&outcome, &jid(JULIET), 5), Some(Status::IdentityMismatch));
+        let told: Vec<_> = romeo.notices.borrow().iter().filter(|n| n.device == 5).cloned().collect();
+        let told: Vec<_> = told.iter().filter(|n| n.kind == NoticeKind::IdentityChanged).collect();
+        assert_eq!(told.len(), 1);
+        assert_eq!((told[0].status, told[0].namespace), (Status::IdentityMismatch, Some(second)));
+        assert_eq!(served(&romeo, &mut server, 5, None), (vec![first], Status::Ok));
+        let device = romeo.device(&jid(JULIET), 5).unwrap();
+        assert_eq!((device.identity_key, device.shown_key), (Some(known.key()), Some(other.key())));
+        assert_eq!(romeo.count_notices(NoticeKind::IdentityChanged), 1, "told once");
+        // Who accepts the other key has the same in the other namespace.
+        romeo.manager().accept_identity(&jid(JULIET), id(5), &other.key()).unwrap();
+        assert_eq!(served(&romeo, &mut server, 5, Some(vec![second])), (vec![second], Status::Ok));
+        let (messages, status) = {
+            let operation = next_number();
+            romeo.manager().encrypt(operation, content(&[JULIET], Some(vec![first]))).unwrap();
+            romeo.run(&mut server);
+            let outcome = romeo.take(operation);
+            (outcome.messages.len(), row(&outcome, &jid(JULIET), 5))
+        };
+        assert_eq!((messages, status), (0, Some(Status::IdentityMismatch)));
+    }
+}
+
+#[test]
+fn r49_a_message_with_the_other_key_is_refused() {
+    let mut server = Server::of(Legacy);
+    let romeo = Client::with(both([Legacy, Omemo2], ROMEO), &mut server);
+    Stranger::of(Legacy, JULIET, 5).publish(&mut server);
+    assert_eq!(served(&romeo, &mut server, 5, None), (vec![Legacy], Status::Ok));
+    let mut other = Stranger::of(Omemo2, JULIET, 5);
+    let bundle = server.bundles[&(Omemo2, romeo.jid.clone(), romeo.id())].clone();
+    let mut session = other.initiate(&bundle);
+    let message = other.write(&mut session, (&romeo.jid, romeo.id()), "x");
+    romeo.refuse(&other.jid, &message, Status::PublicDataInconsistency);
+}
+
+#[test]
+fn a_key_that_changes_where_it_was_seen_is_a_changed_key_in_both_namespaces() {
+    let mut server = Server::of(Legacy);
+    let romeo = Client::with(both([Legacy, Omemo2], ROMEO), &mut server);
+    let [known, _] = in_both(&mut server, 5);
+    assert_eq!(romeo.refresh(&jid(JULIET), &mut server).status(), Status::Ok);
+    let other = Stranger::of(Legacy, JULIET, 5);
+    other.publish(&mut server);
+    let operation = next_number();
+    romeo.manager().encrypt(operation, content(&[JULIET], None)).unwrap();
+    romeo.run(&mut server);
+    assert_eq!(row(&romeo.take(operation), &jid(JULIET), 5), Some(Status::IdentityChanged));
+    let operation = next_number();
+    romeo.manager().encrypt(operation, content(&[JULIET], Some(vec![Omemo2]))).unwrap();
+    romeo.run(&mut server);
+    assert_eq!(row(&romeo.take(operation), &jid(JULIET), 5), Some(Status::IdentityChanged));
+    // When it shows the known key again it is served again.
+    known.publish(&mut server);
+    romeo.advance(301_000);
+    assert_eq!(served(&romeo, &mut server, 5, None), (vec![Legacy], Status::Ok));
+}
+
+#[test]
+fn who_leaves_omemo2_where_that_is_preferred_is_told_of_once() {
+    let mut server = Server::of(Omemo2);
+    let romeo = Client::with(both([Omemo2, Legacy], ROMEO), &mut server);
+    let devices = in_both(&mut server, 5);
+    let downgrades = || romeo.count_notices(NoticeKind::Downgraded);
+    assert_eq!(served(&romeo, &mut server, 5, None), (vec![Omemo2], Status::Ok));
+    assert_eq!(downgrades(), 0);
+    unlist(&mut server, Omemo2, 5);
+    push(&romeo, &server, Omemo2);
+    romeo.run(&mut server);
+    let told = |notice: &omemo::manager::host::Notice| {
+        (notice.namespace, notice.jid.clone(), notice.device, notice.status)
+    };
+    let notices = romeo.notices.borrow().clone();
+    let notice = notices.iter().find(|notice| notice.kind == NoticeKind::Downgraded).map(told);
+    assert_eq!(notice, Some((Some(Legacy), Some(jid(JULIET)), 5, Status::Ok)));
+    assert_eq!(served(&romeo, &mut server, 5, None), (vec![Legacy], Status::Ok));
+    // The mark stays over a restart and while the device comes and goes.
+    romeo.restart();
+    romeo.connect(&mut server);
+    for _ in 0..3 {
+        devices[1].publish(&mut server);
+        push(&romeo, &server, Omemo2);
+        unlist(&mut server, Omemo2, 5);
+        push(&romeo, &server, Omemo2);
+        romeo.run(&mut server);
+    }
+    assert_eq!(downgrades(), 1);
+    assert!(romeo.device(&jid(JULIET), 5).unwrap().downgraded);
+    // Until the client has had its word; then it is news again.
+    romeo.manager().prefer_namespace(&jid(JULIET), id(5), None).unwrap();
+    assert!(!romeo.device(&jid(JULIET), 5).unwrap().downgraded);
+    push(&romeo, &server, Legacy);
+    romeo.run(&mut server);
+    assert_eq!(downgrades(), 1, "it was no omemo:2 device when the client looked");
+    devices[1].publish(&mut server);
+    push(&romeo, &server, Omemo2);
+    unlist(&mut server, Omemo2, 5);
+    push(&romeo, &server, Omemo2);
+    romeo.run(&mut server);
+    assert_eq!(downgrades(), 2);
+}
+
+#[test]
+fn no_downgrade_is_told_where_legacy_comes_first_or_the_device_is_simply_gone() {
+    for (order, keeps_legacy) in [([Legacy, Omemo2], true), ([Omemo2, Legacy], false)] {
+        let mut server = Server::of(order[0]);
+        let romeo = Client::with(both(order, ROMEO), &mut server);
+        in_both(&mut server, 5);
+        assert_eq!(served(&romeo, &mut server, 5, None).1, Status::Ok);
+        if !keeps_legacy {
+            unlist(&mut server, Legacy, 5);
+            push(&romeo, &server, Legacy);
+        }
+        unlist(&mut server, Omemo2, 5);
+        push(&romeo, &server, Omemo2);
+        romeo.run(&mut server);
+        assert_eq!(romeo.count_notices(NoticeKind::Downgraded), 0);
+        assert!(!romeo.device(&jid(JULIET), 5).unwrap().downgraded);
+    }
+}
+
+// ---- taking up and leaving a namespace ----
+
+fn listed(server: &Server, namespace: Namespace, client: &Client) -> bool {
+    let list = server.lists.get(&(namespace, client.jid.clone()));
+    list.is_some_and(|list| list.devices.iter().any(|device| device.id == client.id()))
+}
+
+fn has_bundle(server: &Server, namespace: Namespace, client: &Client) -> bool {
+    server.bundles.contains_key(&(namespace, client.jid.clone(), client.id()))
+}
+
+/// The same account with other namespaces.
+fn reopened(client: &Client, namespaces: &[Namespace]) -> Client {
+    client.manager.replace(None);
+    let config = Config { namespaces: namespaces.to_vec(), ..client.config.clone() };
+    let again = Client::closed(config, client.disk.clone());
+    again.open().unwrap();
+    again
+}
+
+/// Records of a namespace in a store.
+fn records_of(client: &Client, namespace: Namespace) -> Vec<String> {
+    let end = format!("/{}", namespace.code());
+    let archived = format!("/{}/", namespace.code());
+    let keys = client.disk.all().into_keys().filter(|key| key.starts_with("v1/"));
+    keys.filter(|key| {
+        let kind = key.split('/').nth(1).unwrap_or_default();
+        matches!(kind, "own" | "session" | "skipped" | "archive")
+            && (key.ends_with(&end) || (kind == "archive" && key.contains(&archived)))
+    })
+    .collect()
+}
+
+#[test]
+fn a_namespace_more_is_taken_up_under_the_same_id_and_identity() {
+    let mut server = Server::of(Omemo2);
+    let romeo = Client::new(ROMEO, &mut server);
+    let (before, key) = (romeo.id(), romeo.key());
+    let romeo = reopened(&romeo, &[Legacy, Omemo2]);
+    assert_eq!((romeo.id(), romeo.key()), (before, key));
+    let outcome = romeo.connect(&mut server);
+    assert_eq!(outcome.status(), Status::Ok);
+    let namespaces: Vec<_> = outcome.rows.iter().map(|row| row.namespace).collect();
+    assert_eq!(namespaces, [Some(Legacy), Some(Omemo2)]);
+    for namespace in Namespace::ALL {
+        assert!(listed(&server, namespace, &romeo) && has_bundle(&server, namespace, &romeo));
+        let bundle = &server.bundles[&(namespace, romeo.jid.clone(), before)];
+        assert_eq!((bundle.identity_key, bundle.pre_keys.len()), (key, 100));
+    }
+}
+
+#[test]
+fn a_foreign_bundle_under_our_id_in_a_new_namespace_is_never_overwritten() {
+    let mut server = Server::of(Omemo2);
+    let romeo = Client::new(ROMEO, &mut server);
+    let old = romeo.id();
+    let foreign = Stranger::of(Legacy, ROMEO, old);
+    foreign.publish(&mut server);
+    let romeo = reopened(&romeo, &[Legacy, Omemo2]);
+    assert_eq!(romeo.connect(&mut server).status(), Status::Ok);
+    assert_eq!(server.bundles[&(Legacy, romeo.jid.clone(), old)], foreign.bundle());
+    assert_ne!(romeo.id(), old);
+    for namespace in Namespace::ALL {
+        assert!(listed(&server, namespace, &romeo) && has_bundle(&server, namespace, &romeo));
+    }
+}
+
+/// Romeo speaks both and has sessions in both, one of them with a predecessor.
+fn romeo_in_both(server: &mut Server) -> (Client, Client) {
+    let romeo = Client::with(both([Legacy, Omemo2], ROMEO), server);
+    let juliet = Client::with(both([Legacy, Omemo2], JULIET), server);
+    for namespace in Namespace::ALL {
+        for _ in 0..2 {
+            let operation = next_number();
+            romeo.manager().encrypt(operation, content(&[JULIET], Some(vec![namespace]))).unwrap();
+            romeo.run(server);
+            let outcome = romeo.take(operation);
+            juliet.read(&romeo.jid, &outcome.messages[0]);
+        }
+        server.settle(&[&romeo, &juliet]);
+        let mut stranger = Stranger::of(namespace, "tybalt@capulet.lit", 9);
+        for _ in 0..2 {
+            let bundle = server.bundles[&(namespace, romeo.jid.clone(), romeo.id())].clone();
+            let mut session = stranger.initiate(&bundle);
+            let message = stranger.write(&mut session, (&romeo.jid, romeo.id()), "x");
+            assert_eq!(text(&romeo.read(&stranger.jid, &message)), "x");
+            romeo.run(server);
+        }
+    }
+    (romeo, juliet)
+}
+
+fn assert_left(server: &Server, romeo: &Client, gone: Namespace, kept: Namespace) {
+    assert_eq!(records_of(romeo, gone), Vec::<String>::new());
+    assert!(records_of(romeo, kept).len() > 3);
+    assert!(!listed(server, gone, romeo) && !has_bundle(server, gone, romeo));
+    assert!(listed(server, kept, romeo) && has_bundle(server, kept, romeo));
+}
+
+#[test]
+fn a_namespace_less_is_left_here_at_once_and_on_the_server_at_the_next_stream() {
+    for (gone, kept) in [(Legacy, Omemo2), (Omemo2, Legacy)] {
+        let mut server = Server::of(kept);
+        let (romeo, juliet) = romeo_in_both(&mut server);
+        let other = ListedDevice { id: 77, label: None, label_signature: None };
+        server.lists.get_mut(&(gone, romeo.jid.clone())).unwrap().devices.push(other);
+        assert!(records_of(&romeo, gone).iter().any(|key| key.contains("/archive/")));
+        let romeo = reopened(&romeo, &[kept]);
+        assert_eq!(records_of(&romeo, gone), Vec::<String>::new(), "at once");
+        assert!(listed(&server, gone, &romeo), "the server was not asked yet");
+        let outcome = romeo.connect(&mut server);
+        assert_eq!(outcome.status(), Status::Ok);
+        let rows: Vec<_> = outcome.rows.iter().map(|row| (row.namespace, row.error.status())).collect();
+        assert_eq!(rows, [(Some(kept), Status::Ok), (Some(gone), Status::Ok)]);
+        assert_left(&server, &romeo, gone, kept);
+        let left = &server.lists[&(gone, romeo.jid.clone())];
+        assert_eq!(left.devices.len(), 1, "nobody else is taken off the list");
+        assert!(romeo.device(&juliet.jid, juliet.id()).unwrap().active == [kept]);
+        // It is over: nothing is asked about the other namespace ever again.
+        romeo.asked.borrow_mut().clear();
+        romeo.reconnect(&mut server);
+        let about = |question: &Question| match question {
+            Question::FetchDeviceList { namespace, .. } | Question::DeleteBundle { namespace, .. } => {
+                *namespace == gone
+            }
+            Question::PublishDeviceList { list } => list.namespace == gone,
+            _ => false,
+        };
+        assert_eq!(romeo.count_asked(about), 0);
+        // What is kept works on.
+        let message = romeo.say(&juliet.jid, "still here", &mut server);
+        assert_eq!(text(&juliet.read(&romeo.jid, &message)), "still here");
+        // Taken up again it has new keys, whose ids were never used before.
+        let again = reopened(&romeo, &[kept, gone]);
+        assert_eq!(again.connect(&mut server).status(), Status::Ok);
+        let (signed, lowest) = {
+            let bundle = &server.bundles[&(gone, again.jid.clone(), again.id())];
+            (bundle.signed_pre_key_id, bundle.pre_keys.iter().map(|key| key.id).min().unwrap())
+        };
+        assert!(signed >= 2 && lowest > 100, "{signed} {lowest}");
+    }
+}
+
+#[test]
+fn leaving_is_taken_up_again_wherever_it_was_cut_short() {
+    // The fetch of the list, its publication and the deletion fail in turn, by rejection or by the end of the process.
+    for failing in 0..3 {
+        for crash in [false, true] {
+            let mut server = Server::of(Omemo2);
+            let (romeo, _) = romeo_in_both(&mut server);
+            let romeo = reopened(&romeo, &[Omemo2]);
+            let operation = romeo.begin_connect();
+            let mut failed = 0;
+            let fails = |question: &Question| match question {
+                Question::FetchDeviceList { namespace: Legacy, .. } => failing == 0,
+                Question::PublishDeviceList { list } => failing == 1 && list.namespace == Legacy,
+                Question::DeleteBundle { .. } => failing == 2,
+                _ => false,
+            };
+            romeo.run_with(|question| {
+                if fails(question) {
+                    failed += 1;
+                    return (!crash).then_some(Answer::Rejected(Reason::Failed));
+                }
+                Some(server.answer(&romeo, question))
+            });
+            assert_eq!(failed, 1);
+            if crash {
+                romeo.restart();
+                assert_eq!(romeo.connect(&mut server).status(), Status::Ok);
+            } else {
+                let outcome = romeo.take(operation);
+                assert_eq!(outcome.status(), Status::Ok, "the namespace that is served is published");
+                let status = outcome.rows[1].error.status();
+                let expected = [
+                    Status::DeviceListDownloadFailed,
+                    Status::DeviceListUploadFailed,
+                    Status::BundleDeletionFailed,
+                ];
+                assert_eq!(status, expected[failing]);
+                assert_eq!(romeo.count_notices(NoticeKind::PublishFailed), 1);
+                romeo.run_later(&mut server);
+            }
+            assert_left(&server, &romeo, Legacy, Omemo2);
+        }
+    }
+}
+
+#[test]
+fn leaving_survives_a_store_that_fails_and_coming_back_calls_it_off() {
+    // Each commit of opening and of the first stream fails once, before or after it was written.
+    for fault in [Fault::Nothing, Fault::Everything] {
+        for at in 1..=4 {
+            let mut server = Server::of(Omemo2);
+            let (romeo, _) = romeo_in_both(&mut server);
+            romeo.manager.replace(None);
+            romeo.disk.fail(at, fault);
+            let config = Config { namespaces: vec![Omemo2], ..romeo.config.clone() };
+            let again = Client::closed(config, romeo.disk.clone());
+            if again.open().is_err() {
+                again.open().unwrap();
+            }
+            again.begin_connect();
+            again.run(&mut server);
+            again.run_later(&mut server);
+            assert!(romeo.disk.has_failed(), "commit {at} failed");
+            assert_left(&server, &again, Legacy, Omemo2);
+        }
+    }
+    let mut server = Server::of(Omemo2);
+    let (romeo, _) = romeo_in_both(&mut server);
+    let romeo = reopened(&romeo, &[Omemo2]);
+    let romeo = reopened(&romeo, &[Omemo2, Legacy]);
+    assert_eq!(romeo.connect(&mut server).status(), Status::Ok);
+    for namespace in Namespace::ALL {
+        assert!(listed(&server, namespace, &romeo) && has_bundle(&server, namespace, &romeo));
+    }
+    let deletes = |question: &Question| matches!(question, Question::DeleteBundle { .. });
+    assert_eq!(romeo.count_asked(deletes), 0);
+}
+
+#[test]
+fn a_client_that_never_had_an_id_has_nothing_to_leave() {
+    let mut server = Server::of(Omemo2);
+    let romeo = Client::closed(both([Legacy, Omemo2], ROMEO), Arc::default());
+    romeo.open().unwrap();
+    let romeo = reopened(&romeo, &[Omemo2]);
+    let list = DeviceList { namespace: Legacy, devices: Vec::new() };
+    server.lists.insert((Legacy, romeo.jid.clone()), list);
+    let outcome = romeo.connect(&mut server);
+    assert_eq!((outcome.status(), outcome.rows.len()), (Status::Ok, 1));
+    assert!(!listed(&server, Legacy, &romeo) && listed(&server, Omemo2, &romeo));
+}
