@@ -171,17 +171,18 @@ impl Account {
         }
     }
 
-    /// What is still to be published, and how often and how publishing has failed.
-    fn publish_state(&self, namespace: Namespace) -> Result<(bool, (u64, Status))> {
-        let pending = match self.config.namespaces.contains(&namespace) {
-            true => {
-                let own = self.own(namespace)?;
-                own.bundle_pending || own.list_pending
-            }
-            false => self.leaving(namespace)?.is_some(),
-        };
-        let failures = self.connection.publish_failures.get(&namespace).copied().unwrap_or((0, Status::Ok));
-        Ok((pending, failures))
+    /// Whether the server still has to be told of something in a namespace.
+    fn is_pending(&self, namespace: Namespace) -> Result<bool> {
+        if !self.config.namespaces.contains(&namespace) {
+            return Ok(self.leaving(namespace)?.is_some());
+        }
+        let own = self.own(namespace)?;
+        Ok(own.bundle_pending || own.list_pending)
+    }
+
+    /// How often telling it has failed, and how at last.
+    fn publish_failures(&self, namespace: Namespace) -> (u64, Status) {
+        self.connection.publish_failures.get(&namespace).copied().unwrap_or((0, Status::Ok))
     }
 }
 
@@ -230,6 +231,13 @@ pub(super) async fn connected(inner: Arc<Inner>) -> Outcome {
 async fn connect(inner: &Arc<Inner>) -> Result<Outcome> {
     let comparison = Comparison::begin(inner)?;
     let namespaces = inner.config.namespaces.clone();
+    let (reported, before) = inner.account(|account| {
+        account.ensure_loaded()?;
+        let reported: Vec<Namespace> = namespaces.iter().copied().chain(account.all_leaving()?).collect();
+        let before =
+            reported.iter().map(|namespace| account.publish_failures(*namespace).0).collect::<Vec<_>>();
+        Ok((reported, before))
+    })?;
     let lists = fetch_own_lists(inner, &namespaces).await;
     let first_run = inner.account(|account| {
         account.ensure_loaded()?;
@@ -244,9 +252,7 @@ async fn connect(inner: &Arc<Inner>) -> Result<Outcome> {
     let taken: BTreeSet<u32> =
         lists.iter().filter_map(|(_, list)| list.as_ref().ok()).flat_map(devices::ids).collect();
     let now = inner.now();
-    let leaving = inner.account(|account| account.all_leaving())?;
-    let reported: Vec<Namespace> = namespaces.iter().copied().chain(leaving).collect();
-    let before = inner.account(|account| {
+    inner.account(|account| {
         account.transact(|account| {
             if account.device_id()?.is_none() {
                 account.choose_device_id(&taken)?;
@@ -257,7 +263,7 @@ async fn connect(inner: &Arc<Inner>) -> Result<Outcome> {
                     devices::apply_list(account, &jid, list, now)?;
                 }
             }
-            reported.iter().map(|namespace| account.publish_state(*namespace)).collect::<Result<Vec<_>>>()
+            Ok(())
         })
     })?;
     if !first_run {
@@ -352,21 +358,20 @@ fn same_keys(a: &Bundle, b: &Bundle) -> bool {
 }
 
 /// Waits until each namespace is published, or its publishing has failed once more than `before`.
-async fn wait_for_publishing(
-    inner: &Inner,
-    namespaces: &[Namespace],
-    before: &[(bool, (u64, Status))],
-) -> Result<Vec<Status>> {
+async fn wait_for_publishing(inner: &Inner, namespaces: &[Namespace], before: &[u64]) -> Result<Vec<Status>> {
     inner.work.notify();
     loop {
         let seen = inner.progress.generation();
         let states = inner.account(|account| {
-            namespaces.iter().map(|namespace| account.publish_state(*namespace)).collect::<Result<Vec<_>>>()
+            let state = |namespace: &Namespace| {
+                Ok((account.is_pending(*namespace)?, account.publish_failures(*namespace)))
+            };
+            namespaces.iter().map(state).collect::<Result<Vec<_>>>()
         })?;
-        let ends = states.iter().zip(before).map(|((pending, now), (_, before))| {
-            match (pending, now.0 > before.0) {
+        let ends = states.iter().zip(before).map(|((pending, (failures, last)), before)| {
+            match (pending, failures > before) {
                 (false, _) => Some(Status::Ok),
-                (true, true) => Some(now.1),
+                (true, true) => Some(*last),
                 (true, false) => None,
             }
         });

@@ -16,7 +16,7 @@ use omemo::protocol::bundle::{Bundle, PublicPreKey};
 use omemo::protocol::device_list::{DeviceList, ListedDevice};
 use omemo::protocol::key_exchange::KeyExchange;
 use omemo::protocol::message::{Message, MessageKey};
-use omemo::protocol::namespace::Namespace::{self, Legacy, Omemo2};
+use omemo::protocol::namespace::Namespace::{self, Omemo2};
 use omemo::protocol::payload;
 use omemo::protocol::pre_key::SignedPreKey;
 use omemo::protocol::ratchet_message::RatchetMessage;
