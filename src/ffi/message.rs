@@ -81,7 +81,8 @@ pub unsafe extern "C" fn omemo_message_parse(
 /// - message: the message.
 /// - jid: whom it is for in OMEMO_NS_2; OMEMO_NS_LEGACY does not say: NULL, or it is dropped.
 /// - device: which device it is for.
-/// - key_exchange: whether it carries a key exchange (kex, prekey).
+/// - key_exchange: whether it carries a key exchange (kex, prekey). Old clients leave prekey out: only
+///   omemo_message_parse finds out then.
 /// - bytes: its decoded content.
 /// - len: their number, at most 4096.
 /// Returns: OMEMO_ERR_NULL, OMEMO_ERR_UTF8, OMEMO_ERR_JID, OMEMO_ERR_ARGUMENT (length), OMEMO_ERR_LIMIT

@@ -34,6 +34,15 @@ fn read_ephemeral(wire: Wire, field: Option<Vec<u8>>) -> Result<PublicKey> {
     }
 }
 
+/// Whether a key that is not marked as either holds a key exchange. Old clients of the legacy namespace mark none; there
+/// the two cannot be confused, for in a message the field 1 is a key, and in a key exchange a number.
+pub fn is_unmarked_exchange(namespace: Namespace, bytes: &[u8]) -> bool {
+    namespace.profile().wire == Wire::Versioned
+        && wire::strip_version(bytes)
+            .and_then(wire::decode::<wire::VersionedKeyExchange>)
+            .is_ok_and(|outer| outer.pre_key_id.is_some() && outer.message.is_some())
+}
+
 /// A key exchange that was read. Nothing in it is authenticated before its message was opened.
 #[derive(Clone, Debug)]
 pub struct KeyExchange {

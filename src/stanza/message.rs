@@ -11,6 +11,7 @@ use super::writer::Writer;
 use super::xml::{Element, Ns, Reader, malformed};
 use crate::error::{Error, Result, Status};
 use crate::protocol::address::BareJid;
+use crate::protocol::key_exchange::is_unmarked_exchange;
 use crate::protocol::limits;
 use crate::protocol::message::{Message, MessageKey};
 use crate::protocol::namespace::Namespace;
@@ -96,6 +97,14 @@ fn read(reader: &mut Reader<'_>, encrypted: &Element<'_>, namespace: Namespace) 
     Ok(Message { namespace, sender_device: header.sid, keys: header.keys, payload, iv: header.iv })
 }
 
+/// The attribute that marks a key exchange.
+fn flag(namespace: Namespace) -> &'static str {
+    match namespace {
+        Namespace::Omemo2 => "kex",
+        Namespace::Legacy => "prekey",
+    }
+}
+
 struct Header {
     sid: u32,
     keys: Vec<MessageKey>,
@@ -114,7 +123,7 @@ impl Header {
             match namespace {
                 Namespace::Omemo2 if child.is(ns, "keys") => header.read_keys(reader, &child)?,
                 Namespace::Legacy if child.is(ns, "key") => {
-                    header.read_key(reader, &child, None, "prekey")?
+                    header.read_key(reader, &child, None, namespace)?
                 }
                 Namespace::Legacy if child.is(ns, "iv") && header.iv.is_none() => {
                     let iv = binary::read(reader, &child, limits::MESSAGE_IV_BYTES)?;
@@ -135,7 +144,7 @@ impl Header {
         }
         while let Some(child) = reader.child(keys.level())? {
             if child.is(keys.ns(), "key") {
-                self.read_key(reader, &child, Some(&jid), "kex")?;
+                self.read_key(reader, &child, Some(&jid), Namespace::Omemo2)?;
             }
         }
         Ok(())
@@ -146,14 +155,17 @@ impl Header {
         reader: &mut Reader<'_>,
         key: &Element<'_>,
         jid: Option<&BareJid>,
-        exchange: &str,
+        namespace: Namespace,
     ) -> Result<()> {
+        let exchange = flag(namespace);
         let Some(device) = key.number("rid") else { return Ok(()) };
         if self.keys.len() >= limits::KEYS_PER_MESSAGE {
             return Err(Error::new(Status::Limit, "The message has too many keys."));
         }
-        let key_exchange = key.flag(exchange);
+        let marked = key.flag(exchange);
         let bytes = binary::read(reader, key, limits::MESSAGE_KEY_BYTES)?;
+        let sniff = |bytes: &Vec<u8>| is_unmarked_exchange(namespace, bytes);
+        let key_exchange = marked.unwrap_or_else(|| bytes.as_ref().is_some_and(sniff));
         self.keys.push(MessageKey { jid: jid.cloned(), device, key_exchange, bytes });
         Ok(())
     }
@@ -174,14 +186,14 @@ pub fn write(message: &Message) -> String {
             for (jid, keys) in by_jid(&message.keys) {
                 writer.open("keys").attribute("jid", jid.as_str());
                 for key in keys {
-                    write_key(&mut writer, key, "kex");
+                    write_key(&mut writer, key, message.namespace);
                 }
                 writer.close("keys");
             }
         }
         Namespace::Legacy => {
             for key in &message.keys {
-                write_key(&mut writer, key, "prekey");
+                write_key(&mut writer, key, message.namespace);
             }
             if let Some(iv) = &message.iv {
                 writer.leaf("iv", &binary::write(iv));
@@ -196,11 +208,11 @@ pub fn write(message: &Message) -> String {
     writer.finish()
 }
 
-fn write_key(writer: &mut Writer, key: &MessageKey, exchange: &str) {
+fn write_key(writer: &mut Writer, key: &MessageKey, namespace: Namespace) {
     let Some(bytes) = &key.bytes else { return };
     writer.open("key").number("rid", key.device);
     if key.key_exchange {
-        writer.attribute(exchange, "true");
+        writer.attribute(flag(namespace), "true");
     }
     writer.text(&binary::write(bytes)).close("key");
 }

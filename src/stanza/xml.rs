@@ -92,9 +92,9 @@ impl Element<'_> {
         self.attribute(name)?.trim_matches(is_space).parse().ok()
     }
 
-    /// An attribute of the type xs:boolean; absent or odd is false.
-    pub(super) fn flag(&self, name: &str) -> bool {
-        self.attribute(name).is_some_and(|value| matches!(value.trim_matches(is_space), "true" | "1"))
+    /// An attribute of the type xs:boolean, if it is there; odd is false.
+    pub(super) fn flag(&self, name: &str) -> Option<bool> {
+        self.attribute(name).map(|value| matches!(value.trim_matches(is_space), "true" | "1"))
     }
 }
 
@@ -463,7 +463,7 @@ mod tests {
         assert_eq!(a.number("absent"), None);
         assert_eq!(
             ["t", "o", "f", "z", "y", "absent"].map(|name| a.flag(name)),
-            [true, true, false, false, false, false]
+            [Some(true), Some(true), Some(false), Some(false), Some(false), None]
         );
         assert_eq!(a.attribute("b"), None);
         assert_eq!(a.attribute("i"), None);

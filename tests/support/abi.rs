@@ -146,6 +146,7 @@ unsafe extern "C" {
     pub fn omemo_result_row_text(result: *const Opaque, row: usize) -> *const c_char;
     pub fn omemo_result_message_count(result: *const Opaque) -> usize;
     pub fn omemo_result_message(result: *const Opaque, index: usize) -> *const Opaque;
+    pub fn omemo_result_key(result: *const Opaque, index: usize, part: i32, len: *mut usize) -> *const u8;
     pub fn omemo_result_free(result: *mut Opaque);
 
     pub fn omemo_device_list_parse(xml: *const c_char, len: usize, list: *mut *mut Opaque) -> i32;
@@ -164,6 +165,12 @@ unsafe extern "C" {
         len: usize,
     ) -> i32;
     pub fn omemo_draft_set_body(draft: *mut Opaque, text: *const c_char) -> i32;
+    pub fn omemo_draft_set_key_transport(draft: *mut Opaque) -> i32;
+    pub fn omemo_draft_set_namespaces(
+        draft: *mut Opaque,
+        namespaces: *const *const c_char,
+        count: usize,
+    ) -> i32;
     pub fn omemo_draft_set_policy(draft: *mut Opaque, policy: i32) -> i32;
     pub fn omemo_draft_set_context(draft: *mut Opaque, context: *const c_char) -> i32;
     pub fn omemo_manager_encrypt(
@@ -193,6 +200,7 @@ unsafe extern "C" {
     pub fn omemo_decrypted_trust(decrypted: *const Opaque) -> i32;
     pub fn omemo_decrypted_level(decrypted: *const Opaque) -> *const c_char;
     pub fn omemo_decrypted_flags(decrypted: *const Opaque) -> u32;
+    pub fn omemo_decrypted_key(decrypted: *const Opaque, part: i32, len: *mut usize) -> *const u8;
     pub fn omemo_decrypted_body(decrypted: *const Opaque) -> *const c_char;
     pub fn omemo_decrypted_free(decrypted: *mut Opaque);
 

@@ -59,6 +59,25 @@ pub struct Outcome {
     pub context: Option<String>,
     pub rows: Vec<Row>,
     pub messages: Vec<String>,
+    /// What each of these transports.
+    pub keys: Vec<Option<KeyParts>>,
+}
+
+/// The key of a message, in its parts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KeyParts {
+    pub key: Vec<u8>,
+    pub tag: Option<Vec<u8>>,
+    pub iv: Option<Vec<u8>>,
+}
+
+impl KeyParts {
+    /// Asks for one part after the other.
+    fn of(part: impl Fn(i32, *mut usize) -> *const u8) -> Option<Self> {
+        let [key, tag, iv] = [0, 1, 2].map(|number| bytes(|len| part(number, len)));
+        assert_eq!((part(3, null_mut()), part(-1, null_mut())), (null(), null()), "there are three parts");
+        key.map(|key| Self { key, tag, iv })
+    }
 }
 
 impl Outcome {
@@ -92,6 +111,7 @@ pub struct Decrypted {
     pub trust: i32,
     pub level: Option<String>,
     pub flags: u32,
+    pub key: Option<KeyParts>,
 }
 
 /// A notice: number, namespace, JID, device, status.
@@ -242,8 +262,6 @@ impl Client {
             };
             let config = abi::omemo_config_new();
             abi::omemo_config_set_jid(config, jid.as_ptr());
-            let namespace = c_string(super::NS_2);
-            assert_eq!(abi::omemo_config_set_namespaces(config, &namespace.as_ptr(), 1), abi::OK);
             abi::omemo_config_set_storage(config, storage);
             assert_eq!(
                 abi::omemo_config_set_callbacks(config, &callbacks, user_data, Some(destroy)),
@@ -372,6 +390,17 @@ impl Client {
 
     /// Start to encrypt a text; the number of the operation, or the status of the start.
     pub fn start_encrypt(&self, to: &[&str], body: &str, policy: i32) -> Result<u64, i32> {
+        self.start_draft(to, |draft| {
+            // SAFETY: the string lives for its call.
+            unsafe {
+                abi::omemo_draft_set_body(draft, c_string(body).as_ptr());
+                abi::omemo_draft_set_policy(draft, policy);
+            }
+        })
+    }
+
+    /// Start to encrypt what `fill` makes of a draft.
+    pub fn start_draft(&self, to: &[&str], fill: impl FnOnce(*mut abi::Opaque)) -> Result<u64, i32> {
         let mut op = 0;
         // SAFETY: all strings live for their call, the draft is freed here.
         let status = unsafe {
@@ -379,8 +408,7 @@ impl Client {
             for jid in to {
                 abi::omemo_draft_add_recipient(draft, c_string(jid).as_ptr());
             }
-            abi::omemo_draft_set_body(draft, c_string(body).as_ptr());
-            abi::omemo_draft_set_policy(draft, policy);
+            fill(draft);
             let status =
                 abi::omemo_manager_encrypt(self.manager, draft, Some(done), self.user_data(), &mut op);
             abi::omemo_draft_free(draft);
@@ -471,6 +499,7 @@ impl Client {
                 trust: abi::omemo_decrypted_trust(out),
                 level: text(abi::omemo_decrypted_level(out)),
                 flags: abi::omemo_decrypted_flags(out),
+                key: KeyParts::of(|part, len| abi::omemo_decrypted_key(out, part, len)),
             };
             abi::omemo_decrypted_free(out);
             Ok(decrypted)
@@ -951,6 +980,9 @@ unsafe extern "C" fn done(data: *mut c_void, op: u64, status: i32, result: *cons
                     text(abi::omemo_message_xml(abi::omemo_result_message(result, index), null_mut()))
                 })
                 .map(|xml| xml.expect("a message has its XML"))
+                .collect(),
+            keys: (0..abi::omemo_result_message_count(result))
+                .map(|index| KeyParts::of(|part, len| abi::omemo_result_key(result, index, part, len)))
                 .collect(),
         };
         let earlier = event(data).outcomes.borrow_mut().insert(op, outcome);
