@@ -150,12 +150,15 @@ class Device:
         self.outbox: List[Tuple[str, str]] = []
         self.lose = 0
         self.manager: Optional[SessionManager] = None
+        self.backends: Dict[str, Any] = {}
 
     async def open(self, history: bool) -> None:
         if self.manager is not None:
             await self.manager.shutdown()
-        backends = [BACKEND[ns](Memory(self.data)) for ns in self.namespaces]
-        self.manager = await _manager_class(self).create(backends, Memory(self.data), self.jid, None, "undecided")
+        self.backends = {ns: BACKEND[ns](Memory(self.data)) for ns in self.namespaces}
+        self.manager = await _manager_class(self).create(
+            list(self.backends.values()), Memory(self.data), self.jid, None, "undecided"
+        )
         if not history:
             await self.manager.after_history_sync()
 
@@ -361,6 +364,28 @@ class Peer:
         infos = await self.manager(name).get_device_information(jid)
         info = next(info for info in infos if info.device_id == int(device))
         return {"length": (await self.manager(name).get_sending_chain_length(info)).get(ns[0])}
+
+    async def do_number(self, name: str, ns: List[str], id: Any) -> Record:
+        """One pre key gets this id, and the bundle is published with that pre key alone. It is done in the store,
+        since python-omemo only ever counts up from 1."""
+        device = self.devices[name]
+        stored = f"/{ns[0]}/pre_key_ids"
+        ids = json.loads(device.data[stored])
+        ids[next(iter(ids))] = int(id)
+        device.data[stored] = json.dumps(ids)
+        await device.open(False)
+        own, _ = await self.manager(name).get_own_device_information()
+        bundle = await device.backends[ns[0]].get_bundle(device.jid, own.device_id)
+        root = ETREE[ns[0]].serialize_bundle(bundle)
+        keys = root.find("{*}prekeys")
+        for key in list(keys):
+            if id not in (key.get("id"), key.get("preKeyId")):
+                keys.remove(key)
+        if len(keys) != 1:
+            raise RuntimeError("no such pre key")
+        xml = ET.tostring(root, encoding="unicode")
+        self.wire.ask("publish_bundle", ns=ns[0], jid=device.jid, device=own.device_id, xml=xml)
+        return {}
 
     async def do_history(self, name: str) -> Record:
         """The archive is about to be read: answers wait, used pre keys are kept."""

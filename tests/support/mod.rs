@@ -20,6 +20,7 @@ pub mod abi;
 pub mod client;
 pub mod edit;
 pub mod peer;
+pub mod scene;
 pub mod seeds;
 pub mod store;
 pub mod world;

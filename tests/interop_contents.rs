@@ -1,0 +1,183 @@
+//! With other implementations: what is in a message, what is in none, and how many may be missing.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)] // a test fails by panicking
+#![allow(clippy::arithmetic_side_effects)] // small numbers
+
+mod support;
+
+use support::peer::{Heard, Record};
+use support::scene::{Column, JULIET, ROMEO, Sealed};
+use support::{NS_2, abi, settle};
+
+const TOO_MANY_SKIPPED: i32 = -502;
+
+columns![
+    every_text_survives,
+    messages_without_payload,
+    five_hundred_skipped_by_us,
+    five_hundred_skipped_by_them,
+];
+python_columns![
+    a_thousand_skipped_by_us_and_one_more_refused,
+    a_thousand_skipped_by_them_and_one_more_refused,
+    stanzas_may_be_written_in_any_way,
+];
+
+fn every_text_survives(column: Column) {
+    let long = "wherefore ".repeat(2_000);
+    let texts = [
+        "x",
+        "<body xmlns='jabber:client'>not markup</body> & \"quotes\" 'too' ]]> &amp; &#x41;",
+        "two\nlines and a\ttab",
+        "Ünïcödé, русский, 日本語, 🌹💀, e\u{301} combining, \u{202e}turned",
+        "  spaces at both ends  ",
+        &long,
+    ];
+    column.each("texts", 1, 1, |scene| {
+        for text in texts {
+            scene.we_say(0, text);
+            scene.they_say(0, text);
+        }
+    });
+}
+
+// ------------------------------------------------------------------------------------------------ without content
+
+fn messages_without_payload(column: Column) {
+    column.each("messages without payload", 1, 1, |scene| {
+        // Ours: our answer to their key exchange, by which they know their session is heard of.
+        let first = scene.they_seal("first", 1).remove(0);
+        scene.we_read(0, &first);
+        settle(&[&scene.ours[0]]);
+        assert_eq!(scene.peer.receive("j1"), [Heard::Empty]);
+        let second = scene.they_seal("second", 1).remove(0);
+        assert!(!second.is_key_exchange(), "the session is confirmed");
+        scene.we_read(0, &second);
+        // Theirs: python's answer to our key exchange, the others' when they are told to.
+        scene.add_ours(column.setup());
+        scene.exchange();
+        if column.peer.is_signal() {
+            let request = Record::new("transport").with("name", "j1").with("to", ROMEO);
+            let stanza = scene.peer.must(request).text("xml").to_owned();
+            let read = scene.ours[1].decrypt(JULIET, &stanza).unwrap();
+            assert_eq!((read.status, read.action), (abi::OK, abi::ACTION_HIDE), "{}", read.text);
+            assert_eq!((&read.body, &read.plaintext), (&None, &None));
+        } else {
+            let first = scene.ours[1].seal(&[JULIET], "first");
+            scene.they_read(0, &Sealed { stanza: first, text: "first".to_owned() });
+            let heard = scene.ours[1].receive();
+            assert_eq!(heard.len(), 1);
+            assert_eq!((heard[0].status, heard[0].action), (abi::OK, abi::ACTION_HIDE));
+            assert_eq!((&heard[0].body, &heard[0].plaintext), (&None, &None));
+            let second = scene.ours[1].seal(&[JULIET], "second");
+            let second = Sealed { stanza: second, text: "second".to_owned() };
+            scene.they_read(0, &second);
+        }
+        scene.exchange();
+        scene.we_say(1, "and on it goes");
+        scene.they_say(0, "for ever");
+    });
+}
+
+// ------------------------------------------------------------------------------------------------ limits
+
+fn five_hundred_skipped_by_us(column: Column) {
+    column.heavy("500 skipped by us", |scene| {
+        let sealed = scene.they_seal("n", 502);
+        for index in [0, 501, 1, 2, 250, 499, 500] {
+            scene.we_read(0, &sealed[index]);
+        }
+        settle(&[&scene.ours[0]]);
+        scene.exchange();
+        scene.we_say(0, "that was a lot");
+        scene.we_read(0, &sealed[3]);
+        scene.they_say(0, "there is more");
+    });
+}
+
+fn five_hundred_skipped_by_them(column: Column) {
+    column.heavy("500 skipped by them", |scene| {
+        let sealed = scene.we_seal("n", 502);
+        for index in [0, 501, 1, 2, 250, 499, 500] {
+            scene.they_read(0, &sealed[index]);
+        }
+        scene.exchange();
+        scene.they_say(0, "that was a lot");
+        scene.they_read(0, &sealed[3]);
+        scene.we_say(0, "there is more");
+    });
+}
+
+fn a_thousand_skipped_by_us_and_one_more_refused(column: Column) {
+    column.heavy("1,000 skipped by us", |scene| {
+        let sealed = scene.they_seal("n", 1003);
+        scene.we_read(0, &sealed[0]);
+        settle(&[&scene.ours[0]]);
+        let before = scene.ours[0].store.snapshot();
+        let refused = scene.ours[0].decrypt(JULIET, &sealed[1002].stanza).unwrap();
+        assert_eq!((refused.status, refused.body), (TOO_MANY_SKIPPED, None));
+        assert_eq!(scene.ours[0].store.snapshot(), before, "a refused message changes nothing");
+        for index in [1001, 1, 2, 500, 999, 1000, 1002] {
+            scene.we_read(0, &sealed[index]);
+        }
+        scene.lose_to_them();
+        scene.we_say(0, "that was a lot");
+    });
+}
+
+fn a_thousand_skipped_by_them_and_one_more_refused(column: Column) {
+    column.heavy("1,000 skipped by them", |scene| {
+        let sealed = scene.we_seal("n", 1003);
+        scene.they_read(0, &sealed[0]);
+        let refused = scene.peer.decrypt("j1", ROMEO, &sealed[1002].stanza);
+        assert!(
+            matches!(&refused, Heard::Failed { cause, .. } if cause == "DoSProtectionException"),
+            "{refused:?}"
+        );
+        for index in [1001, 1, 2, 500, 999, 1000, 1002] {
+            scene.they_read(0, &sealed[index]);
+        }
+        scene.quiet();
+        scene.they_say(0, "that was a lot");
+    });
+}
+
+// ------------------------------------------------------------------------------------------------ as strings
+
+fn stanzas_may_be_written_in_any_way(column: Column) {
+    let ways: [fn(&str) -> String; 5] = [
+        // As python writes it, with prefixes.
+        str::to_owned,
+        // Without prefixes.
+        |xml| xml.replace("ns0:", "").replace("xmlns:ns0", "xmlns"),
+        // On lines, indented; base64 broken and indented as well.
+        |xml| xml.replace("><ns0:", ">\n  <ns0:").replace("</ns0:payload", "\n   </ns0:payload"),
+        // With attributes and children that nobody knows.
+        |xml| {
+            let first = if xml.contains("<ns0:keys ") { "<ns0:keys " } else { "<ns0:key " };
+            let unknown = format!("<unknown xmlns='urn:u'><key rid='1'/></unknown>{first}");
+            xml.replacen("<ns0:header ", "<ns0:header xmlns:f='urn:f' f:new='1' ", 1)
+                .replacen(first, &unknown, 1)
+        },
+        // Payload before header.
+        |xml| {
+            let (start, rest) = xml.split_once("<ns0:header").expect("a header");
+            let (header, payload) = rest.split_once("<ns0:payload>").expect("a payload");
+            let payload = payload.strip_suffix("</ns0:encrypted>").expect("the end");
+            format!("{start}<ns0:payload>{payload}<ns0:header{header}</ns0:encrypted>")
+        },
+    ];
+    column.each("stanzas in any way", 1, 1, |scene| {
+        for (number, way) in ways.iter().enumerate() {
+            let mut sealed = scene.they_seal(&format!("way {number}"), 1).remove(0);
+            sealed.stanza = way(&sealed.stanza);
+            let read = scene.we_read(0, &sealed);
+            assert_eq!(read.namespace.as_deref(), Some(column.ours[0]));
+            let bare = format!("<encrypted xmlns='{}'/>", column.ours.first().unwrap_or(&NS_2));
+            let read = scene.ours[0].decrypt(JULIET, &bare).unwrap();
+            assert_ne!(read.status, abi::OK, "a stanza without header is refused, and does no harm");
+            scene.exchange();
+            scene.we_say(0, &format!("answer {number}"));
+        }
+    });
+}
