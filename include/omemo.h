@@ -1779,7 +1779,7 @@ omemo_status omemo_manager_encrypt(omemo_manager *manager,
  * - from: the sender's real bare JID; in a room as presence or the member list tells, never the occupant's.
  *   NULL with a room: every member with that device id is tried.
  * - room: the bare JID of the room; NULL outside.
- * - xml: the element, alone or in a `<message>`.
+ * - xml: the element, alone or in a `<message>`; if that holds one of each namespace, the one that is for this device.
  * - len: its bytes, without a NUL.
  * - decrypted: gets what came out.
  * Returns: OMEMO_OK when the stanza was dealt with, however that went, also when it cannot be read: ask

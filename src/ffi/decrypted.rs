@@ -105,7 +105,11 @@ fn inner(decrypted: Option<&omemo_decrypted>) -> Option<&Decrypted> {
     decrypted?.decrypted.as_ref()
 }
 
-/// What both decrypting functions do.
+fn is_not_for_us(decrypted: &Decrypted) -> bool {
+    matches!(decrypted.error.status(), Status::NotForUs | Status::UnknownNamespace)
+}
+
+/// What both decrypting functions do. `other` gives the message of the other namespace that came with it.
 ///
 /// # Safety
 /// `manager` is one of ours or NULL, `from` and `room` are C strings or NULL.
@@ -114,6 +118,7 @@ unsafe fn decrypt(
     from: *const c_char,
     room: *const c_char,
     message: impl FnOnce() -> Result<Result<Message>>,
+    other: impl FnOnce(Namespace) -> Option<Message>,
     out: Option<&mut MaybeUninit<*mut omemo_decrypted>>,
 ) -> Result<()> {
     // SAFETY: the same promise.
@@ -126,7 +131,19 @@ unsafe fn decrypt(
     }
     let decrypted = match message()? {
         Ok(message) => {
-            omemo_decrypted::new(manager.manager().decrypt(from.as_ref(), room.as_ref(), &message)?)
+            let decrypt =
+                |message: &Message| manager.manager().decrypt(from.as_ref(), room.as_ref(), message);
+            let mut decrypted = decrypt(&message)?;
+            // A refusal of these kinds has changed nothing.
+            if is_not_for_us(&decrypted)
+                && let Some(other) = other(message.namespace)
+            {
+                let second = decrypt(&other)?;
+                if !is_not_for_us(&second) {
+                    decrypted = second;
+                }
+            }
+            omemo_decrypted::new(decrypted)
         }
         Err(error) => omemo_decrypted::unreadable(error, from.as_ref().map(|jid| jid.as_str())),
     };
@@ -143,7 +160,7 @@ unsafe fn decrypt(
 /// - from: the sender's real bare JID; in a room as presence or the member list tells, never the occupant's.
 ///   NULL with a room: every member with that device id is tried.
 /// - room: the bare JID of the room; NULL outside.
-/// - xml: the element, alone or in a `<message>`.
+/// - xml: the element, alone or in a `<message>`; if that holds one of each namespace, the one that is for this device.
 /// - len: its bytes, without a NUL.
 /// - decrypted: gets what came out.
 /// Returns: OMEMO_OK when the stanza was dealt with, however that went, also when it cannot be read: ask
@@ -170,8 +187,14 @@ pub unsafe extern "C" fn omemo_manager_decrypt_xml(
             Err(error) => Err(error),
         }
     };
+    let other = |read: Namespace| {
+        let other = Namespace::ALL.into_iter().find(|namespace| *namespace != read)?;
+        // SAFETY: the client gives len bytes or NULL.
+        let xml = unsafe { text::bytes(xml.cast(), len, limits::STANZA_BYTES) }.ok()?;
+        stanza::message::parse_in(xml, other).ok().flatten()
+    };
     // SAFETY: the client gives one of ours and C strings, or NULL.
-    guard::outside_services(|| unsafe { decrypt(manager, from, room, message, decrypted) })
+    guard::outside_services(|| unsafe { decrypt(manager, from, room, message, other, decrypted) })
 }
 
 /// Decrypt an `<encrypted/>` that was read by the client.
@@ -195,7 +218,7 @@ pub unsafe extern "C" fn omemo_manager_decrypt(
 ) -> omemo_status {
     let message = || Ok(Ok(text::required(message)?.message().clone()));
     // SAFETY: the client gives one of ours and C strings, or NULL.
-    guard::outside_services(|| unsafe { decrypt(manager, from, room, message, decrypted) })
+    guard::outside_services(|| unsafe { decrypt(manager, from, room, message, |_| None, decrypted) })
 }
 
 /// What to do with the stanza.

@@ -157,7 +157,12 @@ impl Account {
         };
         let keys: Vec<&MessageKey> = message.keys.iter().filter(for_us).take(limits::KEYS_TRIED).collect();
         if keys.is_empty() {
-            return Ok(refused(Status::NotForUs.into(), from));
+            let refusal = refused(Status::NotForUs.into(), from);
+            let served = from.map(|from| self.serves_us_elsewhere(from, message, now)).transpose()?;
+            return Ok(match served {
+                Some(true) => Decrypted { action: Action::Hide, ..refusal },
+                _ => refusal,
+            });
         }
         let Some(device) = DeviceId::new(message.sender_device) else {
             return Ok(refused(Error::new(Status::Malformed, "The sender's device id is not valid."), from));
@@ -215,6 +220,19 @@ impl Account {
         // An empty commit writes nothing, and lets the notices out.
         self.transact(|account| account.refused(&at, error.status(), now))?;
         Ok(refused(error, Some(&at.jid)))
+    }
+
+    /// Whether the sender's device talks to us in another namespace: then it says everything there, too, and what it
+    /// says here is for others.
+    fn serves_us_elsewhere(&mut self, from: &BareJid, message: &Message, now: Now) -> Result<bool> {
+        let Some(device) = DeviceId::new(message.sender_device) else { return Ok(false) };
+        for namespace in self.config.namespaces.clone() {
+            let key = SessionKey { jid: from.clone(), device, namespace };
+            if namespace != message.namespace && Sessions::new(self, &key, now).current()?.is_some() {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     /// What is to be done about a message that was refused. Nobody has authenticated it: nothing is stored.

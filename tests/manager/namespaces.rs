@@ -4,6 +4,7 @@
 use super::world::*;
 use omemo::error::Status;
 use omemo::manager::Config;
+use omemo::manager::decrypt::Action;
 use omemo::manager::encrypt::{Draft, Policy};
 use omemo::manager::host::{Answer, NoticeKind, Question, Reason};
 use omemo::protocol::device_list::{DeviceList, ListedDevice};
@@ -290,6 +291,24 @@ fn no_downgrade_is_told_where_legacy_comes_first_or_the_device_is_simply_gone() 
         assert_eq!(romeo.count_notices(NoticeKind::Downgraded), 0);
         assert!(!romeo.device(&jid(JULIET), 5).unwrap().downgraded);
     }
+}
+
+#[test]
+fn what_a_device_says_to_others_in_another_namespace_warns_nobody() {
+    let mut server = Server::of(Legacy);
+    let romeo = Client::with(both([Legacy, Omemo2], ROMEO), &mut server);
+    let juliet = Client::with(both([Legacy, Omemo2], JULIET), &mut server);
+    Stranger::of(Omemo2, JULIET, 5).publish(&mut server);
+    let operation = next_number();
+    romeo.manager().encrypt(operation, content(&[JULIET], None)).unwrap();
+    romeo.run(&mut server);
+    let messages = romeo.take(operation).messages;
+    let [legacy, omemo2] = &messages[..] else { panic!("{messages:?}") };
+    let first = juliet.refuse(&romeo.jid, omemo2, Status::NotForUs);
+    assert_eq!(first.action, Action::Warn, "nothing is known of that device yet");
+    assert_eq!(text(&juliet.read(&romeo.jid, legacy)), Legacy.uri());
+    let again = juliet.refuse(&romeo.jid, omemo2, Status::NotForUs);
+    assert_eq!(again.action, Action::Hide, "it is served in legacy");
 }
 
 // ---- taking up and leaving a namespace ----

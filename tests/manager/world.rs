@@ -546,7 +546,7 @@ impl Stranger {
     /// The same device, with the same identity, in another namespace.
     pub fn in_namespace(&self, namespace: Namespace) -> Stranger {
         let mut rng = Seeded::fresh();
-        let identity = IdentityKeyPair::from_private(&self.identity.private());
+        let identity = IdentityKeyPair::from_private(self.identity.private());
         let signed = SignedPreKey::generate(namespace, &identity, 1, &mut rng).unwrap();
         let pre_keys = (1..=5).map(|id| (id, KeyPair::generate(&mut rng).unwrap())).collect();
         Stranger { jid: self.jid.clone(), id: self.id, namespace, identity, signed, pre_keys, rng }
