@@ -51,6 +51,7 @@ pub struct Callbacks {
     pub evaluate_trust: Option<unsafe extern "C" fn(*mut c_void, *const Opaque, usize) -> i32>,
     pub wakeup: Option<unsafe extern "C" fn(*mut c_void)>,
     pub now: Option<unsafe extern "C" fn(*mut c_void) -> i64>,
+    pub delete_bundle: Option<unsafe extern "C" fn(*mut c_void, u64, *const c_char, u32)>,
 }
 
 pub const OK: i32 = 0;
@@ -87,6 +88,14 @@ unsafe extern "C" {
     pub fn omemo_config_set_jid(config: *mut Opaque, jid: *const c_char) -> i32;
     pub fn omemo_config_set_namespaces(config: *mut Opaque, names: *const *const c_char, count: usize)
     -> i32;
+    pub fn omemo_manager_prefer_namespace(
+        manager: *mut Opaque,
+        jid: *const c_char,
+        device: u32,
+        ns: *const c_char,
+    ) -> i32;
+    pub fn omemo_devices_preferred_namespace(devices: *const Opaque, index: usize) -> *const c_char;
+    pub fn omemo_devices_downgraded(devices: *const Opaque, index: usize) -> bool;
     pub fn omemo_config_set_storage(config: *mut Opaque, storage: *const Opaque) -> i32;
     pub fn omemo_config_set_callbacks(
         config: *mut Opaque,

@@ -40,6 +40,8 @@ pub struct Device {
     pub active: bool,
     pub identity_changed: bool,
     pub shown_key: Option<Vec<u8>>,
+    pub preferred: Option<String>,
+    pub downgraded: bool,
 }
 
 /// A row of a report.
@@ -247,6 +249,7 @@ impl Client {
             evaluate_trust: own_levels.then_some(evaluate_trust as unsafe extern "C" fn(_, _, _) -> _),
             wakeup: Some(wakeup),
             now: Some(now),
+            delete_bundle: Some(delete_bundle),
         };
         let jid = c_string(&self.jid);
         let user_data: *mut c_void = Rc::into_raw(Rc::clone(&self.shared)).cast_mut().cast();
@@ -293,6 +296,12 @@ impl Client {
     pub fn restart(&mut self) {
         self.close();
         self.open().unwrap_or_else(|(status, why)| panic!("{}: {why}", status_name(status)));
+    }
+
+    /// The same with other namespaces.
+    pub fn restart_with(&mut self, namespaces: &[&'static str]) {
+        self.namespaces = namespaces.to_vec();
+        self.restart();
     }
 
     /// Let the manager go; everything but `restart` and the inbox is over then.
@@ -589,6 +598,14 @@ impl Client {
         }
     }
 
+    /// `None`: by the order again.
+    pub fn prefer_namespace(&self, jid: &str, device: u32, ns: Option<&str>) -> i32 {
+        let (jid, ns) = (c_string(jid), ns.map(c_string));
+        let ns = ns.as_ref().map_or(null(), |ns| ns.as_ptr());
+        // SAFETY: our own handle and C strings.
+        unsafe { abi::omemo_manager_prefer_namespace(self.manager, jid.as_ptr(), device, ns) }
+    }
+
     pub fn accept_identity(&self, jid: &str, device: u32, key: &[u8]) -> i32 {
         // SAFETY: all live for the call.
         unsafe {
@@ -757,6 +774,8 @@ unsafe fn read_devices(list: *const abi::Opaque) -> Vec<Device> {
                 active: abi::omemo_devices_active(list, index, null()),
                 identity_changed: abi::omemo_devices_identity_changed(list, index),
                 shown_key: bytes(|len| abi::omemo_devices_shown_key(list, index, len)),
+                preferred: text(abi::omemo_devices_preferred_namespace(list, index)),
+                downgraded: abi::omemo_devices_downgraded(list, index),
             })
             .collect()
     }
@@ -863,6 +882,11 @@ unsafe extern "C" fn publish_bundle(
             text(abi::omemo_bundle_xml(bundle, null_mut())),
         )
     }
+}
+
+unsafe extern "C" fn delete_bundle(data: *mut c_void, request: u64, ns: *const c_char, device: u32) {
+    // SAFETY: see above.
+    unsafe { ask(data, request, Kind::DeleteBundle, ns, None, device, None) }
 }
 
 unsafe extern "C" fn send_message(
