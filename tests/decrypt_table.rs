@@ -10,7 +10,7 @@ mod support;
 use std::collections::BTreeMap;
 
 use support::client::Decrypted;
-use support::{Client, NS_2, Setup, World, abi, edit, settle, status_name};
+use support::{Client, Setup, World, abi, edit, settle, status_name};
 
 const ROMEO: &str = "romeo@montague.lit";
 const JULIET: &str = "juliet@capulet.lit";
@@ -29,6 +29,20 @@ const PUBLIC_DATA_INCONSISTENCY: i32 = -507;
 const OWN_ECHO: i32 = -509;
 
 const NOTICE_IDENTITY_CHANGED: i32 = 2;
+
+in_both_namespaces! {
+    no_key_with_our_id,
+    the_identity_is_distrusted,
+    a_key_exchange_against_a_confirmed_key,
+    a_key_exchange_of_a_current_or_archived_session,
+    a_key_exchange_that_was_processed_and_forgotten,
+    a_key_exchange_of_a_stranger_is_provisional,
+    a_key_exchange_relayed_in_somebodys_name_gets_no_content,
+    a_message_that_no_session_decrypts,
+    too_many_skipped,
+    trust_undecided_or_unknown,
+    the_sender_in_a_room,
+}
 
 fn pair(world: &World) -> (Client, Client) {
     (Client::online(world, ROMEO), Client::online(world, JULIET))
@@ -69,9 +83,8 @@ fn put_back(juliet: &mut Client, records: &BTreeMap<String, Vec<u8>>) {
     juliet.connect().ok();
 }
 
-#[test]
-fn no_key_with_our_id() {
-    let world = World::new(1);
+fn no_key_with_our_id(ns: &'static str) {
+    let world = World::speaking(ns, 1);
     let (romeo, _juliet) = pair(&world);
     let stanza = romeo.seal(&[JULIET], "not for all");
     refused(&unchanged(&romeo, ROMEO, &stanza), OWN_ECHO, abi::ACTION_HIDE);
@@ -80,9 +93,8 @@ fn no_key_with_our_id() {
     refused(&unchanged(&late, ROMEO, &edit::without_payload(&stanza)), NOT_FOR_US, abi::ACTION_HIDE);
 }
 
-#[test]
-fn the_identity_is_distrusted() {
-    let world = World::new(1);
+fn the_identity_is_distrusted(ns: &'static str) {
+    let world = World::speaking(ns, 1);
     let (romeo, juliet) = pair(&world);
     let exchange = juliet.seal(&[ROMEO], "first");
     assert_eq!(romeo.set_trust(JULIET, &juliet.identity(), "distrusted"), abi::OK);
@@ -98,9 +110,8 @@ fn the_identity_is_distrusted() {
     reads(&romeo, JULIET, &second, "second");
 }
 
-#[test]
-fn a_key_exchange_against_a_confirmed_key() {
-    let world = World::new(1);
+fn a_key_exchange_against_a_confirmed_key(ns: &'static str) {
+    let world = World::speaking(ns, 1);
     let (romeo, juliet) = pair(&world);
     let tybalt = Client::online(&world, TYBALT);
     romeo.refresh(JULIET).ok();
@@ -118,9 +129,8 @@ fn a_key_exchange_against_a_confirmed_key() {
     reads(&romeo, JULIET, &juliet.seal(&[ROMEO], "this is me"), "this is me");
 }
 
-#[test]
-fn a_key_exchange_of_a_current_or_archived_session() {
-    let world = World::new(1);
+fn a_key_exchange_of_a_current_or_archived_session(ns: &'static str) {
+    let world = World::speaking(ns, 1);
     let (romeo, mut juliet) = pair(&world);
     let before = juliet.store.snapshot();
     let first: Vec<String> = (0..3).map(|n| juliet.seal(&[ROMEO], &format!("first {n}"))).collect();
@@ -142,9 +152,8 @@ fn a_key_exchange_of_a_current_or_archived_session() {
     }
 }
 
-#[test]
-fn a_key_exchange_that_was_processed_and_forgotten() {
-    let world = World::new(1);
+fn a_key_exchange_that_was_processed_and_forgotten(ns: &'static str) {
+    let world = World::speaking(ns, 1);
     let (romeo, mut juliet) = pair(&world);
     let before = juliet.store.snapshot();
     let first = juliet.seal(&[ROMEO], "first");
@@ -163,23 +172,21 @@ fn a_key_exchange_that_was_processed_and_forgotten() {
     refused(&unchanged(&romeo, JULIET, &unread), DUPLICATE, abi::ACTION_HIDE);
 }
 
-#[test]
-fn a_key_exchange_of_a_stranger_is_provisional() {
-    let world = World::new(1);
+fn a_key_exchange_of_a_stranger_is_provisional(ns: &'static str) {
+    let world = World::speaking(ns, 1);
     world.set_push(false);
     let (romeo, juliet) = pair(&world);
     let read = reads(&romeo, JULIET, &juliet.seal(&[ROMEO], "you do not know me"), "you do not know me");
     assert_ne!(read.flags & abi::NEW_SESSION, 0);
     assert_eq!((read.trust, read.device), (abi::UNDECIDED, juliet.id()));
-    assert_eq!(read.identity, Some(juliet.identity()));
+    assert_eq!(read.identity, Some(edit::as_told(ns, juliet.identity())));
     let known = romeo.devices(JULIET);
     assert_eq!(known.len(), 1);
     assert!(!known[0].active, "only a list of her own makes a device active");
 }
 
-#[test]
-fn a_key_exchange_relayed_in_somebodys_name_gets_no_content() {
-    let world = World::new(1);
+fn a_key_exchange_relayed_in_somebodys_name_gets_no_content(ns: &'static str) {
+    let world = World::speaking(ns, 1);
     world.set_push(false);
     let (romeo, juliet) = pair(&world);
     let tybalt = Client::online(&world, TYBALT);
@@ -202,9 +209,8 @@ fn a_key_exchange_relayed_in_somebodys_name_gets_no_content() {
     assert_eq!(devices[0].identity, Some(juliet.identity()));
 }
 
-#[test]
-fn a_message_that_no_session_decrypts() {
-    let world = World::new(1);
+fn a_message_that_no_session_decrypts(ns: &'static str) {
+    let world = World::speaking(ns, 1);
     let (mut romeo, juliet) = pair(&world);
     let before = romeo.store.snapshot();
     romeo.say(&[JULIET], "hello");
@@ -212,7 +218,7 @@ fn a_message_that_no_session_decrypts() {
     settle(&[&romeo, &juliet]);
     romeo.receive();
     let stanza = juliet.seal(&[ROMEO], "hello yourself");
-    assert!(!stanza.contains("kex="));
+    assert!(!stanza.contains(edit::names(ns).exchange));
     for broken in [
         edit::flip(&stanza, "key", 60),
         edit::flip(&stanza, "key", 10),
@@ -230,9 +236,8 @@ fn a_message_that_no_session_decrypts() {
     refused(&unchanged(&romeo, JULIET, &stanza), NO_SESSION, abi::ACTION_WARN);
 }
 
-#[test]
-fn too_many_skipped() {
-    let world = World::new(1);
+fn too_many_skipped(ns: &'static str) {
+    let world = World::speaking(ns, 1);
     let romeo = Client::with(&world, ROMEO, Setup { options: vec![(3, 10), (4, 5)], ..Setup::default() });
     romeo.connect().ok();
     let juliet = Client::online(&world, JULIET);
@@ -248,9 +253,8 @@ fn too_many_skipped() {
     reads(&romeo, JULIET, &stanzas[17], "17");
 }
 
-#[test]
-fn trust_undecided_or_unknown() {
-    let world = World::new(1);
+fn trust_undecided_or_unknown(ns: &'static str) {
+    let world = World::speaking(ns, 1);
     let levels = |names: &[(&str, i32)]| {
         names.iter().map(|(name, v)| ((*name).to_owned(), *v)).collect::<BTreeMap<_, _>>()
     };
@@ -272,9 +276,8 @@ fn trust_undecided_or_unknown() {
     assert!(refused.messages.is_empty());
 }
 
-#[test]
-fn the_sender_in_a_room() {
-    let world = World::new(1);
+fn the_sender_in_a_room(ns: &'static str) {
+    let world = World::speaking(ns, 1);
     let (romeo, juliet) = pair(&world);
     let stanza = juliet.seal(&[ROMEO], "in the room");
     let before = romeo.store.snapshot();
@@ -291,5 +294,5 @@ fn the_sender_in_a_room() {
     assert_eq!((read.body.as_deref(), read.from.as_deref()), (Some("masked"), Some(JULIET)));
     let nobody = edit::with_sid(&juliet.seal(&[ROMEO], "nobody"), juliet.id() ^ 1);
     assert_eq!(romeo.decrypt_in(None, Some(ROOM), &nobody).unwrap().status, SENDER_NOT_FOUND);
-    assert!(world.bundle(NS_2, JULIET, juliet.id()).is_some());
+    assert!(world.bundle(ns, JULIET, juliet.id()).is_some());
 }

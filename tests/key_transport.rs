@@ -26,7 +26,8 @@ const DISTRUSTED: i32 = -303;
 const DUPLICATE: i32 = -501;
 
 fn speaking(world: &World, jid: &str, namespaces: &[&'static str]) -> Client {
-    let client = Client::with(world, jid, Setup { namespaces: namespaces.to_vec(), ..Setup::default() });
+    let client =
+        Client::with(world, jid, Setup { namespaces: Some(namespaces.to_vec()), ..Setup::default() });
     client.connect().ok();
     client
 }

@@ -20,7 +20,8 @@ const NOTICE_IDENTITY_CHANGED: i32 = 2;
 const NOTICE_DOWNGRADED: i32 = 3;
 
 fn online(world: &World, jid: &str, namespaces: &[&'static str]) -> Client {
-    let client = Client::with(world, jid, Setup { namespaces: namespaces.to_vec(), ..Setup::default() });
+    let client =
+        Client::with(world, jid, Setup { namespaces: Some(namespaces.to_vec()), ..Setup::default() });
     client.connect().ok();
     client
 }

@@ -9,7 +9,7 @@ use std::cell::RefCell;
 use std::rc::Rc;
 
 use support::world::Answering;
-use support::{Answer, Client, Kind, NS_2, Setup, World, abi, edit, seeds, settle, status_name};
+use support::{Answer, Client, Kind, Setup, World, abi, edit, seeds, settle, status_name};
 
 const ROMEO: &str = "romeo@montague.lit";
 const JULIET: &str = "juliet@capulet.lit";
@@ -23,6 +23,23 @@ const BUNDLE_BAD: i32 = -307;
 const BUNDLE_DOWNLOAD_FAILED: i32 = -403;
 
 const NOTICE_IDENTITY_CHANGED: i32 = 2;
+
+in_both_namespaces! {
+    r1_no_session_with_a_key_that_was_not_judged,
+    r2_no_key_is_taken_from_a_bundle_whose_signature_is_wrong,
+    r3_both_begin_at_once_and_go_on,
+    r5_one_call_makes_one_commit,
+    r5_a_commit_that_fails_changes_nothing_and_can_be_made_again,
+    r7_the_first_run_goes_on_after_any_failure_of_the_store,
+    r7_the_first_run_goes_on_after_any_failure_of_the_network,
+    r9_encryptions_at_the_same_time_use_different_keys,
+    r10_a_plaintext_is_not_lost_when_what_follows_fails,
+    r12_a_broken_bundle_costs_its_device_and_nobody_else,
+    r13_one_heartbeat_for_one_ratchet_key,
+    r18_no_message_without_a_key,
+    r20_what_nobody_knows_and_what_concerns_others_does_no_harm,
+    r45_what_is_sent_was_stored_before,
+}
 
 fn pair(world: &World) -> (Client, Client) {
     (Client::online(world, ROMEO), Client::online(world, JULIET))
@@ -45,16 +62,15 @@ fn acquainted(world: &World) -> (Client, Client) {
     (romeo, juliet)
 }
 
-#[test]
-fn r1_no_session_with_a_key_that_was_not_judged() {
-    let world = World::new(1);
+fn r1_no_session_with_a_key_that_was_not_judged(ns: &'static str) {
+    let world = World::speaking(ns, 1);
     let (mut romeo, juliet) = pair(&world);
     let tybalt = Client::online(&world, TYBALT);
     romeo.refresh(JULIET).ok();
     assert_eq!(romeo.set_trust(JULIET, &juliet.identity(), "trusted"), abi::OK);
-    let forged = world.bundle(NS_2, TYBALT, tybalt.id()).unwrap();
-    let genuine = world.bundle(NS_2, JULIET, juliet.id()).unwrap();
-    world.publish_bundle(NS_2, JULIET, juliet.id(), &forged);
+    let forged = world.bundle(ns, TYBALT, tybalt.id()).unwrap();
+    let genuine = world.bundle(ns, JULIET, juliet.id()).unwrap();
+    world.publish_bundle(ns, JULIET, juliet.id(), &forged);
     romeo.restart();
     romeo.connect().ok();
     let refused = romeo.encrypt(&[JULIET], "secret");
@@ -74,7 +90,7 @@ fn r1_no_session_with_a_key_that_was_not_judged() {
     assert_eq!((device.identity, device.identity_changed), (Some(tybalt.identity()), false));
     assert_eq!(device.trust, abi::UNDECIDED);
     // And back again, when the server shows the genuine one.
-    world.publish_bundle(NS_2, JULIET, juliet.id(), &genuine);
+    world.publish_bundle(ns, JULIET, juliet.id(), &genuine);
     romeo.restart();
     romeo.connect().ok();
     assert_eq!(romeo.encrypt(&[JULIET], "secret").row(JULIET, juliet.id()), Some(IDENTITY_CHANGED));
@@ -82,16 +98,18 @@ fn r1_no_session_with_a_key_that_was_not_judged() {
     reads(&juliet, ROMEO, &romeo.seal(&[JULIET], "secret"), "secret");
 }
 
-#[test]
-fn r2_no_key_is_taken_from_a_bundle_whose_signature_is_wrong() {
-    let world = World::new(1);
+fn r2_no_key_is_taken_from_a_bundle_whose_signature_is_wrong(ns: &'static str) {
+    let world = World::speaking(ns, 1);
     let (mut romeo, juliet) = pair(&world);
-    let genuine = world.bundle(NS_2, JULIET, juliet.id()).unwrap();
+    let genuine = world.bundle(ns, JULIET, juliet.id()).unwrap();
     // The key of somebody else under Juliet's signature, and Juliet's key under a broken one.
     let tybalt = Client::online(&world, TYBALT);
-    let other = edit::text(&world.bundle(NS_2, TYBALT, tybalt.id()).unwrap(), "ik");
-    for wrong in [edit::with_text(&genuine, "ik", &other), edit::flip(&genuine, "spks", 30)] {
-        world.publish_bundle(NS_2, JULIET, juliet.id(), &wrong);
+    let other = edit::text(&world.bundle(ns, TYBALT, tybalt.id()).unwrap(), edit::names(ns).identity_key);
+    for wrong in [
+        edit::with_text(&genuine, edit::names(ns).identity_key, &other),
+        edit::flip(&genuine, edit::names(ns).signature, 30),
+    ] {
+        world.publish_bundle(ns, JULIET, juliet.id(), &wrong);
         romeo.restart();
         romeo.connect().ok();
         romeo.refresh(JULIET);
@@ -101,17 +119,16 @@ fn r2_no_key_is_taken_from_a_bundle_whose_signature_is_wrong() {
         assert!(refused.messages.is_empty());
         assert_eq!(romeo.devices(JULIET)[0].identity, None);
     }
-    world.publish_bundle(NS_2, JULIET, juliet.id(), &genuine);
+    world.publish_bundle(ns, JULIET, juliet.id(), &genuine);
     romeo.restart();
     romeo.connect().ok();
     reads(&juliet, ROMEO, &romeo.seal(&[JULIET], "secret"), "secret");
     assert_eq!(romeo.devices(JULIET)[0].identity, Some(juliet.identity()));
 }
 
-#[test]
-fn r3_both_begin_at_once_and_go_on() {
+fn r3_both_begin_at_once_and_go_on(ns: &'static str) {
     seeds::each("both begin at once", |seed| {
-        let world = World::new(seed);
+        let world = World::speaking(ns, seed);
         let (romeo, juliet) = pair(&world);
         let clients = [&romeo, &juliet];
         // Several key exchanges cross, and what answers them crosses as well.
@@ -141,9 +158,8 @@ fn r3_both_begin_at_once_and_go_on() {
     });
 }
 
-#[test]
-fn r5_one_call_makes_one_commit() {
-    let world = World::new(1);
+fn r5_one_call_makes_one_commit(ns: &'static str) {
+    let world = World::speaking(ns, 1);
     let (romeo, juliet) = pair(&world);
     let exchange = romeo.seal(&[JULIET], "first");
     let commits = juliet.store.commits();
@@ -163,10 +179,9 @@ fn r5_one_call_makes_one_commit() {
     assert_eq!(romeo.store.commits(), commits + 1);
 }
 
-#[test]
-fn r5_a_commit_that_fails_changes_nothing_and_can_be_made_again() {
+fn r5_a_commit_that_fails_changes_nothing_and_can_be_made_again(ns: &'static str) {
     for written in [false, true] {
-        let world = World::new(1);
+        let world = World::speaking(ns, 1);
         let (romeo, juliet) = acquainted(&world);
         // Decrypting: the call says so, and the same stanza is read when the store is well again, unless the store
         // had written it after all.
@@ -201,22 +216,21 @@ fn r5_a_commit_that_fails_changes_nothing_and_can_be_made_again() {
 /// What a device must have published, whatever happened on the way.
 #[track_caller]
 fn announced(world: &World, romeo: &Client) {
-    let id = romeo.id();
-    let list = world.list(NS_2, ROMEO).expect("a list");
+    let (id, ns) = (romeo.id(), world.namespace());
+    let list = world.list(ns, ROMEO).expect("a list");
     assert_eq!(list.matches("<device ").count(), 1, "one device, once: {list}");
     assert!(list.contains(&format!("id='{id}'")));
-    let bundle = world.bundle(NS_2, ROMEO, id).expect("its bundle");
-    assert_eq!(bundle.matches("<pk ").count(), 100);
+    let bundle = world.bundle(ns, ROMEO, id).expect("its bundle");
+    assert_eq!(edit::count(&bundle, edit::names(ns).pre_key), 100);
     let juliet = Client::online(world, JULIET);
     reads(romeo, JULIET, &juliet.seal(&[ROMEO], "are you there?"), "are you there?");
 }
 
-#[test]
-fn r7_the_first_run_goes_on_after_any_failure_of_the_store() {
+fn r7_the_first_run_goes_on_after_any_failure_of_the_store(ns: &'static str) {
     for written in [false, true] {
         let mut failures = 0;
         for nth in 1..20 {
-            let world = World::new(nth);
+            let world = World::speaking(ns, nth);
             let setup = Setup::default();
             let store = setup.store.clone();
             store.fail_commit(nth, written);
@@ -243,13 +257,12 @@ fn r7_the_first_run_goes_on_after_any_failure_of_the_store() {
     }
 }
 
-#[test]
-fn r7_the_first_run_goes_on_after_any_failure_of_the_network() {
+fn r7_the_first_run_goes_on_after_any_failure_of_the_network(ns: &'static str) {
     for nth in 1..6 {
         for answer in
             [Answer::Reject(abi::REASON_FAILED), Answer::Reject(abi::REASON_OFFLINE), Answer::Silence]
         {
-            let world = World::new(nth);
+            let world = World::speaking(ns, nth);
             let mut count = 0;
             let fault = answer.clone();
             world.set_fault(move |_| {
@@ -273,10 +286,9 @@ fn r7_the_first_run_goes_on_after_any_failure_of_the_network() {
     }
 }
 
-#[test]
-fn r9_encryptions_at_the_same_time_use_different_keys() {
+fn r9_encryptions_at_the_same_time_use_different_keys(ns: &'static str) {
     seeds::each("encryptions at the same time", |seed| {
-        let world = World::new(seed);
+        let world = World::speaking(ns, seed);
         let (romeo, juliet) = pair(&world);
         world.set_answering(Answering::Later { least_ms: 1, most_ms: 200 });
         // All are started before any can end, and a message is decrypted between.
@@ -298,11 +310,10 @@ fn r9_encryptions_at_the_same_time_use_different_keys() {
     });
 }
 
-#[test]
-fn r10_a_plaintext_is_not_lost_when_what_follows_fails() {
-    let world = World::new(1);
+fn r10_a_plaintext_is_not_lost_when_what_follows_fails(ns: &'static str) {
+    let world = World::speaking(ns, 1);
     let (romeo, mut juliet) = pair(&world);
-    let used = |world: &World, juliet: &Client| world.bundle(NS_2, JULIET, juliet.id()).unwrap();
+    let used = |world: &World, juliet: &Client| world.bundle(ns, JULIET, juliet.id()).unwrap();
     let before = used(&world, &juliet);
     world.set_fault(|question| {
         matches!(question.kind, Kind::PublishBundle | Kind::SendMessage)
@@ -322,26 +333,25 @@ fn r10_a_plaintext_is_not_lost_when_what_follows_fails() {
         settle(&[&juliet]);
     }
     assert_ne!(used(&world, &juliet), before, "the used pre key is off the bundle");
-    assert_eq!(used(&world, &juliet).matches("<pk ").count(), 100);
+    assert_eq!(edit::count(&used(&world, &juliet), edit::names(ns).pre_key), 100);
     assert_eq!(romeo.receive().iter().filter(|read| read.status == abi::OK).count(), 1, "the answer came");
-    assert!(!romeo.seal(&[JULIET], "confirmed").contains("kex="));
+    assert!(!romeo.seal(&[JULIET], "confirmed").contains(edit::names(ns).exchange));
 }
 
-#[test]
-fn r12_a_broken_bundle_costs_its_device_and_nobody_else() {
-    let world = World::new(1);
+fn r12_a_broken_bundle_costs_its_device_and_nobody_else(ns: &'static str) {
+    let world = World::speaking(ns, 1);
     let juliets: Vec<Client> = (0..6).map(|_| Client::online(&world, JULIET)).collect();
-    let zeros = "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=";
+    let zeros = edit::names(ns).zero_key;
     let breaks: [&dyn Fn(&str) -> String; 5] = [
-        &|xml| edit::with_text(xml, "ik", zeros),
-        &|xml| edit::with_text(xml, "spk", zeros),
-        &|xml| edit::with_text(xml, "spks", "AAAA"),
-        &|xml| edit::with_text(xml, "pk", "not base64"),
+        &|xml| edit::with_text(xml, edit::names(ns).identity_key, zeros),
+        &|xml| edit::with_text(xml, edit::names(ns).signed_pre_key, zeros),
+        &|xml| edit::with_text(xml, edit::names(ns).signature, "AAAA"),
+        &|xml| edit::with_text(xml, edit::names(ns).pre_key, "not base64"),
         &|xml| xml[..xml.len() / 2].to_owned(),
     ];
     for (juliet, broken) in juliets.iter().zip(breaks) {
-        let xml = world.bundle(NS_2, JULIET, juliet.id()).unwrap();
-        world.publish_bundle(NS_2, JULIET, juliet.id(), &broken(&xml));
+        let xml = world.bundle(ns, JULIET, juliet.id()).unwrap();
+        world.publish_bundle(ns, JULIET, juliet.id(), &broken(&xml));
     }
     let romeo = Client::online(&world, ROMEO);
     let outcome = romeo.encrypt(&[JULIET], "for one").ok();
@@ -362,9 +372,8 @@ fn r12_a_broken_bundle_costs_its_device_and_nobody_else() {
     assert_eq!(outcome.row(JULIET, juliets[5].id()), Some(abi::OK));
 }
 
-#[test]
-fn r13_one_heartbeat_for_one_ratchet_key() {
-    let world = World::new(1);
+fn r13_one_heartbeat_for_one_ratchet_key(ns: &'static str) {
+    let world = World::speaking(ns, 1);
     let (romeo, juliet) = acquainted(&world);
     // Juliet speaks on and on and hears nothing: her ratchet key stays the same.
     world.clear_journal();
@@ -389,45 +398,36 @@ fn r13_one_heartbeat_for_one_ratchet_key() {
     assert_eq!(world.count(Kind::SendMessage), 2);
 }
 
-#[test]
-fn r18_no_message_without_a_key() {
-    let world = World::new(1);
+fn r18_no_message_without_a_key(ns: &'static str) {
+    let world = World::speaking(ns, 1);
     let (romeo, juliet) = pair(&world);
     let alone = romeo.encrypt(&[ROMEO], "to myself");
     assert!(alone.messages.is_empty(), "there is no other device");
-    world.delete_bundle(NS_2, JULIET, juliet.id());
+    world.delete_bundle(ns, JULIET, juliet.id());
     let refused = romeo.encrypt(&[JULIET], "to nobody");
     assert_eq!((refused.status, refused.messages.len()), (NO_ELIGIBLE_DEVICES, 0));
     assert_eq!(refused.row(JULIET, juliet.id()), Some(BUNDLE_NOT_FOUND));
     assert_eq!(refused.row(JULIET, 0), Some(NO_ELIGIBLE_DEVICES), "the row that names whom");
 }
 
-#[test]
-fn r20_what_nobody_knows_and_what_concerns_others_does_no_harm() {
-    let world = World::new(1);
+fn r20_what_nobody_knows_and_what_concerns_others_does_no_harm(ns: &'static str) {
+    let world = World::speaking(ns, 1);
     let (romeo, juliet) = pair(&world);
     // Device list and bundle with more in them than the specification says.
-    let list =
-        world.list(NS_2, JULIET).unwrap().replace("<device ", "<other xmlns='urn:x'/><device new='1' ");
-    world.publish_list(NS_2, JULIET, &list);
-    let bundle = world.bundle(NS_2, JULIET, juliet.id()).unwrap();
+    let list = world.list(ns, JULIET).unwrap().replace("<device ", "<other xmlns='urn:x'/><device new='1' ");
+    world.publish_list(ns, JULIET, &list);
+    let bundle = world.bundle(ns, JULIET, juliet.id()).unwrap();
+    let names = edit::names(ns);
     let bundle = bundle.replace("<prekeys>", "<pq xmlns='urn:x'>AAAA</pq><prekeys new='1'>");
-    world.publish_bundle(NS_2, JULIET, juliet.id(), &bundle);
+    world.publish_bundle(ns, JULIET, juliet.id(), &bundle);
     romeo.receive();
     let stanza = romeo.seal(&[JULIET], "as ever");
     // Keys of others that make no sense, before and after ours; attributes and children that nobody knows.
     let stanza = stanza
         .replacen("<header ", "<header new='1' ", 1)
-        .replacen(
-            "<keys ",
-            "<keys jid='x@y.z'><key rid='7'>!</key><key rid='-1'/><key/></keys><keys new='1' ",
-            1,
-        )
-        .replacen(
-            "</header>",
-            "<keys jid='a@b.c'><key rid='9' kex='maybe'>AA</key></keys><new/></header><new/>",
-            1,
-        );
+        .replacen(names.keys, &names.strange_keys, 1)
+        .replacen("</header>", &format!("{}<new/></header><new/>", names.odd_key), 1);
+    assert!(stanza.contains("rid='-1'") && stanza.contains("maybe"));
     reads(&juliet, ROMEO, &stanza, "as ever");
     // What concerns us is read strictly.
     let stanza = romeo.seal(&[JULIET], "broken");
@@ -440,9 +440,8 @@ fn r20_what_nobody_knows_and_what_concerns_others_does_no_harm() {
     reads(&juliet, ROMEO, &stanza, "broken");
 }
 
-#[test]
-fn r45_what_is_sent_was_stored_before() {
-    let world = World::new(1);
+fn r45_what_is_sent_was_stored_before(ns: &'static str) {
+    let world = World::speaking(ns, 1);
     let (romeo, mut juliet) = pair(&world);
     let first = romeo.seal(&[JULIET], "first");
     // The answer leaves, and at that moment the process dies.

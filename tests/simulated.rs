@@ -20,9 +20,14 @@ const DUPLICATE: i32 = -501;
 const NOT_FOR_US: i32 = -503;
 const PRE_KEY_UNKNOWN: i32 = -508;
 
-#[test]
-fn first_message_to_a_hundred_new_devices_needs_five_round_trips() {
-    let world = World::new(1);
+in_both_namespaces! {
+    first_message_to_a_hundred_new_devices_needs_five_round_trips,
+    whatever_is_delivered_is_read_once,
+    the_contract_holds_meanwhile,
+}
+
+fn first_message_to_a_hundred_new_devices_needs_five_round_trips(ns: &'static str) {
+    let world = World::speaking(ns, 1);
     world.set_push(false);
     let juliets: Vec<Client> = (0..100).map(|_| Client::online(&world, JULIET)).collect();
     let romeo = Client::online(&world, ROMEO);
@@ -48,11 +53,10 @@ fn first_message_to_a_hundred_new_devices_needs_five_round_trips() {
     }
 }
 
-#[test]
-fn whatever_is_delivered_is_read_once() {
+fn whatever_is_delivered_is_read_once(ns: &'static str) {
     let sum = RefCell::new([0; 6]);
     seeds::each("delivered is read once", |seed| {
-        let world = World::new(seed);
+        let world = World::speaking(ns, seed);
         let mut clients: Vec<Client> =
             [ROMEO, ROMEO, JULIET, JULIET].iter().map(|jid| Client::online(&world, jid)).collect();
         for client in &clients {
@@ -130,9 +134,8 @@ fn whatever_is_delivered_is_read_once() {
     assert!(excused * 100 <= once, "{excused} of {once} on a pre key that another device used");
 }
 
-#[test]
-fn the_contract_holds_meanwhile() {
-    let world = World::new(3);
+fn the_contract_holds_meanwhile(ns: &'static str) {
+    let world = World::speaking(ns, 3);
     let mut romeo = Client::online(&world, ROMEO);
     let juliet = Client::online(&world, JULIET);
     for round in 0..5 {

@@ -6,7 +6,6 @@ use std::ffi::{CStr, CString, c_char, c_void};
 use std::ptr::{null, null_mut};
 use std::rc::Rc;
 
-use super::NS_2;
 use super::abi;
 use super::store::Store;
 use super::world::{Answer, Kind, Mail, Question, World};
@@ -143,8 +142,8 @@ pub struct Setup {
     pub store: Store,
     pub trust: Trust,
     pub options: Vec<(i32, u64)>,
-    /// What it speaks, most preferred first; empty for the library's default.
-    pub namespaces: Vec<&'static str>,
+    /// What it speaks, most preferred first; empty for the library's default. `None`: what the world speaks.
+    pub namespaces: Option<Vec<&'static str>>,
     /// Own level names and what they come to; `evaluate_trust` is given when there is one.
     pub levels: BTreeMap<String, i32>,
     pub default_level: Option<String>,
@@ -158,7 +157,7 @@ impl Default for Setup {
             store: Store::new(),
             trust: Trust::All,
             options: Vec::new(),
-            namespaces: vec![NS_2],
+            namespaces: None,
             levels: BTreeMap::new(),
             default_level: None,
             memory: false,
@@ -218,7 +217,7 @@ impl Client {
             store: setup.store,
             shared,
             options: setup.options,
-            namespaces: setup.namespaces,
+            namespaces: setup.namespaces.unwrap_or_else(|| vec![world.namespace()]),
             default_level: setup.default_level,
             memory: setup.memory,
             manager: null_mut(),

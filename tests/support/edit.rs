@@ -1,5 +1,64 @@
 //! Stanzas and bundles changed as an enemy on the way would change them.
 
+const STRANGE: &str = "<key rid='7'>!</key><key rid='-1'/><key/>";
+
+/// How a namespace names what these tests change.
+pub struct Names {
+    pub identity_key: &'static str,
+    pub signed_pre_key: &'static str,
+    pub signature: &'static str,
+    pub pre_key: &'static str,
+    /// What keys are led in by, and the same with strange ones before.
+    pub keys: &'static str,
+    pub strange_keys: String,
+    /// A key whose attribute makes no sense.
+    pub odd_key: &'static str,
+    /// A key of zeros.
+    pub zero_key: &'static str,
+    /// The attribute of a key exchange.
+    pub exchange: &'static str,
+}
+
+pub fn names(ns: &str) -> Names {
+    match ns {
+        super::NS_2 => Names {
+            identity_key: "ik",
+            signed_pre_key: "spk",
+            signature: "spks",
+            pre_key: "pk",
+            keys: "<keys ",
+            strange_keys: format!("<keys jid='x@y.z'>{STRANGE}</keys><keys new='1' "),
+            odd_key: "<keys jid='a@b.c'><key rid='9' kex='maybe'>AA</key></keys>",
+            zero_key: "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=",
+            exchange: "kex=",
+        },
+        _ => Names {
+            identity_key: "identityKey",
+            signed_pre_key: "signedPreKeyPublic",
+            signature: "signedPreKeySignature",
+            pre_key: "preKeyPublic",
+            keys: "<key ",
+            strange_keys: format!("{STRANGE}<key new='1' "),
+            odd_key: "<key rid='9' prekey='maybe'>AA</key>",
+            zero_key: "BQAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA",
+            exchange: "prekey=",
+        },
+    }
+}
+
+/// What a key exchange tells of an identity key in Ed25519 form: legacy does not tell its sign.
+pub fn as_told(ns: &str, mut key: Vec<u8>) -> Vec<u8> {
+    if ns == super::NS_LEGACY {
+        key[31] &= 0x7f;
+    }
+    key
+}
+
+/// How many of an element there are.
+pub fn count(xml: &str, element: &str) -> usize {
+    xml.matches(&format!("<{element} ")).count()
+}
+
 /// The sender's device id.
 pub fn sid(stanza: &str) -> u32 {
     let (_, rest) = stanza.split_once("sid='").expect("a header with a sid");

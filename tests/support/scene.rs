@@ -83,7 +83,7 @@ macro_rules! python_columns {
 impl Column {
     /// What our devices are given.
     pub fn setup(self) -> Setup {
-        Setup { namespaces: self.ours.to_vec(), ..Setup::default() }
+        Setup { namespaces: Some(self.ours.to_vec()), ..Setup::default() }
     }
 
     /// Run a case in a few seeds, each in a new scene of so many devices.

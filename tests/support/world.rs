@@ -7,6 +7,7 @@ use std::cell::RefCell;
 use std::collections::{BTreeMap, VecDeque};
 use std::rc::Rc;
 
+use super::NS_2;
 use super::seeds::Dice;
 
 /// What a client asks the server.
@@ -86,6 +87,7 @@ struct Endpoint {
 }
 
 struct Inner {
+    namespace: &'static str,
     now_ms: i64,
     dice: Dice,
     answering: Answering,
@@ -106,8 +108,15 @@ struct Inner {
 pub struct World(Rc<RefCell<Inner>>);
 
 impl World {
+    /// A world of omemo:2.
     pub fn new(seed: u64) -> Self {
+        Self::speaking(NS_2, seed)
+    }
+
+    /// A world of whose clients each speaks this namespace unless it is told otherwise.
+    pub fn speaking(namespace: &'static str, seed: u64) -> Self {
         Self(Rc::new(RefCell::new(Inner {
+            namespace,
             now_ms: 1_700_000_000_000,
             dice: Dice::new(seed),
             answering: Answering::Inside,
@@ -122,6 +131,10 @@ impl World {
             open_now: 0,
             open_most: 0,
         })))
+    }
+
+    pub fn namespace(&self) -> &'static str {
+        self.0.borrow().namespace
     }
 
     // -- knobs
