@@ -223,7 +223,8 @@ static void what_is_refused_changes_nothing(void) {
   CHECK(read_it(juliet, ROMEO, xml, "", &inner) == OMEMO_OK && inner == OMEMO_ERR_DUPLICATE);
   CHECK(read_it(juliet, ROMEO, "<encrypted", "", &inner) == OMEMO_OK && inner == OMEMO_ERR_MALFORMED);
   CHECK(read_it(juliet, "tybalt@capulet.example", next, "", &inner) == OMEMO_OK && inner != OMEMO_OK);
-  for (size_t i = 0; payload && i < 40; i += 3) { /* another letter of base64, another message */
+  for (size_t i = 0; payload && i < 40 && payload[9 + i + 3] != '<' && payload[9 + i + 3] != '=';
+       i += 3) { /* another letter of base64, another message */
     char was = payload[9 + i];
     payload[9 + i] = was == 'A' ? 'B' : 'A';
     CHECK(read_it(juliet, ROMEO, broken, "", &inner) == OMEMO_OK && inner == OMEMO_ERR_DECRYPTION_FAILED);
@@ -275,7 +276,7 @@ static void setters_are_one_commit_or_nothing(void) {
   size_t len = 0;
   CHECK(omemo_manager_devices(romeo->account.manager, JULIET, &devices) == OMEMO_OK);
   const uint8_t *key = omemo_devices_identity_key(devices, 0, &len);
-  omemo_device_list *list = omemo_device_list_new(OMEMO_NS_2);
+  omemo_device_list *list = omemo_device_list_new(world_ns);
   CHECK(omemo_device_list_add(list, 77, NULL, NULL) == OMEMO_OK);
   struct store before = store_copy(&romeo->store);
   omemo_manager *m = romeo->account.manager;
@@ -370,12 +371,12 @@ static bool live(bool begins) {
     AGAIN(read_once(romeo, JULIET, juliet->account.sent_xml, ""));
     live_on(romeo);
   } else {
-    char *bundle = server_get(OMEMO_NS_2, ROMEO, romeo_device());
+    char *bundle = server_get(world_ns, ROMEO, romeo_device());
     xml = write_well(juliet, ROMEO, "one");
     AGAIN(read_once(romeo, JULIET, xml, "one"));
     free(xml);
     live_on(romeo);
-    char *renewed = server_get(OMEMO_NS_2, ROMEO, romeo_device());
+    char *renewed = server_get(world_ns, ROMEO, romeo_device());
     CHECK(bundle && renewed && strcmp(bundle, renewed) != 0); /* the pre key that was used is replaced */
     free(bundle);
     free(renewed);
@@ -499,7 +500,7 @@ static void damaged_records_are_told(void) {
   both_closed();
 }
 
-#define RUN(name) run_case(#name, name)
+#define RUN(name) run_in_both(#name, name)
 
 int main(void) {
   RUN(an_encryption_is_one_commit);

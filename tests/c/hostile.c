@@ -282,7 +282,7 @@ static omemo_callbacks callbacks;
 static omemo_storage_callbacks storage_callbacks;
 static omemo_callbacks small_callbacks, huge_callbacks;
 static omemo_storage_callbacks small_storage, huge_storage;
-static const char *namespaces[3] = {OMEMO_NS_2, "urn:example:unknown", NULL};
+static const char *namespaces[] = {OMEMO_NS_2, OMEMO_NS_LEGACY, "urn:example:unknown", NULL};
 static uint64_t slots[MOST_PARAMETERS];
 static char *long_text;
 /* Of a key: the base point, and then some. */

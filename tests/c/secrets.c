@@ -286,7 +286,7 @@ static void memory_is_wiped(void) {
            left, word_count, last_found);
 }
 
-#define RUN(name) run_case(#name, name)
+#define RUN(name) run_in_both(#name, name)
 
 int main(void) {
   RUN(nothing_secret_is_said);

@@ -94,6 +94,19 @@ struct question {
 struct account;
 typedef void hook(struct account *account);
 
+/* What the accounts of this world speak. */
+static const char *world_ns = OMEMO_NS_2;
+
+/* Runs a case in each namespace: "ok NAME", then "ok NAME_in_legacy". */
+static inline void run_in_both(const char *name, void (*body)(void)) {
+  char legacy[128];
+  snprintf(legacy, sizeof legacy, "%s_in_legacy", name);
+  run_case(name, body);
+  world_ns = OMEMO_NS_LEGACY;
+  run_case(legacy, body);
+  world_ns = OMEMO_NS_2;
+}
+
 struct account {
   const char *jid;
   omemo_manager *manager;
@@ -420,7 +433,7 @@ static inline omemo_config *account_config(struct account *account) {
   omemo_callbacks callbacks = account_callbacks(account);
   omemo_storage *storage = NULL;
   CHECK(omemo_config_set_jid(config, account->jid) == OMEMO_OK);
-  CHECK(omemo_config_set_namespaces(config, &(const char *){OMEMO_NS_2}, 1) == OMEMO_OK);
+  CHECK(omemo_config_set_namespaces(config, &world_ns, 1) == OMEMO_OK);
   CHECK(omemo_config_set_callbacks(config, &callbacks, account, on_destroy) == OMEMO_OK);
   memset(&callbacks, 0xff, sizeof callbacks); /* inputs are copied */
   CHECK(omemo_config_set_log(config, OMEMO_LOG_DEBUG, on_log, account, NULL) == OMEMO_OK);
