@@ -5,8 +5,9 @@
  *
  * PYTHON is an interpreter with the packages OMEMO, Twomemo[xml] and Oldmemo[xml]; peer_python.py hosts python's
  * devices in a process of its own, which this program feeds through two pipes. Both sides exchange XML only. Romeo's
- * devices are ours and speak both namespaces, as is the default; so do Juliet's, which are python's and prefer omemo:2.
- * The nurse's are python's, too, and know the legacy namespace alone. Romeo begins with Juliet, the nurse with Romeo.
+ * devices are ours and speak both namespaces, as is the default. Juliet's and the nurse's are python's: juliet-1 knows
+ * omemo:2 alone, juliet-2 and the nurse's devices legacy alone; one call of Romeo's reaches them all. Romeo begins with
+ * Juliet, the nurse with Romeo.
  */
 #define _POSIX_C_SOURCE 200809L
 #include <omemo.h>
@@ -30,15 +31,18 @@ static char *copy(const char *text) {
 
 /* -- devices, mail, and a server with room for 64 PEP items -- */
 struct device {
-  const char *name, *jid;
-  omemo_manager *manager; /* NULL: python's */
-  unsigned long id;       /* its device id, once known */
+  const char *name, *jid, *ns; /* its only namespace; NULL: both */
+  omemo_manager *manager;      /* NULL: python's */
+  unsigned long id;            /* its device id, once known */
 };
 
 static struct device devices[] = {
-    {"romeo-1", "romeo@montague.lit", NULL, 0},  {"romeo-2", "romeo@montague.lit", NULL, 0},
-    {"juliet-1", "juliet@capulet.lit", NULL, 0}, {"juliet-2", "juliet@capulet.lit", NULL, 0},
-    {"nurse-1", "nurse@capulet.lit", NULL, 0},   {"nurse-2", "nurse@capulet.lit", NULL, 0},
+    {"romeo-1", "romeo@montague.lit", NULL, NULL, 0},
+    {"romeo-2", "romeo@montague.lit", NULL, NULL, 0},
+    {"juliet-1", "juliet@capulet.lit", OMEMO_NS_2, NULL, 0},
+    {"juliet-2", "juliet@capulet.lit", OMEMO_NS_LEGACY, NULL, 0},
+    {"nurse-1", "nurse@capulet.lit", OMEMO_NS_LEGACY, NULL, 0},
+    {"nurse-2", "nurse@capulet.lit", OMEMO_NS_LEGACY, NULL, 0},
 };
 enum { DEVICES = sizeof devices / sizeof devices[0], OURS = 2 };
 
@@ -273,6 +277,7 @@ static void take_in_ours(struct device *device, const char *from, const char *xm
 
 static void take_in_python(const struct device *device, const char *from, const char *xml) {
   struct record answer = {0};
+  if (!strstr(xml, device->ns)) return; /* nothing that it knows */
   ask_python(&answer, "decrypt", "name", device->name, "sender", from, "xml", xml, NULL);
   if (field(&answer, "text")) {
     printf("  %-8s (python-omemo) reads from %s: %s\n", device->name, from, field(&answer, "text"));
@@ -353,9 +358,8 @@ static void start_ours(struct device *device) {
 
 static void start_python_device(struct device *device) {
   static const char *const namespaces[] = {OMEMO_NS_2, OMEMO_NS_LEGACY};
-  const char *nurse = strcmp(device->jid, devices[4].jid) == 0 ? "ns" : NULL; /* else the fields end there */
   struct record answer = {0};
-  ask_python(&answer, "device", "name", device->name, "jid", device->jid, nurse, OMEMO_NS_LEGACY, NULL);
+  ask_python(&answer, "device", "name", device->name, "jid", device->jid, "ns", device->ns, NULL);
   device->id = strtoul(need(&answer, "device"), NULL, 10);
   char *identity = copy(need(&answer, "identity"));
   ask_python(&answer, "fingerprint", "identity", identity, NULL);
@@ -364,24 +368,43 @@ static void start_python_device(struct device *device) {
   clear(&answer);
   for (size_t i = 0; i < 2 * DEVICES; i++) { /* what was published before it came */
     const char *ns = namespaces[i % 2], *jid = devices[i / 2].jid, *list = *item(ns, jid, "list");
-    if (list) post((size_t)(device - devices), jid, ns, list);
+    if (list && strcmp(ns, device->ns) == 0) post((size_t)(device - devices), jid, ns, list);
   }
 }
 
+/* Each device is served in one namespace: the first of ours that it announces. */
+static void tell_who_was_served(const omemo_result *result) {
+  for (size_t i = 0; i < omemo_result_row_count(result); i++)
+    for (size_t at = 0; at < DEVICES; at++)
+      if (omemo_result_row_device(result, i) != 0 && omemo_result_row_device(result, i) == devices[at].id)
+        printf("  %-8s %s\n", devices[at].name,
+               omemo_result_row_status(result, i) == OMEMO_OK ? omemo_result_row_namespace(result, i)
+                                                              : omemo_result_row_text(result, i));
+}
+
+/* to: one JID, or two with a space between them. */
 static void say(struct device *device, const char *to, const char *text) {
   printf("%s -> %s\n", device->name, to);
   if (device->manager) {
     omemo_draft *draft = omemo_draft_new();
     omemo_op op = 0;
-    omemo_draft_add_recipient(draft, to);
+    char *jids = copy(to), *second = strchr(jids, ' ');
+    if (second) *second++ = '\0';
+    omemo_draft_add_recipient(draft, jids);
+    if (second) omemo_draft_add_recipient(draft, second);
     omemo_draft_set_body(draft, text);
     omemo_manager_encrypt(device->manager, draft, NULL, NULL, &op);
     omemo_draft_free(draft);
     omemo_result *result = omemo_manager_wait(device->manager, op, 10000);
     check(device, result);
-    for (size_t i = 0; i < omemo_result_message_count(result); i++)
-      post_message(device, to, omemo_message_xml(omemo_result_message(result, i), NULL), 1);
+    tell_who_was_served(result);
+    for (size_t i = 0; i < omemo_result_message_count(result); i++) {
+      const char *xml = omemo_message_xml(omemo_result_message(result, i), NULL);
+      post_message(device, jids, xml, 1);
+      if (second) post_message(device, second, xml, 0);
+    }
     omemo_result_free(result);
+    free(jids);
   } else {
     struct record answer = {0};
     ask_python(&answer, "encrypt", "name", device->name, "to", to, "text", text, NULL);
@@ -434,6 +457,9 @@ int main(int argc, char **argv) {
   say(nurse, romeo->jid, "If you be he, sir, I desire some confidence with you.");
   say(&devices[1], nurse->jid, "Commend me to thy lady.");
 
+  printf("\nOne call reaches omemo:2 and legacy devices:\n");
+  say(romeo, "juliet@capulet.lit nurse@capulet.lit", "I come, anon.");
+
   printf("\nlibomemo read %d messages, python-omemo read %d.\n", shown_by_us, shown_by_python);
   for (size_t i = 0; i < OURS; i++) omemo_manager_free(devices[i].manager);
   for (size_t i = 0; i < sizeof server / sizeof server[0]; i++) {
@@ -447,5 +473,5 @@ int main(int argc, char **argv) {
   waitpid(python, NULL, 0);
   /* Romeo's six words each reach his other device; Juliet's and the nurse's reach both of his. Python's devices read
    * Romeo's too, but juliet-2 hears him only once trusted, and each other's. */
-  return shown_by_us == 3 + 6 + 3 + 6 && shown_by_python == (1 + 1 + 2 + 3) + (6 + 3) ? 0 : 1;
+  return shown_by_us == (3 + 6) + (3 + 6) + 1 && shown_by_python == (1 + 1 + 2) + (6 + 3) + 4 ? 0 : 1;
 }
