@@ -2,11 +2,12 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)] // a test fails by panicking
 #![allow(clippy::arithmetic_side_effects)] // small numbers
+#![allow(unsafe_code)] // a draft is filled by C functions
 
 mod support;
 
-use support::peer::{Heard, Record};
-use support::scene::{Column, JULIET, ROMEO, Sealed};
+use support::peer::{Heard, Record, hex};
+use support::scene::{Column, JULIET, ROMEO};
 use support::{NS_2, abi, settle};
 
 const TOO_MANY_SKIPPED: i32 = -502;
@@ -17,6 +18,7 @@ columns![
     five_hundred_skipped_by_us,
     five_hundred_skipped_by_them,
 ];
+legacy_columns![key_transport];
 python_columns![
     a_thousand_skipped_by_us_and_one_more_refused,
     a_thousand_skipped_by_them_and_one_more_refused,
@@ -45,7 +47,7 @@ fn every_text_survives(column: Column) {
 
 fn messages_without_payload(column: Column) {
     column.each("messages without payload", 1, 1, |scene| {
-        // Ours: our answer to their key exchange, by which they know their session is heard of.
+        // Ours: our answer to their key exchange, by which they know that their session is heard of.
         let first = scene.they_seal("first", 1).remove(0);
         scene.we_read(0, &first);
         settle(&[&scene.ours[0]]);
@@ -53,29 +55,56 @@ fn messages_without_payload(column: Column) {
         let second = scene.they_seal("second", 1).remove(0);
         assert!(!second.is_key_exchange(), "the session is confirmed");
         scene.we_read(0, &second);
-        // Theirs: python's answer to our key exchange, the others' when they are told to.
+        // Theirs: python's answer to our key exchange. The others send none, and are told to below.
         scene.add_ours(column.setup());
         scene.exchange();
-        if column.peer.is_signal() {
-            let request = Record::new("transport").with("name", "j1").with("to", ROMEO);
-            let stanza = scene.peer.must(request).text("xml").to_owned();
-            let read = scene.ours[1].decrypt(JULIET, &stanza).unwrap();
-            assert_eq!((read.status, read.action), (abi::OK, abi::ACTION_HIDE), "{}", read.text);
-            assert_eq!((&read.body, &read.plaintext), (&None, &None));
-        } else {
-            let first = scene.ours[1].seal(&[JULIET], "first");
-            scene.they_read(0, &Sealed { stanza: first, text: "first".to_owned() });
-            let heard = scene.ours[1].receive();
-            assert_eq!(heard.len(), 1);
-            assert_eq!((heard[0].status, heard[0].action), (abi::OK, abi::ACTION_HIDE));
-            assert_eq!((&heard[0].body, &heard[0].plaintext), (&None, &None));
-            let second = scene.ours[1].seal(&[JULIET], "second");
-            let second = Sealed { stanza: second, text: "second".to_owned() };
-            scene.they_read(0, &second);
+        let first = scene.we_seal_by(1, "first");
+        scene.they_read(0, &first);
+        let heard = scene.ours[1].receive();
+        assert_eq!(heard.len(), usize::from(!column.peer.is_signal()), "{heard:?}");
+        for one in heard {
+            assert_eq!((one.status, one.action), (abi::OK, abi::ACTION_HIDE));
+            assert_eq!((&one.body, &one.plaintext), (&None, &None));
         }
         scene.exchange();
-        scene.we_say(1, "and on it goes");
-        scene.they_say(0, "for ever");
+        scene.they_say(0, "and on it goes");
+        scene.we_say(1, "for ever");
+    });
+}
+
+fn key_transport(column: Column) {
+    column.each("key transport", 1, 1, |scene| {
+        if scene.world.dice(2) == 0 {
+            scene.acquaint();
+        }
+        // Ours.
+        let op = scene.ours[0].start_draft(&[JULIET], |draft| {
+            // SAFETY: the draft lives as long as this call.
+            assert_eq!(unsafe { abi::omemo_draft_set_key_transport(draft) }, abi::OK);
+        });
+        let outcome = scene.ours[0].finish(op.unwrap()).ok();
+        let sent = outcome.keys[0].clone().expect("what was sent");
+        assert_eq!((sent.key.len(), &sent.tag, sent.iv.as_ref().map(Vec::len)), (16, &None, Some(12)));
+        let request = Record::new("decrypt").with("name", "j1").with("sender", ROMEO);
+        let heard = scene.peer.must(request.with("xml", &outcome.messages[0]));
+        assert_eq!((heard.text("ok"), heard.get("text")), ("1", None), "{heard:?}");
+        assert_eq!(heard.text("key"), hex(&sent.key));
+        scene.exchange();
+        // Theirs, where the peer can send one.
+        if column.peer.is_signal() {
+            let request = Record::new("transport").with("name", "j1").with("to", ROMEO);
+            let sent = scene.peer.must(request);
+            let read = scene.ours[0].decrypt(JULIET, sent.text("xml")).unwrap();
+            assert_eq!((read.status, read.action), (abi::OK, abi::ACTION_HIDE), "{}", read.text);
+            assert_eq!((&read.body, &read.plaintext), (&None, &None));
+            let read = read.key.expect("what was transported");
+            assert_eq!(hex(&read.key), sent.text("key"));
+            assert_eq!(hex(&read.tag.unwrap_or_default()), sent.text("tag"));
+            assert_eq!(hex(&read.iv.unwrap_or_default()), sent.text("iv"));
+        }
+        scene.exchange();
+        scene.they_say(0, "there was nothing to read");
+        scene.we_say(0, "there is now");
     });
 }
 

@@ -30,34 +30,36 @@ pub const OMEMO_C_LEGACY: Column =
 pub const SIGNAL_C_LEGACY: Column =
     Column { name: "libsignal-protocol-c, legacy", peer: Kind::SignalC, ours: &[NS_LEGACY] };
 
-/// A test of each case for each column; a case is a function of a column.
+/// A test of a case for each of these columns; a case is a function of a column.
+#[macro_export]
+macro_rules! case_tests {
+    ($case:ident: $($name:ident $column:ident),*) => {
+        mod $case {
+            use super::support::scene;
+            $(
+                #[test]
+                fn $name() {
+                    super::$case(scene::$column);
+                }
+            )*
+        }
+    };
+}
+
+/// Tests of cases for every column.
 #[macro_export]
 macro_rules! columns {
     ($($case:ident),* $(,)?) => {$(
-        mod $case {
-            use super::support::scene;
+        case_tests!($case: python_omemo_2 PYTHON_2, python_legacy PYTHON_LEGACY, omemo_c_omemo_2 OMEMO_C_2,
+            omemo_c_legacy OMEMO_C_LEGACY, signal_c_legacy SIGNAL_C_LEGACY);
+    )*};
+}
 
-            #[test]
-            fn python_omemo_2() {
-                super::$case(scene::PYTHON_2);
-            }
-            #[test]
-            fn python_legacy() {
-                super::$case(scene::PYTHON_LEGACY);
-            }
-            #[test]
-            fn omemo_c_omemo_2() {
-                super::$case(scene::OMEMO_C_2);
-            }
-            #[test]
-            fn omemo_c_legacy() {
-                super::$case(scene::OMEMO_C_LEGACY);
-            }
-            #[test]
-            fn signal_c_legacy() {
-                super::$case(scene::SIGNAL_C_LEGACY);
-            }
-        }
+/// The same, for what only the legacy namespace knows.
+#[macro_export]
+macro_rules! legacy_columns {
+    ($($case:ident),* $(,)?) => {$(
+        case_tests!($case: python_legacy PYTHON_LEGACY, omemo_c_legacy OMEMO_C_LEGACY, signal_c_legacy SIGNAL_C_LEGACY);
     )*};
 }
 
@@ -65,18 +67,7 @@ macro_rules! columns {
 #[macro_export]
 macro_rules! python_columns {
     ($($case:ident),* $(,)?) => {$(
-        mod $case {
-            use super::support::scene;
-
-            #[test]
-            fn python_omemo_2() {
-                super::$case(scene::PYTHON_2);
-            }
-            #[test]
-            fn python_legacy() {
-                super::$case(scene::PYTHON_LEGACY);
-            }
-        }
+        case_tests!($case: python_omemo_2 PYTHON_2, python_legacy PYTHON_LEGACY);
     )*};
 }
 
@@ -233,6 +224,12 @@ impl<'p> Scene<'p> {
             let expected: &[String] = if other == index { &[] } else { &[text.to_owned()] };
             assert_eq!(texts, expected, "{:?}", heard.theirs);
         }
+    }
+
+    /// A text of one of our devices, encrypted and not sent.
+    #[track_caller]
+    pub fn we_seal_by(&self, index: usize, text: &str) -> Sealed {
+        Sealed { stanza: self.ours[index].seal(&[JULIET], text), text: text.to_owned() }
     }
 
     /// Some texts of ours, encrypted and not sent.
