@@ -251,3 +251,21 @@ fn an_account_takes_a_namespace_up_and_leaves_one() {
         assert_eq!(world.journal().iter().filter(|question| question.ns == gone).count(), 0);
     }
 }
+
+#[test]
+fn a_client_that_deletes_no_bundles_leaves_a_namespace_all_the_same() {
+    let world = World::new(8);
+    let setup = Setup { namespaces: Some(vec![NS_LEGACY, NS_2]), old_table: true, ..Setup::default() };
+    let mut romeo = Client::with(&world, ROMEO, setup);
+    romeo.connect().ok();
+    romeo.restart_with(&[NS_LEGACY]);
+    let rows = romeo.connect().ok().rows;
+    assert!(rows.iter().all(|row| row.status == abi::OK), "{rows:?}");
+    assert!(!world.list(NS_2, ROMEO).unwrap().contains("<device "));
+    assert!(world.bundle(NS_2, ROMEO, romeo.id()).is_some(), "nobody deleted it");
+    assert_eq!(world.count(Kind::DeleteBundle), 0);
+    world.clear_journal();
+    romeo.disconnect();
+    romeo.connect().ok();
+    assert!(world.journal().iter().all(|question| question.ns == NS_LEGACY), "it is over");
+}

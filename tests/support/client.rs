@@ -149,6 +149,8 @@ pub struct Setup {
     pub default_level: Option<String>,
     /// Use the library's own store in memory (faster; a restart loses it).
     pub memory: bool,
+    /// Its table of callbacks ends before delete_bundle, as with a header that has none.
+    pub old_table: bool,
 }
 
 impl Default for Setup {
@@ -161,6 +163,7 @@ impl Default for Setup {
             levels: BTreeMap::new(),
             default_level: None,
             memory: false,
+            old_table: false,
         }
     }
 }
@@ -176,6 +179,7 @@ pub struct Client {
     namespaces: Vec<&'static str>,
     default_level: Option<String>,
     memory: bool,
+    old_table: bool,
     manager: *mut abi::Opaque,
 }
 
@@ -220,6 +224,7 @@ impl Client {
             namespaces: setup.namespaces.unwrap_or_else(|| vec![world.namespace()]),
             default_level: setup.default_level,
             memory: setup.memory,
+            old_table: setup.old_table,
             manager: null_mut(),
         };
         client.open()?;
@@ -236,7 +241,10 @@ impl Client {
     fn open(&mut self) -> Result<(), (i32, String)> {
         let own_levels = !self.shared.levels.borrow().is_empty();
         let callbacks = abi::Callbacks {
-            struct_size: size_of::<abi::Callbacks>(),
+            struct_size: match self.old_table {
+                true => std::mem::offset_of!(abi::Callbacks, delete_bundle),
+                false => size_of::<abi::Callbacks>(),
+            },
             fetch_device_list: Some(fetch_device_list),
             fetch_bundle: Some(fetch_bundle),
             publish_device_list: Some(publish_device_list),
