@@ -146,14 +146,11 @@ fn the_last_content_of_a_draft_counts() {
         let ns = CString::new(NS_LEGACY).unwrap();
         set_key_transport(draft);
         // SAFETY: a live draft, and strings that live for the call.
-        assert_eq!(
-            unsafe { abi::omemo_draft_set_plaintext(draft, ns.as_ptr(), b"bytes".as_ptr(), 5) },
-            abi::OK
-        );
+        let status = unsafe { abi::omemo_draft_set_plaintext(draft, ns.as_ptr(), b"bytes".as_ptr(), 5) };
+        assert_eq!(status, abi::OK);
     });
     let read = juliet.decrypt(ROMEO, &sent.messages[0]).unwrap();
     assert_eq!((read.plaintext.as_deref(), &sent.keys), (Some(&b"bytes"[..]), &vec![None]));
-    // A draft is used again.
     // SAFETY: NULL is refused.
     assert_eq!(unsafe { abi::omemo_draft_set_key_transport(std::ptr::null_mut()) }, -1);
 }
