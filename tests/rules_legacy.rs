@@ -31,7 +31,7 @@ const PLAINTEXT: i32 = -309;
 const DECRYPTION_FAILED: i32 = -500;
 
 fn online(world: &World, jid: &str) -> Client {
-    let client = Client::with(world, jid, Setup { namespaces: vec![NS_LEGACY], ..Setup::default() });
+    let client = Client::with(world, jid, Setup { namespaces: Some(vec![NS_LEGACY]), ..Setup::default() });
     client.connect().ok();
     client
 }
@@ -215,7 +215,7 @@ fn r28_an_empty_text_is_refused_before_anything_happens() {
     use std::ptr::null;
     for namespace in [NS_LEGACY, support::NS_2] {
         let world = World::new(1);
-        let setup = || Setup { namespaces: vec![namespace], ..Setup::default() };
+        let setup = || Setup { namespaces: Some(vec![namespace]), ..Setup::default() };
         let (romeo, juliet) = (Client::with(&world, ROMEO, setup()), Client::with(&world, JULIET, setup()));
         romeo.connect().ok();
         juliet.connect().ok();
