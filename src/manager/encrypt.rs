@@ -6,24 +6,22 @@
 use super::Inner;
 use super::account::Account;
 use super::clock::Now;
-use super::devices::{self, Device, Verdict};
-use super::host::{Answer, Question};
+use super::devices::Verdict;
+use super::gather::{Gathered, Letter, Target, gather, is_ours};
 use super::layout::SessionKey;
-use super::own;
-use super::records::{DeviceRecord, JidRecord, Reason};
+use super::records::{DeviceRecord, Reason};
 use super::report::{Outcome, Row};
 use super::sessions::Sessions;
 use super::turns::Turn;
 use crate::crypto::rng::Rng;
 use crate::error::{Error, Result, Status};
-use crate::protocol::address::{BareJid, DeviceId};
-use crate::protocol::bundle::Bundle;
+use crate::protocol::address::BareJid;
 use crate::protocol::message::{Message, MessageKey};
 use crate::protocol::namespace::Namespace;
 use crate::protocol::payload::{self, KeyParts, Sealed};
 use crate::protocol::session::Session;
 use std::collections::btree_map::Entry;
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
@@ -117,43 +115,6 @@ pub(super) fn prepare(inner: &Arc<Inner>, draft: &Draft) -> Result<Turn> {
     Ok(Turn::take(inner, draft))
 }
 
-/// What one encryption has learnt so far.
-#[derive(Default)]
-struct Gathered {
-    /// Lists that could not be fetched.
-    lists: BTreeMap<(Namespace, BareJid), Error>,
-    bundles: HashMap<SessionKey, Result<Bundle>>,
-    asked: HashSet<(BareJid, [u8; 32])>,
-    /// Devices that the user did not want to judge.
-    declined: Vec<Row>,
-}
-
-/// What is missing before everybody can be served.
-#[derive(Default)]
-struct Missing {
-    lists: Vec<(Namespace, BareJid)>,
-    bundles: Vec<SessionKey>,
-    undecided: Vec<Device>,
-}
-
-impl Missing {
-    fn is_empty(&self) -> bool {
-        self.lists.is_empty() && self.bundles.is_empty() && self.undecided.is_empty()
-    }
-}
-
-/// One device that a message is for, and the namespace that serves it.
-struct Target {
-    key: SessionKey,
-    record: DeviceRecord,
-}
-
-struct Job {
-    recipients: Vec<BareJid>,
-    namespaces: Vec<Namespace>,
-    draft: Draft,
-}
-
 /// Encrypts: see [`super::Manager::encrypt`].
 pub(super) async fn run(inner: Arc<Inner>, draft: Draft, turn: Turn) -> Outcome {
     let context = draft.context.clone();
@@ -161,21 +122,21 @@ pub(super) async fn run(inner: Arc<Inner>, draft: Draft, turn: Turn) -> Outcome 
     let mut recipients = draft.recipients.clone();
     recipients.sort();
     recipients.dedup();
-    let job = Job { recipients, namespaces, draft };
-    let outcome = gather_and_commit(&inner, &job, &turn).await;
+    let letter = Letter { recipients, namespaces, draft };
+    let outcome = gather_and_commit(&inner, &letter, &turn).await;
     let outcome = outcome.unwrap_or_else(Outcome::bare);
     Outcome { context, ..outcome }
 }
 
-async fn gather_and_commit(inner: &Inner, job: &Job, turn: &Turn) -> Result<Outcome> {
+async fn gather_and_commit(inner: &Inner, letter: &Letter, turn: &Turn) -> Result<Outcome> {
     let mut gathered = Gathered::default();
-    if job.draft.policy == Policy::Now {
+    if letter.draft.policy == Policy::Now {
         let now = inner.now();
         let online = inner.desk.is_online();
-        return inner.account(|account| account.encrypt(job, &gathered, online, now));
+        return inner.account(|account| account.encrypt(letter, &gathered, online, now));
     }
     for _ in 0..ROUNDS {
-        let complete = gather(inner, job, &mut gathered).await;
+        let complete = gather(inner, letter, &mut gathered).await;
         turn.come().await; // a failure keeps to the order, too
         if let Err(error) = complete {
             return Ok(Outcome { rows: gathered.declined, ..Outcome::bare(error) });
@@ -183,157 +144,22 @@ async fn gather_and_commit(inner: &Inner, job: &Job, turn: &Turn) -> Result<Outc
         // Others may have waited for long: what has changed since is gathered again.
         let now = inner.now();
         let online = inner.desk.is_online();
-        let missing = inner.account(|account| account.missing(job, &gathered, online, now))?;
+        let missing = inner.account(|account| account.missing(letter, &gathered, online, now))?;
         if missing.is_empty() {
             break;
         }
     }
     let now = inner.now();
     let online = inner.desk.is_online();
-    inner.account(|account| account.encrypt(job, &gathered, online, now))
-}
-
-/// Fetches lists, then bundles, then asks about trust, each all at once.
-async fn gather(inner: &Inner, job: &Job, gathered: &mut Gathered) -> Result<()> {
-    let missing = |gathered: &Gathered| {
-        let now = inner.now();
-        let online = inner.desk.is_online();
-        inner.account(|account| account.missing(job, gathered, online, now))
-    };
-    for (namespace, jid, applied) in devices::fetch_lists(inner, missing(gathered)?.lists).await {
-        if let Err(error) = applied {
-            if is_ours(error.status()) {
-                return Err(error);
-            }
-            gathered.lists.insert((namespace, jid), error);
-        }
-    }
-    for (key, noted) in devices::fetch_bundles(inner, missing(gathered)?.bundles).await {
-        match noted {
-            Err(error) if is_ours(error.status()) => return Err(error),
-            noted => gathered.bundles.insert(key, noted),
-        };
-    }
-    let undecided = missing(gathered)?.undecided;
-    if undecided.is_empty() {
-        return Ok(());
-    }
-    let keys = undecided.iter().filter_map(|device| Some((device.jid.clone(), device.identity_key?)));
-    gathered.asked.extend(keys);
-    let question = Question::DecideTrust { devices: undecided.clone(), context: job.draft.context.clone() };
-    match inner.desk.ask(question).await {
-        Answer::Levels(levels) => inner.account(|account| account.note_levels(&levels)),
-        _ => {
-            gathered.declined = undecided.into_iter().map(undecided_row).collect();
-            Err(Status::TrustDecisionFailed.into())
-        }
-    }
-}
-
-fn undecided_row(device: Device) -> Row {
-    let namespace = device.active.first().copied();
-    Row { jid: Some(device.jid), device: device.id, namespace, error: Status::Undecided.into() }
-}
-
-/// Whether a failure is ours, and not one of the network or of another device.
-fn is_ours(status: Status) -> bool {
-    matches!(
-        status,
-        Status::Storage
-            | Status::StorageCorrupt
-            | Status::StorageVersion
-            | Status::StorageAccount
-            | Status::Internal
-            | Status::Cancelled
-    )
+    inner.account(|account| account.encrypt(letter, &gathered, online, now))
 }
 
 impl Account {
-    /// The active devices of a JID, each with the one namespace that serves it, without this one.
-    fn targets(&mut self, jid: &BareJid, namespaces: &[Namespace]) -> Result<Vec<Target>> {
-        let this = self.device_id()?.filter(|_| own::is_own(self, jid));
-        let record = self.jid(jid)?;
-        let mut targets = Vec::new();
-        for device in &record.devices {
-            let served = device.served_in(namespaces);
-            let (Some(namespace), Some(id)) = (served, DeviceId::new(device.id)) else { continue };
-            if Some(id) != this {
-                let key = SessionKey { jid: jid.clone(), device: id, namespace };
-                targets.push(Target { key, record: device.clone() });
-            }
-        }
-        Ok(targets)
-    }
-
-    /// All JIDs of a message: the recipients, and the own account.
-    fn audience(&self, job: &Job) -> Vec<BareJid> {
-        let own = self.config.jid.clone();
-        let others = job.recipients.iter().filter(|jid| **jid != own).cloned();
-        others.chain(std::iter::once(own.clone())).collect()
-    }
-
-    /// What has to be fetched or asked.
-    fn missing(&mut self, job: &Job, gathered: &Gathered, online: bool, now: Now) -> Result<Missing> {
-        let mut missing = Missing::default();
-        for jid in self.audience(job) {
-            let record = self.jid(&jid)?;
-            for namespace in &job.namespaces {
-                // Without a stream a list that was ever seen has to do.
-                let known = match online {
-                    true => self.connection.is_fresh(*namespace, &jid, now.steady),
-                    false => record.is_listed(*namespace),
-                };
-                if !known && !gathered.lists.contains_key(&(*namespace, jid.clone())) {
-                    missing.lists.push((*namespace, jid.clone()));
-                }
-            }
-            for target in self.targets(&jid, &job.namespaces)? {
-                self.missing_of(&record, target, gathered, &mut missing, now)?;
-            }
-        }
-        Ok(missing)
-    }
-
-    fn missing_of(
-        &mut self,
-        record: &JidRecord,
-        target: Target,
-        gathered: &Gathered,
-        missing: &mut Missing,
-        now: Now,
-    ) -> Result<()> {
-        let Target { key, record: device } = target;
-        // A key that nobody vouches for is not judged: its bundle may show the real one.
-        let contradiction = device.contradiction(key.namespace);
-        if device.is_confirmed() {
-            let mut shown = self.describe(&key.jid, record, &device);
-            match self.judge(&shown) {
-                Ok(Verdict::Distrusted) | Err(_) => return Ok(()),
-                Ok(Verdict::Undecided) if contradiction.is_none() => {
-                    let asked = shown.identity_key.map(|ed| (key.jid.clone(), ed));
-                    if asked.is_some_and(|asked| !gathered.asked.contains(&asked)) {
-                        shown.verdict = Verdict::Undecided;
-                        missing.undecided.push(shown);
-                    }
-                }
-                Ok(_) => (),
-            }
-        }
-        let has_session = Sessions::new(self, &key, now).sending(&device.identity)?.is_some();
-        // A device that shows another key may show its own again.
-        let needed = !device.is_confirmed() || contradiction.is_some() || !has_session;
-        let tried =
-            gathered.bundles.contains_key(&key) || self.connection.bundle_failure(&key, now.steady).is_some();
-        if needed && !tried {
-            missing.bundles.push(key);
-        }
-        Ok(())
-    }
-
     /// The commit: serves every device that can be served now, or nobody.
-    fn encrypt(&mut self, job: &Job, gathered: &Gathered, online: bool, now: Now) -> Result<Outcome> {
+    fn encrypt(&mut self, letter: &Letter, gathered: &Gathered, online: bool, now: Now) -> Result<Outcome> {
         let mut rows = Vec::new();
-        let result = self.transact(|account| account.encrypt_staged(job, gathered, online, now, &mut rows));
+        let result =
+            self.transact(|account| account.encrypt_staged(letter, gathered, online, now, &mut rows));
         match result {
             Ok((messages, keys)) => Ok(Outcome { rows, messages, keys, ..Outcome::bare(Status::Ok) }),
             Err(error) if is_ours(error.status()) => Err(error),
@@ -347,7 +173,7 @@ impl Account {
 
     fn encrypt_staged(
         &mut self,
-        job: &Job,
+        letter: &Letter,
         gathered: &Gathered,
         online: bool,
         now: Now,
@@ -358,16 +184,16 @@ impl Account {
         let mut sealed: BTreeMap<Namespace, (Sealed, Vec<MessageKey>)> = BTreeMap::new();
         let mut unserved = Vec::new();
         let mut incomplete = None;
-        let recipients: BTreeSet<&BareJid> = job.recipients.iter().collect();
-        for jid in self.audience(job) {
+        let recipients: BTreeSet<&BareJid> = letter.recipients.iter().collect();
+        for jid in self.audience(letter) {
             let mut served = 0_usize;
             let mut devices = 0_usize;
             let mut list_failure = None;
-            for namespace in &job.namespaces {
+            for namespace in &letter.namespaces {
                 let failure = gathered.lists.get(&(*namespace, jid.clone())).cloned();
                 let unfetched = || {
                     let fresh = self.connection.is_fresh(*namespace, &jid, now.steady);
-                    (job.draft.policy == Policy::Now && !fresh).then(|| match online {
+                    (letter.draft.policy == Policy::Now && !fresh).then(|| match online {
                         true => Error::new(
                             Status::DeviceListDownloadFailed,
                             "The device list was not fetched yet.",
@@ -387,10 +213,10 @@ impl Account {
                     list_failure = Some(error);
                 }
             }
-            for target in self.targets(&jid, &job.namespaces)? {
+            for target in self.targets(&jid, &letter.namespaces)? {
                 devices = devices.saturating_add(1);
                 let key = target.key.clone();
-                let served_by = self.serve(job, &target, gathered, online, now, &mut sealed);
+                let served_by = self.serve(letter, &target, gathered, online, now, &mut sealed);
                 let error = match served_by {
                     Ok(()) => {
                         served = served.saturating_add(1);
@@ -414,7 +240,7 @@ impl Account {
                 unserved.push(Row { jid: Some(jid), device: 0, namespace: None, error });
             }
         }
-        if job.draft.policy == Policy::All {
+        if letter.draft.policy == Policy::All {
             match incomplete {
                 Some(error) if error.status() == Status::Undecided => {
                     return Err(Status::StillUndecided.into());
@@ -428,9 +254,9 @@ impl Account {
             return Err(Status::NoEligibleDevices.into());
         }
         let (mut messages, mut transported) = (Vec::new(), Vec::new());
-        for namespace in &job.namespaces {
+        for namespace in &letter.namespaces {
             let Some((sealed, keys)) = sealed.remove(namespace) else { continue };
-            if job.draft.key_transport {
+            if letter.draft.key_transport {
                 let parts = payload::parts(*namespace, &sealed.key, sealed.iv.as_deref());
                 transported.push(parts.ok_or(Error::from(Status::Internal))?);
             }
@@ -448,7 +274,7 @@ impl Account {
     /// Adds the key for one device to the message of its namespace, or says why not.
     fn serve(
         &mut self,
-        job: &Job,
+        letter: &Letter,
         target: &Target,
         gathered: &Gathered,
         online: bool,
@@ -481,7 +307,7 @@ impl Account {
         let namespace = key.namespace;
         let (payload, keys) = match sealed.entry(namespace) {
             Entry::Occupied(entry) => entry.into_mut(),
-            Entry::Vacant(entry) => entry.insert((job.draft.seal(namespace, &mut *self.rng)?, Vec::new())),
+            Entry::Vacant(entry) => entry.insert((letter.draft.seal(namespace, &mut *self.rng)?, Vec::new())),
         };
         let encrypted = session.encrypt(&payload.key)?;
         let jid = match namespace {

@@ -15,6 +15,7 @@ mod desk;
 pub mod devices;
 pub mod encrypt;
 mod follow_up;
+mod gather;
 pub mod host;
 mod layout;
 mod leaving;
