@@ -96,6 +96,7 @@ static void finish(omemo_manager *manager, omemo_op op, size_t messages) {
 }
 
 static omemo_manager *account(const char *jid, void *user_data) {
+  static const char *const namespaces[] = {OMEMO_NS_2}; /* as the peers */
   omemo_callbacks callbacks = {0};
   omemo_config *config = omemo_config_new();
   omemo_storage *storage = NULL;
@@ -110,6 +111,7 @@ static omemo_manager *account(const char *jid, void *user_data) {
   callbacks.decide_trust = decide_trust;
   if (omemo_storage_memory_new(&storage) != OMEMO_OK) die("no storage");
   omemo_config_set_jid(config, jid);
+  omemo_config_set_namespaces(config, namespaces, 1);
   omemo_config_set_storage(config, storage);
   omemo_config_set_callbacks(config, &callbacks, user_data, NULL);
   if (omemo_manager_new(config, &manager) != OMEMO_OK) die(omemo_config_error(config));
