@@ -210,6 +210,31 @@ fn r28_a_tag_in_the_payload_is_read_and_flagged() {
 }
 
 #[test]
+fn r28_recorded_payloads_of_old_clients_are_read() {
+    let path = format!("{}/tests/vectors/kdf_aead_payload_legacy.json", env!("CARGO_MANIFEST_DIR"));
+    let all: serde_json::Value = serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap();
+    let hex = |case: &str, name: &str| -> Vec<u8> {
+        let text = all[case][name].as_str().unwrap();
+        (0..text.len()).step_by(2).map(|at| u8::from_str_radix(&text[at..at + 2], 16).unwrap()).collect()
+    };
+    let world = World::new(1);
+    let juliet = online(&world, JULIET);
+    let mut hand = writing_to(&world, &juliet);
+    let (long_iv, in_payload) = ("payload_iv16", "payload_tag_in_payload");
+    let key_and_tag = [hex(long_iv, "key"), hex(long_iv, "auth_tag")].concat();
+    for (case, key, payload, flags) in [
+        (long_iv, key_and_tag, "ciphertext", NEW_SESSION),
+        (in_payload, hex(in_payload, "key_sent_through_the_ratchet"), "payload_element", TAG_IN_PAYLOAD),
+    ] {
+        let (payload, iv) = (hex(case, payload), hex(case, "iv"));
+        let stanza = message::write(&hand.write(juliet.id(), &key, Some(&payload), Some(&iv)));
+        let read = juliet.decrypt(ROMEO, &stanza).unwrap();
+        assert_eq!((read.action, read.flags), (SHOW, flags), "{case}: {}", read.text);
+        assert_eq!(read.plaintext, Some(hex(case, "plaintext")), "{case}");
+    }
+}
+
+#[test]
 fn r28_an_empty_text_is_refused_before_anything_happens() {
     use std::ffi::CString;
     use std::ptr::null;

@@ -142,6 +142,8 @@ fn payloads(namespace: Namespace) {
                 case.as_object().unwrap().iter().find(|(name, _)| name.starts_with("payload")).unwrap().1;
             let opened = payload::decrypt(namespace, &key, &hex(whole), Some(&iv)).unwrap();
             assert_eq!(*opened, hex(&case["plaintext"]));
+            assert!(payload::is_tag_in_payload(namespace, &key));
+            assert!(!payload::is_tag_in_payload(namespace, &[0; 32]));
         }
     }
 }
