@@ -125,6 +125,9 @@ fn payloads(namespace: Namespace) {
         assert!(payload::decrypt(namespace, &key, &altered, sealed.iv.as_deref()).is_err());
     }
     assert_eq!(list(&all, "payload").len(), 6);
+    let parts = payload::parts(namespace, &[0xab; 48], Some(&[0xcd; 12])).unwrap();
+    assert_eq!(format!("{parts:?}"), "KeyParts(..)", "keys are never shown");
+    assert!(payload::encrypt(namespace, b"", &mut Recorded::default()).is_err());
     match namespace {
         Namespace::Omemo2 => {
             let key = payload::empty_key(namespace, &mut Recorded::default()).unwrap();
