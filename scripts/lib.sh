@@ -4,6 +4,7 @@
 #   need_package COMMAND PACKAGE.. Debian packages for a command that is missing
 #   need_library PACKAGE           a Debian package without a command of its own
 #   need_python                    target/venv with scripts/requirements.txt; sets PYTHON
+#   need_c_peers                   target/interop/peer_omemo_c and peer_signal_c, with the libraries that they are linked with
 #   step NAME COMMAND...           one case: passed if the command ends with 0
 #   cases KIND NAME COMMAND...     many cases: counts what the command prints (KIND: cargo, tap)
 #   finish                         prints "N passed, M failed" and ends the script
@@ -71,6 +72,28 @@ need_python() {
         cp "$pins" "$venv/requirements.txt"
     fi
     export PYTHON=$venv/bin/python
+}
+
+# need_c_peers: tests/interop/peer_c*.c once with libomemo-c, once with libsignal-protocol-c; for tests alone, installed
+# nowhere. Built anew when a source is newer.
+need_c_peers() {
+    local out=$TARGET/interop name
+    need_package gcc gcc libc6-dev
+    need_package pkg-config pkg-config
+    need_library libomemo-c-dev
+    need_library libsignal-protocol-c-dev
+    need_library libssl-dev
+    mkdir -p "$out"
+    for name in peer_omemo_c peer_signal_c; do
+        local library=libomemo-c define=-UWITH_LIBSIGNAL
+        [ $name = peer_omemo_c ] || library=libsignal-protocol-c define=-DWITH_LIBSIGNAL
+        [ -z "$(find tests/interop -name 'peer_c*' -newer "$out/$name" 2>/dev/null)" ] && [ -x "$out/$name" ] && continue
+        # OpenSSL's HMAC functions are deprecated, not gone.
+        # shellcheck disable=SC2046
+        run "build $name" gcc -std=c11 -D_POSIX_C_SOURCE=200809L -O1 -g -Wall -Wextra -Werror -Wno-deprecated-declarations \
+            $define tests/interop/peer_c*.c $(pkg-config --cflags --libs $library libcrypto) -o "$out/$name" ||
+            die "$SUITE: could not build $name"
+    done
 }
 
 passed() { PASSED=$((PASSED + ${1:-1})); }
