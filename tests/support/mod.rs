@@ -17,6 +17,7 @@
 )] // a test fails by panicking
 
 pub mod abi;
+mod callbacks;
 pub mod client;
 pub mod edit;
 pub mod hand;
@@ -24,6 +25,7 @@ pub mod peer;
 pub mod scene;
 pub mod seeds;
 pub mod store;
+mod values;
 pub mod world;
 
 pub use client::{Client, Decrypted, Device, KeyParts, Outcome, Row, Setup, Trust, settle, status_name};

@@ -1,0 +1,162 @@
+//! What the library tells, as values of Rust: devices, rows, outcomes, what was decrypted; and how C values are read.
+
+use std::ffi::{CStr, CString, c_char};
+use std::ptr::{null, null_mut};
+
+use super::abi;
+
+/// Judges one device: a level, or none.
+pub type Judge = Box<dyn FnMut(&Device) -> Option<&'static str>>;
+
+/// How `decide_trust` is answered.
+pub enum Trust {
+    /// Everybody is trusted.
+    All,
+    /// Answered, but nothing is decided.
+    LeaveOpen,
+    /// The dialog is closed.
+    Decline,
+    /// The request is kept in `Client::held` for the test to answer.
+    Hold,
+    /// A level for each device, or none.
+    Ask(Judge),
+}
+
+/// A row of a device list of the library.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Device {
+    pub jid: String,
+    pub id: u32,
+    pub identity: Option<Vec<u8>>,
+    pub fingerprint: Option<String>,
+    pub trust: i32,
+    pub level: String,
+    pub active: bool,
+    pub identity_changed: bool,
+    pub shown_key: Option<Vec<u8>>,
+    pub preferred: Option<String>,
+    pub downgraded: bool,
+}
+
+/// A row of a report.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Row {
+    pub jid: Option<String>,
+    pub device: u32,
+    pub ns: Option<String>,
+    pub status: i32,
+}
+
+/// How an operation ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Outcome {
+    pub status: i32,
+    pub text: String,
+    pub context: Option<String>,
+    pub rows: Vec<Row>,
+    pub messages: Vec<String>,
+    /// What each of these transports.
+    pub keys: Vec<Option<KeyParts>>,
+}
+
+/// The key of a message, in its parts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KeyParts {
+    pub key: Vec<u8>,
+    pub tag: Option<Vec<u8>>,
+    pub iv: Option<Vec<u8>>,
+}
+
+impl KeyParts {
+    /// Asks for one part after the other.
+    pub(super) fn of(part: impl Fn(i32, *mut usize) -> *const u8) -> Option<Self> {
+        let [key, tag, iv] = [0, 1, 2].map(|number| bytes(|len| part(number, len)));
+        assert_eq!((part(3, null_mut()), part(-1, null_mut())), (null(), null()), "there are three parts");
+        key.map(|key| Self { key, tag, iv })
+    }
+}
+
+impl Outcome {
+    /// The status of a device's row.
+    pub fn row(&self, jid: &str, device: u32) -> Option<i32> {
+        self.rows
+            .iter()
+            .find(|row| row.jid.as_deref() == Some(jid) && row.device == device)
+            .map(|row| row.status)
+    }
+
+    #[track_caller]
+    pub fn ok(self) -> Self {
+        assert_eq!(self.status, abi::OK, "{} {} {:?}", status_name(self.status), self.text, self.rows);
+        self
+    }
+}
+
+/// What came out of a stanza.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Decrypted {
+    pub action: i32,
+    pub status: i32,
+    pub text: String,
+    pub plaintext: Option<Vec<u8>>,
+    pub body: Option<String>,
+    pub from: Option<String>,
+    pub device: u32,
+    pub namespace: Option<String>,
+    pub identity: Option<Vec<u8>>,
+    pub trust: i32,
+    pub level: Option<String>,
+    pub flags: u32,
+    pub key: Option<KeyParts>,
+}
+
+/// A notice: number, namespace, JID, device, status.
+pub type Notice = (i32, Option<String>, Option<String>, u32, i32);
+
+/// The name of a status.
+pub fn status_name(status: i32) -> String {
+    // SAFETY: a constant string.
+    unsafe { text(abi::omemo_status_name(status)) }.unwrap_or_default()
+}
+
+pub(super) fn c_string(text: &str) -> CString {
+    CString::new(text).expect("no NUL in a string for C")
+}
+
+/// # Safety
+/// `pointer` is NULL or a NUL-terminated string.
+pub(super) unsafe fn text(pointer: *const c_char) -> Option<String> {
+    // SAFETY: by contract.
+    (!pointer.is_null())
+        .then(|| unsafe { CStr::from_ptr(pointer) }.to_str().expect("UTF-8 from the library").to_owned())
+}
+
+pub(super) fn bytes(get: impl FnOnce(*mut usize) -> *const u8) -> Option<Vec<u8>> {
+    let mut len = 0;
+    let pointer = get(&mut len);
+    // SAFETY: the library says how many bytes there are.
+    (!pointer.is_null()).then(|| unsafe { std::slice::from_raw_parts(pointer, len) }.to_vec())
+}
+
+/// # Safety
+/// `list` is a live omemo_devices.
+pub(super) unsafe fn read_devices(list: *const abi::Opaque) -> Vec<Device> {
+    // SAFETY: by contract; the getters check the index.
+    unsafe {
+        (0..abi::omemo_devices_count(list))
+            .map(|index| Device {
+                jid: text(abi::omemo_devices_jid(list, index)).unwrap_or_default(),
+                id: abi::omemo_devices_id(list, index),
+                identity: bytes(|len| abi::omemo_devices_identity_key(list, index, len)),
+                fingerprint: text(abi::omemo_devices_fingerprint(list, index)),
+                trust: abi::omemo_devices_trust(list, index),
+                level: text(abi::omemo_devices_level(list, index)).unwrap_or_default(),
+                active: abi::omemo_devices_active(list, index, null()),
+                identity_changed: abi::omemo_devices_identity_changed(list, index),
+                shown_key: bytes(|len| abi::omemo_devices_shown_key(list, index, len)),
+                preferred: text(abi::omemo_devices_preferred_namespace(list, index)),
+                downgraded: abi::omemo_devices_downgraded(list, index),
+            })
+            .collect()
+    }
+}
