@@ -7,6 +7,10 @@
     reason = "a test may fail loudly"
 )]
 
+mod support {
+    pub(crate) mod both;
+}
+
 use omemo::crypto::identity::IdentityKeyPair;
 use omemo::crypto::keys::KeyPair;
 use omemo::crypto::rng::SystemRng;
@@ -310,29 +314,11 @@ fn identity_keys_not_fit_for_use_are_refused(namespace: Namespace) {
     assert_eq!(scene.status(&joined(version, &changed)), Status::KeyExchangeFailed);
 }
 
-macro_rules! in_both_namespaces {
-    ($($test:ident)*) => {$(
-        mod $test {
-            use super::Namespace;
-
-            #[test]
-            fn omemo_2() {
-                super::$test(Namespace::Omemo2);
-            }
-
-            #[test]
-            fn legacy() {
-                super::$test(Namespace::Legacy);
-            }
-        }
-    )*};
-}
-
 in_both_namespaces! {
-    required_fields_are_written_in_order_even_when_zero
-    a_key_exchange_is_read_in_any_order_and_with_more_in_it
-    each_required_field_is_required
-    macs_and_keys_have_one_length
-    the_high_half_of_the_version_is_3
-    identity_keys_not_fit_for_use_are_refused
+    required_fields_are_written_in_order_even_when_zero,
+    a_key_exchange_is_read_in_any_order_and_with_more_in_it,
+    each_required_field_is_required,
+    macs_and_keys_have_one_length,
+    the_high_half_of_the_version_is_3,
+    identity_keys_not_fit_for_use_are_refused,
 }

@@ -9,6 +9,10 @@
     reason = "a test may fail loudly"
 )]
 
+mod support {
+    pub(crate) mod both;
+}
+
 use omemo::crypto::identity::IdentityKeyPair;
 use omemo::crypto::keys::KeyPair;
 use omemo::crypto::rng::Rng;
@@ -504,33 +508,15 @@ fn every_bit_is_authentic(namespace: Namespace) {
     assert_eq!(opened, version.map(|bit| (true, bit)).collect::<Vec<_>>());
 }
 
-macro_rules! in_both_namespaces {
-    ($($test:ident)*) => {$(
-        mod $test {
-            use super::Namespace;
-
-            #[test]
-            fn omemo_2() {
-                super::$test(Namespace::Omemo2);
-            }
-
-            #[test]
-            fn legacy() {
-                super::$test(Namespace::Legacy);
-            }
-        }
-    )*};
-}
-
 in_both_namespaces! {
-    nothing_is_lost
-    small_limits_are_those_of_the_model
-    every_bit_is_authentic
-    a_long_game_has_everything_in_it
-    a_ratchet_key_that_comes_back_spoils_no_record
-    a_message_may_skip_the_limit_in_both_chains
-    the_largest_limit_can_be_used
-    a_fresh_session_takes_at_most_400_bytes
-    records_and_messages_of_chance_are_refused
-    skipped_keys_that_are_not_the_sessions_are_refused
+    nothing_is_lost,
+    small_limits_are_those_of_the_model,
+    every_bit_is_authentic,
+    a_long_game_has_everything_in_it,
+    a_ratchet_key_that_comes_back_spoils_no_record,
+    a_message_may_skip_the_limit_in_both_chains,
+    the_largest_limit_can_be_used,
+    a_fresh_session_takes_at_most_400_bytes,
+    records_and_messages_of_chance_are_refused,
+    skipped_keys_that_are_not_the_sessions_are_refused,
 }

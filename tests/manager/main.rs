@@ -5,23 +5,11 @@
 #![allow(clippy::arithmetic_side_effects)] // small numbers
 #![allow(unreachable_pub)] // one crate, many modules
 
-/// Makes of each function that takes a namespace two tests: `name::omemo2` and `name::legacy`.
-macro_rules! in_both_namespaces {
-    ($($name:ident),* $(,)?) => {$(
-        mod $name {
-            use omemo::protocol::namespace::Namespace;
-
-            #[test]
-            fn omemo2() {
-                super::$name(Namespace::Omemo2);
-            }
-
-            #[test]
-            fn legacy() {
-                super::$name(Namespace::Legacy);
-            }
-        }
-    )*};
+#[macro_use]
+#[path = "../support"]
+mod support {
+    #[macro_use]
+    pub mod both;
 }
 
 mod decrypt;

@@ -17,6 +17,7 @@
 )] // a test fails by panicking
 
 pub mod abi;
+pub mod both;
 mod callbacks;
 pub mod client;
 pub mod edit;
@@ -36,21 +37,3 @@ pub use world::{Answer, Answering, Kind, Mail, Question, World};
 
 pub const NS_2: &str = "urn:xmpp:omemo:2";
 pub const NS_LEGACY: &str = "eu.siacs.conversations.axolotl";
-
-/// Makes of each function that takes a namespace two tests: `name::omemo2` and `name::legacy`.
-#[macro_export]
-macro_rules! in_both_namespaces {
-    ($($name:ident),* $(,)?) => {$(
-        mod $name {
-            #[test]
-            fn omemo2() {
-                super::$name($crate::support::NS_2);
-            }
-
-            #[test]
-            fn legacy() {
-                super::$name($crate::support::NS_LEGACY);
-            }
-        }
-    )*};
-}
