@@ -58,7 +58,7 @@ pub(super) struct Connection {
     told: HashSet<SessionKey>,
     /// How many streams there were.
     pub(super) stream: u64,
-    /// Bundles may be published: what lies on the server under our id was looked at, or cannot be.
+    /// Bundles may be published and deleted: what lies on the server under our id was looked at, or cannot be.
     pub(super) own_compared: bool,
     /// The own list as it was last seen, with everybody's labels.
     pub(super) own_lists: BTreeMap<Namespace, DeviceList>,

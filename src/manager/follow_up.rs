@@ -111,7 +111,9 @@ impl Account {
                     jobs.push(Job::PublishList(namespace));
                 }
             }
-            jobs.extend(self.all_leaving()?.into_iter().map(Job::Leave));
+            if self.connection.own_compared {
+                jobs.extend(self.all_leaving()?.into_iter().map(Job::Leave));
+            }
             jobs.extend(self.todo()?.entries.iter().map(|entry| Job::Send(entry.id)));
         }
         jobs.extend(self.connection.suggested());

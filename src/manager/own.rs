@@ -330,6 +330,8 @@ async fn compare_bundles(
                         });
                         let account_record = account.account_mut()?;
                         account_record.epoch = account_record.epoch.saturating_add(1);
+                        // What stands under that id in a namespace that is being left may be theirs as well.
+                        account_record.leaving.retain(|leaving| leaving.device != device.get());
                         account.choose_device_id(taken)?;
                         account.follow_up();
                     } else if !same_keys(&theirs, &ours) {

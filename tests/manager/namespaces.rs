@@ -535,6 +535,24 @@ fn leaving_survives_a_store_that_fails_and_coming_back_calls_it_off() {
 }
 
 #[test]
+fn nothing_of_a_foreign_device_is_deleted_when_a_namespace_is_left() {
+    let mut server = Server::of(Omemo2);
+    let romeo = Client::with(both([Legacy, Omemo2], ROMEO), &mut server);
+    let old = romeo.id();
+    // Another program has come under the same id in both namespaces.
+    let foreign = Stranger::of(Omemo2, ROMEO, old);
+    foreign.publish(&mut server);
+    foreign.in_namespace(Legacy).publish(&mut server);
+    let theirs = server.bundles[&(Legacy, romeo.jid.clone(), old)].clone();
+    let romeo = reopened(&romeo, &[Omemo2]);
+    assert_eq!(romeo.connect(&mut server).status(), Status::Ok);
+    romeo.run_later(&mut server);
+    assert_ne!(romeo.id(), old);
+    assert_eq!(server.bundles[&(Legacy, romeo.jid.clone(), old)], theirs);
+    assert!(server.lists[&(Legacy, romeo.jid.clone())].devices.iter().any(|device| device.id == old));
+}
+
+#[test]
 fn a_client_that_never_had_an_id_has_nothing_to_leave() {
     let mut server = Server::of(Omemo2);
     let romeo = Client::closed(both([Legacy, Omemo2], ROMEO), Arc::default());
