@@ -13,6 +13,7 @@ use super::host::{Answer, Question, Reason};
 use super::layout::SessionKey;
 use super::records::LeavingRecord;
 use super::sessions::Sessions;
+use crate::crypto::convert;
 use crate::error::{Error, Result, Status};
 use crate::protocol::address::DeviceId;
 use crate::protocol::namespace::Namespace;
@@ -75,17 +76,34 @@ impl Account {
     }
 }
 
-/// Takes this device off the own list of a namespace, then deletes its bundle there.
+/// Takes this device off the own list of a namespace, then deletes its bundle there; nothing of somebody else's that
+/// stands under the same id.
 pub(super) async fn leave(inner: &Inner, namespace: Namespace) -> Result<()> {
     let Some(leaving) = inner.account(|account| account.leaving(namespace))? else { return Ok(()) };
-    if !leaving.unlisted {
+    let Some(device) = DeviceId::new(leaving.device) else { return Err(Status::Internal.into()) };
+    let question = Question::FetchBundle { namespace, jid: inner.config.jid.clone(), device };
+    let (ours, has_bundle) = match inner.desk.ask(question).await {
+        Answer::Bundle(bundle) => {
+            let identity = convert::ed_to_mont(&bundle.identity_key);
+            (
+                inner
+                    .account(|account| Ok(identity.as_ref() == Some(account.identity()?.public().mont())))?,
+                true,
+            )
+        }
+        Answer::Rejected(Reason::NotFound) => (true, false),
+        Answer::Rejected(Reason::Timeout) => return Err(Status::Timeout.into()),
+        _ => return Err(Status::BundleDownloadFailed.into()),
+    };
+    if ours && !leaving.unlisted {
         unlist(inner, namespace, leaving.device).await?;
     }
-    let Some(device) = DeviceId::new(leaving.device) else { return Err(Status::Internal.into()) };
-    match inner.desk.ask(Question::DeleteBundle { namespace, device }).await {
-        Answer::Done | Answer::Rejected(Reason::NotFound | Reason::Declined) => (),
-        Answer::Rejected(Reason::Timeout) => return Err(Status::Timeout.into()),
-        _ => return Err(Status::BundleDeletionFailed.into()),
+    if ours && has_bundle {
+        match inner.desk.ask(Question::DeleteBundle { namespace, device }).await {
+            Answer::Done | Answer::Rejected(Reason::NotFound | Reason::Declined) => (),
+            Answer::Rejected(Reason::Timeout) => return Err(Status::Timeout.into()),
+            _ => return Err(Status::BundleDeletionFailed.into()),
+        }
     }
     change(inner, |account| {
         account.account_mut()?.leaving.retain(|leaving| leaving.namespace != namespace.code());

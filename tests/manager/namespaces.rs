@@ -458,8 +458,9 @@ fn a_namespace_less_is_left_here_at_once_and_on_the_server_at_the_next_stream() 
 
 #[test]
 fn leaving_is_taken_up_again_wherever_it_was_cut_short() {
-    // The fetch of the list, its publication and the deletion fail in turn, by rejection or by the end of the process.
-    for failing in 0..3 {
+    // The fetch of the bundle and of the list, its publication and the deletion fail in turn, by rejection or by the end
+    // of the process.
+    for failing in 0..4 {
         for crash in [false, true] {
             let mut server = Server::of(Omemo2);
             let (romeo, _) = romeo_in_both(&mut server);
@@ -467,9 +468,10 @@ fn leaving_is_taken_up_again_wherever_it_was_cut_short() {
             let operation = romeo.begin_connect();
             let mut failed = 0;
             let fails = |question: &Question| match question {
-                Question::FetchDeviceList { namespace: Legacy, .. } => failing == 0,
-                Question::PublishDeviceList { list } => failing == 1 && list.namespace == Legacy,
-                Question::DeleteBundle { .. } => failing == 2,
+                Question::FetchBundle { namespace: Legacy, .. } => failing == 0,
+                Question::FetchDeviceList { namespace: Legacy, .. } => failing == 1,
+                Question::PublishDeviceList { list } => failing == 2 && list.namespace == Legacy,
+                Question::DeleteBundle { .. } => failing == 3,
                 _ => false,
             };
             romeo.run_with(|question| {
@@ -488,6 +490,7 @@ fn leaving_is_taken_up_again_wherever_it_was_cut_short() {
                 assert_eq!(outcome.status(), Status::Ok, "the namespace that is served is published");
                 let status = outcome.rows[1].error.status();
                 let expected = [
+                    Status::BundleDownloadFailed,
                     Status::DeviceListDownloadFailed,
                     Status::DeviceListUploadFailed,
                     Status::BundleDeletionFailed,
@@ -550,6 +553,19 @@ fn nothing_of_a_foreign_device_is_deleted_when_a_namespace_is_left() {
     assert_ne!(romeo.id(), old);
     assert_eq!(server.bundles[&(Legacy, romeo.jid.clone(), old)], theirs);
     assert!(server.lists[&(Legacy, romeo.jid.clone())].devices.iter().any(|device| device.id == old));
+}
+
+#[test]
+fn leaving_what_was_never_published_takes_nobody_else_off() {
+    let mut server = Server::of(Omemo2);
+    let romeo = Client::new(ROMEO, &mut server);
+    Stranger::of(Legacy, ROMEO, romeo.id()).publish(&mut server);
+    let romeo = reopened(&romeo, &[Legacy, Omemo2]);
+    let romeo = reopened(&romeo, &[Omemo2]);
+    romeo.connect(&mut server);
+    romeo.run_later(&mut server);
+    assert!(has_bundle(&server, Legacy, &romeo), "a foreign bundle was deleted");
+    assert!(listed(&server, Legacy, &romeo), "a foreign device was taken off the list");
 }
 
 #[test]
