@@ -6,7 +6,11 @@
 
 mod support;
 
-use support::{Client, Kind, NS_2, NS_LEGACY, Setup, World, abi};
+use omemo::crypto::rng::SystemRng;
+use omemo::protocol::namespace::Namespace::Legacy;
+use omemo::protocol::payload;
+use omemo::stanza::message;
+use support::{Client, Hand, Kind, NS_2, NS_LEGACY, Setup, World, abi};
 
 const ROMEO: &str = "romeo@montague.lit";
 const JULIET: &str = "juliet@capulet.lit";
@@ -15,6 +19,7 @@ const UNKNOWN_NAMESPACE: i32 = -200;
 const NO_ELIGIBLE_DEVICES: i32 = -300;
 const IDENTITY_MISMATCH: i32 = -305;
 const PLAINTEXT: i32 = -309;
+const SENDER_DISTRUSTED: i32 = -506;
 const NOT_FOR_US: i32 = -503;
 const NOTICE_IDENTITY_CHANGED: i32 = 2;
 const NOTICE_DOWNGRADED: i32 = 3;
@@ -268,4 +273,44 @@ fn a_client_that_deletes_no_bundles_leaves_a_namespace_all_the_same() {
     romeo.disconnect();
     romeo.connect().ok();
     assert!(world.journal().iter().all(|question| question.ns == NS_LEGACY), "it is over");
+}
+
+#[test]
+fn r2_a_legacy_key_exchange_is_read_before_its_senders_sign_is_known_and_trust_by_either_sign_holds() {
+    for sign in [false, true] {
+        for given in [false, true] {
+            let world = World::new(8);
+            let mut romeo = online(&world, ROMEO, &[NS_LEGACY]);
+            let fits = |hand: &Hand| hand.identity.public().sign() == sign;
+            let mut juliet = (0..200).map(|_| Hand::new(Legacy, JULIET, 7)).find(fits).unwrap();
+            let with_sign = |sign: bool| {
+                let mut key = juliet.key().to_vec();
+                key[31] = (key[31] & 0x7f) | if sign { 0x80 } else { 0 };
+                key
+            };
+            let (real, unsigned, named) = (juliet.key().to_vec(), with_sign(false), with_sign(given));
+            juliet.begin(&world, ROMEO, romeo.id());
+            let mut say = |text: &str| {
+                let sealed = payload::encrypt(Legacy, text.as_bytes(), &mut SystemRng).unwrap();
+                let (payload, iv) = (sealed.payload.as_deref(), sealed.iv.as_deref());
+                message::write(&juliet.write(romeo.id(), &sealed.key, payload, iv))
+            };
+            let (first, second) = (say("hello"), say("more"));
+            let read = romeo.decrypt(JULIET, &first).unwrap();
+            assert_eq!((read.status, read.body.as_deref()), (abi::OK, Some("hello")));
+            assert_eq!(read.identity, Some(unsigned));
+            assert_eq!(romeo.set_trust(JULIET, &named, "distrusted"), abi::OK);
+            juliet.publish(&world);
+            assert_eq!(romeo.refresh(JULIET).status, abi::OK);
+            romeo.restart();
+            romeo.connect().ok();
+            let device = &romeo.devices(JULIET)[0];
+            assert_eq!((device.identity.as_ref(), device.level.as_str()), (Some(&real), "distrusted"));
+            assert!(!device.identity_changed);
+            assert_eq!(romeo.decrypt(JULIET, &second).unwrap().status, SENDER_DISTRUSTED);
+            assert_eq!(romeo.set_trust(JULIET, &named, "trusted"), abi::OK);
+            let read = romeo.decrypt(JULIET, &second).unwrap();
+            assert_eq!((read.body.as_deref(), read.identity), (Some("more"), Some(real)));
+        }
+    }
 }
