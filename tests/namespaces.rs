@@ -114,6 +114,24 @@ fn two_elements_in_one_stanza_are_read_by_the_one_for_this_device() {
 }
 
 #[test]
+fn a_stanza_in_which_neither_element_is_for_this_device_is_not_hidden() {
+    const MERCUTIO: &str = "mercutio@verona.lit";
+    let world = World::new(21);
+    let romeo = online(&world, ROMEO, &[]);
+    let juliet = online(&world, JULIET, &[]);
+    let _modern = online(&world, MERCUTIO, &[NS_2]);
+    let _old = online(&world, MERCUTIO, &[NS_LEGACY]);
+    for ns in [NS_2, NS_LEGACY] {
+        let message = seal_in(&romeo, &[ns], "Ah me!").ok();
+        assert_eq!(juliet.decrypt(ROMEO, &message.messages[0]).unwrap().action, abi::ACTION_SHOW);
+    }
+    let outcome = romeo.encrypt(&[MERCUTIO], "You kiss by the book.").ok();
+    assert_eq!(outcome.messages.len(), 2);
+    let read = juliet.decrypt(ROMEO, &format!("<message>{}</message>", outcome.messages.concat())).unwrap();
+    assert_eq!((read.status, read.action), (NOT_FOR_US, abi::ACTION_WARN));
+}
+
+#[test]
 fn a_device_is_served_in_the_namespace_that_is_preferred_for_it() {
     let world = World::new(3);
     let mut romeo = online(&world, ROMEO, &[NS_LEGACY, NS_2]);

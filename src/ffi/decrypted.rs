@@ -141,6 +141,9 @@ unsafe fn decrypt(
                 let second = decrypt(&other)?;
                 if !is_not_for_us(&second) {
                     decrypted = second;
+                } else if message.payload.is_some() || other.payload.is_some() {
+                    // That its sender talks to us in the other namespace is no reason to hide it: here it did not.
+                    decrypted.action = Action::Warn;
                 }
             }
             omemo_decrypted::new(decrypted)

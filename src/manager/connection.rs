@@ -8,7 +8,7 @@ use crate::protocol::address::BareJid;
 use crate::protocol::device_list::DeviceList;
 use crate::protocol::limits;
 use crate::protocol::namespace::Namespace;
-use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
 
 /// A list without a push is fetched again after this.
 const FRESH_MS: u64 = 3_600_000;
@@ -60,6 +60,8 @@ pub(super) struct Connection {
     pub(super) stream: u64,
     /// Bundles may be published and deleted: what lies on the server under our id was looked at, or cannot be.
     pub(super) own_compared: bool,
+    /// Where it was looked at, in this stream.
+    pub(super) own_looked_at: BTreeSet<Namespace>,
     /// The own list as it was last seen, with everybody's labels.
     pub(super) own_lists: BTreeMap<Namespace, DeviceList>,
     /// How often publishing failed, and how at last; by namespace.
@@ -80,6 +82,7 @@ impl Connection {
         self.fresh.clear();
         self.failed_bundles.clear();
         self.own_lists.clear();
+        self.own_looked_at.clear();
     }
 
     /// A list came in.

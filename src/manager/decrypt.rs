@@ -105,6 +105,8 @@ fn weight(status: Status) -> u8 {
         Status::NoSession | Status::SenderNotFound => 0,
         Status::Malformed => 1,
         Status::DecryptionFailed => 2,
+        // Only a key that is ours can be known already; the others with our id are somebody else's.
+        Status::Duplicate => 4,
         _ => 3,
     }
 }

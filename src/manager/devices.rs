@@ -103,11 +103,28 @@ impl DeviceRecord {
         if self.shown.is_empty() {
             return None;
         }
-        match (self.seen.contains(&self.shown_in), self.shown_in == namespace.code()) {
-            (true, _) => Some(Status::IdentityChanged),
+        let (changed, here) = (self.seen.contains(&self.shown_in), self.shown_in == namespace.code());
+        // What it showed where it is not announced any more speaks against nothing elsewhere.
+        match (changed, here || (changed && self.active.contains(&self.shown_in))) {
+            (true, true) => Some(Status::IdentityChanged),
             (false, true) => Some(Status::IdentityMismatch),
-            (false, false) => None,
+            (_, false) => None,
         }
+    }
+
+    /// Where it shows another key, if that is not the namespace in which this is asked.
+    pub(super) fn shown_elsewhere(&self, namespace: Namespace) -> Option<Namespace> {
+        let contradicts = self.contradiction(namespace).is_some();
+        Namespace::from_code(self.shown_in).filter(|shown_in| contradicts && *shown_in != namespace)
+    }
+
+    /// The account does not serve a namespace any more, and what the device does there is not heard of.
+    pub(super) fn leave(&mut self, namespace: Namespace) {
+        self.active.retain(|active| *active != namespace.code());
+        if self.shown_in == namespace.code() {
+            self.shown.clear();
+        }
+        self.had_omemo2 &= namespace != Namespace::Omemo2;
     }
 
     /// The namespace that serves it: the first of these in which it is announced, unless the client prefers one.
@@ -273,7 +290,12 @@ fn note_identity(
         device.seen.push(code);
     }
     if device.shown_in == code || !confirmed {
-        // It shows its confirmed key (again).
+        // It shows its confirmed key (again), and may be served wherever that spoke against it.
+        if !device.shown.is_empty() {
+            for namespace in Namespace::ALL {
+                account.connection.forgive(&SessionKey { namespace, ..key.clone() });
+            }
+        }
         device.shown.clear();
     }
     let contradiction = device.contradiction(key.namespace);

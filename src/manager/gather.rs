@@ -200,6 +200,8 @@ impl Account {
         let has_session = Sessions::new(self, &key, now).sending(&device.identity)?.is_some();
         // A device that shows another key may show its own again.
         let needed = !device.is_confirmed() || contradiction.is_some() || !has_session;
+        let namespace = device.shown_elsewhere(key.namespace).unwrap_or(key.namespace);
+        let key = SessionKey { namespace, ..key };
         let tried =
             gathered.bundles.contains_key(&key) || self.connection.bundle_failure(&key, now.steady).is_some();
         if needed && !tried {

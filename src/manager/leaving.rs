@@ -11,7 +11,7 @@ use super::connection::Job;
 use super::devices;
 use super::host::{Answer, Question, Reason};
 use super::layout::SessionKey;
-use super::records::LeavingRecord;
+use super::records::{JidRecord, LeavingRecord};
 use super::sessions::Sessions;
 use crate::crypto::convert;
 use crate::error::{Error, Result, Status};
@@ -43,13 +43,13 @@ fn forget(account: &mut Account, namespace: Namespace, now: Now) -> Result<()> {
             Sessions::new(account, &key, now).forget()?;
             account.drop_messages(&key)?;
         }
-        let named = record.devices.iter().any(|device| device.is_active(namespace));
-        if named || record.is_listed(namespace) {
-            let record = account.jid_mut(&jid)?;
-            record.listed.retain(|listed| *listed != code);
-            for device in &mut record.devices {
-                device.active.retain(|active| *active != code);
-            }
+        let mut next = JidRecord::clone(&record);
+        next.listed.retain(|listed| *listed != code);
+        for device in &mut next.devices {
+            device.leave(namespace);
+        }
+        if next != *record {
+            *account.jid_mut(&jid)? = next;
         }
     }
     account.stage_own_gone(namespace);

@@ -249,7 +249,9 @@ impl Manager {
         })?;
         self.inner.desk.connected();
         self.inner.work.notify();
-        self.start(operation, Kind::NeedsStream, own::connected(self.inner.clone()))
+        // Begun here: an operation may be cancelled before it was ever polled.
+        let comparison = own::Comparison::begin(&self.inner)?;
+        self.start(operation, Kind::NeedsStream, own::connected(self.inner.clone(), comparison))
     }
 
     /// The stream is down: network questions are withdrawn, and asked again after the next `connected`.

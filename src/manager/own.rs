@@ -12,6 +12,7 @@ use super::devices;
 use super::host::{Answer, Notice, NoticeKind, Question, Reason};
 use super::records::{self, AccountRecord, HighestRecord, OwnRecord, PairRecord, SignedRecord};
 use super::report::{Outcome, Row};
+use crate::crypto::convert;
 use crate::crypto::keys::{KeyPair, PublicKey};
 use crate::crypto::rng::draw;
 use crate::error::{Error, Result, Status};
@@ -165,10 +166,64 @@ impl Account {
                     let own = self.own_mut(namespace)?;
                     own.bundle_pending = true;
                     own.list_pending = true;
+                    // Nobody has anything under a fresh id.
+                    self.connection.own_looked_at.insert(namespace);
                 }
                 return Ok(device);
             }
         }
+    }
+
+    /// Takes note of the bundle that stands under our id. Another identity is never overwritten: this device takes
+    /// another id.
+    fn note_own_bundle(&mut self, namespace: Namespace, device: DeviceId, answer: Answer) -> Result<()> {
+        if self.device_id()? != Some(device) {
+            return Ok(()); // The other namespace has led to another id already.
+        }
+        let outdated = match answer {
+            Answer::Bundle(theirs) => {
+                let ours = self.own_bundle(namespace)?;
+                let identity = convert::ed_to_mont(&theirs.identity_key);
+                if identity.as_ref() != Some(self.identity()?.public().mont()) {
+                    return self.give_up_device_id(namespace, device);
+                }
+                theirs.identity_key != ours.identity_key || !same_keys(&theirs, &ours)
+            }
+            Answer::Rejected(Reason::NotFound) => true,
+            _ => return Ok(()),
+        };
+        self.connection.own_looked_at.insert(namespace);
+        if outdated {
+            self.own_mut(namespace)?.bundle_pending = true;
+            self.follow_up();
+        }
+        Ok(())
+    }
+
+    fn give_up_device_id(&mut self, namespace: Namespace, device: DeviceId) -> Result<()> {
+        let jid = self.config.jid.clone();
+        let mut taken: BTreeSet<u32> = self.jid(&jid)?.devices.iter().map(|device| device.id).collect();
+        taken.insert(device.get());
+        self.notify(Notice {
+            kind: NoticeKind::IdentityChanged,
+            namespace: Some(namespace),
+            jid: Some(jid),
+            device: device.get(),
+            status: Status::IdentityChanged,
+        });
+        let record = self.account_mut()?;
+        record.epoch = record.epoch.saturating_add(1);
+        // What stands under that id in a namespace that is being left may be theirs as well.
+        record.leaving.retain(|leaving| leaving.device != device.get());
+        self.choose_device_id(&taken)?;
+        self.follow_up();
+        Ok(())
+    }
+
+    /// Whether a bundle may go to the server: not where this device was never listed and nobody could look whether
+    /// somebody else's stands there.
+    fn may_publish(&self, namespace: Namespace) -> Result<bool> {
+        Ok(self.connection.own_looked_at.contains(&namespace) || !self.own(namespace)?.list_pending)
     }
 
     /// Whether the server still has to be told of something in a namespace.
@@ -197,13 +252,14 @@ async fn fetch_own_lists(inner: &Inner, namespaces: &[Namespace]) -> Vec<(Namesp
 }
 
 /// Lets bundles be published once the comparison is over, however it ends: cancelled as well.
-struct Comparison {
+pub(super) struct Comparison {
     inner: Arc<Inner>,
     stream: u64,
 }
 
 impl Comparison {
-    fn begin(inner: &Arc<Inner>) -> Result<Comparison> {
+    /// Begins the comparison of the stream that is up.
+    pub(super) fn begin(inner: &Arc<Inner>) -> Result<Comparison> {
         let stream = inner.account(|account| Ok(account.connection.stream))?;
         Ok(Comparison { inner: inner.clone(), stream })
     }
@@ -221,15 +277,14 @@ impl Drop for Comparison {
 }
 
 /// The stream is up: see [`super::Manager::connected`].
-pub(super) async fn connected(inner: Arc<Inner>) -> Outcome {
-    match connect(&inner).await {
+pub(super) async fn connected(inner: Arc<Inner>, comparison: Comparison) -> Outcome {
+    match connect(&inner, comparison).await {
         Ok(outcome) => outcome,
         Err(error) => Outcome::bare(error),
     }
 }
 
-async fn connect(inner: &Arc<Inner>) -> Result<Outcome> {
-    let comparison = Comparison::begin(inner)?;
+async fn connect(inner: &Arc<Inner>, comparison: Comparison) -> Result<Outcome> {
     let namespaces = inner.config.namespaces.clone();
     let (reported, before) = inner.account(|account| {
         account.ensure_loaded()?;
@@ -267,7 +322,7 @@ async fn connect(inner: &Arc<Inner>) -> Result<Outcome> {
         })
     })?;
     if !first_run {
-        compare_bundles(inner, &lists, &taken).await?;
+        compare_bundles(inner, &lists).await?;
     }
     drop(comparison);
     let rows = wait_for_publishing(inner, &reported, &before).await?;
@@ -291,65 +346,32 @@ async fn connect(inner: &Arc<Inner>) -> Result<Outcome> {
     Ok(Outcome { rows, ..Outcome::bare(error) })
 }
 
-/// Where the list names this device, its bundle must be ours. Another identity under our id is never overwritten:
-/// this device takes another id.
-async fn compare_bundles(
-    inner: &Inner,
-    lists: &[(Namespace, Result<DeviceList>)],
-    taken: &BTreeSet<u32>,
-) -> Result<()> {
+/// Where the list names this device, its bundle must be ours.
+async fn compare_bundles(inner: &Inner, lists: &[(Namespace, Result<DeviceList>)]) -> Result<()> {
     let Some(device) = inner.account(|account| account.device_id())? else { return Ok(()) };
     for (namespace, list) in lists {
         let Ok(list) = list else { continue };
-        if !devices::ids(list).any(|id| id == device.get()) {
-            // Whoever lost the list has lost the bundle, too, more often than not.
-            inner.account(|account| {
-                account.transact(|account| {
-                    account.own_mut(*namespace)?.bundle_pending = true;
-                    Ok(())
-                })
-            })?;
+        if devices::ids(list).any(|id| id == device.get()) {
+            compare_bundle(inner, *namespace, device).await?;
             continue;
         }
-        let jid = inner.config.jid.clone();
-        let question = Question::FetchBundle { namespace: *namespace, jid: jid.clone(), device };
-        let answer = inner.desk.ask(question).await;
+        // Whoever lost the list has lost the bundle, too, more often than not.
         inner.account(|account| {
-            account.transact(|account| match answer {
-                Answer::Bundle(theirs) => {
-                    let ours = account.own_bundle(*namespace)?;
-                    if account.device_id()? != Some(device) {
-                        // The other namespace has led to another id already.
-                    } else if theirs.identity_key != ours.identity_key {
-                        account.notify(Notice {
-                            kind: NoticeKind::IdentityChanged,
-                            namespace: Some(*namespace),
-                            jid: Some(jid),
-                            device: device.get(),
-                            status: Status::IdentityChanged,
-                        });
-                        let account_record = account.account_mut()?;
-                        account_record.epoch = account_record.epoch.saturating_add(1);
-                        // What stands under that id in a namespace that is being left may be theirs as well.
-                        account_record.leaving.retain(|leaving| leaving.device != device.get());
-                        account.choose_device_id(taken)?;
-                        account.follow_up();
-                    } else if !same_keys(&theirs, &ours) {
-                        account.own_mut(*namespace)?.bundle_pending = true;
-                        account.follow_up();
-                    }
-                    Ok(())
-                }
-                Answer::Rejected(Reason::NotFound) => {
-                    account.own_mut(*namespace)?.bundle_pending = true;
-                    account.follow_up();
-                    Ok(())
-                }
-                _ => Ok(()),
+            account.transact(|account| {
+                account.connection.own_looked_at.insert(*namespace);
+                account.own_mut(*namespace)?.bundle_pending = true;
+                Ok(())
             })
         })?;
     }
     Ok(())
+}
+
+/// Fetches what stands under our id, and takes note of it. Without an answer nothing changes.
+async fn compare_bundle(inner: &Inner, namespace: Namespace, device: DeviceId) -> Result<()> {
+    let question = Question::FetchBundle { namespace, jid: inner.config.jid.clone(), device };
+    let answer = inner.desk.ask(question).await;
+    inner.account(|account| account.transact(|account| account.note_own_bundle(namespace, device, answer)))
 }
 
 fn same_keys(a: &Bundle, b: &Bundle) -> bool {
@@ -386,6 +408,13 @@ async fn wait_for_publishing(inner: &Inner, namespaces: &[Namespace], before: &[
 
 /// Publishes the own bundle.
 pub(super) async fn publish_bundle(inner: &Inner, namespace: Namespace) -> Result<()> {
+    if !inner.account(|account| account.may_publish(namespace))? {
+        let device = inner.account(|account| account.device_id())?.ok_or(Error::from(Status::NotReady))?;
+        compare_bundle(inner, namespace, device).await?;
+        if !inner.account(|account| account.may_publish(namespace))? {
+            return Err(Status::BundleDownloadFailed.into());
+        }
+    }
     let job = Job::PublishBundle(namespace);
     let now = inner.now().steady;
     let (device, bundle) = inner.account(|account| {

@@ -12,6 +12,7 @@ mod support {
     pub mod both;
 }
 
+mod crossing;
 mod decrypt;
 mod encrypt;
 mod faults;

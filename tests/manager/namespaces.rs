@@ -13,11 +13,11 @@ use omemo::runtime::next_number;
 use std::sync::Arc;
 use zeroize::Zeroizing;
 
-fn both(order: [Namespace; 2], name: &str) -> Config {
+pub fn both(order: [Namespace; 2], name: &str) -> Config {
     Config { namespaces: order.to_vec(), ..config(order[0], name, "trusted") }
 }
 
-fn content(to: &[&str], namespaces: Option<Vec<Namespace>>) -> Draft {
+pub fn content(to: &[&str], namespaces: Option<Vec<Namespace>>) -> Draft {
     let plaintext = |namespace: Namespace| (namespace, Zeroizing::new(namespace.uri().as_bytes().to_vec()));
     Draft {
         recipients: to.iter().map(|name| jid(name)).collect(),
@@ -29,7 +29,7 @@ fn content(to: &[&str], namespaces: Option<Vec<Namespace>>) -> Draft {
 }
 
 /// Encrypts for Juliet; which namespaces the messages are of, and what became of her device.
-fn served(
+pub fn served(
     romeo: &Client,
     server: &mut Server,
     device: u32,
@@ -49,7 +49,7 @@ fn served(
 }
 
 /// Juliet's device in both namespaces, with one identity.
-fn in_both(server: &mut Server, id: u32) -> [Stranger; 2] {
+pub fn in_both(server: &mut Server, id: u32) -> [Stranger; 2] {
     let legacy = Stranger::of(Legacy, JULIET, id);
     let omemo2 = legacy.in_namespace(Omemo2);
     legacy.publish(server);
@@ -57,12 +57,12 @@ fn in_both(server: &mut Server, id: u32) -> [Stranger; 2] {
     [legacy, omemo2]
 }
 
-fn unlist(server: &mut Server, namespace: Namespace, id: u32) {
+pub fn unlist(server: &mut Server, namespace: Namespace, id: u32) {
     let list = server.lists.get_mut(&(namespace, jid(JULIET))).unwrap();
     list.devices.retain(|device| device.id != id);
 }
 
-fn push(romeo: &Client, server: &Server, namespace: Namespace) {
+pub fn push(romeo: &Client, server: &Server, namespace: Namespace) {
     let list = &server.lists[&(namespace, jid(JULIET))];
     romeo.manager().update_device_list(&jid(JULIET), list).unwrap();
 }
@@ -313,17 +313,17 @@ fn what_a_device_says_to_others_in_another_namespace_warns_nobody() {
 
 // ---- taking up and leaving a namespace ----
 
-fn listed(server: &Server, namespace: Namespace, client: &Client) -> bool {
+pub fn listed(server: &Server, namespace: Namespace, client: &Client) -> bool {
     let list = server.lists.get(&(namespace, client.jid.clone()));
     list.is_some_and(|list| list.devices.iter().any(|device| device.id == client.id()))
 }
 
-fn has_bundle(server: &Server, namespace: Namespace, client: &Client) -> bool {
+pub fn has_bundle(server: &Server, namespace: Namespace, client: &Client) -> bool {
     server.bundles.contains_key(&(namespace, client.jid.clone(), client.id()))
 }
 
 /// The same account with other namespaces.
-fn reopened(client: &Client, namespaces: &[Namespace]) -> Client {
+pub fn reopened(client: &Client, namespaces: &[Namespace]) -> Client {
     client.manager.replace(None);
     let config = Config { namespaces: namespaces.to_vec(), ..client.config.clone() };
     let again = Client::closed(config, client.disk.clone());
@@ -381,7 +381,7 @@ fn a_foreign_bundle_under_our_id_in_a_new_namespace_is_never_overwritten() {
 }
 
 /// Romeo speaks both and has sessions in both, one of them with a predecessor.
-fn romeo_in_both(server: &mut Server) -> (Client, Client) {
+pub fn romeo_in_both(server: &mut Server) -> (Client, Client) {
     let romeo = Client::with(both([Legacy, Omemo2], ROMEO), server);
     let juliet = Client::with(both([Legacy, Omemo2], JULIET), server);
     for namespace in Namespace::ALL {

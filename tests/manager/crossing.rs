@@ -1,0 +1,179 @@
+//! What happens in one namespace and must not do harm in the other: to the bundles of others, to a device that shows
+//! another key there, to the marks of downgrades.
+
+use super::namespaces::*;
+use super::world::*;
+use omemo::error::Status;
+use omemo::manager::decrypt::Action;
+use omemo::manager::host::{Answer, NoticeKind, Question, Reason};
+use omemo::protocol::message::Message;
+use omemo::protocol::namespace::Namespace::{Legacy, Omemo2};
+use omemo::runtime::next_number;
+
+#[test]
+fn a_connected_that_is_cancelled_at_once_still_lets_the_bundle_out() {
+    let mut server = Server::of(Omemo2);
+    let romeo = Client::new(ROMEO, &mut server);
+    romeo.manager().disconnected().unwrap();
+    romeo.run(&mut server);
+    let operation = romeo.begin_connect();
+    romeo.manager().cancel(operation).unwrap();
+    let mut juliet = Stranger::of(Omemo2, JULIET, 5);
+    let (_, message) = juliet.greet(&romeo, &server, "x");
+    romeo.asked.borrow_mut().clear();
+    assert_eq!(text(&romeo.read(&juliet.jid, &message)), "x");
+    romeo.run(&mut server);
+    romeo.run_later(&mut server);
+    assert_eq!(romeo.count_asked(|q| matches!(q, Question::PublishBundle { .. })), 1);
+}
+
+#[test]
+fn taking_up_never_overwrites_a_foreign_bundle_although_the_list_cannot_be_had() {
+    for case in 0..3 {
+        let mut server = Server::of(Omemo2);
+        let romeo = Client::new(ROMEO, &mut server);
+        let old = romeo.id();
+        let foreign = Stranger::of(Legacy, ROMEO, old);
+        foreign.publish(&mut server);
+        let romeo = reopened(&romeo, &[Legacy, Omemo2]);
+        let operation = romeo.begin_connect();
+        if case == 2 {
+            romeo.step();
+            romeo.manager().cancel(operation).unwrap();
+        }
+        let mut failed = false;
+        romeo.run_with(|question| {
+            let fails = match question {
+                Question::FetchDeviceList { namespace: Legacy, .. } => case == 0,
+                Question::FetchBundle { namespace: Legacy, .. } => case == 1,
+                _ => false,
+            };
+            if fails && !failed {
+                failed = true;
+                return Some(Answer::Rejected(Reason::Failed));
+            }
+            Some(server.answer(&romeo, question))
+        });
+        romeo.run_later(&mut server);
+        assert!(
+            server.bundles[&(Legacy, romeo.jid.clone(), old)] == foreign.bundle(),
+            "overwritten, case {case}"
+        );
+    }
+}
+
+#[test]
+fn no_downgrade_is_told_because_we_ourselves_had_left_omemo2() {
+    let mut server = Server::of(Omemo2);
+    let romeo = Client::with(both([Omemo2, Legacy], ROMEO), &mut server);
+    in_both(&mut server, 5);
+    assert_eq!(served(&romeo, &mut server, 5, None), (vec![Omemo2], Status::Ok));
+    let romeo = reopened(&romeo, &[Legacy]);
+    romeo.connect(&mut server);
+    let romeo = reopened(&romeo, &[Omemo2, Legacy]);
+    romeo.connect(&mut server);
+    push(&romeo, &server, Legacy);
+    push(&romeo, &server, Omemo2);
+    romeo.run(&mut server);
+    assert_eq!(romeo.count_notices(NoticeKind::Downgraded), 0);
+    assert!(!romeo.device(&jid(JULIET), 5).unwrap().downgraded);
+}
+
+#[test]
+fn a_key_shown_where_the_device_is_no_more_blocks_it_nowhere() {
+    for leave in [false, true] {
+        let mut server = Server::of(Legacy);
+        let romeo = Client::with(both([Legacy, Omemo2], ROMEO), &mut server);
+        in_both(&mut server, 5);
+        assert_eq!(romeo.refresh(&jid(JULIET), &mut server).status(), Status::Ok);
+        assert_eq!(served(&romeo, &mut server, 5, None), (vec![Legacy], Status::Ok));
+        Stranger::of(Omemo2, JULIET, 5).publish(&mut server);
+        assert_eq!(served(&romeo, &mut server, 5, Some(vec![Omemo2, Legacy])).1, Status::IdentityChanged);
+        let romeo = if leave {
+            let romeo = reopened(&romeo, &[Legacy]);
+            romeo.connect(&mut server);
+            romeo
+        } else {
+            unlist(&mut server, Omemo2, 5);
+            push(&romeo, &server, Omemo2);
+            romeo
+        };
+        romeo.advance(301_000);
+        romeo.refresh(&jid(JULIET), &mut server);
+        romeo.advance(301_000);
+        let operation = next_number();
+        romeo.manager().encrypt(operation, content(&[JULIET], Some(vec![Legacy]))).unwrap();
+        romeo.run(&mut server);
+        assert_eq!(row(&romeo.take(operation), &jid(JULIET), 5), Some(Status::Ok), "leave {leave}");
+    }
+}
+
+#[test]
+fn a_device_that_shows_its_key_again_in_the_other_namespace_is_served_again() {
+    let mut server = Server::of(Legacy);
+    let romeo = Client::with(both([Legacy, Omemo2], ROMEO), &mut server);
+    let [_, known] = in_both(&mut server, 5);
+    assert_eq!(romeo.refresh(&jid(JULIET), &mut server).status(), Status::Ok);
+    Stranger::of(Omemo2, JULIET, 5).publish(&mut server);
+    let operation = next_number();
+    romeo.manager().encrypt(operation, content(&[JULIET], Some(vec![Omemo2]))).unwrap();
+    romeo.run(&mut server);
+    assert_eq!(row(&romeo.take(operation), &jid(JULIET), 5), Some(Status::IdentityChanged));
+    known.publish(&mut server);
+    romeo.advance(301_000);
+    let operation = next_number();
+    romeo.manager().encrypt(operation, content(&[JULIET], None)).unwrap();
+    romeo.run(&mut server);
+    assert_eq!(row(&romeo.take(operation), &jid(JULIET), 5), Some(Status::Ok));
+}
+
+/// Two keys with our rid in one message: somebody else's first.
+#[test]
+fn a_duplicate_with_a_colliding_rid_is_still_a_duplicate() {
+    let mut server = Server::of(Legacy);
+    let romeo = Client::new(ROMEO, &mut server);
+    let mut juliet = Stranger::of(Legacy, JULIET, 5);
+    let other = Stranger::of(Legacy, "tybalt@capulet.lit", romeo.id());
+    let (_, greeting) = juliet.greet(&romeo, &server, "hello");
+    romeo.read(&juliet.jid, &greeting);
+    romeo.run(&mut server);
+    // The same, for both: the other recipient's key is a key exchange on pre keys of its own.
+    let mut bundle = other.bundle();
+    bundle.pre_keys = vec![bundle.pre_keys[0].clone()];
+    bundle.pre_keys[0].id = 999_999;
+    let mut theirs = juliet.initiate(&bundle);
+    let foreign = juliet.write(&mut theirs, (&other.jid, other.id), "hi");
+    let (_, mine) = juliet.greet(&romeo, &server, "hi");
+    let keys = vec![foreign.keys[0].clone(), mine.keys[0].clone()];
+    let message = Message { keys, ..mine.clone() };
+    assert_eq!(text(&romeo.read(&juliet.jid, &message)), "hi");
+    let again = romeo.read(&juliet.jid, &message);
+    assert_eq!((again.error.status(), again.action), (Status::Duplicate, Action::Hide));
+}
+
+#[test]
+fn leaving_takes_nobody_else_off() {
+    let mut server = Server::of(Omemo2);
+    let romeo = Client::new(ROMEO, &mut server);
+    let foreign = Stranger::of(Legacy, ROMEO, romeo.id());
+    foreign.publish(&mut server);
+    let romeo = reopened(&romeo, &[Legacy, Omemo2]);
+    let romeo = reopened(&romeo, &[Omemo2]);
+    romeo.connect(&mut server);
+    romeo.run_later(&mut server);
+    assert!(has_bundle(&server, Legacy, &romeo), "a foreign bundle was deleted");
+    assert!(listed(&server, Legacy, &romeo), "a foreign device was taken off the list");
+}
+
+#[test]
+fn an_own_bundle_whose_sign_was_turned_is_our_own_and_put_right() {
+    let mut server = Server::of(Legacy);
+    let romeo = Client::new(ROMEO, &mut server);
+    let before = romeo.id();
+    let at = (Legacy, romeo.jid.clone(), before);
+    server.bundles.get_mut(&at).unwrap().identity_key[31] ^= 0x80;
+    assert_eq!(romeo.reconnect(&mut server).status(), Status::Ok);
+    assert_eq!(romeo.id(), before);
+    assert_eq!(server.bundles[&at].identity_key, romeo.key());
+    assert_eq!(romeo.count_notices(NoticeKind::IdentityChanged), 0);
+}
