@@ -358,7 +358,6 @@ async fn compare_bundles(inner: &Inner, lists: &[(Namespace, Result<DeviceList>)
         // Whoever lost the list has lost the bundle, too, more often than not.
         inner.account(|account| {
             account.transact(|account| {
-                account.connection.own_looked_at.insert(*namespace);
                 account.own_mut(*namespace)?.bundle_pending = true;
                 Ok(())
             })

@@ -177,3 +177,40 @@ fn an_own_bundle_whose_sign_was_turned_is_our_own_and_put_right() {
     assert_eq!(server.bundles[&at].identity_key, romeo.key());
     assert_eq!(romeo.count_notices(NoticeKind::IdentityChanged), 0);
 }
+
+#[test]
+fn a_foreign_bundle_under_our_id_stays_even_if_no_list_names_it() {
+    let mut server = Server::of(Omemo2);
+    let romeo = Client::new(ROMEO, &mut server);
+    let old = romeo.id();
+    let foreign = Stranger::of(Legacy, ROMEO, old);
+    server.bundles.insert((Legacy, romeo.jid.clone(), old), foreign.bundle());
+    let romeo = reopened(&romeo, &[Legacy, Omemo2]);
+    assert_eq!(romeo.connect(&mut server).status(), Status::Ok);
+    assert!(server.bundles[&(Legacy, romeo.jid.clone(), old)] == foreign.bundle());
+    assert!(romeo.id() != old && listed(&server, Legacy, &romeo) && has_bundle(&server, Legacy, &romeo));
+}
+
+#[test]
+fn a_foreign_bundle_stays_whichever_commit_fails() {
+    let mut server = Server::of(Omemo2);
+    let romeo = Client::new(ROMEO, &mut server);
+    let old = romeo.id();
+    let foreign = Stranger::of(Legacy, ROMEO, old);
+    foreign.publish(&mut server);
+    for at in 1..=6 {
+        let mut server2 = Server::of(Omemo2);
+        server2.lists = server.lists.clone();
+        server2.bundles = server.bundles.clone();
+        romeo.manager.replace(None);
+        let mut config = romeo.config.clone();
+        config.namespaces = vec![Legacy, Omemo2];
+        let again = Client::closed(config, romeo.disk.copy());
+        again.open().unwrap();
+        again.disk.fail(at, Fault::Nothing);
+        again.begin_connect();
+        again.run(&mut server2);
+        again.run_later(&mut server2);
+        assert!(server2.bundles[&(Legacy, romeo.jid.clone(), old)] == foreign.bundle(), "commit {at}");
+    }
+}
