@@ -602,7 +602,8 @@ typedef struct {
   /** Service: milliseconds since 1970 (UTC); deadlines are measured by it, too. NULL: the system's clocks. */
   int64_t (*now)(void *user_data);
   /**
-   * Question (event): delete the bundle of this device in ns, which the account does not serve any more. In
+   * Question (event): delete the bundle of this device in ns, which the account does not serve any more, or under
+   * an id that this device has given up. In
    * OMEMO_NS_2 retract the item, in OMEMO_NS_LEGACY delete the node. Answer by omemo_request_resolve or
    * _resolve_xml, or reject; OMEMO_REASON_NOT_FOUND and OMEMO_REASON_DECLINED end the matter as well.
    */

@@ -107,12 +107,16 @@ impl Account {
                 if own.bundle_pending {
                     // Nor does it go over somebody else's that stands under the same id.
                     jobs.extend(self.connection.own_compared.then_some(Job::PublishBundle(namespace)));
-                } else if own.list_pending {
+                } else if own.list_pending && !busy.contains(&Job::Leave(namespace)) {
                     jobs.push(Job::PublishList(namespace));
                 }
             }
-            if self.connection.own_compared {
-                jobs.extend(self.all_leaving()?.into_iter().map(Job::Leave));
+            // Two that change the list of a namespace at the same time would undo each other.
+            for namespace in self.all_leaving()?.into_iter().filter(|_| self.connection.own_compared) {
+                let listing = Job::PublishList(namespace);
+                if !busy.contains(&listing) && !jobs.contains(&listing) {
+                    jobs.push(Job::Leave(namespace));
+                }
             }
             jobs.extend(self.todo()?.entries.iter().map(|entry| Job::Send(entry.id)));
         }

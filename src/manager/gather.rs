@@ -125,8 +125,11 @@ impl Account {
     pub(super) fn targets(&mut self, jid: &BareJid, namespaces: &[Namespace]) -> Result<Vec<Target>> {
         let this = self.device_id()?.filter(|_| own::is_own(self, jid));
         let record = self.jid(jid)?;
+        let own_key = *self.identity()?.public().mont();
         let mut targets = Vec::new();
-        for device in &record.devices {
+        // An id that shows our own key is one that this device has given up.
+        let others = record.devices.iter().filter(|device| this.is_none() || device.identity != own_key);
+        for device in others {
             let served = device.served_in(namespaces);
             let (Some(namespace), Some(id)) = (served, DeviceId::new(device.id)) else { continue };
             if Some(id) != this {

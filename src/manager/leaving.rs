@@ -1,5 +1,5 @@
 //! Leaving a namespace: keys and sessions are forgotten when the account is opened without it, the server is told of it
-//! at the next streams.
+//! at the next streams. So it is of an id that this device has given up.
 //!
 //! What the server still has to be told is stored with the account, so that it survives whatever cuts it short. The list
 //! goes first: who still finds a device on it would look for a bundle that is not there.
@@ -17,15 +17,18 @@ use crate::crypto::convert;
 use crate::error::{Error, Result, Status};
 use crate::protocol::address::DeviceId;
 use crate::protocol::namespace::Namespace;
+use std::collections::BTreeSet;
 
 /// Forgets the namespaces that were served before and are not any more.
 pub(super) fn forget_namespaces(account: &mut Account, now: Now) -> Result<()> {
     for namespace in Namespace::ALL {
         let code = namespace.code();
         let served = account.config.namespaces.contains(&namespace);
-        if served && account.leaving(namespace)?.is_some() {
+        let device = account.account()?.device_id;
+        let back = |leaving: &LeavingRecord| leaving.namespace == code && leaving.device == device;
+        if served && account.account()?.leaving.iter().any(back) {
             // It is back before the server heard of it.
-            account.account_mut()?.leaving.retain(|leaving| leaving.namespace != code);
+            account.account_mut()?.leaving.retain(|leaving| !back(leaving));
         }
         if !served && account.account()?.namespaces.contains(&code) {
             forget(account, namespace, now)?;
@@ -63,14 +66,24 @@ fn forget(account: &mut Account, namespace: Namespace, now: Now) -> Result<()> {
 }
 
 impl Account {
-    /// What the server still has to be told of a namespace that is not served any more.
+    /// Has the server told that an id was given up, in all namespaces that are served.
+    pub(super) fn leave_id(&mut self, device: DeviceId) -> Result<()> {
+        for namespace in self.config.namespaces.clone() {
+            let leaving =
+                LeavingRecord { namespace: namespace.code(), device: device.get(), unlisted: false };
+            self.account_mut()?.leaving.push(leaving);
+        }
+        Ok(())
+    }
+
+    /// What the server still has to be told first of an id in a namespace.
     pub(super) fn leaving(&self, namespace: Namespace) -> Result<Option<LeavingRecord>> {
         let code = namespace.code();
         Ok(self.account()?.leaving.iter().find(|leaving| leaving.namespace == code).copied())
     }
 
-    /// The namespaces that this device still has to leave.
-    pub(super) fn all_leaving(&self) -> Result<Vec<Namespace>> {
+    /// The namespaces in which an id is still to be left.
+    pub(super) fn all_leaving(&self) -> Result<BTreeSet<Namespace>> {
         let codes = self.account()?.leaving.iter().map(|leaving| leaving.namespace);
         Ok(codes.filter_map(Namespace::from_code).collect())
     }
@@ -96,7 +109,7 @@ pub(super) async fn leave(inner: &Inner, namespace: Namespace) -> Result<()> {
         _ => return Err(Status::BundleDownloadFailed.into()),
     };
     if ours && !leaving.unlisted {
-        unlist(inner, namespace, leaving.device).await?;
+        unlist(inner, &leaving, namespace).await?;
     }
     if ours && has_bundle {
         match inner.desk.ask(Question::DeleteBundle { namespace, device }).await {
@@ -106,33 +119,42 @@ pub(super) async fn leave(inner: &Inner, namespace: Namespace) -> Result<()> {
         }
     }
     change(inner, |account| {
-        account.account_mut()?.leaving.retain(|leaving| leaving.namespace != namespace.code());
+        account.account_mut()?.leaving.retain(|other| !is_same(other, &leaving));
         Ok(())
     })
 }
 
-async fn unlist(inner: &Inner, namespace: Namespace, device: u32) -> Result<()> {
-    let question = Question::FetchDeviceList { namespace, jid: inner.config.jid.clone() };
+fn is_same(a: &LeavingRecord, b: &LeavingRecord) -> bool {
+    (a.namespace, a.device) == (b.namespace, b.device)
+}
+
+async fn unlist(inner: &Inner, leaving: &LeavingRecord, namespace: Namespace) -> Result<()> {
+    let jid = inner.config.jid.clone();
+    let question = Question::FetchDeviceList { namespace, jid: jid.clone() };
     let mut list = devices::list_answer(namespace, inner.desk.ask(question).await)?;
     let before = list.devices.len();
-    list.devices.retain(|listed| listed.id != device);
+    list.devices.retain(|listed| listed.id != leaving.device);
     if list.devices.len() != before {
         let now = inner.now().steady;
         inner.account(|account| {
             account.connection.publishing(&Job::Leave(namespace), now);
             Ok(())
         })?;
-        match inner.desk.ask(Question::PublishDeviceList { list }).await {
+        match inner.desk.ask(Question::PublishDeviceList { list: list.clone() }).await {
             Answer::Done => (),
             Answer::Rejected(Reason::Timeout) => return Err(Status::Timeout.into()),
             _ => return Err(Status::DeviceListUploadFailed.into()),
         }
     }
+    let now = inner.now();
     change(inner, |account| {
-        let leaving = &mut account.account_mut()?.leaving;
-        let record = leaving.iter_mut().find(|leaving| leaving.namespace == namespace.code());
+        let records = &mut account.account_mut()?.leaving;
+        let record = records.iter_mut().find(|other| is_same(other, leaving));
         record.ok_or(Error::from(Status::Internal))?.unlisted = true;
-        Ok(())
+        match account.config.namespaces.contains(&namespace) {
+            true => devices::apply_list(account, &jid, &list, now),
+            false => Ok(()),
+        }
     })
 }
 

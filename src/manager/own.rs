@@ -213,8 +213,7 @@ impl Account {
         });
         let record = self.account_mut()?;
         record.epoch = record.epoch.saturating_add(1);
-        // What stands under that id in a namespace that is being left may be theirs as well.
-        record.leaving.retain(|leaving| leaving.device != device.get());
+        self.leave_id(device)?;
         self.choose_device_id(&taken)?;
         self.follow_up();
         Ok(())
@@ -288,7 +287,11 @@ async fn connect(inner: &Arc<Inner>, comparison: Comparison) -> Result<Outcome> 
     let namespaces = inner.config.namespaces.clone();
     let (reported, before) = inner.account(|account| {
         account.ensure_loaded()?;
-        let reported: Vec<Namespace> = namespaces.iter().copied().chain(account.all_leaving()?).collect();
+        let reported: Vec<Namespace> = namespaces
+            .iter()
+            .copied()
+            .chain(account.all_leaving()?.into_iter().filter(|left| !namespaces.contains(left)))
+            .collect();
         let before =
             reported.iter().map(|namespace| account.publish_failures(*namespace).0).collect::<Vec<_>>();
         Ok((reported, before))

@@ -569,6 +569,35 @@ fn leaving_what_was_never_published_takes_nobody_else_off() {
 }
 
 #[test]
+fn an_id_that_was_given_up_is_no_own_device() {
+    let mut server = Server::of(Omemo2);
+    let romeo = Client::new(ROMEO, &mut server);
+    let old = romeo.id();
+    let foreign = Stranger::of(Legacy, ROMEO, old);
+    foreign.publish(&mut server);
+    let romeo = reopened(&romeo, &[Omemo2, Legacy]);
+    assert_eq!(romeo.connect(&mut server).status(), Status::Ok);
+    romeo.run_later(&mut server);
+    assert_ne!(romeo.id(), old);
+    // Where the old id was ours it is gone, where it is somebody else's it stays; the new one is in both.
+    assert_eq!(server.list(&romeo.jid), [romeo.id()]);
+    assert!(!server.bundles.contains_key(&(Omemo2, romeo.jid.clone(), old)));
+    assert_eq!(server.bundles[&(Legacy, romeo.jid.clone(), old)], foreign.bundle());
+    let mut ids: Vec<_> =
+        server.lists[&(Legacy, romeo.jid.clone())].devices.iter().map(|device| device.id).collect();
+    ids.sort_unstable();
+    let mut expected = [old, romeo.id()];
+    expected.sort_unstable();
+    assert_eq!(ids, expected);
+    Stranger::of(Omemo2, JULIET, 5).publish(&mut server);
+    let operation = next_number();
+    romeo.manager().encrypt(operation, content(&[JULIET], Some(vec![Omemo2]))).unwrap();
+    romeo.run(&mut server);
+    let outcome = romeo.take(operation);
+    assert!(outcome.rows.iter().all(|row| row.jid.as_ref() != Some(&romeo.jid)), "{:?}", outcome.rows);
+}
+
+#[test]
 fn a_client_that_never_had_an_id_has_nothing_to_leave() {
     let mut server = Server::of(Omemo2);
     let romeo = Client::closed(both([Legacy, Omemo2], ROMEO), Arc::default());
