@@ -13,6 +13,7 @@ use super::own;
 use super::records::{DeviceRecord, JidRecord};
 use super::report::{Outcome, Row};
 use super::sessions::Sessions;
+use crate::crypto::convert;
 use crate::crypto::identity::IdentityKey;
 use crate::error::{Error, Result, Status};
 use crate::protocol::address::{BareJid, DeviceId};
@@ -271,7 +272,8 @@ fn note_identity(
         status: Status::IdentityChanged,
     };
     if known && !same && confirmed {
-        let told = device.shown.as_slice() == identity.ed() && device.shown_in == code;
+        let shown = device.shown.as_slice().try_into().ok().and_then(convert::ed_to_mont);
+        let told = shown.as_ref() == Some(identity.mont()) && device.shown_in == code;
         device.shown = identity.ed().to_vec();
         device.shown_in = code;
         let status = device.contradiction(key.namespace).unwrap_or(Status::IdentityChanged);

@@ -138,10 +138,12 @@ impl Account {
             if known.shown.is_empty() {
                 return Err(Error::new(Status::NotFound, "The device shows no other key."));
             }
-            if known.shown.as_slice() != key {
+            let shown: [u8; 32] = known.shown.as_slice().try_into().map_err(|_| Status::Internal)?;
+            let identity = IdentityKey::from_ed(&shown)?;
+            // The sign of the key that was looked at may be the other one: it is the same key.
+            if convert::ed_to_mont(key).as_ref() != Some(identity.mont()) {
                 return Err(Status::IdentityChanged.into());
             }
-            let identity = IdentityKey::from_ed(key)?;
             let default_level = account.config.default_level.clone();
             let record = account.jid_mut(jid)?;
             // A key that was judged elsewhere keeps its level only if it is on another device.

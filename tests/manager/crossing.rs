@@ -5,6 +5,7 @@ use super::namespaces::*;
 use super::world::*;
 use omemo::error::Status;
 use omemo::manager::decrypt::Action;
+use omemo::manager::encrypt::Policy;
 use omemo::manager::host::{Answer, NoticeKind, Question, Reason};
 use omemo::protocol::message::Message;
 use omemo::protocol::namespace::Namespace::{Legacy, Omemo2};
@@ -213,4 +214,20 @@ fn a_foreign_bundle_stays_whichever_commit_fails() {
         again.run_later(&mut server2);
         assert!(server2.bundles[&(Legacy, romeo.jid.clone(), old)] == foreign.bundle(), "commit {at}");
     }
+}
+
+#[test]
+fn r2_a_shown_key_is_accepted_by_either_sign() {
+    let mut server = Server::of(Legacy);
+    let romeo = Client::new(ROMEO, &mut server);
+    Stranger::of(Legacy, JULIET, 5).publish(&mut server);
+    romeo.refresh(&jid(JULIET), &mut server);
+    let other = Stranger::of(Legacy, JULIET, 5);
+    other.publish(&mut server);
+    romeo.encrypt(&[&jid(JULIET)], "x", Policy::Wait, &mut server);
+    let mut turned = other.key();
+    turned[31] ^= 0x80;
+    romeo.manager().accept_identity(&jid(JULIET), id(5), &turned).unwrap();
+    assert_eq!(romeo.device(&jid(JULIET), 5).unwrap().identity_key, Some(other.key()), "as it was shown");
+    romeo.say(&jid(JULIET), "x", &mut server);
 }
