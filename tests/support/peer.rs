@@ -280,7 +280,7 @@ impl Peer {
 
     /// A device list came by PEP; one of a namespace that the device does not speak does not reach it.
     #[track_caller]
-    fn push(&mut self, name: &str, ns: &str, jid: &str, xml: &str) {
+    pub fn push(&mut self, name: &str, ns: &str, jid: &str, xml: &str) {
         if self.places[name].namespaces.contains(&ns) {
             let request = self.about("push", name).with("ns", ns).with("jid", jid).with("xml", xml);
             self.must(request);

@@ -101,6 +101,8 @@ struct Inner {
     fault: Option<Fault>,
     open_now: usize,
     open_most: usize,
+    /// When each stanza was posted first.
+    posted: BTreeMap<String, usize>,
 }
 
 /// A handle; clones are the same world.
@@ -130,6 +132,7 @@ impl World {
             fault: None,
             open_now: 0,
             open_most: 0,
+            posted: BTreeMap::new(),
         })))
     }
 
@@ -208,6 +211,8 @@ impl World {
     fn route(&self, sender: usize, from: &str, wanted: impl Fn(&str) -> bool, xml: &str) {
         let mut guard = self.0.borrow_mut();
         let inner = &mut *guard;
+        let number = inner.posted.len();
+        inner.posted.entry(xml.to_owned()).or_insert(number);
         for (index, endpoint) in inner.endpoints.iter_mut().enumerate() {
             if index == sender || !wanted(&endpoint.jid) || inner.dice.percent(inner.wire.loss) {
                 continue;
@@ -253,6 +258,24 @@ impl World {
         let mut inner = self.0.borrow_mut();
         for one in mail.into_iter().rev() {
             inner.endpoints[endpoint].inbox.push_front(one);
+        }
+    }
+
+    /// Bring those stanzas of an inbox that are `wanted` into the order in which they were posted; all others keep their
+    /// places.
+    pub fn put_in_order(&self, endpoint: usize, wanted: impl Fn(&str) -> bool) {
+        let mut guard = self.0.borrow_mut();
+        let inner = &mut *guard;
+        let is_wanted = |mail: &Mail| matches!(mail, Mail::Stanza { xml, .. } if wanted(xml));
+        let inbox = &mut inner.endpoints[endpoint].inbox;
+        let mut some: Vec<Mail> = inbox.iter().filter(|mail| is_wanted(mail)).cloned().collect();
+        some.sort_by_key(|mail| match mail {
+            Mail::Stanza { xml, .. } => inner.posted.get(xml).copied(),
+            Mail::DeviceList { .. } => None,
+        });
+        let mut some = some.into_iter();
+        for mail in inbox.iter_mut().filter(|mail| is_wanted(mail)) {
+            *mail = some.next().expect("as many as before");
         }
     }
 
