@@ -12,6 +12,7 @@ mod support {
     pub mod both;
 }
 
+mod chance;
 mod crossing;
 mod decrypt;
 mod encrypt;

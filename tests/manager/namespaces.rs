@@ -332,7 +332,7 @@ pub fn reopened(client: &Client, namespaces: &[Namespace]) -> Client {
 }
 
 /// Records of a namespace in a store.
-fn records_of(client: &Client, namespace: Namespace) -> Vec<String> {
+pub fn records_of(client: &Client, namespace: Namespace) -> Vec<String> {
     let code = namespace.code().to_string();
     let keys = client.disk.all().into_keys();
     keys.filter(|key| {
