@@ -68,6 +68,9 @@ struct Device {
     hand: Hand,
 }
 
+/// The ratchet key of a chain, and the number of its last message.
+type Chain = (Vec<u8>, u32);
+
 /// What a device made of a stanza.
 enum Got {
     Text(String),
@@ -109,7 +112,7 @@ struct Mixed<'p> {
     heard_of: BTreeSet<(usize, usize, &'static str)>,
     began: BTreeSet<(usize, usize, &'static str)>,
     /// The length of each legacy chain as sent, and what was read of later ones.
-    chains: BTreeMap<(usize, usize), Vec<(Vec<u8>, u32)>>,
+    chains: BTreeMap<(usize, usize), Vec<Chain>>,
     read_up_to: BTreeMap<(usize, usize), usize>,
 }
 
@@ -270,10 +273,12 @@ impl<'p> Mixed<'p> {
             let (xml, key) = &keys[0];
             let ns = namespace_of(xml);
             assert!(device.namespaces.contains(&ns));
-            if key.is_key_exchange && !self.heard_of.contains(&(speaker, reader, ns)) {
-                if self.began.insert((speaker, reader, ns)) && self.began.contains(&(reader, speaker, ns)) {
-                    self.sum.crossed += 1;
-                }
+            let begins = key.is_key_exchange && !self.heard_of.contains(&(speaker, reader, ns));
+            if begins
+                && self.began.insert((speaker, reader, ns))
+                && self.began.contains(&(reader, speaker, ns))
+            {
+                self.sum.crossed += 1;
             }
             if let Some((ratchet_key, n)) = key.legacy_header() {
                 let chains = self.chains.entry((speaker, reader)).or_default();
@@ -395,7 +400,7 @@ impl<'p> Mixed<'p> {
 
     /// What was meant for a device and never came out of its inbox is lost; everything else was judged.
     fn count(&mut self) {
-        for (xml, _) in &self.texts {
+        for xml in self.texts.keys() {
             let speaker = self.devices.iter().position(|device| device.id == sid(xml));
             for (reader, device) in self.devices.iter().enumerate() {
                 let meant = Some(reader) != speaker && key_for(xml, device.id).is_some();
