@@ -450,7 +450,7 @@ fn key_for(xml: &str, id: u32) -> Option<Key> {
     Some(Key { ns: namespace_of(xml), is_key_exchange, bytes })
 }
 
-/// As `reference` of the legacy wire has it: what is before the MAC.
+/// What stands before the MAC of a legacy message, as far as it is looked at.
 #[derive(Clone, PartialEq, prost::Message)]
 struct RatchetMessage {
     #[prost(bytes = "vec", optional, tag = "1")]
