@@ -2137,8 +2137,8 @@ const char *omemo_devices_level(const omemo_devices *devices, size_t index);
 bool omemo_devices_active(const omemo_devices *devices, size_t index, const char *ns);
 
 /**
- * Whether a device shows another key than its known one, which was not accepted yet. It is not served until
- * then.
+ * Whether a device shows another key than its known one, which was not accepted yet. Until then it is served at most
+ * in a namespace in which it shows the known one (docs/namespaces.md).
  * Parameters:
  * - devices: the devices.
  * - index: of the device.

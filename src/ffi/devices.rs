@@ -223,8 +223,8 @@ pub unsafe extern "C" fn omemo_devices_active(
     })
 }
 
-/// Whether a device shows another key than its known one, which was not accepted yet. It is not served until
-/// then.
+/// Whether a device shows another key than its known one, which was not accepted yet. Until then it is served at most
+/// in a namespace in which it shows the known one (docs/namespaces.md).
 /// Parameters:
 /// - devices: the devices.
 /// - index: of the device.

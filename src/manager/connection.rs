@@ -115,6 +115,7 @@ impl Connection {
     /// A bundle may be fetched again: what was wrong with it is right now.
     pub(super) fn forgive(&mut self, key: &SessionKey) {
         self.failed_bundles.remove(key);
+        self.told.remove(key);
     }
 
     /// Why a bundle is not to be fetched now.
@@ -177,6 +178,11 @@ impl Connection {
         if let Some((_, begun)) = self.unasked.get_mut(job) {
             *begun = true;
         }
+    }
+
+    /// Whether something was told of a device in this run.
+    pub(super) fn was_told(&self, key: &SessionKey) -> bool {
+        self.told.contains(key)
     }
 
     /// Whether this is the first time in this run that something is told of a device.

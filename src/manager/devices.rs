@@ -414,8 +414,16 @@ impl Account {
         let own = self.device_id()?.filter(|_| own::is_own(self, jid));
         let record = self.jid(jid)?;
         // A device with a bundle in each namespace shows the same key in both, or is told of.
-        let incomplete =
-            |device: &&DeviceRecord| !device.was_seen(namespace) || device.contradiction(namespace).is_some();
+        // One whose messages show another key is looked at again, so that the key can be accepted.
+        let told = |id: u32| {
+            let device = DeviceId::new(id);
+            device.is_some_and(|device| {
+                self.connection.was_told(&SessionKey { jid: jid.clone(), device, namespace })
+            })
+        };
+        let incomplete = |device: &&DeviceRecord| {
+            !device.was_seen(namespace) || device.contradiction(namespace).is_some() || told(device.id)
+        };
         let unknown = record.devices.iter().filter(|device| device.is_active(namespace)).filter(incomplete);
         let ids = unknown.filter_map(|device| DeviceId::new(device.id)).filter(|id| Some(*id) != own);
         let keys = ids.map(|device| SessionKey { jid: jid.clone(), device, namespace });

@@ -231,3 +231,26 @@ fn r2_a_shown_key_is_accepted_by_either_sign() {
     assert_eq!(romeo.device(&jid(JULIET), 5).unwrap().identity_key, Some(other.key()), "as it was shown");
     romeo.say(&jid(JULIET), "x", &mut server);
 }
+
+#[test]
+fn a_key_that_a_message_shows_can_be_looked_at_and_accepted() {
+    let mut server = Server::of(Legacy);
+    let romeo = Client::with(both([Legacy, Omemo2], ROMEO), &mut server);
+    in_both(&mut server, 5);
+    assert_eq!(romeo.refresh(&jid(JULIET), &mut server).status(), Status::Ok);
+    assert_eq!(served(&romeo, &mut server, 5, None), (vec![Legacy], Status::Ok));
+    // A new program under the same id.
+    let mut other = Stranger::of(Omemo2, JULIET, 5);
+    other.publish(&mut server);
+    other.in_namespace(Legacy).publish(&mut server);
+    let bundle = server.bundles[&(Omemo2, romeo.jid.clone(), romeo.id())].clone();
+    let mut session = other.initiate(&bundle);
+    let message = other.write(&mut session, (&romeo.jid, romeo.id()), "it is me");
+    romeo.refuse(&other.jid, &message, Status::PublicDataInconsistency);
+    romeo.run(&mut server);
+    romeo.refresh(&jid(JULIET), &mut server);
+    assert_eq!(romeo.device(&jid(JULIET), 5).unwrap().shown_key, Some(other.key()));
+    romeo.manager().accept_identity(&jid(JULIET), id(5), &other.key()).unwrap();
+    assert_eq!(text(&romeo.read(&other.jid, &message)), "it is me");
+    assert_eq!(served(&romeo, &mut server, 5, None), (vec![Legacy], Status::Ok));
+}
