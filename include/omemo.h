@@ -1470,7 +1470,8 @@ OMEMO_MUST_USE omemo_message *omemo_message_new(const char *ns, uint32_t sender_
 /**
  * Read an `<encrypted/>`. Keys for others may be broken.
  * Parameters:
- * - xml: the element, alone or in a `<message>`.
+ * - xml: the element, alone or in a `<message>`; if that holds one of each namespace, the one of OMEMO_NS_2 is read,
+ *   whomever it is for (omemo_manager_decrypt_xml looks at both).
  * - len: its bytes, without a NUL.
  * - message: gets the message.
  * Returns: OMEMO_ERR_NULL, OMEMO_ERR_ARGUMENT, OMEMO_ERR_MALFORMED, OMEMO_ERR_LIMIT,
