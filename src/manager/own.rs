@@ -380,7 +380,8 @@ fn same_keys(a: &Bundle, b: &Bundle) -> bool {
     let keys = |bundle: &Bundle| -> BTreeSet<(u32, [u8; 32])> {
         bundle.pre_keys.iter().map(|pre_key| (pre_key.id, pre_key.key)).collect()
     };
-    a.signed_pre_key_id == b.signed_pre_key_id && a.signed_pre_key == b.signed_pre_key && keys(a) == keys(b)
+    let signed = |bundle: &Bundle| (bundle.signed_pre_key_id, bundle.signed_pre_key, bundle.signature);
+    signed(a) == signed(b) && keys(a) == keys(b)
 }
 
 /// Waits until each namespace is published, or its publishing has failed once more than `before`.

@@ -8,7 +8,7 @@ use omemo::manager::decrypt::Action;
 use omemo::manager::encrypt::Policy;
 use omemo::manager::host::{Answer, NoticeKind, Question, Reason};
 use omemo::protocol::message::Message;
-use omemo::protocol::namespace::Namespace::{Legacy, Omemo2};
+use omemo::protocol::namespace::Namespace::{self, Legacy, Omemo2};
 use omemo::runtime::next_number;
 
 #[test]
@@ -253,4 +253,39 @@ fn a_key_that_a_message_shows_can_be_looked_at_and_accepted() {
     romeo.manager().accept_identity(&jid(JULIET), id(5), &other.key()).unwrap();
     assert_eq!(text(&romeo.read(&other.jid, &message)), "it is me");
     assert_eq!(served(&romeo, &mut server, 5, None), (vec![Legacy], Status::Ok));
+}
+
+#[test]
+fn an_own_bundle_whose_signature_was_broken_is_put_right() {
+    for namespace in Namespace::ALL {
+        let mut server = Server::of(namespace);
+        let romeo = Client::new(ROMEO, &mut server);
+        let before = server.bundle(&romeo);
+        server.bundles.get_mut(&(namespace, romeo.jid.clone(), romeo.id())).unwrap().signature[3] ^= 1;
+        assert_eq!(romeo.reconnect(&mut server).status(), Status::Ok);
+        assert!(server.bundle(&romeo) == before);
+        // And if nothing is wrong nothing is published.
+        romeo.asked.borrow_mut().clear();
+        assert_eq!(romeo.reconnect(&mut server).status(), Status::Ok);
+        assert_eq!(romeo.count_asked(is_publish), 0);
+    }
+}
+
+#[test]
+fn a_message_that_is_not_for_us_is_that_whatever_can_be_read_of_the_other_namespace() {
+    let mut server = Server::of(Legacy);
+    let (romeo, juliet) = romeo_in_both(&mut server);
+    Stranger::of(Omemo2, "tybalt@capulet.lit", 5).publish(&mut server);
+    let operation = next_number();
+    juliet.manager().encrypt(operation, content(&["tybalt@capulet.lit"], None)).unwrap();
+    juliet.run(&mut server);
+    let outcome = juliet.take(operation);
+    for record in
+        romeo.disk.records.lock().unwrap().iter_mut().filter(|(key, _)| key.starts_with("v1/session/"))
+    {
+        *record.1 = vec![0xff, 1];
+    }
+    romeo.restart();
+    let refused = romeo.refuse(&juliet.jid, &outcome.messages[0], Status::NotForUs);
+    assert_eq!(refused.action, Action::Warn);
 }
