@@ -1727,7 +1727,8 @@ omemo_status omemo_draft_set_key_transport(omemo_draft *draft);
 omemo_status omemo_draft_set_policy(omemo_draft *draft, int32_t policy);
 
 /**
- * Which namespaces to use for this draft, most preferred first. Unless set: those of the configuration.
+ * Which namespaces to use for this draft, most preferred first. Unless set: those of the configuration. Devices that
+ * announce only others are not served; the report has a row OMEMO_ERR_UNKNOWN_NAMESPACE for each that is known.
  * Parameters:
  * - draft: the draft.
  * - namespaces: count names, each once, among those of the configuration.

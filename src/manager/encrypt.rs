@@ -231,6 +231,15 @@ impl Account {
                 let (device, namespace) = (key.device.get(), Some(key.namespace));
                 rows.push(Row { jid: Some(key.jid), device, namespace, error });
             }
+            for (device, namespace) in self.left_out(&jid, &letter.namespaces)? {
+                devices = devices.saturating_add(1);
+                let error = Error::new(
+                    Status::UnknownNamespace,
+                    "The message is for other namespaces than this device's.",
+                );
+                incomplete = incomplete.or_else(|| Some(error.clone()));
+                rows.push(Row { jid: Some(jid.clone()), device, namespace: Some(namespace), error });
+            }
             if served == 0 && recipients.contains(&jid) && jid != own {
                 let error = match (devices, list_failure) {
                     (0, Some(error)) => error,

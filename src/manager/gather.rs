@@ -140,6 +140,23 @@ impl Account {
         Ok(targets)
     }
 
+    /// The devices of a JID that the account serves, but not in these namespaces; with where they are announced.
+    pub(super) fn left_out(
+        &mut self,
+        jid: &BareJid,
+        namespaces: &[Namespace],
+    ) -> Result<Vec<(u32, Namespace)>> {
+        let order = self.config.namespaces.clone();
+        if order.iter().all(|namespace| namespaces.contains(namespace)) {
+            return Ok(Vec::new());
+        }
+        let reached: HashSet<u32> =
+            self.targets(jid, namespaces)?.iter().map(|target| target.key.device.get()).collect();
+        let all = self.targets(jid, &order)?.into_iter();
+        let left = all.filter(|target| !reached.contains(&target.key.device.get()));
+        Ok(left.map(|target| (target.key.device.get(), target.key.namespace)).collect())
+    }
+
     /// All JIDs of a message: the recipients, and the own account.
     pub(super) fn audience(&self, letter: &Letter) -> Vec<BareJid> {
         let own = self.config.jid.clone();

@@ -133,6 +133,40 @@ fn the_order_may_be_another_for_a_draft_and_for_a_device() {
     assert_eq!(status(refused), Status::UnknownNamespace);
 }
 
+/// Who looks away from a namespace still hears of the devices that are there only.
+#[test]
+fn a_draft_for_one_namespace_tells_of_devices_that_only_another_reaches() {
+    for policy in [Policy::Wait, Policy::All] {
+        let mut server = Server::of(Legacy);
+        let romeo = Client::with(both([Legacy, Omemo2], ROMEO), &mut server);
+        in_both(&mut server, 5);
+        Stranger::of(Omemo2, JULIET, 6).publish(&mut server);
+        romeo.refresh(&jid(JULIET), &mut server);
+        let draft = Draft { policy, ..content(&[JULIET], Some(vec![Legacy])) };
+        let operation = next_number();
+        romeo.manager().encrypt(operation, draft).unwrap();
+        romeo.run(&mut server);
+        let outcome = romeo.take(operation);
+        let left = outcome.rows.iter().find(|row| row.device == 6).unwrap();
+        assert_eq!((left.error.status(), left.namespace), (Status::UnknownNamespace, Some(Omemo2)));
+        match policy {
+            Policy::All => assert_eq!(outcome.status(), Status::UnknownNamespace),
+            _ => assert_eq!((outcome.status(), outcome.messages.len()), (Status::Ok, 1)),
+        }
+    }
+    // Nobody but such devices: there are some, and none can be served.
+    let mut server = Server::of(Legacy);
+    let romeo = Client::with(both([Legacy, Omemo2], ROMEO), &mut server);
+    Stranger::of(Omemo2, JULIET, 6).publish(&mut server);
+    romeo.refresh(&jid(JULIET), &mut server);
+    let operation = next_number();
+    romeo.manager().encrypt(operation, content(&[JULIET], Some(vec![Legacy]))).unwrap();
+    romeo.run(&mut server);
+    let outcome = romeo.take(operation);
+    assert_eq!(outcome.status(), Status::NoEligibleDevices);
+    assert_eq!(row(&outcome, &jid(JULIET), 0), Some(Status::NoEligibleDevices));
+}
+
 #[test]
 fn one_identity_serves_both_namespaces_and_is_judged_once() {
     let mut server = Server::of(Legacy);
@@ -594,7 +628,10 @@ fn an_id_that_was_given_up_is_no_own_device() {
     romeo.manager().encrypt(operation, content(&[JULIET], Some(vec![Omemo2]))).unwrap();
     romeo.run(&mut server);
     let outcome = romeo.take(operation);
-    assert!(outcome.rows.iter().all(|row| row.jid.as_ref() != Some(&romeo.jid)), "{:?}", outcome.rows);
+    // Of the own account there is the foreign device alone, which omemo:2 does not reach.
+    let own = outcome.rows.iter().filter(|row| row.jid.as_ref() == Some(&romeo.jid));
+    let own: Vec<_> = own.map(|row| (row.namespace, row.error.status())).collect();
+    assert_eq!(own, [(Some(Legacy), Status::UnknownNamespace)]);
 }
 
 #[test]
