@@ -12,7 +12,7 @@ use super::devices;
 use super::host::{Answer, LogLevel, Notice, NoticeKind, Question, Reason};
 use super::layout::{self, SessionKey};
 use super::leaving;
-use super::own;
+use super::publish;
 use super::records::{Reason as Archived, TodoEntry};
 use super::sessions::Sessions;
 use crate::error::{Error, Result, Status};
@@ -74,8 +74,8 @@ pub(super) async fn work(inner: Arc<Inner>) {
 
 async fn perform(inner: Arc<Inner>, job: Job) {
     let result = match &job {
-        Job::PublishBundle(namespace) => own::publish_bundle(&inner, *namespace).await,
-        Job::PublishList(namespace) => own::publish_list(&inner, *namespace).await,
+        Job::PublishBundle(namespace) => publish::publish_bundle(&inner, *namespace).await,
+        Job::PublishList(namespace) => publish::publish_list(&inner, *namespace).await,
         Job::Leave(namespace) => leaving::leave(&inner, *namespace).await,
         Job::Send(id) => send(&inner, *id).await,
         Job::FetchList(namespace, jid) => fetch_list(&inner, &job, *namespace, jid).await,

@@ -20,6 +20,7 @@ pub mod host;
 mod layout;
 mod leaving;
 mod own;
+mod publish;
 mod records;
 pub mod report;
 mod sessions;
@@ -250,8 +251,8 @@ impl Manager {
         self.inner.desk.connected();
         self.inner.work.notify();
         // Begun here: an operation may be cancelled before it was ever polled.
-        let comparison = own::Comparison::begin(&self.inner)?;
-        self.start(operation, Kind::NeedsStream, own::connected(self.inner.clone(), comparison))
+        let comparison = publish::Comparison::begin(&self.inner)?;
+        self.start(operation, Kind::NeedsStream, publish::connected(self.inner.clone(), comparison))
     }
 
     /// The stream is down: network questions are withdrawn, and asked again after the next `connected`.
