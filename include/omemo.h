@@ -492,6 +492,27 @@ typedef int32_t omemo_decrypted_flag;
 #endif // __STDC_VERSION__ >= 202311L
 #endif // __cplusplus
 
+/** Parts of the key of a message, for protocols that use OMEMO as key transport (XEP-0396). */
+enum omemo_key_part
+#if defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+  : int32_t
+#endif // defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+ {
+  /** The key itself. */
+  OMEMO_KEY_PART_KEY = 0,
+  /** What authenticates the payload, where it came with the key. */
+  OMEMO_KEY_PART_TAG = 1,
+  /** The initialisation vector of OMEMO_NS_LEGACY. */
+  OMEMO_KEY_PART_IV = 2,
+};
+#ifndef __cplusplus
+#if __STDC_VERSION__ >= 202311L
+typedef enum omemo_key_part omemo_key_part;
+#else
+typedef int32_t omemo_key_part;
+#endif // __STDC_VERSION__ >= 202311L
+#endif // __cplusplus
+
 /** What a device publishes: its public keys, as in `<bundle/>`. */
 typedef struct omemo_bundle omemo_bundle;
 

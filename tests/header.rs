@@ -15,7 +15,7 @@ use std::fmt::Write;
 use std::path::PathBuf;
 
 /// The files of `src/ffi` that hold parts of the header, in its order.
-const SECTIONS: [&str; 18] = [
+const SECTIONS: [&str; 19] = [
     "status",
     "log",
     "strings",
@@ -26,6 +26,7 @@ const SECTIONS: [&str; 18] = [
     "core",
     "manager",
     "requests",
+    "key_parts",
     "results",
     "device_list",
     "bundle",

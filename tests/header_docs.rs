@@ -11,7 +11,7 @@
     clippy::arithmetic_side_effects
 )] // a test may panic
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 const LABELS: [&str; 5] = ["Parameters", "Returns", "Memory", "Threads", "Since"];
@@ -165,6 +165,57 @@ fn no_declaration_escapes_this_reader() {
         symbols.lines().filter(|line| !line.starts_with('#')).filter_map(|line| line.split(' ').next())
     {
         assert!(found.iter().any(|known| known == name), "{name} is not seen");
+    }
+}
+
+/// The names of the library in a text. An end that is left open (OMEMO_ERR_STORAGE*) is kept as a star.
+fn names(text: &str) -> BTreeSet<String> {
+    let is_name = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '*';
+    let words = text.split(|c| !is_name(c)).map(|word| word.trim_start_matches('*'));
+    words.filter(|word| word.starts_with("omemo_") || word.starts_with("OMEMO_")).map(str::to_owned).collect()
+}
+
+/// A header without and with nothing but its comments.
+fn apart(header: &str) -> (String, String) {
+    let (mut code, mut comments, mut rest) = (String::new(), String::new(), header);
+    while let Some((before, after)) = rest.split_once("/*") {
+        let (comment, behind) = after.split_once("*/").expect("a comment ends");
+        code.push_str(before);
+        comments.push_str(comment);
+        rest = behind;
+    }
+    code.push_str(rest);
+    (code, comments)
+}
+
+/// Names in comments that nothing declares.
+fn undeclared(header: &str) -> Vec<String> {
+    let (code, comments) = apart(header);
+    let declared: BTreeSet<String> =
+        names(&code).iter().map(|name| name.trim_matches('*').to_owned()).collect();
+    let known = |name: &str| match name.split_once('*') {
+        Some((stem, _)) => declared.iter().any(|declared| declared.starts_with(stem)),
+        None => declared.contains(name),
+    };
+    names(&comments).into_iter().filter(|name| !known(name)).collect()
+}
+
+#[test]
+fn comments_speak_of_what_is_declared() {
+    let header = read("include/omemo.h");
+    assert_eq!(undeclared(&header), Vec::<String>::new());
+    assert_eq!(
+        undeclared("/* an omemo_part, OMEMO_ERR_* */ enum omemo_x { OMEMO_ERR_NULL };"),
+        ["omemo_part"]
+    );
+    // What comes in as int32_t is in no signature: cbindgen passes over what it does not find.
+    let (code, _) = apart(&header);
+    let config = read("cbindgen.toml");
+    let line = config.lines().find(|line| line.starts_with("include = [")).expect("the list of [export]");
+    let listed = names(line);
+    assert!(listed.len() > 4, "{listed:?}");
+    for name in listed {
+        assert!(code.contains(&format!("enum {name}")), "{name} is to be exported, and is not");
     }
 }
 
