@@ -148,7 +148,8 @@ impl Account {
             }
         };
         if !self.config.namespaces.contains(&message.namespace) {
-            return Ok(refused(Status::UnknownNamespace.into(), from));
+            let refusal = refused(Status::UnknownNamespace.into(), from);
+            return Ok(self.hide_if_served_elsewhere(refusal, from, message, now));
         }
         if from == Some(&self.config.jid) && message.sender_device == own_id.get() {
             return Ok(refused(Status::OwnEcho.into(), from));
@@ -160,12 +161,7 @@ impl Account {
         let keys: Vec<&MessageKey> = message.keys.iter().filter(for_us).take(limits::KEYS_TRIED).collect();
         if keys.is_empty() {
             let refusal = refused(Status::NotForUs.into(), from);
-            // A record that cannot be read is no failure of a message that is not for us.
-            let served = from.map(|from| self.serves_us_elsewhere(from, message, now).unwrap_or(false));
-            return Ok(match served {
-                Some(true) => Decrypted { action: Action::Hide, ..refusal },
-                _ => refusal,
-            });
+            return Ok(self.hide_if_served_elsewhere(refusal, from, message, now));
         }
         let Some(device) = DeviceId::new(message.sender_device) else {
             return Ok(refused(Error::new(Status::Malformed, "The sender's device id is not valid."), from));
@@ -223,6 +219,22 @@ impl Account {
         // An empty commit writes nothing, and lets the notices out.
         self.transact(|account| account.refused(&at, error.status(), now))?;
         Ok(refused(error, Some(&at.jid)))
+    }
+
+    /// A message that is not for us is no news if its sender's device talks to us in another namespace.
+    fn hide_if_served_elsewhere(
+        &mut self,
+        refusal: Decrypted,
+        from: Option<&BareJid>,
+        message: &Message,
+        now: Now,
+    ) -> Decrypted {
+        // A record that cannot be read is no failure of a message that is not for us.
+        let served = from.map(|from| self.serves_us_elsewhere(from, message, now).unwrap_or(false));
+        match served {
+            Some(true) => Decrypted { action: Action::Hide, ..refusal },
+            _ => refusal,
+        }
     }
 
     /// Whether the sender's device talks to us in another namespace: then it says everything there, too, and what it

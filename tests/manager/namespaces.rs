@@ -345,6 +345,26 @@ fn what_a_device_says_to_others_in_another_namespace_warns_nobody() {
     assert_eq!(again.action, Action::Hide, "it is served in legacy");
 }
 
+#[test]
+fn an_account_of_one_namespace_is_warned_of_nothing_that_its_friends_say_in_the_other() {
+    for (spoken, other) in [(Legacy, Omemo2), (Omemo2, Legacy)] {
+        let mut server = Server::of(spoken);
+        let romeo = Client::with(both([Legacy, Omemo2], ROMEO), &mut server);
+        let juliet = Client::with(config(spoken, JULIET, "trusted"), &mut server);
+        Stranger::of(other, JULIET, 5).publish(&mut server);
+        let operation = next_number();
+        romeo.manager().encrypt(operation, content(&[JULIET], None)).unwrap();
+        romeo.run(&mut server);
+        let messages = romeo.take(operation).messages;
+        let of = |namespace| messages.iter().find(|message| message.namespace == namespace).unwrap();
+        let stranger = juliet.refuse(&romeo.jid, of(other), Status::UnknownNamespace);
+        assert_eq!(stranger.action, Action::Warn, "nothing is known of that device yet");
+        assert_eq!(text(&juliet.read(&romeo.jid, of(spoken))), spoken.uri());
+        let friend = juliet.refuse(&romeo.jid, of(other), Status::UnknownNamespace);
+        assert_eq!(friend.action, Action::Hide, "it says the same in the namespace that is served");
+    }
+}
+
 // ---- taking up and leaving a namespace ----
 
 pub fn listed(server: &Server, namespace: Namespace, client: &Client) -> bool {
