@@ -242,6 +242,15 @@ static void publish_bundle(void *user_data, omemo_request request, const char *n
   omemo_request_resolve(request);
 }
 
+static void delete_bundle(void *user_data, omemo_request request, const char *ns, uint32_t device) {
+  char id[16];
+  snprintf(id, sizeof id, "%lu", (unsigned long)device);
+  char **slot = item(ns, ((struct device *)user_data)->jid, id);
+  free(*slot);
+  *slot = NULL;
+  omemo_request_resolve(request);
+}
+
 static void send_message(void *user_data, omemo_request request, const char *jid, const omemo_message *message) {
   post_message(user_data, jid, omemo_message_xml(message, NULL), 0);
   omemo_request_resolve(request);
@@ -334,7 +343,8 @@ static void start_ours(struct device *device) {
                                             .publish_device_list = publish_device_list,
                                             .publish_bundle = publish_bundle,
                                             .send_message = send_message,
-                                            .decide_trust = decide_trust};
+                                            .decide_trust = decide_trust,
+                                            .delete_bundle = delete_bundle};
   omemo_config *config = omemo_config_new();
   omemo_storage *storage = NULL;
   omemo_devices *own = NULL;

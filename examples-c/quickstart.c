@@ -85,6 +85,13 @@ static void publish_bundle(void *user_data, omemo_request request, const char *n
   publish(request, ns, ((struct account *)user_data)->jid, device, omemo_bundle_xml(bundle, NULL));
 }
 
+static void delete_bundle(void *user_data, omemo_request request, const char *ns, uint32_t device) {
+  char **slot = item(ns, ((struct account *)user_data)->jid, device);
+  free(*slot);
+  *slot = NULL;
+  omemo_request_resolve(request);
+}
+
 /* What comes in, to whichever devices of its recipient and as a copy to the other devices of its sender. */
 static void receive(struct account *account, const char *from, const char *xml) {
   omemo_decrypted *decrypted = NULL;
@@ -138,7 +145,8 @@ static void start(struct account *account) {
                                             .publish_device_list = publish_device_list,
                                             .publish_bundle = publish_bundle,
                                             .send_message = send_message,
-                                            .decide_trust = decide_trust};
+                                            .decide_trust = decide_trust,
+                                            .delete_bundle = delete_bundle};
   omemo_config *config = omemo_config_new();
   omemo_storage *storage = NULL;
   omemo_devices *own = NULL;

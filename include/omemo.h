@@ -270,8 +270,9 @@ enum omemo_notice
    */
   OMEMO_NOTICE_IDENTITY_CHANGED = 2,
   /**
-   * (ns, jid, device) It left OMEMO_NS_2, which is preferred for it, and is served in ns now. Told once, until
-   * omemo_manager_prefer_namespace has a word about the device.
+   * (ns, jid, device) It left the list of OMEMO_NS_2, which comes first for it by omemo_manager_prefer_namespace
+   * or else by the configuration's order, and stays on that of ns, where it is served now. Told once, until
+   * omemo_manager_prefer_namespace is called for it.
    */
   OMEMO_NOTICE_DOWNGRADED = 3,
   /**
@@ -425,7 +426,7 @@ enum omemo_reason
  {
   /**
    * The server said item-not-found, and nothing else means this. A device list that is not there counts as
-   * empty.
+   * empty, a bundle that is not there as deleted.
    */
   OMEMO_REASON_NOT_FOUND = 1,
   /** Any other error, or an answer that makes no sense. */
@@ -437,7 +438,10 @@ enum omemo_reason
    * question is up.
    */
   OMEMO_REASON_OFFLINE = 4,
-  /** The user closed the dialog (decide_trust), or does not want this message to be sent (send_message). */
+  /**
+   * The user closed the dialog (decide_trust), or does not want this message to be sent (send_message)
+   * or this bundle to be deleted (delete_bundle).
+   */
   OMEMO_REASON_DECLINED = 5,
 };
 #ifndef __cplusplus
@@ -551,7 +555,7 @@ typedef uint64_t omemo_request;
 
 /**
  * What the library asks and tells. Each may be NULL. A question without callback is rejected at once: the
- * fetches and publishes as OMEMO_REASON_FAILED, send_message, decide_trust and delete_bundle as
+ * fetches, publishes and delete_bundle as OMEMO_REASON_FAILED, send_message and decide_trust as
  * OMEMO_REASON_DECLINED.
  */
 typedef struct {
@@ -778,10 +782,10 @@ omemo_status omemo_config_set_jid(omemo_config *config, const char *jid);
 
 /**
  * Which namespaces to serve, most preferred first; each device is served in exactly one. Unless set:
- * OMEMO_NS_LEGACY, then OMEMO_NS_2, since there are clients that announce both and read the first only
+ * OMEMO_NS_LEGACY, then OMEMO_NS_2, since there are clients that announce both and read OMEMO_NS_LEGACY only
  * (docs/namespaces.md). A namespace that the account served before and that is not in the list is left: at the next
- * omemo_manager_connected this device is taken off its list there and its bundle is deleted; keys and sessions are
- * forgotten when the manager opens.
+ * omemo_manager_connected this device is taken off its list there and delete_bundle is asked, until it is done; keys
+ * and sessions are forgotten when the manager opens.
  * Parameters:
  * - config: the configuration.
  * - namespaces: count names, each once.
@@ -1030,7 +1034,7 @@ omemo_status omemo_op_cancel(omemo_op op);
  *
  * Done: published, sent, or (after omemo_request_decide) judged.
  * Parameters:
- * - request: the question: publish_device_list, publish_bundle, send_message or decide_trust.
+ * - request: the question: publish_device_list, publish_bundle, delete_bundle, send_message or decide_trust.
  * Returns: OMEMO_ERR_STALE when it was answered or withdrawn, or the manager freed; OMEMO_ERR_WRONG_ANSWER,
  *   the question stays open then; OMEMO_ERR_BUSY inside a service.
  * Threads: any; needs no manager, which may have been freed.
@@ -1041,10 +1045,10 @@ omemo_status omemo_request_resolve(omemo_request request);
 /**
  * Answer by what the server sent.
  * Parameters:
- * - request: the question: a fetch, publish_device_list, publish_bundle or send_message.
+ * - request: the question: a fetch, publish_device_list, publish_bundle, delete_bundle or send_message.
  * - xml: the element, its `<item>`, `<items>` or `<pubsub>`, or the whole `<iq>`. One of type error is
  *   welcome: the library tells item-not-found from the rest. Bytes that cannot be read are no failure of
- *   this call, but the answer "failed". For a publish or send_message: the whole `<iq>`.
+ *   this call, but the answer "failed". For the others: the whole `<iq>`.
  * - len: its bytes, without a NUL.
  * Returns: as omemo_request_resolve; OMEMO_ERR_NULL; OMEMO_ERR_ARGUMENT (no object has this many bytes).
  * Memory: the bytes are copied.
@@ -1727,9 +1731,10 @@ omemo_status omemo_draft_set_body(omemo_draft *draft, const char *text);
 /**
  * No content, instead of what was set before: transport a fresh key, which omemo_result_key gives, as JET
  * (XEP-0396) wants it. Content that is set afterwards takes its place. Only OMEMO_NS_LEGACY knows key transport; a
- * message without payload in OMEMO_NS_2 tells its receiver nothing. So the key goes out in the former alone,
- * whatever the configuration's namespaces, and reaches no device that has only the latter; a draft that names
- * OMEMO_NS_2 by omemo_draft_set_namespaces fails. Trust is asked as for content.
+ * message without payload in OMEMO_NS_2 tells its receiver nothing. So the key goes out in the former alone, also
+ * where the latter is preferred; devices that have only the latter are rows OMEMO_ERR_UNKNOWN_NAMESPACE.
+ * omemo_manager_encrypt says OMEMO_ERR_PLAINTEXT if the configuration lacks OMEMO_NS_LEGACY, or if
+ * omemo_draft_set_namespaces named OMEMO_NS_2. Trust is asked as for content.
  * Parameters:
  * - draft: the draft.
  * Returns: OMEMO_ERR_NULL.
@@ -1964,10 +1969,11 @@ const char *omemo_decrypted_level(const omemo_decrypted *decrypted);
 uint32_t omemo_decrypted_flags(const omemo_decrypted *decrypted);
 
 /**
- * The key that came with a message, for protocols that use OMEMO as key transport. It is there for messages with
- * content, too, and for the empty messages of OMEMO_NS_LEGACY, which nothing tells from key transports: use it only
- * where another protocol says so. Nothing vouches for the initialisation vector of a message without content but what
- * you decrypt with it.
+ * The key that came with a message, for protocols that use OMEMO as key transport. A key transport has the status
+ * OMEMO_OK and, since there is nothing to show, the action OMEMO_ACTION_HIDE: ask for the key before you drop it. It
+ * is there for messages with content, too, and for the empty messages of OMEMO_NS_LEGACY, which nothing tells from
+ * key transports: use it only where another protocol says so. Nothing vouches for the initialisation vector of a
+ * message without content but what you decrypt with it.
  * Parameters:
  * - decrypted: what came out of the stanza.
  * - part: an omemo_key_part.
@@ -2184,7 +2190,8 @@ bool omemo_devices_identity_changed(const omemo_devices *devices, size_t index);
 const uint8_t *omemo_devices_shown_key(const omemo_devices *devices, size_t index, size_t *len);
 
 /**
- * The namespace in which a device is served whenever it announces it there: omemo_manager_prefer_namespace.
+ * What omemo_manager_prefer_namespace has set for a device, also while the account does not serve it: it counts
+ * whenever the order in use names it.
  * Parameters:
  * - devices: the devices.
  * - index: of the device.
@@ -2195,7 +2202,7 @@ const uint8_t *omemo_devices_shown_key(const omemo_devices *devices, size_t inde
 const char *omemo_devices_preferred_namespace(const omemo_devices *devices, size_t index);
 
 /**
- * Whether a device has left OMEMO_NS_2, which is preferred for it, and was served in OMEMO_NS_LEGACY since: see
+ * Whether a device has left OMEMO_NS_2 for OMEMO_NS_LEGACY while the former came first for it: see
  * OMEMO_NOTICE_DOWNGRADED. Stays so, whatever the device announces, until omemo_manager_prefer_namespace.
  * Parameters:
  * - devices: the devices.

@@ -10,7 +10,7 @@ use omemo::crypto::rng::SystemRng;
 use omemo::protocol::namespace::Namespace::Legacy;
 use omemo::protocol::payload;
 use omemo::stanza::message;
-use support::{Client, Hand, Kind, NS_2, NS_LEGACY, Setup, World, abi};
+use support::{Client, Hand, Kind, NS_2, NS_LEGACY, Setup, Store, World, abi};
 
 const ROMEO: &str = "romeo@montague.lit";
 const JULIET: &str = "juliet@capulet.lit";
@@ -20,9 +20,11 @@ const NO_ELIGIBLE_DEVICES: i32 = -300;
 const IDENTITY_MISMATCH: i32 = -305;
 const PLAINTEXT: i32 = -309;
 const SENDER_DISTRUSTED: i32 = -506;
+const BUNDLE_DELETION_FAILED: i32 = -404;
 const NOT_FOR_US: i32 = -503;
 const NOTICE_IDENTITY_CHANGED: i32 = 2;
 const NOTICE_DOWNGRADED: i32 = 3;
+const NOTICE_PUBLISH_FAILED: i32 = 4;
 
 fn online(world: &World, jid: &str, namespaces: &[&'static str]) -> Client {
     let client =
@@ -276,21 +278,40 @@ fn an_account_takes_a_namespace_up_and_leaves_one() {
 }
 
 #[test]
-fn a_client_that_deletes_no_bundles_leaves_a_namespace_all_the_same() {
+fn a_client_that_deletes_no_bundles_is_told_so_and_asked_when_it_can() {
     let world = World::new(8);
-    let setup = Setup { namespaces: Some(vec![NS_LEGACY, NS_2]), old_table: true, ..Setup::default() };
+    let store = Store::new();
+    let setup = |namespaces: &[&'static str], old_table| Setup {
+        store: store.clone(),
+        namespaces: Some(namespaces.to_vec()),
+        old_table,
+        ..Setup::default()
+    };
+    let setup_new = setup(&[NS_LEGACY], false);
+    let setup = setup(&[NS_LEGACY, NS_2], true);
     let mut romeo = Client::with(&world, ROMEO, setup);
     romeo.connect().ok();
     romeo.restart_with(&[NS_LEGACY]);
     let rows = romeo.connect().ok().rows;
-    assert!(rows.iter().all(|row| row.status == abi::OK), "{rows:?}");
+    let left = rows.iter().find(|row| row.ns.as_deref() == Some(NS_2)).unwrap();
+    assert_eq!(left.status, BUNDLE_DELETION_FAILED);
+    let told = romeo.notices().into_iter().any(|notice| {
+        (notice.0, notice.1.as_deref(), notice.4)
+            == (NOTICE_PUBLISH_FAILED, Some(NS_2), BUNDLE_DELETION_FAILED)
+    });
+    assert!(told);
     assert!(!world.list(NS_2, ROMEO).unwrap().contains("<device "));
     assert!(world.bundle(NS_2, ROMEO, romeo.id()).is_some(), "nobody deleted it");
     assert_eq!(world.count(Kind::DeleteBundle), 0);
-    world.clear_journal();
-    romeo.disconnect();
-    romeo.connect().ok();
-    assert!(world.journal().iter().all(|question| question.ns == NS_LEGACY), "it is over");
+    // Its next version can.
+    let id = romeo.id();
+    romeo.close();
+    drop(romeo);
+    let romeo = Client::with(&world, ROMEO, setup_new);
+    let rows = romeo.connect().ok().rows;
+    assert!(rows.iter().all(|row| row.status == abi::OK), "{rows:?}");
+    assert_eq!((romeo.id(), world.count(Kind::DeleteBundle)), (id, 1));
+    assert!(world.bundle(NS_2, ROMEO, id).is_none());
 }
 
 #[test]

@@ -75,8 +75,9 @@ pub enum omemo_notice {
     /// again after omemo_manager_accept_identity; in case of a mismatch it is meanwhile served in the other namespace,
     /// where that comes first.
     OMEMO_NOTICE_IDENTITY_CHANGED = 2,
-    /// (ns, jid, device) It left OMEMO_NS_2, which is preferred for it, and is served in ns now. Told once, until
-    /// omemo_manager_prefer_namespace has a word about the device.
+    /// (ns, jid, device) It left the list of OMEMO_NS_2, which comes first for it by omemo_manager_prefer_namespace
+    /// or else by the configuration's order, and stays on that of ns, where it is served now. Told once, until
+    /// omemo_manager_prefer_namespace is called for it.
     OMEMO_NOTICE_DOWNGRADED = 3,
     /// (ns, status) The own bundle or device list cannot be published, or a namespace cannot be left; it is
     /// tried again later.
@@ -95,7 +96,7 @@ impl From<NoticeKind> for omemo_notice {
 }
 
 /// What the library asks and tells. Each may be NULL. A question without callback is rejected at once: the
-/// fetches and publishes as OMEMO_REASON_FAILED, send_message, decide_trust and delete_bundle as
+/// fetches, publishes and delete_bundle as OMEMO_REASON_FAILED, send_message and decide_trust as
 /// OMEMO_REASON_DECLINED.
 #[repr(C)]
 #[derive(Clone, Copy)]

@@ -171,10 +171,10 @@ pub unsafe extern "C" fn omemo_config_set_jid(
 }
 
 /// Which namespaces to serve, most preferred first; each device is served in exactly one. Unless set:
-/// OMEMO_NS_LEGACY, then OMEMO_NS_2, since there are clients that announce both and read the first only
+/// OMEMO_NS_LEGACY, then OMEMO_NS_2, since there are clients that announce both and read OMEMO_NS_LEGACY only
 /// (docs/namespaces.md). A namespace that the account served before and that is not in the list is left: at the next
-/// omemo_manager_connected this device is taken off its list there and its bundle is deleted; keys and sessions are
-/// forgotten when the manager opens.
+/// omemo_manager_connected this device is taken off its list there and delete_bundle is asked, until it is done; keys
+/// and sessions are forgotten when the manager opens.
 /// Parameters:
 /// - config: the configuration.
 /// - namespaces: count names, each once.

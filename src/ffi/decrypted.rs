@@ -393,10 +393,11 @@ pub extern "C" fn omemo_decrypted_flags(decrypted: Option<&omemo_decrypted>) -> 
     })
 }
 
-/// The key that came with a message, for protocols that use OMEMO as key transport. It is there for messages with
-/// content, too, and for the empty messages of OMEMO_NS_LEGACY, which nothing tells from key transports: use it only
-/// where another protocol says so. Nothing vouches for the initialisation vector of a message without content but what
-/// you decrypt with it.
+/// The key that came with a message, for protocols that use OMEMO as key transport. A key transport has the status
+/// OMEMO_OK and, since there is nothing to show, the action OMEMO_ACTION_HIDE: ask for the key before you drop it. It
+/// is there for messages with content, too, and for the empty messages of OMEMO_NS_LEGACY, which nothing tells from
+/// key transports: use it only where another protocol says so. Nothing vouches for the initialisation vector of a
+/// message without content but what you decrypt with it.
 /// Parameters:
 /// - decrypted: what came out of the stanza.
 /// - part: an omemo_key_part.

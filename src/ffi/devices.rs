@@ -256,7 +256,8 @@ pub extern "C" fn omemo_devices_shown_key(
     })
 }
 
-/// The namespace in which a device is served whenever it announces it there: omemo_manager_prefer_namespace.
+/// What omemo_manager_prefer_namespace has set for a device, also while the account does not serve it: it counts
+/// whenever the order in use names it.
 /// Parameters:
 /// - devices: the devices.
 /// - index: of the device.
@@ -273,7 +274,7 @@ pub extern "C" fn omemo_devices_preferred_namespace(
     })
 }
 
-/// Whether a device has left OMEMO_NS_2, which is preferred for it, and was served in OMEMO_NS_LEGACY since: see
+/// Whether a device has left OMEMO_NS_2 for OMEMO_NS_LEGACY while the former came first for it: see
 /// OMEMO_NOTICE_DOWNGRADED. Stays so, whatever the device announces, until omemo_manager_prefer_namespace.
 /// Parameters:
 /// - devices: the devices.

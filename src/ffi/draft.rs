@@ -227,9 +227,10 @@ pub unsafe extern "C" fn omemo_draft_set_body(
 
 /// No content, instead of what was set before: transport a fresh key, which omemo_result_key gives, as JET
 /// (XEP-0396) wants it. Content that is set afterwards takes its place. Only OMEMO_NS_LEGACY knows key transport; a
-/// message without payload in OMEMO_NS_2 tells its receiver nothing. So the key goes out in the former alone,
-/// whatever the configuration's namespaces, and reaches no device that has only the latter; a draft that names
-/// OMEMO_NS_2 by omemo_draft_set_namespaces fails. Trust is asked as for content.
+/// message without payload in OMEMO_NS_2 tells its receiver nothing. So the key goes out in the former alone, also
+/// where the latter is preferred; devices that have only the latter are rows OMEMO_ERR_UNKNOWN_NAMESPACE.
+/// omemo_manager_encrypt says OMEMO_ERR_PLAINTEXT if the configuration lacks OMEMO_NS_LEGACY, or if
+/// omemo_draft_set_namespaces named OMEMO_NS_2. Trust is asked as for content.
 /// Parameters:
 /// - draft: the draft.
 /// Returns: OMEMO_ERR_NULL.

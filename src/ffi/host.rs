@@ -111,7 +111,7 @@ impl Host {
                 });
             }
             Question::DeleteBundle { namespace, device } => {
-                let ask = table.delete_bundle.ok_or(Reason::Declined)?;
+                let ask = table.delete_bundle.ok_or(Reason::Failed)?;
                 let ns = text::c_namespace(namespace);
                 // SAFETY: as above.
                 guard::event(|| unsafe { ask(user_data, request, ns.as_ptr(), device.get()) });

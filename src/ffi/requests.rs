@@ -18,7 +18,7 @@ use std::ffi::c_char;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum omemo_reason {
     /// The server said item-not-found, and nothing else means this. A device list that is not there counts as
-    /// empty.
+    /// empty, a bundle that is not there as deleted.
     OMEMO_REASON_NOT_FOUND = 1,
     /// Any other error, or an answer that makes no sense.
     OMEMO_REASON_FAILED = 2,
@@ -27,7 +27,8 @@ pub enum omemo_reason {
     /// The stream broke. Asked again after the next omemo_manager_connected, or when the time of this
     /// question is up.
     OMEMO_REASON_OFFLINE = 4,
-    /// The user closed the dialog (decide_trust), or does not want this message to be sent (send_message).
+    /// The user closed the dialog (decide_trust), or does not want this message to be sent (send_message)
+    /// or this bundle to be deleted (delete_bundle).
     OMEMO_REASON_DECLINED = 5,
 }
 
@@ -61,7 +62,7 @@ fn meaning<T>(answer: answer::Answer<T>, found: impl FnOnce(T) -> Answer) -> Ans
 ///
 /// Done: published, sent, or (after omemo_request_decide) judged.
 /// Parameters:
-/// - request: the question: publish_device_list, publish_bundle, send_message or decide_trust.
+/// - request: the question: publish_device_list, publish_bundle, delete_bundle, send_message or decide_trust.
 /// Returns: OMEMO_ERR_STALE when it was answered or withdrawn, or the manager freed; OMEMO_ERR_WRONG_ANSWER,
 ///   the question stays open then; OMEMO_ERR_BUSY inside a service.
 /// Threads: any; needs no manager, which may have been freed.
@@ -73,10 +74,10 @@ pub extern "C" fn omemo_request_resolve(request: omemo_request) -> omemo_status 
 
 /// Answer by what the server sent.
 /// Parameters:
-/// - request: the question: a fetch, publish_device_list, publish_bundle or send_message.
+/// - request: the question: a fetch, publish_device_list, publish_bundle, delete_bundle or send_message.
 /// - xml: the element, its `<item>`, `<items>` or `<pubsub>`, or the whole `<iq>`. One of type error is
 ///   welcome: the library tells item-not-found from the rest. Bytes that cannot be read are no failure of
-///   this call, but the answer "failed". For a publish or send_message: the whole `<iq>`.
+///   this call, but the answer "failed". For the others: the whole `<iq>`.
 /// - len: its bytes, without a NUL.
 /// Returns: as omemo_request_resolve; OMEMO_ERR_NULL; OMEMO_ERR_ARGUMENT (no object has this many bytes).
 /// Memory: the bytes are copied.
