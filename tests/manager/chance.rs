@@ -1,6 +1,7 @@
 //! Both namespaces under events in any order, drawn from seeds: what must never happen does not, and in the end all is as
 //! it should be.
 
+use super::leaving::*;
 use super::namespaces::*;
 use super::world::*;
 use omemo::error::Status;

@@ -1,6 +1,7 @@
 //! What happens in one namespace and must not do harm in the other: to the bundles of others, to a device that shows
 //! another key there, to the marks of downgrades.
 
+use super::leaving::*;
 use super::namespaces::*;
 use super::world::*;
 use omemo::error::Status;
@@ -150,20 +151,6 @@ fn a_duplicate_with_a_colliding_rid_is_still_a_duplicate() {
     assert_eq!(text(&romeo.read(&juliet.jid, &message)), "hi");
     let again = romeo.read(&juliet.jid, &message);
     assert_eq!((again.error.status(), again.action), (Status::Duplicate, Action::Hide));
-}
-
-#[test]
-fn leaving_takes_nobody_else_off() {
-    let mut server = Server::of(Omemo2);
-    let romeo = Client::new(ROMEO, &mut server);
-    let foreign = Stranger::of(Legacy, ROMEO, romeo.id());
-    foreign.publish(&mut server);
-    let romeo = reopened(&romeo, &[Legacy, Omemo2]);
-    let romeo = reopened(&romeo, &[Omemo2]);
-    romeo.connect(&mut server);
-    romeo.run_later(&mut server);
-    assert!(has_bundle(&server, Legacy, &romeo), "a foreign bundle was deleted");
-    assert!(listed(&server, Legacy, &romeo), "a foreign device was taken off the list");
 }
 
 #[test]

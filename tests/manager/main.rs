@@ -20,6 +20,7 @@ mod faults;
 mod follow_up;
 mod identity;
 mod labels;
+mod leaving;
 mod namespaces;
 mod rotation;
 mod setup;
