@@ -200,7 +200,7 @@ fn r49_two_programs_under_one_id_are_told_and_the_wrong_key_gets_nothing() {
     assert_eq!(told, [expected]);
     let device = &romeo.devices(JULIET)[0];
     assert!(device.identity_changed);
-    assert_eq!(device.shown_key, Some(tybalt.identity()));
+    assert_eq!(device.conflicting_key, Some(tybalt.identity()));
     assert_eq!(device.identity, Some(juliet.identity()));
     assert_eq!(served_in(&romeo.encrypt(&[JULIET], "3").ok(), juliet.id()), Some(NS_LEGACY));
     assert_eq!(romeo.accept_identity(JULIET, juliet.id(), &tybalt.identity()), abi::OK);

@@ -82,7 +82,7 @@ fn r1_no_session_with_a_key_that_was_not_judged(ns: &'static str) {
     );
     let device = romeo.devices(JULIET).remove(0);
     assert!(device.identity_changed);
-    assert_eq!((device.identity, device.shown_key), (Some(juliet.identity()), Some(tybalt.identity())));
+    assert_eq!((device.identity, device.conflicting_key), (Some(juliet.identity()), Some(tybalt.identity())));
     // Another key than the one that was shown cannot be accepted; that one can, and starts undecided.
     assert_eq!(romeo.accept_identity(JULIET, juliet.id(), &romeo.identity()), IDENTITY_CHANGED);
     assert_eq!(romeo.accept_identity(JULIET, juliet.id(), &tybalt.identity()), abi::OK);

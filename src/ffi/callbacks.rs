@@ -8,8 +8,8 @@ use super::status::omemo_status;
 use super::table;
 use super::user_data::UserData;
 use crate::error::Result;
-use crate::manager::devices::Verdict;
-use crate::manager::host::NoticeKind;
+use crate::manager::api::device::CoreTrust;
+use crate::manager::api::event::NoticeKind;
 use std::ffi::{c_char, c_void};
 
 /// The level of keys to which content is encrypted, known without evaluate_trust.
@@ -20,11 +20,11 @@ pub const LEVEL_UNDECIDED: &str = "undecided";
 pub const LEVEL_DISTRUSTED: &str = "distrusted";
 
 /// What the name of a level comes to without evaluate_trust.
-pub(super) fn built_in(level: &str) -> Option<Verdict> {
+pub(super) fn built_in(level: &str) -> Option<CoreTrust> {
     match level {
-        LEVEL_TRUSTED => Some(Verdict::Trusted),
-        LEVEL_UNDECIDED => Some(Verdict::Undecided),
-        LEVEL_DISTRUSTED => Some(Verdict::Distrusted),
+        LEVEL_TRUSTED => Some(CoreTrust::Trusted),
+        LEVEL_UNDECIDED => Some(CoreTrust::Undecided),
+        LEVEL_DISTRUSTED => Some(CoreTrust::Distrusted),
         _ => None,
     }
 }
@@ -46,19 +46,19 @@ pub enum omemo_verdict {
     OMEMO_VERDICT_DISTRUSTED = 2,
 }
 
-impl From<Verdict> for omemo_verdict {
-    fn from(verdict: Verdict) -> omemo_verdict {
+impl From<CoreTrust> for omemo_verdict {
+    fn from(verdict: CoreTrust) -> omemo_verdict {
         match verdict {
-            Verdict::Undecided => omemo_verdict::OMEMO_VERDICT_UNDECIDED,
-            Verdict::Trusted => omemo_verdict::OMEMO_VERDICT_TRUSTED,
-            Verdict::Distrusted => omemo_verdict::OMEMO_VERDICT_DISTRUSTED,
+            CoreTrust::Undecided => omemo_verdict::OMEMO_VERDICT_UNDECIDED,
+            CoreTrust::Trusted => omemo_verdict::OMEMO_VERDICT_TRUSTED,
+            CoreTrust::Distrusted => omemo_verdict::OMEMO_VERDICT_DISTRUSTED,
         }
     }
 }
 
 /// The verdict with this number.
-pub(super) fn verdict(number: i32) -> Option<Verdict> {
-    [Verdict::Undecided, Verdict::Trusted, Verdict::Distrusted]
+pub(super) fn verdict(number: i32) -> Option<CoreTrust> {
+    [CoreTrust::Undecided, CoreTrust::Trusted, CoreTrust::Distrusted]
         .into_iter()
         .find(|verdict| *verdict as i32 == number)
 }

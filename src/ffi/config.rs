@@ -49,9 +49,9 @@ pub(super) struct Settings {
     first_error: Option<Error>,
     jid: Option<BareJid>,
     namespaces: Option<Vec<Namespace>>,
-    default_level: Option<String>,
-    request_timeout: Option<u64>,
-    open_requests: Option<u64>,
+    default_trust_level_name: Option<String>,
+    request_timeout_ms: Option<u64>,
+    max_open_fetches: Option<u64>,
     skipped_per_session: Option<u64>,
     skipped_per_message: Option<u64>,
     storage: Option<Arc<Store>>,
@@ -106,9 +106,11 @@ impl Shared {
         let config = manager::Config {
             jid: settings.jid.ok_or_else(|| missing("omemo_config_set_jid was not called."))?,
             namespaces: settings.namespaces.unwrap_or_else(|| vec![Namespace::Legacy, Namespace::Omemo2]),
-            default_level: settings.default_level.unwrap_or_else(|| LEVEL_UNDECIDED.to_owned()),
-            request_timeout: settings.request_timeout.unwrap_or(60_000),
-            open_requests: settings.open_requests.map_or(32, small),
+            default_trust_level_name: settings
+                .default_trust_level_name
+                .unwrap_or_else(|| LEVEL_UNDECIDED.to_owned()),
+            request_timeout_ms: settings.request_timeout_ms.unwrap_or(60_000),
+            max_open_fetches: settings.max_open_fetches.map_or(32, small),
             skipped_per_session: kept,
             skipped_per_message: at_once,
         };
@@ -295,10 +297,10 @@ pub extern "C" fn omemo_config_set_option(
         text::required(config)?.set(|settings| {
             let (slot, bounds, name) = match option {
                 o if o == omemo_option::OMEMO_OPTION_REQUEST_TIMEOUT as i32 => {
-                    (&mut settings.request_timeout, 1_000..=3_600_000, "OMEMO_OPTION_REQUEST_TIMEOUT")
+                    (&mut settings.request_timeout_ms, 1_000..=3_600_000, "OMEMO_OPTION_REQUEST_TIMEOUT")
                 }
                 o if o == omemo_option::OMEMO_OPTION_OPEN_REQUESTS as i32 => {
-                    (&mut settings.open_requests, 1..=1_000, "OMEMO_OPTION_OPEN_REQUESTS")
+                    (&mut settings.max_open_fetches, 1..=1_000, "OMEMO_OPTION_OPEN_REQUESTS")
                 }
                 o if o == omemo_option::OMEMO_OPTION_SKIPPED_PER_SESSION as i32 => {
                     (&mut settings.skipped_per_session, 0..=2_000, "OMEMO_OPTION_SKIPPED_PER_SESSION")
@@ -331,7 +333,7 @@ pub unsafe extern "C" fn omemo_config_set_default_level(
     guard::status(|| {
         text::required(config)?.set(|settings| {
             // SAFETY: the client gives a C string or NULL.
-            settings.default_level = Some(unsafe { text::text(level) }?.to_owned());
+            settings.default_trust_level_name = Some(unsafe { text::text(level) }?.to_owned());
             Ok(())
         })
     })

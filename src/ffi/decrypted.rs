@@ -6,7 +6,7 @@ use super::message::omemo_message;
 use super::status::omemo_status;
 use super::{core, guard, key_parts, text};
 use crate::error::{Error, Result, Status};
-use crate::manager::decrypt::{Action, Decrypted};
+use crate::manager::api::decrypted::{Action, Decrypted};
 use crate::protocol::limits;
 use crate::protocol::message::Message;
 use crate::protocol::namespace::Namespace;
@@ -67,7 +67,7 @@ impl omemo_decrypted {
             error: decrypted.error.clone(),
             text: text::c_string(&decrypted.error.to_string()),
             from: decrypted.from.as_ref().map(|jid| text::c_string(jid.as_str())),
-            level: text::c_string(&decrypted.level),
+            level: text::c_string(&decrypted.trust_level_name),
             decrypted: Some(decrypted),
             body: OnceCell::new(),
         }
@@ -361,7 +361,8 @@ pub extern "C" fn omemo_decrypted_identity_key(
 #[unsafe(no_mangle)]
 pub extern "C" fn omemo_decrypted_trust(decrypted: Option<&omemo_decrypted>) -> omemo_verdict {
     guard::call(omemo_verdict::OMEMO_VERDICT_UNDECIDED, || {
-        inner(decrypted).map_or(omemo_verdict::OMEMO_VERDICT_UNDECIDED, |decrypted| decrypted.verdict.into())
+        inner(decrypted)
+            .map_or(omemo_verdict::OMEMO_VERDICT_UNDECIDED, |decrypted| decrypted.core_trust.into())
     })
 }
 

@@ -7,7 +7,7 @@ use super::manager::{omemo_done, omemo_op};
 use super::status::omemo_status;
 use super::{core, guard, text};
 use crate::crypto::{self, convert};
-use crate::manager::devices::Device;
+use crate::manager::api::device::Device;
 use once_cell::sync::OnceCell;
 use std::ffi::{CString, c_char, c_void};
 use std::mem::MaybeUninit;
@@ -31,7 +31,7 @@ impl omemo_devices {
     pub(super) fn new(devices: impl IntoIterator<Item = Device>) -> omemo_devices {
         let rows = devices.into_iter().map(|device| Row {
             jid: text::c_string(device.jid.as_str()),
-            level: text::c_string(&device.level),
+            level: text::c_string(&device.trust_level_name),
             fingerprint: OnceCell::new(),
             device,
         });
@@ -184,7 +184,7 @@ pub extern "C" fn omemo_devices_fingerprint(devices: Option<&omemo_devices>, ind
 pub extern "C" fn omemo_devices_trust(devices: Option<&omemo_devices>, index: usize) -> omemo_verdict {
     guard::call(omemo_verdict::OMEMO_VERDICT_UNDECIDED, || {
         let row = omemo_devices::at(devices, index);
-        row.map_or(omemo_verdict::OMEMO_VERDICT_UNDECIDED, |row| row.device.verdict.into())
+        row.map_or(omemo_verdict::OMEMO_VERDICT_UNDECIDED, |row| row.device.core_trust.into())
     })
 }
 
@@ -232,7 +232,9 @@ pub unsafe extern "C" fn omemo_devices_active(
 /// Since: 0.1.0
 #[unsafe(no_mangle)]
 pub extern "C" fn omemo_devices_identity_changed(devices: Option<&omemo_devices>, index: usize) -> bool {
-    guard::call(false, || omemo_devices::at(devices, index).is_some_and(|row| row.device.shown_key.is_some()))
+    guard::call(false, || {
+        omemo_devices::at(devices, index).is_some_and(|row| row.device.conflicting_key.is_some())
+    })
 }
 
 /// The key that a device shows instead of its known one; for omemo_fingerprint and
@@ -251,7 +253,7 @@ pub extern "C" fn omemo_devices_shown_key(
     len: Option<&mut MaybeUninit<usize>>,
 ) -> *const u8 {
     guard::call(std::ptr::null(), || {
-        let key = omemo_devices::at(devices, index).and_then(|row| row.device.shown_key.as_ref());
+        let key = omemo_devices::at(devices, index).and_then(|row| row.device.conflicting_key.as_ref());
         text::give_bytes(key.map(<[u8; 32]>::as_slice), len)
     })
 }

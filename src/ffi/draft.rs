@@ -6,7 +6,7 @@ use super::status::omemo_status;
 use super::{core, guard, text};
 use crate::crypto::rng::SystemRng;
 use crate::error::{Error, Result, Status};
-use crate::manager::encrypt::{Draft, Policy};
+use crate::manager::api::draft::{Draft, EncryptPolicy};
 use crate::protocol::address::BareJid;
 use crate::protocol::limits;
 use crate::protocol::namespace::Namespace;
@@ -36,7 +36,7 @@ pub struct omemo_draft {
     recipients: Vec<BareJid>,
     plaintexts: Vec<(Namespace, Content)>,
     key_transport: bool,
-    policy: Policy,
+    policy: EncryptPolicy,
     namespaces: Option<Vec<Namespace>>,
     context: Option<String>,
 }
@@ -256,7 +256,7 @@ pub extern "C" fn omemo_draft_set_key_transport(draft: Option<&mut omemo_draft>)
 pub extern "C" fn omemo_draft_set_policy(draft: Option<&mut omemo_draft>, policy: i32) -> omemo_status {
     guard::status(|| {
         text::required(draft)?.set(|draft| {
-            let policies = [Policy::Wait, Policy::Now, Policy::All];
+            let policies = [EncryptPolicy::Wait, EncryptPolicy::Now, EncryptPolicy::All];
             let found = policies.into_iter().find(|known| *known as i32 == policy);
             draft.policy = found.ok_or(Error::new(Status::Argument, "This is no omemo_policy."))?;
             Ok(())

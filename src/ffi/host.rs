@@ -8,8 +8,10 @@ use super::log::Log;
 use super::message::omemo_message;
 use super::{guard, text};
 use crate::error::{Error, Result, Status};
-use crate::manager::devices::{Device, Verdict};
-use crate::manager::host::{LogLevel, Notice, Question, Reason, RequestId, Services};
+use crate::manager::api::device::{CoreTrust, Device};
+use crate::manager::api::event::Notice;
+use crate::manager::api::question::{Question, Reason, RequestId};
+use crate::manager::api::services::{LogLevel, Services};
 use parking_lot::{Condvar, Mutex};
 use std::sync::Arc;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
@@ -157,10 +159,10 @@ impl Host {
 }
 
 impl Services for Host {
-    fn evaluate_trust(&self, device: &Device) -> Result<Verdict> {
+    fn evaluate_trust(&self, device: &Device) -> Result<CoreTrust> {
         let tables = self.tables().ok_or(Error::from(Status::Cancelled))?;
         let known = match tables.callbacks.table.evaluate_trust {
-            None => built_in(&device.level),
+            None => built_in(&device.trust_level_name),
             Some(evaluate) => {
                 let devices = omemo_devices::new([device.clone()]);
                 let user_data = tables.callbacks.user_data.pointer();

@@ -2,7 +2,7 @@
 
 use super::user_data::UserData;
 use super::{guard, text};
-use crate::manager::host::LogLevel;
+use crate::manager::api::services::LogLevel;
 use std::ffi::{c_char, c_void};
 
 /// ## 2 Logging

@@ -6,7 +6,7 @@
 
 use super::core::{User, omemo_manager};
 use crate::error::{Error, Result, Status};
-use crate::manager::host::Answer;
+use crate::manager::api::question::Answer;
 use parking_lot::Mutex;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Weak};

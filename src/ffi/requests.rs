@@ -6,7 +6,7 @@ use super::device_list::omemo_device_list;
 use super::status::omemo_status;
 use super::{guard, numbers, text};
 use crate::error::{Error, Result, Status};
-use crate::manager::host::{Answer, Question, Reason};
+use crate::manager::api::question::{Answer, Question, Reason};
 use crate::protocol::limits;
 use crate::stanza::answer;
 use std::ffi::c_char;

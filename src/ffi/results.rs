@@ -5,7 +5,7 @@ use super::message::omemo_message;
 use super::status::omemo_status;
 use super::{guard, text};
 use crate::error::{Error, Status};
-use crate::manager::report::Outcome;
+use crate::manager::api::report::Outcome;
 use crate::protocol::namespace::Namespace;
 use crate::protocol::payload::KeyParts;
 use std::ffi::{CString, c_char};

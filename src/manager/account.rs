@@ -4,9 +4,10 @@
 //! nothing that was loaded before is used again: the store decides whether it happened.
 
 use super::Config;
+use super::api::event::Notice;
+use super::api::services::{LogLevel, Services};
 use super::clock::Now;
 use super::connection::Connection;
-use super::host::{LogLevel, Notice, Services};
 use super::layout::{self, SessionKey};
 use super::leaving;
 use super::own;
@@ -84,7 +85,7 @@ impl Account {
             notices: Vec::new(),
             new_work: false,
         };
-        account.check_level(&account.config.default_level.clone())?;
+        account.check_level(&account.config.default_trust_level_name.clone())?;
         if !account.reload()? {
             account.create(now)?;
         }

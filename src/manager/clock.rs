@@ -1,6 +1,6 @@
 //! Time: the wall clock for due dates that are stored, a steady one for deadlines.
 
-use super::host::Services;
+use super::api::services::Services;
 use parking_lot::Mutex;
 
 /// A step of the wall clock beyond this is somebody setting it, and no time that has passed.

@@ -4,10 +4,11 @@
 //! may be given again when the reason is gone.
 
 use super::account::Account;
+use super::api::decrypted::{Action, Decrypted};
+use super::api::device::{CoreTrust, Device};
+use super::api::event::{Notice, NoticeKind};
 use super::clock::Now;
 use super::connection::Job;
-use super::devices::{Device, Verdict};
-use super::host::{Notice, NoticeKind};
 use super::layout::SessionKey;
 use super::own::{self, exchange_hash};
 use super::records::{DeviceRecord, Reason};
@@ -25,47 +26,6 @@ use zeroize::Zeroizing;
 
 /// A chain that is this long makes us answer, so that the sender's ratchet turns (XEP-0384 4.3, 53 messages).
 const HEARTBEAT: u32 = 53;
-
-/// What a client does with the stanza.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(i32)]
-pub enum Action {
-    /// Show nothing: no content, a duplicate, an own echo, or not for us and without payload.
-    Hide = 0,
-    /// Show the content, with its trust.
-    Show = 1,
-    /// Tell the user that a message could not be read.
-    Warn = 2,
-}
-
-/// What came out of a message.
-#[derive(Clone, PartialEq)]
-pub struct Decrypted {
-    /// `Ok`, or why there is no content.
-    pub error: Error,
-    /// What to do.
-    pub action: Action,
-    /// The content, in messages that have one.
-    pub plaintext: Option<Zeroizing<Vec<u8>>>,
-    /// Who sent it.
-    pub from: Option<BareJid>,
-    /// The sender's device.
-    pub device: u32,
-    /// The namespace of the message.
-    pub namespace: Namespace,
-    /// The key that vouches for the content, in Ed25519 form (sign bit 0 while it is unknown).
-    pub identity_key: Option<[u8; 32]>,
-    /// What the level of that key came to.
-    pub verdict: Verdict,
-    /// The name of that level.
-    pub level: String,
-    /// It opened a new session.
-    pub new_session: bool,
-    /// The key that it was encrypted with, or that it transports.
-    pub key: Option<KeyParts>,
-    /// The tag stood in the payload.
-    pub tag_in_payload: bool,
-}
 
 /// What stands inside a message.
 struct Inside {
@@ -129,8 +89,8 @@ impl Account {
                 _ => Action::Warn,
             };
             let verdict = match error.status() {
-                Status::SenderDistrusted => Verdict::Distrusted,
-                _ => Verdict::Undecided,
+                Status::SenderDistrusted => CoreTrust::Distrusted,
+                _ => CoreTrust::Undecided,
             };
             Decrypted {
                 error,
@@ -140,8 +100,8 @@ impl Account {
                 device: message.sender_device,
                 namespace: message.namespace,
                 identity_key: None,
-                verdict,
-                level: String::new(),
+                core_trust: verdict,
+                trust_level_name: String::new(),
                 new_session: false,
                 key: None,
                 tag_in_payload: false,
@@ -191,8 +151,8 @@ impl Account {
                         device: device.get(),
                         namespace: message.namespace,
                         identity_key: content.sender.identity_key,
-                        verdict: content.sender.verdict,
-                        level: content.sender.level,
+                        core_trust: content.sender.core_trust,
+                        trust_level_name: content.sender.trust_level_name,
                         new_session: content.new_session,
                         key,
                         tag_in_payload,
@@ -309,7 +269,7 @@ impl Account {
         if let Some(ed) = ed.filter(|_| shown.sign == super::trust::SIGN_UNKNOWN) {
             sender.identity_key = Some(*ed);
         }
-        sender.verdict = self.judge_or_undecided(&sender);
+        sender.core_trust = self.judge_or_undecided(&sender);
         Ok(sender)
     }
 
@@ -332,7 +292,7 @@ impl Account {
             let opened = Sessions::new(self, at, now).open(&ratchet_message, &limits, budget)?;
             let (peer, ed) = (*opened.step.session.peer_mont(), opened.step.session.peer_ed().copied());
             let sender = self.sender(at, &peer, ed.as_ref())?;
-            if sender.verdict == Verdict::Distrusted {
+            if sender.core_trust == CoreTrust::Distrusted {
                 return Err(Status::SenderDistrusted.into());
             }
             let session = opened.step.session.clone();
@@ -354,7 +314,7 @@ impl Account {
     ) -> Result<Content> {
         let mont = *exchange.identity_mont();
         let sender = self.sender(at, &mont, exchange.identity_ed())?;
-        if sender.verdict == Verdict::Distrusted {
+        if sender.core_trust == CoreTrust::Distrusted {
             return Err(Status::SenderDistrusted.into());
         }
         let record = self.jid(&at.jid)?;

@@ -3,7 +3,7 @@
 //! Identical questions are asked once. Network questions are asked while the stream is up, fetches a limited number at
 //! a time, and end at their deadline. Knows nothing of what an answer means.
 
-use super::host::{Answer, Question, Reason, RequestId};
+use super::api::question::{Answer, Question, Reason, RequestId};
 use crate::error::{Error, Result, Status};
 use crate::runtime::next_number;
 use parking_lot::Mutex;

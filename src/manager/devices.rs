@@ -5,13 +5,15 @@
 
 use super::Inner;
 use super::account::Account;
+use super::api::device::Device;
+use super::api::event::{Notice, NoticeKind};
+use super::api::question::{Answer, Question, Reason};
+use super::api::report::{Outcome, Row};
 use super::clock::Now;
 use super::connection::Job;
-use super::host::{Answer, Notice, NoticeKind, Question, Reason};
 use super::layout::SessionKey;
 use super::own;
 use super::records::{DeviceRecord, JidRecord};
-use super::report::{Outcome, Row};
 use super::sessions::Sessions;
 use crate::crypto::convert;
 use crate::crypto::identity::IdentityKey;
@@ -24,41 +26,6 @@ use crate::protocol::namespace::Namespace;
 use crate::runtime;
 use std::sync::Arc;
 use subtle::ConstantTimeEq;
-
-/// What a trust level comes to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(i32)]
-pub enum Verdict {
-    /// Nobody has judged the key.
-    Undecided = 0,
-    /// Content is encrypted to it.
-    Trusted = 1,
-    /// Nothing is encrypted to it, and what it sends is refused.
-    Distrusted = 2,
-}
-
-/// One device of a JID.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Device {
-    /// Whose.
-    pub jid: BareJid,
-    /// Its id.
-    pub id: u32,
-    /// Its identity key in Ed25519 form (sign bit 0 while it is unknown); `None` until the key is known.
-    pub identity_key: Option<[u8; 32]>,
-    /// The name of the trust level of that key.
-    pub level: String,
-    /// What the level comes to.
-    pub verdict: Verdict,
-    /// In which namespaces it is announced now.
-    pub active: Vec<Namespace>,
-    /// The key that it shows instead of its confirmed one, in Ed25519 form, until that is accepted.
-    pub shown_key: Option<[u8; 32]>,
-    /// The namespace in which it is served whatever the order says.
-    pub preferred: Option<Namespace>,
-    /// It left omemo:2 and was served by legacy since then.
-    pub downgraded: bool,
-}
 
 /// The ids of a list that are valid; the others cannot be ours to serve.
 pub(super) fn ids(list: &DeviceList) -> impl Iterator<Item = u32> {
@@ -384,7 +351,7 @@ impl Account {
             self.put_own_device_first(&mut devices, &record)?;
         }
         for device in &mut devices {
-            device.verdict = self.judge_or_undecided(device);
+            device.core_trust = self.judge_or_undecided(device);
         }
         Ok(devices)
     }
@@ -403,8 +370,8 @@ impl Account {
             ),
         };
         this.identity_key = Some(*identity.ed());
-        let level = record.level(identity.mont()).unwrap_or(&self.config.default_level);
-        level.clone_into(&mut this.level);
+        let level = record.level(identity.mont()).unwrap_or(&self.config.default_trust_level_name);
+        level.clone_into(&mut this.trust_level_name);
         devices.insert(0, this);
         Ok(())
     }

@@ -5,15 +5,15 @@
 
 use super::Inner;
 use super::account::Account;
+use super::api::device::CoreTrust;
+use super::api::draft::{Draft, EncryptPolicy};
+use super::api::report::{Outcome, Row};
 use super::clock::Now;
-use super::devices::Verdict;
 use super::gather::{Gathered, Letter, Target, gather, is_ours};
 use super::layout::SessionKey;
 use super::records::{DeviceRecord, Reason};
-use super::report::{Outcome, Row};
 use super::sessions::Sessions;
 use super::turns::Turn;
-use crate::crypto::rng::Rng;
 use crate::error::{Error, Result, Status};
 use crate::protocol::address::BareJid;
 use crate::protocol::message::{Message, MessageKey};
@@ -24,74 +24,9 @@ use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use subtle::ConstantTimeEq;
-use zeroize::Zeroizing;
 
 /// How often what is missing is gathered before it is reported.
 const ROUNDS: usize = 3;
-
-/// What to do about devices that are not ready. No policy ever drops a recipient in silence.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[repr(i32)]
-pub enum Policy {
-    /// Wait until everything is fetched and decided, then serve whom one can and report the rest.
-    #[default]
-    Wait = 0,
-    /// Serve who is ready, ask nobody, report the rest.
-    Now = 1,
-    /// Wait, and fail unless every active device that is not distrusted is served.
-    All = 2,
-}
-
-/// What to encrypt, and for whom.
-#[derive(Clone, Default)]
-pub struct Draft {
-    /// Bare JIDs; the own other devices are added by themselves.
-    pub recipients: Vec<BareJid>,
-    /// The plaintext in each namespace that is to be served.
-    pub plaintexts: Vec<(Namespace, Zeroizing<Vec<u8>>)>,
-    /// No plaintext: a fresh key is transported, in those namespaces that know such a thing.
-    pub key_transport: bool,
-    /// What to do about devices that are not ready.
-    pub policy: Policy,
-    /// Namespaces for this draft, most preferred first; `None`: those of the account.
-    pub namespaces: Option<Vec<Namespace>>,
-    /// A word of the client's for questions and results.
-    pub context: Option<String>,
-}
-
-impl Draft {
-    /// The namespaces that serve it, most preferred first. A key goes only where key transport exists, unless the draft
-    /// says otherwise and thereby fails.
-    fn namespaces(&self, of_account: &[Namespace]) -> Vec<Namespace> {
-        let fit = |namespace: &Namespace| !self.key_transport || namespace.profile().key_transport;
-        match &self.namespaces {
-            Some(namespaces) => namespaces.clone(),
-            None => of_account.iter().copied().filter(fit).collect(),
-        }
-    }
-
-    /// Its content, or a key without content, under a fresh key.
-    fn seal(&self, namespace: Namespace, rng: &mut dyn Rng) -> Result<Sealed> {
-        if self.key_transport {
-            return payload::transport(namespace, rng);
-        }
-        let plaintext = self.plaintexts.iter().find(|(of, _)| *of == namespace);
-        let (_, plaintext) = plaintext.ok_or(Error::from(Status::Plaintext))?;
-        payload::encrypt(namespace, plaintext, rng)
-    }
-
-    /// Whether it has something to say in a namespace.
-    fn check_content(&self, namespace: Namespace) -> Result<()> {
-        if self.key_transport {
-            return payload::check_transport(namespace);
-        }
-        let plaintext = self.plaintexts.iter().find(|(of, _)| *of == namespace);
-        match plaintext.is_some_and(|(_, bytes)| !bytes.is_empty()) {
-            true => Ok(()),
-            false => Err(Status::Plaintext.into()),
-        }
-    }
-}
 
 /// Checks a draft, and takes its place in the order. What fails here has never begun.
 pub(super) fn prepare(inner: &Arc<Inner>, draft: &Draft) -> Result<Turn> {
@@ -130,7 +65,7 @@ pub(super) async fn run(inner: Arc<Inner>, draft: Draft, turn: Turn) -> Outcome 
 
 async fn gather_and_commit(inner: &Inner, letter: &Letter, turn: &Turn) -> Result<Outcome> {
     let mut gathered = Gathered::default();
-    if letter.draft.policy == Policy::Now {
+    if letter.draft.policy == EncryptPolicy::Now {
         let now = inner.now();
         let online = inner.desk.is_online();
         return inner.account(|account| account.encrypt(letter, &gathered, online, now));
@@ -193,7 +128,7 @@ impl Account {
                 let failure = gathered.lists.get(&(*namespace, jid.clone())).cloned();
                 let unfetched = || {
                     let fresh = self.connection.is_fresh(*namespace, &jid, now.steady);
-                    (letter.draft.policy == Policy::Now && !fresh).then(|| match online {
+                    (letter.draft.policy == EncryptPolicy::Now && !fresh).then(|| match online {
                         true => Error::new(
                             Status::DeviceListDownloadFailed,
                             "The device list was not fetched yet.",
@@ -249,7 +184,7 @@ impl Account {
                 unserved.push(Row { jid: Some(jid), device: 0, namespace: None, error });
             }
         }
-        if letter.draft.policy == Policy::All {
+        if letter.draft.policy == EncryptPolicy::All {
             match incomplete {
                 Some(error) if error.status() == Status::Undecided => {
                     return Err(Status::StillUndecided.into());
@@ -294,9 +229,9 @@ impl Account {
         let record = self.jid(&key.jid)?;
         let verdict = match device.is_confirmed() {
             true => self.judge(&self.describe(&key.jid, &record, device))?,
-            false => Verdict::Undecided,
+            false => CoreTrust::Undecided,
         };
-        if verdict == Verdict::Distrusted {
+        if verdict == CoreTrust::Distrusted {
             return Err(Status::Distrusted.into());
         }
         if let Some(status) = device.contradiction(key.namespace) {
@@ -305,7 +240,7 @@ impl Account {
         if !device.is_confirmed() {
             return Err(self.why_no_bundle(key, gathered, online, now));
         }
-        if verdict != Verdict::Trusted {
+        if verdict != CoreTrust::Trusted {
             return Err(Status::Undecided.into());
         }
         let current = Sessions::new(self, key, now).sending(&device.identity)?;

@@ -6,10 +6,12 @@
 
 use super::Inner;
 use super::account::Account;
+use super::api::event::{Notice, NoticeKind};
+use super::api::question::{Answer, Question, Reason};
+use super::api::services::LogLevel;
 use super::clock::Now;
 use super::connection::Job;
 use super::devices;
-use super::host::{Answer, LogLevel, Notice, NoticeKind, Question, Reason};
 use super::layout::{self, SessionKey};
 use super::leaving;
 use super::publish;

@@ -4,14 +4,15 @@
 
 use super::Inner;
 use super::account::Account;
+use super::api::device::{CoreTrust, Device};
+use super::api::draft::Draft;
+use super::api::question::{Answer, Question};
+use super::api::report::Row;
 use super::clock::Now;
-use super::devices::{self, Device, Verdict};
-use super::encrypt::Draft;
-use super::host::{Answer, Question};
+use super::devices;
 use super::layout::SessionKey;
 use super::own;
 use super::records::{DeviceRecord, JidRecord};
-use super::report::Row;
 use super::sessions::Sessions;
 use crate::error::{Error, Result, Status};
 use crate::protocol::address::{BareJid, DeviceId};
@@ -206,11 +207,11 @@ impl Account {
         if device.is_confirmed() {
             let mut shown = self.describe(&key.jid, record, &device);
             match self.judge(&shown) {
-                Ok(Verdict::Distrusted) | Err(_) => return Ok(()),
-                Ok(Verdict::Undecided) if contradiction.is_none() => {
+                Ok(CoreTrust::Distrusted) | Err(_) => return Ok(()),
+                Ok(CoreTrust::Undecided) if contradiction.is_none() => {
                     let asked = shown.identity_key.map(|ed| (key.jid.clone(), ed));
                     if asked.is_some_and(|asked| !gathered.asked.contains(&asked)) {
-                        shown.verdict = Verdict::Undecided;
+                        shown.core_trust = CoreTrust::Undecided;
                         missing.undecided.push((key.namespace, shown));
                     }
                 }

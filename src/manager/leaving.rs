@@ -6,10 +6,10 @@
 
 use super::Inner;
 use super::account::Account;
+use super::api::question::{Answer, Question, Reason};
 use super::clock::Now;
 use super::connection::Job;
 use super::devices;
-use super::host::{Answer, Question, Reason};
 use super::layout::SessionKey;
 use super::records::{JidRecord, LeavingRecord};
 use super::sessions::Sessions;

@@ -8,21 +8,21 @@
 //! Nobody is woken, and `Services::wakeup` is not called, with one of them held.
 
 mod account;
+pub mod api;
 pub mod clock;
+pub mod config;
 mod connection;
-pub mod decrypt;
+mod decrypt;
 mod desk;
-pub mod devices;
-pub mod encrypt;
+mod devices;
+mod encrypt;
 mod follow_up;
 mod gather;
-pub mod host;
 mod layout;
 mod leaving;
 mod own;
 mod publish;
 mod records;
-pub mod report;
 mod sessions;
 mod trust;
 mod turns;
@@ -36,37 +36,21 @@ use crate::protocol::namespace::Namespace;
 use crate::runtime::{Runtime, Signal};
 use crate::storage::Storage;
 use account::Account;
+use api::decrypted::Decrypted;
+use api::device::Device;
+use api::draft::Draft;
+use api::event::{Event, OperationId};
+use api::question::{Answer, Question, RequestId};
+use api::report::Outcome;
+use api::services::Services;
 use clock::{Clock, Now};
-use decrypt::Decrypted;
+pub use config::Config;
 use desk::Desk;
-use devices::Device;
-use encrypt::Draft;
-use host::{Answer, Event, OperationId, Question, RequestId, Services};
 use parking_lot::Mutex;
-use report::Outcome;
 use std::collections::{BTreeMap, VecDeque};
 use std::future::Future;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-
-/// How to open an account.
-#[derive(Clone)]
-pub struct Config {
-    /// The own bare JID.
-    pub jid: BareJid,
-    /// The namespaces to serve, most preferred first.
-    pub namespaces: Vec<Namespace>,
-    /// The level of keys that nobody has judged.
-    pub default_level: String,
-    /// Milliseconds until a network question ends by itself.
-    pub request_timeout: u64,
-    /// Fetches open at a time.
-    pub open_requests: usize,
-    /// Skipped message keys kept for each session.
-    pub skipped_per_session: usize,
-    /// Message keys that one message may skip.
-    pub skipped_per_message: usize,
-}
 
 /// One account. Cheap to clone; all clones are the same.
 #[derive(Clone)]
@@ -195,7 +179,7 @@ impl Manager {
         let clock = Clock::default();
         let now = clock.now(&*services);
         let account = Account::open(config.clone(), storage, services.clone(), rng, now)?;
-        let desk = Desk::new(config.request_timeout, config.open_requests);
+        let desk = Desk::new(config.request_timeout_ms, config.max_open_fetches);
         let inner = Arc::new(Inner {
             config,
             services,
@@ -324,7 +308,9 @@ impl Manager {
         };
         let asked = devices.get(index);
         let asked = asked.ok_or(Error::new(Status::Argument, "No device of the question has this index."))?;
-        self.inner.services.evaluate_trust(&Device { level: level.to_owned(), ..asked.clone() })?;
+        self.inner
+            .services
+            .evaluate_trust(&Device { trust_level_name: level.to_owned(), ..asked.clone() })?;
         self.inner.desk.decide(request, index, level)
     }
 

@@ -6,10 +6,11 @@
 
 use super::Inner;
 use super::account::Account;
+use super::api::event::{Notice, NoticeKind};
+use super::api::question::{Answer, Question, Reason};
+use super::api::report::{Outcome, Row};
 use super::connection::Job;
 use super::devices;
-use super::host::{Answer, Notice, NoticeKind, Question, Reason};
-use super::report::{Outcome, Row};
 use crate::crypto::convert;
 use crate::error::{Error, Result, Status};
 use crate::protocol::address::DeviceId;

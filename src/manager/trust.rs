@@ -4,9 +4,9 @@
 //! second entry.
 
 use super::account::Account;
+use super::api::device::{CoreTrust, Device};
+use super::api::services::LogLevel;
 use super::clock::Now;
-use super::devices::{Device, Verdict};
-use super::host::LogLevel;
 use super::layout::SessionKey;
 use super::records::{DeviceRecord, JidRecord, TrustRecord};
 use super::sessions::Sessions;
@@ -59,30 +59,30 @@ impl JidRecord {
 impl Account {
     /// A device as it is shown and judged; its verdict is still that of its level's name.
     pub(super) fn describe(&self, jid: &BareJid, record: &JidRecord, device: &DeviceRecord) -> Device {
-        let level = record.level(&device.identity).unwrap_or(&self.config.default_level);
+        let level = record.level(&device.identity).unwrap_or(&self.config.default_trust_level_name);
         Device {
             jid: jid.clone(),
             id: device.id,
             identity_key: device.identity_ed(),
-            level: level.to_owned(),
-            verdict: Verdict::Undecided,
+            trust_level_name: level.to_owned(),
+            core_trust: CoreTrust::Undecided,
             active: device.active.iter().filter_map(|code| Namespace::from_code(*code)).collect(),
-            shown_key: device.shown.as_slice().try_into().ok(),
+            conflicting_key: device.shown.as_slice().try_into().ok(),
             preferred: Namespace::from_code(device.preferred),
             downgraded: device.downgraded,
         }
     }
 
     /// What a device's level comes to.
-    pub(super) fn judge(&self, device: &Device) -> Result<Verdict> {
+    pub(super) fn judge(&self, device: &Device) -> Result<CoreTrust> {
         self.services.evaluate_trust(device)
     }
 
     /// The same where nobody can be told of a level that is not known: nobody has decided.
-    pub(super) fn judge_or_undecided(&self, device: &Device) -> Verdict {
+    pub(super) fn judge_or_undecided(&self, device: &Device) -> CoreTrust {
         self.judge(device).unwrap_or_else(|_| {
             self.log(LogLevel::Warn, "A trust level could not be evaluated; it counts as undecided.");
-            Verdict::Undecided
+            CoreTrust::Undecided
         })
     }
 
@@ -92,10 +92,10 @@ impl Account {
             jid: self.config.jid.clone(),
             id: 0,
             identity_key: None,
-            level: level.to_owned(),
-            verdict: Verdict::Undecided,
+            trust_level_name: level.to_owned(),
+            core_trust: CoreTrust::Undecided,
             active: Vec::new(),
-            shown_key: None,
+            conflicting_key: None,
             preferred: None,
             downgraded: false,
         };
@@ -144,7 +144,7 @@ impl Account {
             if convert::ed_to_mont(key).as_ref() != Some(identity.mont()) {
                 return Err(Status::IdentityChanged.into());
             }
-            let default_level = account.config.default_level.clone();
+            let default_trust_level_name = account.config.default_trust_level_name.clone();
             let record = account.jid_mut(jid)?;
             // A key that was judged elsewhere keeps its level only if it is on another device.
             let elsewhere = record
@@ -152,7 +152,7 @@ impl Account {
                 .iter()
                 .any(|other| other.id != device.get() && other.identity == identity.mont());
             if !elsewhere && record.level(identity.mont()).is_some() {
-                record.set_level(identity.mont(), &default_level);
+                record.set_level(identity.mont(), &default_trust_level_name);
             }
             if let Some(known) = record.devices.iter_mut().find(|known| known.id == device.get()) {
                 known.set_identity(identity.mont(), Some(identity.ed()));

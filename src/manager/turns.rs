@@ -3,7 +3,7 @@
 //! Knows no sessions: it is a queue of numbers for each set of recipients.
 
 use super::Inner;
-use super::encrypt::{Draft, Policy};
+use super::api::draft::{Draft, EncryptPolicy};
 use crate::protocol::address::BareJid;
 use crate::runtime::next_number;
 use std::collections::{HashMap, VecDeque};
@@ -22,7 +22,7 @@ pub(super) struct Turn {
 impl Turn {
     /// Takes the next place.
     pub(super) fn take(inner: &Arc<Inner>, draft: &Draft) -> Turn {
-        let place = (draft.policy != Policy::Now).then(|| {
+        let place = (draft.policy != EncryptPolicy::Now).then(|| {
             let mut recipients = draft.recipients.clone();
             recipients.sort();
             recipients.dedup();

@@ -6,7 +6,7 @@ use super::namespaces::*;
 use super::world::*;
 use omemo::error::Status;
 use omemo::manager::Config;
-use omemo::manager::host::{Answer, Reason};
+use omemo::manager::api::question::{Answer, Reason};
 use omemo::protocol::key_exchange::KeyExchange;
 use omemo::protocol::message::{Message, MessageKey};
 use omemo::protocol::namespace::Namespace::{self, Legacy, Omemo2};
@@ -97,7 +97,7 @@ fn happen(rng: &mut StdRng, romeo: &Client, server: &mut Server, programs: &mut 
             }
         }
         5 => {
-            if let Some(shown) = known.and_then(|device| device.shown_key) {
+            if let Some(shown) = known.and_then(|device| device.conflicting_key) {
                 romeo.manager().accept_identity(&jid(JULIET), id(5), &shown).unwrap();
             }
         }
@@ -171,7 +171,7 @@ fn r49_whatever_happens_only_the_known_key_is_served_and_it_is_served_again_in_t
                 // Who shows the known key again needs nobody's help.
                 if !known {
                     romeo.refresh(&jid(JULIET), &mut server);
-                    if let Some(shown) = romeo.device(&jid(JULIET), 5).unwrap().shown_key {
+                    if let Some(shown) = romeo.device(&jid(JULIET), 5).unwrap().conflicting_key {
                         romeo.manager().accept_identity(&jid(JULIET), id(5), &shown).unwrap();
                     }
                 }

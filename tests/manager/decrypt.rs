@@ -3,10 +3,10 @@
 use super::world::*;
 use omemo::error::Status;
 use omemo::manager::Config;
-use omemo::manager::decrypt::Action;
-use omemo::manager::devices::Verdict;
-use omemo::manager::encrypt::Policy;
-use omemo::manager::host::NoticeKind;
+use omemo::manager::api::decrypted::Action;
+use omemo::manager::api::device::CoreTrust;
+use omemo::manager::api::draft::EncryptPolicy;
+use omemo::manager::api::event::NoticeKind;
 use omemo::protocol::key_exchange::KeyExchange;
 use omemo::protocol::namespace::Namespace::{self, Legacy, Omemo2};
 use omemo::protocol::ratchet_message::RatchetMessage;
@@ -142,7 +142,7 @@ fn no_content_goes_to_a_provisional_key_without_its_bundle(ns: Namespace) {
     assert_eq!(text(&juliet.read(&romeo.jid, &greeting)), "hello");
     juliet.run(&mut server);
     server.bundles.remove(&(ns, romeo.jid.clone(), 9));
-    let outcome = juliet.encrypt(&[&romeo.jid], "x", Policy::Wait, &mut server);
+    let outcome = juliet.encrypt(&[&romeo.jid], "x", EncryptPolicy::Wait, &mut server);
     if juliet.count_asked(is_bundle) == 0 || row(&outcome, &romeo.jid, 9) == Some(Status::BundleNotFound) {
         assert_eq!(outcome.status(), Status::NoEligibleDevices);
         assert!(outcome.messages.is_empty());
@@ -348,18 +348,18 @@ fn table_undecided_and_unknown_levels_are_shown(ns: Namespace) {
     let (mut session, greeting) = romeo.greet(&juliet, &server, "hello");
     let read = juliet.read(&romeo.jid, &greeting);
     assert_eq!(
-        (text(&read), read.verdict, read.level.as_str()),
-        ("hello".into(), Verdict::Undecided, "undecided")
+        (text(&read), read.core_trust, read.trust_level_name.as_str()),
+        ("hello".into(), CoreTrust::Undecided, "undecided")
     );
     juliet.manager().set_trust(&romeo.jid, &romeo.key(), "custom").unwrap();
     let to = (juliet.jid.clone(), juliet.id());
     let message = romeo.write(&mut session, (&to.0, to.1), "known");
-    assert_eq!(juliet.read(&romeo.jid, &message).verdict, Verdict::Trusted);
+    assert_eq!(juliet.read(&romeo.jid, &message).core_trust, CoreTrust::Trusted);
     juliet.desk.knows_custom.store(false, SeqCst);
     let message = romeo.write(&mut session, (&to.0, to.1), "unknown");
     let read = juliet.read(&romeo.jid, &message);
-    assert_eq!((text(&read), read.verdict), ("unknown".into(), Verdict::Undecided));
-    let outcome = juliet.encrypt(&[&romeo.jid], "x", Policy::Wait, &mut server);
+    assert_eq!((text(&read), read.core_trust), ("unknown".into(), CoreTrust::Undecided));
+    let outcome = juliet.encrypt(&[&romeo.jid], "x", EncryptPolicy::Wait, &mut server);
     assert_eq!(outcome.status(), Status::NoEligibleDevices);
     assert_eq!(row(&outcome, &romeo.jid, 9), Some(Status::UnknownTrustLevel));
 }

@@ -3,10 +3,10 @@
 use super::world::*;
 use omemo::error::Status;
 use omemo::manager::Config;
-use omemo::manager::devices::Verdict;
-use omemo::manager::encrypt::Policy;
-use omemo::manager::host::{Answer, Question, Reason};
-use omemo::manager::report::Outcome;
+use omemo::manager::api::device::CoreTrust;
+use omemo::manager::api::draft::EncryptPolicy;
+use omemo::manager::api::question::{Answer, Question, Reason};
+use omemo::manager::api::report::Outcome;
 use omemo::protocol::device_list::{DeviceList, ListedDevice};
 use omemo::protocol::limits;
 use omemo::protocol::namespace::Namespace::{self, Legacy, Omemo2};
@@ -40,12 +40,13 @@ fn messages_to_devices_that_are_distrusted_or_undecided(ns: Namespace) {
     romeo.refresh(juliet, &mut server);
     romeo.manager().set_trust(juliet, &devices[0].key(), "trusted").unwrap();
     romeo.manager().set_trust(juliet, &devices[1].key(), "distrusted").unwrap();
-    let outcome = romeo.encrypt(&[juliet], "x", Policy::Now, &mut server);
+    let outcome = romeo.encrypt(&[juliet], "x", EncryptPolicy::Now, &mut server);
     let rows = |outcome: &Outcome| [1, 2, 3].map(|id| row(outcome, juliet, id).unwrap_or(Status::Ok));
     assert_eq!(rows(&outcome)[1..], [Status::Distrusted, Status::Undecided]);
     assert_eq!(romeo.count_asked(|question| matches!(question, Question::DecideTrust { .. })), 0);
     // Two drafts that miss the same keys share one question.
-    let operations = [Policy::Wait, Policy::Wait].map(|policy| romeo.begin_encrypt(&[juliet], "x", policy));
+    let operations =
+        [EncryptPolicy::Wait, EncryptPolicy::Wait].map(|policy| romeo.begin_encrypt(&[juliet], "x", policy));
     let open = romeo.run_with(|question| match question {
         Question::DecideTrust { .. } => None,
         _ => Some(server.answer(&romeo, question)),
@@ -85,7 +86,7 @@ fn a_shared_question_about_trust_judges_keys_and_not_positions(ns: Namespace) {
             server.bundles.insert((ns, juliet.clone(), 3), first.bundle());
             romeo.push(juliet, &server);
         }
-        romeo.begin_encrypt(&[juliet], "x", Policy::Wait);
+        romeo.begin_encrypt(&[juliet], "x", EncryptPolicy::Wait);
         open.extend(romeo.run_with(|question| match question {
             Question::DecideTrust { .. } => None,
             _ => Some(server.answer(&romeo, question)),
@@ -99,16 +100,16 @@ fn a_shared_question_about_trust_judges_keys_and_not_positions(ns: Namespace) {
     }
     romeo.manager().answer(*request, Answer::Done).unwrap();
     romeo.run(&mut server);
-    assert_eq!(romeo.device(juliet, 3).unwrap().verdict, Verdict::Trusted);
-    assert_eq!(romeo.device(juliet, 2).unwrap().verdict, Verdict::Distrusted);
+    assert_eq!(romeo.device(juliet, 3).unwrap().core_trust, CoreTrust::Trusted);
+    assert_eq!(romeo.device(juliet, 2).unwrap().core_trust, CoreTrust::Distrusted);
 }
 
 fn a_question_about_trust_that_decides_nothing(ns: Namespace) {
     let cases = [
-        (Policy::Wait, Answer::Done, Status::NoEligibleDevices),
-        (Policy::All, Answer::Done, Status::StillUndecided),
-        (Policy::Wait, Answer::Rejected(Reason::Declined), Status::TrustDecisionFailed),
-        (Policy::All, Answer::Rejected(Reason::Declined), Status::TrustDecisionFailed),
+        (EncryptPolicy::Wait, Answer::Done, Status::NoEligibleDevices),
+        (EncryptPolicy::All, Answer::Done, Status::StillUndecided),
+        (EncryptPolicy::Wait, Answer::Rejected(Reason::Declined), Status::TrustDecisionFailed),
+        (EncryptPolicy::All, Answer::Rejected(Reason::Declined), Status::TrustDecisionFailed),
     ];
     for (policy, answer, expected) in cases {
         let mut server = Server::of(ns);
@@ -138,7 +139,7 @@ fn a_plaintext_that_is_missing_is_told_before_anything_happens() {
     let juliet = jid(JULIET);
     let before = romeo.disk.all();
     let operation = next_number();
-    let started = romeo.manager().encrypt(operation, draft(Omemo2, &[&juliet], "x", Policy::Wait));
+    let started = romeo.manager().encrypt(operation, draft(Omemo2, &[&juliet], "x", EncryptPolicy::Wait));
     let status = match started {
         Err(error) => error.status(),
         Ok(()) => {
@@ -161,7 +162,7 @@ fn a_hundred_new_devices_take_five_round_trips(ns: Namespace) {
         let recipients: Vec<_> = (0..split).map(|n| jid(&name(n))).collect();
         let recipients: Vec<_> = recipients.iter().collect();
         let start = romeo.desk.steady.load(SeqCst);
-        let operation = romeo.begin_encrypt(&recipients, "x", Policy::Wait);
+        let operation = romeo.begin_encrypt(&recipients, "x", EncryptPolicy::Wait);
         let mut open = romeo.step();
         while !romeo.is_done(operation) {
             assert!(open.len() <= 32, "{} fetches at a time", open.len());
@@ -185,9 +186,9 @@ fn encrypts_for_the_same_recipients_complete_in_order_and_now_overtakes(ns: Name
     let new = Stranger::of(ns, JULIET, 77);
     new.publish(&mut server);
     romeo.push(&juliet.jid, &server);
-    let first = romeo.begin_encrypt(&[&juliet.jid], "1", Policy::Wait);
-    let second = romeo.begin_encrypt(&[&juliet.jid], "2", Policy::All);
-    let now = romeo.begin_encrypt(&[&juliet.jid], "3", Policy::Now);
+    let first = romeo.begin_encrypt(&[&juliet.jid], "1", EncryptPolicy::Wait);
+    let second = romeo.begin_encrypt(&[&juliet.jid], "2", EncryptPolicy::All);
+    let now = romeo.begin_encrypt(&[&juliet.jid], "3", EncryptPolicy::Now);
     let held = romeo
         .run_with(|question| if is_bundle(question) { None } else { Some(server.answer(&romeo, question)) });
     assert_eq!(held.len(), 1);
@@ -195,7 +196,7 @@ fn encrypts_for_the_same_recipients_complete_in_order_and_now_overtakes(ns: Name
     // Another chat waits for nobody here.
     let tybalt = Stranger::of(ns, "tybalt@capulet.lit", 5);
     tybalt.publish(&mut server);
-    let other = romeo.begin_encrypt(&[&tybalt.jid], "4", Policy::Wait);
+    let other = romeo.begin_encrypt(&[&tybalt.jid], "4", EncryptPolicy::Wait);
     romeo.run(&mut server);
     assert!(romeo.is_done(other) && !romeo.is_done(first));
     romeo.manager().answer(held[0].0, Answer::Bundle(new.bundle())).unwrap();
@@ -213,8 +214,8 @@ fn encrypts_for_the_same_recipients_complete_in_order_and_now_overtakes(ns: Name
 
 fn cancelling_the_first_lets_the_second_go_on(ns: Namespace) {
     let (mut server, romeo, juliet) = two(ns);
-    let first = romeo.begin_encrypt(&[&juliet.jid], "1", Policy::Wait);
-    let second = romeo.begin_encrypt(&[&juliet.jid], "2", Policy::Wait);
+    let first = romeo.begin_encrypt(&[&juliet.jid], "1", EncryptPolicy::Wait);
+    let second = romeo.begin_encrypt(&[&juliet.jid], "2", EncryptPolicy::Wait);
     let held = romeo.run_with(|_| None);
     assert_eq!(held.len(), 1, "the list is asked for once");
     romeo.manager().cancel(first).unwrap();
@@ -229,7 +230,7 @@ fn cancelling_the_first_lets_the_second_go_on(ns: Namespace) {
 
 fn a_question_that_nobody_needs_is_withdrawn(ns: Namespace) {
     let (_, romeo, juliet) = two(ns);
-    let operation = romeo.begin_encrypt(&[&juliet.jid], "1", Policy::Wait);
+    let operation = romeo.begin_encrypt(&[&juliet.jid], "1", EncryptPolicy::Wait);
     let held = romeo.run_with(|_| None);
     romeo.manager().cancel(operation).unwrap();
     romeo.step();
@@ -245,15 +246,15 @@ fn policies_without_a_stream(ns: Namespace) {
     let stranger = Stranger::of(ns, "tybalt@capulet.lit", 5);
     stranger.publish(&mut server);
     // What has to be fetched waits for the stream, or is reported.
-    let wait = romeo.begin_encrypt(&[&stranger.jid], "1", Policy::Wait);
-    let all = romeo.begin_encrypt(&[&stranger.jid], "2", Policy::All);
-    let now = romeo.begin_encrypt(&[&stranger.jid], "3", Policy::Now);
+    let wait = romeo.begin_encrypt(&[&stranger.jid], "1", EncryptPolicy::Wait);
+    let all = romeo.begin_encrypt(&[&stranger.jid], "2", EncryptPolicy::All);
+    let now = romeo.begin_encrypt(&[&stranger.jid], "3", EncryptPolicy::Now);
     assert!(romeo.step().is_empty(), "something is asked without a stream");
     assert!(!romeo.is_done(wait) && !romeo.is_done(all));
     let outcome = romeo.take(now);
     assert_eq!(outcome.status(), Status::NoEligibleDevices);
     assert!(outcome.rows.iter().any(|row| row.error.status() == Status::Offline), "{:?}", outcome.rows);
-    let known = romeo.begin_encrypt(&[&juliet.jid], "4", Policy::Now);
+    let known = romeo.begin_encrypt(&[&juliet.jid], "4", EncryptPolicy::Now);
     romeo.step();
     let message = romeo.take(known).messages.remove(0);
     assert_eq!(text(&juliet.read(&romeo.jid, &message)), "4");
@@ -268,7 +269,7 @@ fn the_end_of_the_stream_ends_connected_and_not_encrypts(ns: Namespace) {
     let (mut server, romeo, juliet) = two(ns);
     let refresh = next_number();
     romeo.manager().refresh_devices(refresh, Some(juliet.jid.clone()), None).unwrap();
-    let encrypt = romeo.begin_encrypt(&[&juliet.jid], "1", Policy::Wait);
+    let encrypt = romeo.begin_encrypt(&[&juliet.jid], "1", EncryptPolicy::Wait);
     let held = romeo.run_with(|_| None);
     romeo.manager().disconnected().unwrap();
     romeo.step();
@@ -288,7 +289,7 @@ fn a_list_that_cannot_be_fetched_leaves_the_stored_one(ns: Namespace) {
     let (mut server, romeo, juliet) = friends(ns);
     romeo.manager().disconnected().unwrap();
     romeo.connect(&mut server);
-    let operation = romeo.begin_encrypt(&[&juliet.jid], "x", Policy::Wait);
+    let operation = romeo.begin_encrypt(&[&juliet.jid], "x", EncryptPolicy::Wait);
     romeo.run_with(|question| match question {
         Question::FetchDeviceList { .. } => Some(Answer::Rejected(Reason::Failed)),
         _ => Some(server.answer(&romeo, question)),
@@ -304,7 +305,7 @@ fn a_bundle_that_does_not_come_in_time_is_a_row(ns: Namespace) {
     let new = Stranger::of(ns, JULIET, 77);
     new.publish(&mut server);
     romeo.push(&juliet.jid, &server);
-    let operation = romeo.begin_encrypt(&[&juliet.jid], "x", Policy::Wait);
+    let operation = romeo.begin_encrypt(&[&juliet.jid], "x", EncryptPolicy::Wait);
     let held = romeo
         .run_with(|question| if is_bundle(question) { None } else { Some(server.answer(&romeo, question)) });
     assert_eq!(held.len(), 1);
@@ -318,7 +319,7 @@ fn a_bundle_that_does_not_come_in_time_is_a_row(ns: Namespace) {
 
 fn a_question_rejected_as_offline_is_asked_again_under_a_new_number(ns: Namespace) {
     let (mut server, romeo, juliet) = two(ns);
-    let operation = romeo.begin_encrypt(&[&juliet.jid], "x", Policy::Wait);
+    let operation = romeo.begin_encrypt(&[&juliet.jid], "x", EncryptPolicy::Wait);
     let held = romeo.run_with(|_| None);
     romeo.manager().answer(held[0].0, Answer::Rejected(Reason::Offline)).unwrap();
     assert!(romeo.step().is_empty(), "it is asked again at once");
@@ -333,7 +334,7 @@ fn devices_that_left_get_nothing_and_are_not_forgotten(ns: Namespace) {
     let (mut server, romeo, juliet) = friends(ns);
     let empty = DeviceList { namespace: ns, devices: Vec::new() };
     romeo.manager().update_device_list(&juliet.jid, &empty).unwrap();
-    let outcome = romeo.encrypt(&[&juliet.jid], "x", Policy::Wait, &mut server);
+    let outcome = romeo.encrypt(&[&juliet.jid], "x", EncryptPolicy::Wait, &mut server);
     assert_eq!(outcome.status(), Status::NoEligibleDevices);
     assert_eq!(row(&outcome, &juliet.jid, 0), Some(Status::NoDevices));
     let device = romeo.device(&juliet.jid, juliet.id()).unwrap();

@@ -2,7 +2,7 @@
 
 use super::world::*;
 use omemo::error::{Error, Status};
-use omemo::manager::encrypt::Policy;
+use omemo::manager::api::draft::EncryptPolicy;
 use omemo::protocol::namespace::Namespace::{self};
 
 in_both_namespaces! {
@@ -17,7 +17,7 @@ fn conversation(romeo: &Client, juliet: &Client, server: &mut Server) {
     for n in 0..3 {
         let mut sent = None;
         for _ in 0..3 {
-            let outcome = romeo.encrypt(&[&juliet.jid], &format!("{n}"), Policy::Wait, server);
+            let outcome = romeo.encrypt(&[&juliet.jid], &format!("{n}"), EncryptPolicy::Wait, server);
             if !again(&outcome.error) {
                 assert_eq!(outcome.status(), Status::Ok, "{:?}", outcome.rows);
                 sent = Some(outcome.messages[0].clone());
@@ -89,7 +89,7 @@ fn an_encrypt_whose_commit_failed_hands_nothing_out(ns: Namespace) {
     let (mut server, romeo, juliet) = friends(ns);
     for fault in [Fault::Nothing, Fault::Everything] {
         romeo.disk.fail(1, fault);
-        let outcome = romeo.encrypt(&[&juliet.jid], "x", Policy::Wait, &mut server);
+        let outcome = romeo.encrypt(&[&juliet.jid], "x", EncryptPolicy::Wait, &mut server);
         assert_eq!((outcome.status(), outcome.messages.len()), (Status::Storage, 0));
         let message = romeo.say(&juliet.jid, "y", &mut server);
         assert_eq!(text(&juliet.read(&romeo.jid, &message)), "y");

@@ -2,8 +2,9 @@
 
 use super::world::*;
 use omemo::error::Status;
-use omemo::manager::encrypt::Policy;
-use omemo::manager::host::{Answer, NoticeKind, Question, Reason};
+use omemo::manager::api::draft::EncryptPolicy;
+use omemo::manager::api::event::NoticeKind;
+use omemo::manager::api::question::{Answer, Question, Reason};
 use omemo::protocol::device_list::ListedDevice;
 use omemo::protocol::key_exchange::KeyExchange;
 use omemo::protocol::namespace::Namespace::{self};
@@ -31,7 +32,7 @@ fn r9_concurrent_encrypts_never_share_a_message_key(ns: Namespace) {
     // `note_headers` refuses any message key that is used twice.
     let (mut server, romeo, juliet) = two(ns);
     let operations: Vec<_> =
-        (0..5).map(|n| romeo.begin_encrypt(&[&juliet.jid], &format!("{n}"), Policy::Wait)).collect();
+        (0..5).map(|n| romeo.begin_encrypt(&[&juliet.jid], &format!("{n}"), EncryptPolicy::Wait)).collect();
     romeo.run(&mut server);
     let messages: Vec<_> =
         operations.iter().map(|operation| romeo.take(*operation).messages.remove(0)).collect();
@@ -41,7 +42,7 @@ fn r9_concurrent_encrypts_never_share_a_message_key(ns: Namespace) {
     server.settle(&[&romeo, &juliet]);
     let greeting = juliet.say(&romeo.jid, "hi", &mut server);
     let operations: Vec<_> =
-        (0..5).map(|n| romeo.begin_encrypt(&[&juliet.jid], &format!("{n}"), Policy::Now)).collect();
+        (0..5).map(|n| romeo.begin_encrypt(&[&juliet.jid], &format!("{n}"), EncryptPolicy::Now)).collect();
     assert_eq!(text(&romeo.read(&juliet.jid, &greeting)), "hi");
     romeo.run(&mut server);
     for (n, operation) in operations.iter().enumerate() {
@@ -64,7 +65,7 @@ fn r45_what_is_sent_is_stored_first(ns: Namespace) {
     let Question::SendMessage { message: first, .. } = &open[0].1 else { panic!("no message") };
     juliet.restart();
     juliet.begin_connect();
-    let operation = juliet.begin_encrypt(&[&romeo.jid], "after the crash", Policy::Wait);
+    let operation = juliet.begin_encrypt(&[&romeo.jid], "after the crash", EncryptPolicy::Wait);
     juliet.run_with(|question| match is_send(question) {
         true => Some(Answer::Rejected(Reason::Failed)),
         false => Some(server.answer(&juliet, question)),
@@ -142,7 +143,7 @@ fn an_answer_is_dropped_when_something_else_was_said(ns: Namespace) {
     assert_eq!(text(&juliet.read(&romeo.jid, &hello)), "hello");
     juliet.manager().disconnected().unwrap();
     juliet.step();
-    let operation = juliet.begin_encrypt(&[&romeo.jid], "hello yourself", Policy::Wait);
+    let operation = juliet.begin_encrypt(&[&romeo.jid], "hello yourself", EncryptPolicy::Wait);
     assert_eq!(juliet.connect(&mut server).status(), Status::Ok);
     let reply = juliet.take(operation).messages.remove(0);
     assert_eq!(text(&romeo.read(&juliet.jid, &reply)), "hello yourself");
@@ -205,14 +206,14 @@ fn r12_one_bad_bundle_is_one_row(ns: Namespace) {
         label: None,
         label_signature: None,
     });
-    let outcome = romeo.encrypt(&[&good.jid], "x", Policy::Wait, &mut server);
+    let outcome = romeo.encrypt(&[&good.jid], "x", EncryptPolicy::Wait, &mut server);
     assert_eq!(outcome.status(), Status::Ok);
     assert_eq!(outcome.messages[0].keys.len(), 1);
     for id in 2..=7 {
         assert_eq!(row(&outcome, &good.jid, id), Some(Status::BundleBad), "device {id}");
     }
     assert_eq!(row(&outcome, &good.jid, 8), Some(Status::BundleNotFound));
-    let outcome = romeo.encrypt(&[&good.jid], "x", Policy::All, &mut server);
+    let outcome = romeo.encrypt(&[&good.jid], "x", EncryptPolicy::All, &mut server);
     assert!(outcome.status() != Status::Ok && outcome.messages.is_empty());
 }
 
@@ -245,7 +246,7 @@ fn r14_what_could_not_be_fetched_is_not_fetched_again_at_once(ns: Namespace) {
         server.bundles.remove(&(ns, good.jid.clone(), device));
     }
     for _ in 0..5 {
-        assert_eq!(romeo.encrypt(&[&good.jid], "x", Policy::Wait, &mut server).status(), Status::Ok);
+        assert_eq!(romeo.encrypt(&[&good.jid], "x", EncryptPolicy::Wait, &mut server).status(), Status::Ok);
     }
     assert_eq!(romeo.count_asked(is_bundle), 20);
 }
@@ -261,13 +262,13 @@ fn r18_a_message_without_keys_is_none(ns: Namespace) {
     let mut server = Server::of(ns);
     let romeo = Client::new(ROMEO, &mut server);
     let nobody = jid("nobody@capulet.lit");
-    for policy in [Policy::Wait, Policy::Now, Policy::All] {
+    for policy in [EncryptPolicy::Wait, EncryptPolicy::Now, EncryptPolicy::All] {
         let outcome = romeo.encrypt(&[&nobody], "x", policy, &mut server);
         assert_eq!(outcome.status(), Status::NoEligibleDevices);
         assert!(outcome.messages.is_empty());
         assert!(row(&outcome, &nobody, 0).is_some());
     }
-    let outcome = romeo.encrypt(&[], "note to myself", Policy::Wait, &mut server);
+    let outcome = romeo.encrypt(&[], "note to myself", EncryptPolicy::Wait, &mut server);
     assert_eq!((outcome.status(), outcome.messages.len()), (Status::Ok, 0));
 }
 

@@ -2,10 +2,10 @@
 
 use super::world::*;
 use omemo::error::Status;
-use omemo::manager::decrypt::Action;
-use omemo::manager::devices::Verdict;
-use omemo::manager::encrypt::Policy;
-use omemo::manager::host::NoticeKind;
+use omemo::manager::api::decrypted::Action;
+use omemo::manager::api::device::CoreTrust;
+use omemo::manager::api::draft::EncryptPolicy;
+use omemo::manager::api::event::NoticeKind;
 use omemo::protocol::namespace::Namespace::{self};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::SeqCst;
@@ -99,20 +99,20 @@ fn r1_a_swapped_bundle_is_never_encrypted_to(ns: Namespace) {
     romeo.manager().set_trust(&juliet.jid, &juliet.key(), "trusted").unwrap();
     let mut mallory = Stranger::of(ns, JULIET, 77);
     mallory.publish(&mut server);
-    let outcome = romeo.encrypt(&[&juliet.jid], "secret", Policy::Wait, &mut server);
+    let outcome = romeo.encrypt(&[&juliet.jid], "secret", EncryptPolicy::Wait, &mut server);
     assert_eq!(outcome.status(), Status::NoEligibleDevices);
     assert_eq!(row(&outcome, &juliet.jid, 77), Some(Status::IdentityChanged));
     assert_eq!(row(&outcome, &juliet.jid, 0), Some(Status::NoEligibleDevices));
     assert!(outcome.messages.is_empty());
     assert_eq!(romeo.count_notices(NoticeKind::IdentityChanged), 1);
     let device = romeo.device(&juliet.jid, 77).unwrap();
-    assert_eq!((device.identity_key, device.shown_key), (Some(juliet.key()), Some(mallory.key())));
+    assert_eq!((device.identity_key, device.conflicting_key), (Some(juliet.key()), Some(mallory.key())));
     // Whoever is shown another key has to name it.
     let accept = |key: &[u8; 32]| romeo.manager().accept_identity(&juliet.jid, id(77), key);
     assert_eq!(accept(&juliet.key()).unwrap_err().status(), Status::IdentityChanged);
     accept(&mallory.key()).unwrap();
     let device = romeo.device(&juliet.jid, 77).unwrap();
-    assert_eq!((device.identity_key, device.shown_key), (Some(mallory.key()), None));
+    assert_eq!((device.identity_key, device.conflicting_key), (Some(mallory.key()), None));
     romeo.reconnect(&mut server);
     let message = romeo.say(&juliet.jid, "to the new key", &mut server);
     assert_eq!(mallory.accept(&message).unwrap(), "to the new key");
@@ -129,12 +129,12 @@ fn accept_identity_starts_undecided(ns: Namespace) {
     assert_eq!(accept(&juliet.key()).unwrap_err().status(), Status::NotFound, "nothing is shown");
     let mut new = Stranger::of(ns, JULIET, 77);
     new.publish(&mut server);
-    let outcome = romeo.encrypt(&[&juliet.jid], "one", Policy::Wait, &mut server);
+    let outcome = romeo.encrypt(&[&juliet.jid], "one", EncryptPolicy::Wait, &mut server);
     assert_eq!(row(&outcome, &juliet.jid, 77), Some(Status::IdentityChanged));
     accept(&new.key()).unwrap();
     let device = romeo.device(&juliet.jid, 77).unwrap();
-    assert_eq!((device.level.as_str(), device.verdict), ("undecided", Verdict::Undecided));
-    let outcome = romeo.encrypt(&[&juliet.jid], "two", Policy::Now, &mut server);
+    assert_eq!((device.trust_level_name.as_str(), device.core_trust), ("undecided", CoreTrust::Undecided));
+    let outcome = romeo.encrypt(&[&juliet.jid], "two", EncryptPolicy::Now, &mut server);
     assert_eq!(outcome.status(), Status::NoEligibleDevices);
     assert_eq!(row(&outcome, &juliet.jid, 77), Some(Status::Undecided));
     romeo.manager().set_trust(&juliet.jid, &new.key(), "trusted").unwrap();
@@ -151,7 +151,7 @@ fn r2_a_bundle_whose_signature_fails_pins_no_key(ns: Namespace) {
     let mut forged = Stranger::of(ns, JULIET, 77).bundle();
     forged.signature[0] ^= 1;
     server.bundles.insert((ns, juliet.jid.clone(), 77), forged);
-    let outcome = romeo.encrypt(&[&juliet.jid], "x", Policy::Wait, &mut server);
+    let outcome = romeo.encrypt(&[&juliet.jid], "x", EncryptPolicy::Wait, &mut server);
     assert_eq!(outcome.status(), Status::NoEligibleDevices);
     assert_eq!(row(&outcome, &juliet.jid, 77), Some(Status::BundleBad));
     assert_eq!(romeo.device(&juliet.jid, 77).unwrap().identity_key, None);
@@ -170,9 +170,9 @@ fn r2_a_key_with_the_other_sign_is_the_same_identity(ns: Namespace) {
     let mut flipped = juliet.key();
     flipped[31] ^= 0x80;
     romeo.manager().set_trust(&juliet.jid, &flipped, "distrusted").unwrap();
-    assert_eq!(romeo.device(&juliet.jid, 77).unwrap().level, "distrusted");
+    assert_eq!(romeo.device(&juliet.jid, 77).unwrap().trust_level_name, "distrusted");
     romeo.manager().set_trust(&juliet.jid, &juliet.key(), "trusted").unwrap();
-    assert_eq!(romeo.device(&juliet.jid, 77).unwrap().level, "trusted");
+    assert_eq!(romeo.device(&juliet.jid, 77).unwrap().trust_level_name, "trusted");
     assert_eq!(romeo.device(&juliet.jid, 77).unwrap().identity_key, Some(juliet.key()));
 }
 

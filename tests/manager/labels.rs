@@ -4,7 +4,7 @@
 use super::world::*;
 use omemo::error::Status;
 use omemo::manager::Config;
-use omemo::manager::host::Question;
+use omemo::manager::api::question::Question;
 use omemo::protocol::device_list::{DeviceList, ListedDevice};
 use omemo::protocol::namespace::Namespace::{self, Legacy, Omemo2};
 use omemo::stanza::device_list;

@@ -3,9 +3,10 @@
 use super::world::*;
 use omemo::error::Status;
 use omemo::manager::Config;
-use omemo::manager::decrypt::Action;
-use omemo::manager::encrypt::{Draft, Policy};
-use omemo::manager::host::{NoticeKind, Question};
+use omemo::manager::api::decrypted::Action;
+use omemo::manager::api::draft::{Draft, EncryptPolicy};
+use omemo::manager::api::event::NoticeKind;
+use omemo::manager::api::question::Question;
 use omemo::protocol::namespace::Namespace::{self, Legacy, Omemo2};
 use omemo::runtime::next_number;
 use zeroize::Zeroizing;
@@ -19,7 +20,7 @@ pub fn content(to: &[&str], namespaces: Option<Vec<Namespace>>) -> Draft {
     Draft {
         recipients: to.iter().map(|name| jid(name)).collect(),
         plaintexts: Namespace::ALL.map(plaintext).to_vec(),
-        policy: Policy::Wait,
+        policy: EncryptPolicy::Wait,
         namespaces,
         ..Draft::default()
     }
@@ -133,7 +134,7 @@ fn the_order_may_be_another_for_a_draft_and_for_a_device() {
 /// Who looks away from a namespace still hears of the devices that are there only.
 #[test]
 fn a_draft_for_one_namespace_tells_of_devices_that_only_another_reaches() {
-    for policy in [Policy::Wait, Policy::All] {
+    for policy in [EncryptPolicy::Wait, EncryptPolicy::All] {
         let mut server = Server::of(Legacy);
         let romeo = Client::with(both([Legacy, Omemo2], ROMEO), &mut server);
         in_both(&mut server, 5);
@@ -147,7 +148,7 @@ fn a_draft_for_one_namespace_tells_of_devices_that_only_another_reaches() {
         let left = outcome.rows.iter().find(|row| row.device == 6).unwrap();
         assert_eq!((left.error.status(), left.namespace), (Status::UnknownNamespace, Some(Omemo2)));
         match policy {
-            Policy::All => assert_eq!(outcome.status(), Status::UnknownNamespace),
+            EncryptPolicy::All => assert_eq!(outcome.status(), Status::UnknownNamespace),
             _ => assert_eq!((outcome.status(), outcome.messages.len()), (Status::Ok, 1)),
         }
     }
@@ -210,7 +211,7 @@ fn r49_a_device_with_a_key_for_each_namespace_is_told_and_never_served_with_the_
         assert_eq!((told[0].status, told[0].namespace), (Status::IdentityMismatch, Some(second)));
         assert_eq!(served(&romeo, &mut server, 5, None), (vec![first], Status::Ok));
         let device = romeo.device(&jid(JULIET), 5).unwrap();
-        assert_eq!((device.identity_key, device.shown_key), (Some(known.key()), Some(other.key())));
+        assert_eq!((device.identity_key, device.conflicting_key), (Some(known.key()), Some(other.key())));
         assert_eq!(romeo.count_notices(NoticeKind::IdentityChanged), 1, "told once");
         // Who accepts the other key has the same in the other namespace.
         romeo.manager().accept_identity(&jid(JULIET), id(5), &other.key()).unwrap();
@@ -272,7 +273,7 @@ fn who_leaves_omemo2_where_that_is_preferred_is_told_of_once() {
     unlist(&mut server, Omemo2, 5);
     push(&romeo, &server, Omemo2);
     romeo.run(&mut server);
-    let told = |notice: &omemo::manager::host::Notice| {
+    let told = |notice: &omemo::manager::api::event::Notice| {
         (notice.namespace, notice.jid.clone(), notice.device, notice.status)
     };
     let notices = romeo.notices.borrow().clone();

@@ -6,7 +6,7 @@
 use super::world::*;
 use omemo::crypto::identity::IdentityKeyPair;
 use omemo::error::Status;
-use omemo::manager::decrypt::Action;
+use omemo::manager::api::decrypted::Action;
 use omemo::protocol::bundle::Bundle;
 use omemo::protocol::message::Message;
 use omemo::protocol::namespace::Namespace;

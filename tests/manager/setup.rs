@@ -2,7 +2,8 @@
 
 use super::world::*;
 use omemo::error::Status;
-use omemo::manager::host::{Answer, NoticeKind, Question, Reason};
+use omemo::manager::api::event::NoticeKind;
+use omemo::manager::api::question::{Answer, Question, Reason};
 use omemo::protocol::device_list::{DeviceList, ListedDevice};
 use omemo::protocol::namespace::Namespace::{self};
 use std::sync::Arc;

@@ -3,9 +3,9 @@
 use super::world::*;
 use omemo::error::Status;
 use omemo::manager::Config;
-use omemo::manager::decrypt::Action;
-use omemo::manager::devices::Verdict;
-use omemo::manager::host::NoticeKind;
+use omemo::manager::api::decrypted::Action;
+use omemo::manager::api::device::CoreTrust;
+use omemo::manager::api::event::NoticeKind;
 use omemo::protocol::message::Message;
 use omemo::protocol::namespace::Namespace::{Legacy, Omemo2};
 use omemo::protocol::session::Session;
@@ -65,17 +65,17 @@ fn a_legacy_key_exchange_is_decrypted_before_the_sign_of_its_senders_identity_is
 fn r2_trust_given_by_either_sign_holds_when_the_real_one_is_shown() {
     for sign in [false, true] {
         for given in [false, true] {
-            for (level, verdict) in [("trusted", Verdict::Trusted), ("distrusted", Verdict::Distrusted)] {
+            for (level, verdict) in [("trusted", CoreTrust::Trusted), ("distrusted", CoreTrust::Distrusted)] {
                 let mut server = Server::of(Legacy);
                 let romeo = Client::with(config(Legacy, ROMEO, "undecided"), &mut server);
                 let mut juliet = juliet(sign);
                 let (mut session, hello) = first_message(&mut juliet, &romeo, &server);
-                assert_eq!(romeo.read(&juliet.jid, &hello).verdict, Verdict::Undecided);
+                assert_eq!(romeo.read(&juliet.jid, &hello).core_trust, CoreTrust::Undecided);
                 let named = with_sign(juliet.key(), given);
                 romeo.manager().set_trust(&juliet.jid, &named, level).unwrap();
                 let judged = || {
                     let device = romeo.device(&juliet.jid, 77).unwrap();
-                    (device.level, device.verdict)
+                    (device.trust_level_name, device.core_trust)
                 };
                 assert_eq!(judged(), (level.to_owned(), verdict));
                 juliet.publish(&mut server);
@@ -86,9 +86,9 @@ fn r2_trust_given_by_either_sign_holds_when_the_real_one_is_shown() {
                 romeo.restart();
                 romeo.connect(&mut server);
                 let next = juliet.write(&mut session, (&romeo.jid, romeo.id()), "more");
-                if verdict == Verdict::Trusted {
+                if verdict == CoreTrust::Trusted {
                     let read = romeo.read(&juliet.jid, &next);
-                    assert_eq!((text(&read).as_str(), read.verdict), ("more", verdict));
+                    assert_eq!((text(&read).as_str(), read.core_trust), ("more", verdict));
                     romeo.say(&juliet.jid, "answer", &mut server);
                 } else {
                     romeo.refuse(&juliet.jid, &next, Status::SenderDistrusted);
@@ -115,13 +115,13 @@ fn r2_the_bundle_of_the_other_namespace_shows_the_sign_as_well() {
         omemo2.publish(&mut server);
         assert_eq!(romeo.refresh(&legacy.jid, &mut server).status(), Status::Ok);
         let device = romeo.device(&legacy.jid, 77).unwrap();
-        assert_eq!((device.identity_key, device.level.as_str()), (Some(legacy.key()), "trusted"));
+        assert_eq!((device.identity_key, device.trust_level_name.as_str()), (Some(legacy.key()), "trusted"));
         assert_eq!(romeo.count_notices(NoticeKind::IdentityChanged), 0);
         let bundle = server.bundles[&(Omemo2, romeo.jid.clone(), romeo.id())].clone();
         let mut session = omemo2.initiate(&bundle);
         let next = omemo2.write(&mut session, (&romeo.jid, romeo.id()), "there");
         let read = romeo.read(&legacy.jid, &next);
-        assert_eq!((text(&read).as_str(), read.verdict), ("there", Verdict::Trusted));
+        assert_eq!((text(&read).as_str(), read.core_trust), ("there", CoreTrust::Trusted));
         assert_eq!(read.identity_key, Some(legacy.key()));
     }
 }

@@ -4,7 +4,7 @@ use super::setup::assert_set_up;
 use super::world::*;
 use omemo::error::Status;
 use omemo::manager::Config;
-use omemo::manager::encrypt::Policy;
+use omemo::manager::api::draft::EncryptPolicy;
 use omemo::protocol::device_list::{DeviceList, ListedDevice};
 use omemo::protocol::key_exchange::KeyExchange;
 use omemo::protocol::limits;
@@ -33,13 +33,13 @@ fn r1_a_device_that_shows_its_key_again_is_served_again(ns: Namespace) {
     juliet.publish(&mut server);
     romeo.refresh(&juliet.jid, &mut server);
     Stranger::of(ns, JULIET, 77).publish(&mut server);
-    let outcome = romeo.encrypt(&[&juliet.jid], "x", Policy::Wait, &mut server);
+    let outcome = romeo.encrypt(&[&juliet.jid], "x", EncryptPolicy::Wait, &mut server);
     assert_eq!(row(&outcome, &juliet.jid, 77), Some(Status::IdentityChanged));
     // The swap is undone: nobody should have to accept a key that is not there any more.
     juliet.publish(&mut server);
     romeo.reconnect(&mut server);
     romeo.refresh(&juliet.jid, &mut server);
-    assert_eq!(romeo.device(&juliet.jid, 77).unwrap().shown_key, None);
+    assert_eq!(romeo.device(&juliet.jid, 77).unwrap().conflicting_key, None);
     let message = romeo.say(&juliet.jid, "y", &mut server);
     assert_eq!(juliet.accept(&message).unwrap(), "y");
 }
@@ -193,7 +193,7 @@ fn a_commit_that_fails_elsewhere_ends_no_encryption(ns: Namespace) {
     let benvolio = jid("benvolio@montague.lit");
     let mut other = Stranger::of(ns, benvolio.as_str(), 7);
     other.publish(&mut server);
-    let operation = romeo.begin_encrypt(&[&benvolio], "x", Policy::Wait);
+    let operation = romeo.begin_encrypt(&[&benvolio], "x", EncryptPolicy::Wait);
     let open = romeo.step();
     let message = juliet.say(&romeo.jid, "in between", &mut server);
     romeo.disk.fail(1, Fault::Nothing);
@@ -207,7 +207,7 @@ fn a_commit_that_fails_elsewhere_ends_no_encryption(ns: Namespace) {
     assert_eq!(outcome.status(), Status::Ok, "{:?}", outcome.rows);
     assert_eq!(other.accept(&outcome.messages[0]).unwrap(), "x");
     // The same while everything is there and only the turn is waited for.
-    let first = romeo.begin_encrypt(&[&benvolio, &juliet.jid], "1", Policy::Wait);
+    let first = romeo.begin_encrypt(&[&benvolio, &juliet.jid], "1", EncryptPolicy::Wait);
     romeo.disk.fail(1, Fault::Nothing);
     assert!(romeo.manager().set_trust(&juliet.jid, &juliet.key(), "undecided").is_err());
     romeo.run(&mut server);
@@ -224,7 +224,7 @@ fn a_list_that_was_refused_is_not_taken_for_the_newest(ns: Namespace) {
     romeo.reconnect(&mut server);
     let kept = server.lists.insert((ns, juliet.jid.clone()), list).unwrap();
     for _ in 0..2 {
-        let outcome = romeo.encrypt(&[&juliet.jid], "x", Policy::Wait, &mut server);
+        let outcome = romeo.encrypt(&[&juliet.jid], "x", EncryptPolicy::Wait, &mut server);
         assert_eq!(outcome.status(), Status::Ok);
         assert_eq!(
             row(&outcome, &juliet.jid, 0),
@@ -233,7 +233,7 @@ fn a_list_that_was_refused_is_not_taken_for_the_newest(ns: Namespace) {
         );
     }
     server.lists.insert((ns, juliet.jid.clone()), kept);
-    let outcome = romeo.encrypt(&[&juliet.jid], "x", Policy::Wait, &mut server);
+    let outcome = romeo.encrypt(&[&juliet.jid], "x", EncryptPolicy::Wait, &mut server);
     assert_eq!(row(&outcome, &juliet.jid, 0), None);
 }
 
@@ -273,11 +273,11 @@ fn a_thousand_new_devices_cost_ten_times_a_hundred(ns: Namespace) {
         let recipients: Vec<_> = (0..10).map(|n| jid(&name(n))).collect();
         let recipients: Vec<_> = recipients.iter().collect();
         let before = romeo.disk.commits();
-        let first = romeo.encrypt(&recipients, "x", Policy::Wait, &mut server);
+        let first = romeo.encrypt(&recipients, "x", EncryptPolicy::Wait, &mut server);
         let fetched = romeo.disk.commits() - before;
         assert_eq!(first.messages[0].keys.len(), count as usize);
         let before = (romeo.disk.commits(), romeo.disk.written.load(SeqCst));
-        romeo.encrypt(&recipients, "x", Policy::Wait, &mut server);
+        romeo.encrypt(&recipients, "x", EncryptPolicy::Wait, &mut server);
         assert_eq!(romeo.disk.commits() - before.0, 1);
         (fetched, romeo.disk.written.load(SeqCst) - before.1)
     };

@@ -5,11 +5,13 @@ use omemo::crypto::identity::IdentityKeyPair;
 use omemo::crypto::keys::KeyPair;
 use omemo::crypto::rng::Rng;
 use omemo::error::{Result, Status};
-use omemo::manager::decrypt::Decrypted;
-use omemo::manager::devices::{Device, Verdict};
-use omemo::manager::encrypt::{Draft, Policy};
-use omemo::manager::host::{Answer, Event, LogLevel, Notice, NoticeKind, Question, Reason, Services};
-use omemo::manager::report::Outcome;
+use omemo::manager::api::decrypted::Decrypted;
+use omemo::manager::api::device::{CoreTrust, Device};
+use omemo::manager::api::draft::{Draft, EncryptPolicy};
+use omemo::manager::api::event::{Event, Notice, NoticeKind};
+use omemo::manager::api::question::{Answer, Question, Reason};
+use omemo::manager::api::report::Outcome;
+use omemo::manager::api::services::{LogLevel, Services};
 use omemo::manager::{Config, Manager};
 use omemo::protocol::address::{BareJid, DeviceId};
 use omemo::protocol::bundle::{Bundle, PublicPreKey};
@@ -124,12 +126,12 @@ pub struct Desk {
 }
 
 impl Services for Desk {
-    fn evaluate_trust(&self, device: &Device) -> Result<Verdict> {
-        match device.level.as_str() {
-            "trusted" => Ok(Verdict::Trusted),
-            "undecided" => Ok(Verdict::Undecided),
-            "distrusted" => Ok(Verdict::Distrusted),
-            "custom" if self.knows_custom.load(SeqCst) => Ok(Verdict::Trusted),
+    fn evaluate_trust(&self, device: &Device) -> Result<CoreTrust> {
+        match device.trust_level_name.as_str() {
+            "trusted" => Ok(CoreTrust::Trusted),
+            "undecided" => Ok(CoreTrust::Undecided),
+            "distrusted" => Ok(CoreTrust::Distrusted),
+            "custom" if self.knows_custom.load(SeqCst) => Ok(CoreTrust::Trusted),
             _ => Err(Status::UnknownTrustLevel.into()),
         }
     }
@@ -255,9 +257,9 @@ pub fn config(namespace: Namespace, name: &str, level: &str) -> Config {
     Config {
         jid: jid(name),
         namespaces: vec![namespace],
-        default_level: level.to_owned(),
-        request_timeout: 60_000,
-        open_requests: 32,
+        default_trust_level_name: level.to_owned(),
+        request_timeout_ms: 60_000,
+        max_open_fetches: 32,
         skipped_per_session: 1_000,
         skipped_per_message: 1_000,
     }
@@ -434,13 +436,19 @@ impl Client {
         self.take(operation)
     }
 
-    pub fn begin_encrypt(&self, to: &[&BareJid], text: &str, policy: Policy) -> u64 {
+    pub fn begin_encrypt(&self, to: &[&BareJid], text: &str, policy: EncryptPolicy) -> u64 {
         let operation = next_number();
         self.manager().encrypt(operation, draft(self.config.namespaces[0], to, text, policy)).unwrap();
         operation
     }
 
-    pub fn encrypt(&self, to: &[&BareJid], text: &str, policy: Policy, server: &mut Server) -> Outcome {
+    pub fn encrypt(
+        &self,
+        to: &[&BareJid],
+        text: &str,
+        policy: EncryptPolicy,
+        server: &mut Server,
+    ) -> Outcome {
         let operation = self.begin_encrypt(to, text, policy);
         self.run(server);
         self.take(operation)
@@ -448,7 +456,7 @@ impl Client {
 
     /// One message to one JID, which must succeed.
     pub fn say(&self, to: &BareJid, text: &str, server: &mut Server) -> Message {
-        let outcome = self.encrypt(&[to], text, Policy::Wait, server);
+        let outcome = self.encrypt(&[to], text, EncryptPolicy::Wait, server);
         assert_eq!(outcome.status(), Status::Ok, "{:?}", outcome.rows);
         assert_eq!(outcome.messages.len(), 1);
         outcome.messages[0].clone()
@@ -484,7 +492,7 @@ impl Client {
     }
 }
 
-pub fn draft(namespace: Namespace, to: &[&BareJid], text: &str, policy: Policy) -> Draft {
+pub fn draft(namespace: Namespace, to: &[&BareJid], text: &str, policy: EncryptPolicy) -> Draft {
     Draft {
         recipients: to.iter().map(|jid| (*jid).clone()).collect(),
         plaintexts: vec![(namespace, Zeroizing::new(text.as_bytes().to_vec()))],

@@ -21,7 +21,7 @@ pub struct Setup {
     pub namespaces: Option<Vec<&'static str>>,
     /// Own level names and what they come to; `evaluate_trust` is given when there is one.
     pub levels: BTreeMap<String, i32>,
-    pub default_level: Option<String>,
+    pub default_trust_level_name: Option<String>,
     /// Use the library's own store in memory (faster; a restart loses it).
     pub memory: bool,
     /// Its table of callbacks ends before delete_bundle, as with a header that has none.
@@ -36,7 +36,7 @@ impl Default for Setup {
             options: Vec::new(),
             namespaces: None,
             levels: BTreeMap::new(),
-            default_level: None,
+            default_trust_level_name: None,
             memory: false,
             old_table: false,
         }
@@ -52,7 +52,7 @@ pub struct Client {
     shared: Rc<Shared>,
     options: Vec<(i32, u64)>,
     namespaces: Vec<&'static str>,
-    default_level: Option<String>,
+    default_trust_level_name: Option<String>,
     memory: bool,
     old_table: bool,
     manager: *mut abi::Opaque,
@@ -97,7 +97,7 @@ impl Client {
             shared,
             options: setup.options,
             namespaces: setup.namespaces.unwrap_or_else(|| vec![world.namespace()]),
-            default_level: setup.default_level,
+            default_trust_level_name: setup.default_trust_level_name,
             memory: setup.memory,
             old_table: setup.old_table,
             manager: null_mut(),
@@ -162,7 +162,7 @@ impl Client {
             for (option, value) in &self.options {
                 abi::omemo_config_set_option(config, *option, *value);
             }
-            if let Some(level) = &self.default_level {
+            if let Some(level) = &self.default_trust_level_name {
                 abi::omemo_config_set_default_level(config, c_string(level).as_ptr());
             }
             let status = abi::omemo_manager_new(config, &mut self.manager);

@@ -33,7 +33,7 @@ pub struct Device {
     pub level: String,
     pub active: bool,
     pub identity_changed: bool,
-    pub shown_key: Option<Vec<u8>>,
+    pub conflicting_key: Option<Vec<u8>>,
     pub preferred: Option<String>,
     pub downgraded: bool,
 }
@@ -153,7 +153,7 @@ pub(super) unsafe fn read_devices(list: *const abi::Opaque) -> Vec<Device> {
                 level: text(abi::omemo_devices_level(list, index)).unwrap_or_default(),
                 active: abi::omemo_devices_active(list, index, null()),
                 identity_changed: abi::omemo_devices_identity_changed(list, index),
-                shown_key: bytes(|len| abi::omemo_devices_shown_key(list, index, len)),
+                conflicting_key: bytes(|len| abi::omemo_devices_shown_key(list, index, len)),
                 preferred: text(abi::omemo_devices_preferred_namespace(list, index)),
                 downgraded: abi::omemo_devices_downgraded(list, index),
             })

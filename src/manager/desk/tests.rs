@@ -1,7 +1,7 @@
 //! Sharing, limits, deadlines, and what a broken stream makes of questions.
 
 use super::*;
-use crate::manager::devices::{Device, Verdict};
+use crate::manager::api::device::{CoreTrust, Device};
 use crate::protocol::address::{BareJid, DeviceId};
 use crate::protocol::device_list::DeviceList;
 use crate::protocol::namespace::Namespace;
@@ -30,10 +30,10 @@ fn key_of(name: &str, key: u8) -> Device {
         jid: jid(name),
         id: 1,
         identity_key: Some([key; 32]),
-        level: "undecided".into(),
-        verdict: Verdict::Undecided,
+        trust_level_name: "undecided".into(),
+        core_trust: CoreTrust::Undecided,
         active: Vec::new(),
-        shown_key: None,
+        conflicting_key: None,
         preferred: None,
         downgraded: false,
     }

@@ -1,9 +1,6 @@
-//! What the manager asks of the world and tells it: questions that are answered later, services that answer at once,
-//! and notices. Knows nothing of who asks whom, and in which language.
+//! What only the network or a person can answer, and the answers.
 
-use super::devices::{Device, Verdict};
-use super::report::Outcome;
-use crate::error::{Result, Status};
+use super::device::Device;
 use crate::protocol::address::{BareJid, DeviceId};
 use crate::protocol::bundle::Bundle;
 use crate::protocol::device_list::DeviceList;
@@ -12,9 +9,6 @@ use crate::protocol::namespace::Namespace;
 
 /// The number of an open question; never 0, never used again in this process.
 pub type RequestId = u64;
-
-/// The number of a running operation; never 0, never used again in this process.
-pub type OperationId = u64;
 
 /// What only the network or a person can answer.
 #[derive(Clone, Debug, PartialEq)]
@@ -98,77 +92,4 @@ pub enum Answer {
     Levels(Vec<(BareJid, [u8; 32], String)>),
     /// There is no answer.
     Rejected(Reason),
-}
-
-/// News that nobody asked for.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Notice {
-    /// What happened.
-    pub kind: NoticeKind,
-    /// Where, if it matters.
-    pub namespace: Option<Namespace>,
-    /// To whom, if it matters.
-    pub jid: Option<BareJid>,
-    /// To which device; 0: none.
-    pub device: u32,
-    /// What went wrong, or `Ok`.
-    pub status: Status,
-}
-
-/// What a notice is about.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum NoticeKind {
-    /// A device appeared, vanished, or got its key.
-    Devices,
-    /// A device shows another identity key than the confirmed one.
-    IdentityChanged,
-    /// A device left omemo:2, which is preferred, and is served by legacy now.
-    Downgraded,
-    /// The own bundle or list cannot be published; it is tried again later.
-    PublishFailed,
-}
-
-/// What `next_event` gives.
-#[derive(Debug)]
-pub enum Event {
-    /// A question is asked, once.
-    Ask(RequestId, Question),
-    /// Nobody needs this answer any more.
-    Withdrawn(RequestId),
-    /// An operation is over.
-    Done(OperationId, Outcome),
-    /// News.
-    Notify(Notice),
-}
-
-/// How important a line of log is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-#[repr(i32)]
-pub enum LogLevel {
-    /// A bug of this library.
-    Error = 1,
-    /// Needs a person.
-    Warn = 2,
-    /// What happens to the account.
-    Info = 3,
-    /// What happens to single messages.
-    Debug = 4,
-}
-
-/// What is answered at once. May be called with the account's lock held; must not call the manager.
-pub trait Services: Send + Sync {
-    /// What a device's level name comes to; `UnknownTrustLevel` if nobody knows that name.
-    fn evaluate_trust(&self, device: &Device) -> Result<Verdict>;
-
-    /// Milliseconds since 1970 (UTC). May jump.
-    fn wall_clock(&self) -> i64;
-
-    /// Milliseconds of a clock that never goes back, or `None` to have them taken from the steps of `wall_clock`.
-    fn steady_clock(&self) -> Option<u64>;
-
-    /// There is work: have `next_event` called soon. Called with no lock held.
-    fn wakeup(&self);
-
-    /// A line of log without secrets, texts or JIDs.
-    fn log(&self, level: LogLevel, target: &'static str, line: &str);
 }

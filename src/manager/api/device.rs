@@ -1,0 +1,39 @@
+//! One device of a JID as the client sees it, and what a trust level amounts to.
+
+use crate::protocol::address::BareJid;
+use crate::protocol::namespace::Namespace;
+
+/// What a trust level comes to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(i32)]
+pub enum CoreTrust {
+    /// Nobody has judged the key.
+    Undecided = 0,
+    /// Content is encrypted to it.
+    Trusted = 1,
+    /// Nothing is encrypted to it, and what it sends is refused.
+    Distrusted = 2,
+}
+
+/// One device of a JID.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Device {
+    /// Whose.
+    pub jid: BareJid,
+    /// Its id.
+    pub id: u32,
+    /// Its identity key in Ed25519 form (sign bit 0 while it is unknown); `None` until the key is known.
+    pub identity_key: Option<[u8; 32]>,
+    /// The name of the trust level of that key.
+    pub trust_level_name: String,
+    /// What the level comes to.
+    pub core_trust: CoreTrust,
+    /// In which namespaces it is announced now.
+    pub active: Vec<Namespace>,
+    /// The key that it shows instead of its confirmed one, in Ed25519 form, until that is accepted.
+    pub conflicting_key: Option<[u8; 32]>,
+    /// The namespace in which it is served whatever the order says.
+    pub preferred: Option<Namespace>,
+    /// It left omemo:2 and was served by legacy since then.
+    pub downgraded: bool,
+}

@@ -1,0 +1,9 @@
+//! The words shared with the client. Imports nothing of the manager.
+
+pub mod decrypted;
+pub mod device;
+pub mod draft;
+pub mod event;
+pub mod question;
+pub mod report;
+pub mod services;
