@@ -1,5 +1,5 @@
 # The C side. First the programs as they are, then the same under valgrind, then with AddressSanitizer in the C and in
-# the Rust objects, then the ways a C project comes by the library: sub-project, install, pkg-config.
+# the Rust objects, then what README tells a user to do, to the letter, with gcc and with clang.
 source "$(dirname "${BASH_SOURCE[0]}")/../lib.sh"
 
 need_package cmake cmake
@@ -70,33 +70,100 @@ for name in $names; do
         UBSAN_OPTIONS=print_stacktrace=1:halt_on_error=1 "$asan/c/$name"
 done
 
-# -- the store of docs/storage.md, with the library just built --
+# -- warnings: none, whatever level and compiler; the preset "dev" has built with gcc -O0 --
+need_package clang clang
 need_library libsqlite3-dev
+mkdir -p "$TARGET/page"
+awk '/^```c$/ {p = 1; next} /^```$/ {p = 0} p' docs/storage.md >"$TARGET/page/page_storage_code.h"
+warns_of_nothing() { # COMPILER FLAGS...
+    find bench/message.c examples-c tests/c -maxdepth 1 -name '*.c' -print0 |
+        xargs -0 -n 1 -P 2 "$@" -std=c11 -Wall -Wextra -Wpedantic -Wconversion -Werror -Iinclude -I"$TARGET/page" -o /dev/null -c
+}
+for flags in "gcc -O2" "gcc -O3 -DNDEBUG" "clang -O0" "clang -O2" "clang -O3 -DNDEBUG"; do
+    # shellcheck disable=SC2086
+    step "no warning by $flags" warns_of_nothing $flags
+done
+
+# -- the store of docs/storage.md, with the library just built --
 page_storage() {
-    mkdir -p "$TARGET/page"
-    awk '/^```c$/ {p = 1; next} /^```$/ {p = 0} p' docs/storage.md >"$TARGET/page/page_storage_code.h"
     gcc -std=c99 -g -Wall -Wextra -Iinclude -I"$TARGET/page" tests/c/page_storage.c -L"$build/lib" -lomemo -lsqlite3 \
         -Wl,-rpath,"$build/lib" -o "$TARGET/page/page_storage" && "$TARGET/page/page_storage"
 }
 cases tap "store of docs/storage.md" page_storage
 
-# -- the ways a C project comes by the library --
-consumers=$TARGET/consumers
-rm -rf "$consumers"
-prefix=$consumers/prefix
-consume() { # DIRECTORY BUILD FLAGS...
-    local source=$1 out=$2
-    shift 2
-    cmake -S "tests/cmake/$source" -B "$out" -DCMAKE_BUILD_TYPE=Debug "$@" &&
-        cmake --build "$out" -j2 && ctest --test-dir "$out" --output-on-failure
+# -- README, word for word: its commands and the ways of its table, with each compiler as cc, in a fresh clone --
+need_package git git
+readme=$TARGET/readme
+clone=$readme/libomemo
+fresh_clone() {
+    rm -rf "$readme"
+    mkdir -p "$clone"
+    if [ ! -e .git ]; then # an unpacked archive is as fresh
+        tar -c --exclude=./target --exclude=./build . | tar -x -C "$clone"
+        return
+    fi
+    git clone --quiet . "$clone" &&
+        # What is not committed yet is tested as well.
+        { git diff --name-only --diff-filter=d -z HEAD && git ls-files --others --exclude-standard -z; } |
+        xargs -0 -r cp --parents -t "$clone"
 }
-step "sub-project by add_subdirectory" consume subproject "$consumers/subdirectory" -DOMEMO_CARGO_TARGET_DIR="$TARGET"
-step "sub-project by FetchContent" consume subproject "$consumers/fetch" -DHOW=fetch -DOMEMO_CARGO_TARGET_DIR="$TARGET"
-step "install" cmake --install "$build" --prefix "$prefix"
-step "installed, by find_package" consume installed "$consumers/installed" -DCMAKE_PREFIX_PATH="$prefix"
+step "fresh clone" fresh_clone
+readme_commands() {
+    awk '/^## / {here = ($0 == "## Building and linking")} here && /^```/ {p = !p; next} here && p' "$clone/README.md"
+}
+with_compiler() { # COMPILER COMMAND...: with cc and c++ of this compiler first in PATH, as where it is the system's own
+    PATH=$readme/$1-bin:$PATH "${@:2}"
+}
+as_readme_says() ( # COMPILER: its commands; another prefix is all that differs
+    commands=$(readme_commands)
+    [ "$(grep -c 'cmake ' <<<"$commands")" -ge 3 ] && [ "$(grep -o /usr/local <<<"$commands" | wc -l)" = 1 ] &&
+        rm -rf "$clone/build" && cd "$clone" &&
+        with_compiler "$1" bash -euxo pipefail -c "${commands//\/usr\/local/$readme/$1}"
+)
+for_use_only() { # COMPILER: built by this compiler; no tests, and no warning that is an error
+    grep -E "^CMAKE_C_COMPILER:[A-Z]*=$readme/$1-bin/cc\$" "$clone/build/CMakeCache.txt" &&
+        [ ! -e "$clone/build/tests" ] && ! grep -r -e -Werror "$clone/build" --include=flags.make
+}
+by_command() ( # COMPILER: the row "pkg-config", with a whole program as the client
+    out=$readme/$1-client
+    command=$(sed -n 's/^| pkg-config | `\(.*\)` |$/\1/p' "$clone/README.md")
+    mkdir -p "$out" && cp examples-c/quickstart.c "$out/client.c" && cd "$out" && [ -n "$command" ] &&
+        PKG_CONFIG_PATH=$readme/$1/lib/pkgconfig with_compiler "$1" bash -euxo pipefail -c "$command" &&
+        LD_LIBRARY_PATH=$readme/$1/lib ./a.out # in place of ldconfig
+)
+consume() { # COMPILER DIRECTORY NAME FLAGS...
+    local out=$readme/$1-$3
+    with_compiler "$1" cmake -S "$clone/tests/cmake/$2" -B "$out" -DCMAKE_BUILD_TYPE=Release "${@:4}" &&
+        with_compiler "$1" cmake --build "$out" -j2 && ctest --test-dir "$out" --output-on-failure &&
+        [ ! -e "$out/omemo/tests" ] && ! grep -r -e -Werror "$out" --include=flags.make
+}
+by_pkg_config() { # COMPILER NAME LIBDIR
+    local out=$readme/$1-pkgconfig-$2
+    mkdir -p "$out"
+    PKG_CONFIG_PATH=$3/pkgconfig with_compiler "$1" make -C "$clone/tests/cmake/pkgconfig" NAME="$2" OUT="$out" &&
+        "$out/shared" && "$out/static" && ! ldd "$out/static" | grep -F "lib$2"
+}
+for compiler in gcc clang; do
+    mkdir -p "$readme/$compiler-bin"
+    ln -sf "$(command -v $compiler)" "$readme/$compiler-bin/cc"
+    ln -sf "$(command -v ${compiler/%gcc/g}++)" "$readme/$compiler-bin/c++"
+    step "README with $compiler: build and install" as_readme_says $compiler
+    step "README with $compiler: no tests, no -Werror" for_use_only $compiler
+    step "README with $compiler: pkg-config" by_command $compiler
+    step "README with $compiler: pkg-config, shared and static" by_pkg_config $compiler omemo "$readme/$compiler/lib"
+    step "README with $compiler: find_package" consume $compiler installed installed -DCMAKE_PREFIX_PATH="$readme/$compiler"
+    step "README with $compiler: add_subdirectory" consume $compiler subproject subdirectory
+    step "README with $compiler: FetchContent" consume $compiler subproject fetch -DHOW=fetch
+done
+
+# -- what README does not say of the installed files --
+prefix=$readme/gcc
 version=$(sed -n 's/^version = "\(.*\)"$/\1/p' Cargo.toml | head -n 1)
-step "find_package of this version" cmake -S tests/cmake/installed -B "$consumers/version" -DCMAKE_PREFIX_PATH="$prefix" -DWANTED="$version"
-too_new() { ! cmake -S tests/cmake/installed -B "$consumers/too-new" -DCMAKE_PREFIX_PATH="$prefix" -DWANTED=999.0; }
+wants() { # NAME VERSION
+    cmake -S tests/cmake/installed -B "$readme/$1" -DCMAKE_PREFIX_PATH="$prefix" -DWANTED="$2"
+}
+step "find_package of this version" wants version "$version"
+too_new() { ! wants too-new 999.0; }
 step "find_package refuses a newer version" too_new
 
 files_are_right() { # NAME LIBDIR
@@ -106,23 +173,15 @@ files_are_right() { # NAME LIBDIR
         [ -f "$dir/lib$name.so.1.$version" ] && [ -f "$dir/lib$name.a" ] &&
         readelf -d "$dir/lib$name.so" | grep -F "soname: [lib$name.so.1]"
 }
-libdir=$(dirname "$(find "$prefix" -name libomemo.a)")
-step "names, links and SONAME" files_are_right omemo "$libdir"
-by_pkg_config() { # NAME PREFIX-OF-INSTALL LIBDIR
-    local out=$consumers/pkgconfig-$1
-    mkdir -p "$out"
-    PKG_CONFIG_PATH=$2/pkgconfig make -C tests/cmake/pkgconfig NAME="$1" OUT="$out" &&
-        "$out/shared" && "$out/static" && ! ldd "$out/static" | grep -F "lib$1"
-}
+step "names, links and SONAME" files_are_right omemo "$prefix/lib"
 # The .pc file names the prefix given by --prefix (above), or else the one given at configure time (here).
-step "pkg-config" by_pkg_config omemo "$libdir"
-renamed=$consumers/renamed
+renamed=$readme/renamed
 with_prefix() { # NAME
-    cmake -S . -B "$consumers/build-$1" -DCMAKE_BUILD_TYPE=Debug -DCMAKE_INSTALL_PREFIX="$renamed" -DOMEMO_BUILD_TESTS=OFF \
-        -DCMAKE_INSTALL_LIBDIR=lib -DOMEMO_CARGO_TARGET_DIR="$TARGET" -DOMEMO_OUTPUT_NAME="$1" &&
-        cmake --build "$consumers/build-$1" -j2 && cmake --install "$consumers/build-$1"
+    cmake -S . -B "$readme/build-$1" -DCMAKE_BUILD_TYPE=Debug -DCMAKE_INSTALL_PREFIX="$renamed" -DCMAKE_INSTALL_LIBDIR=lib \
+        -DOMEMO_CARGO_TARGET_DIR="$TARGET" -DOMEMO_OUTPUT_NAME="$1" &&
+        cmake --build "$readme/build-$1" -j2 && cmake --install "$readme/build-$1"
 }
 step "install under another name" with_prefix montague
 step "names, links and SONAME of the other name" files_are_right montague "$renamed/lib"
-step "pkg-config with the other name" by_pkg_config montague "$renamed/lib"
+step "pkg-config with the other name" by_pkg_config gcc montague "$renamed/lib"
 finish
