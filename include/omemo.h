@@ -49,13 +49,14 @@
  *    overtakes). Nothing else is ordered: a question about one JID holds up no other.
  *  9 Time. Deadlines are measured by a clock that does not go back; due dates that are stored, by the wall clock. To
  *    come late to run is harmless.
- * 10 Memory. Nothing that you give is taken away from you, and inputs are copied. Free what you got from a function
- *    called _new, _parse, _clone or _wait, or by a pointer to a pointer, by the free function of its type, once; NULL
- *    is allowed. What a getter returns is borrowed: until its object is freed, or changed where it can be changed.
- *    What a callback is given lives until it returns. A `char *` is UTF-8 with a NUL at its end, of at most 1 MiB;
- *    bytes are a pointer and a length. A table of callbacks comes with user_data and a destroy, which runs once, when
- *    nobody can call with user_data any more; it does not run if the call that takes the table fails. An omemo_done
- *    has none, for it comes once, and is the place to free.
+ * 10 Memory. Nothing that you give is taken away from you, and inputs are copied before a call reaches a service, which
+ *    may free them. Free what you got from a function called _new, _parse, _clone or _wait, or by a pointer to a
+ *    pointer, by the free function of its type, once; NULL is allowed. What a getter returns is borrowed: until its
+ *    object is freed, or changed where it can be changed. What a callback is given lives until it returns. A `char *`
+ *    is UTF-8 with a NUL at its end, of at most 1 MiB; bytes are a pointer and a length. A table of callbacks comes
+ *    with user_data and a destroy, which runs once, when nobody can call with user_data any more, and may free the
+ *    object whose setter runs it; it does not run if the call that takes the table fails. An omemo_done has none, for
+ *    it comes once, and is the place to free.
  * 11 Failure. Every pointer is checked for NULL, every string is checked to be UTF-8, every number that stands for a
  *    member of an enumeration comes in as int32_t and is checked. What is written through a pointer is written on
  *    success only: where a status is returned, on OMEMO_OK; by a getter, if it returns something. A getter that is

@@ -67,23 +67,27 @@ pub(super) struct Parts {
     pub(super) log: Option<Arc<Log>>,
 }
 
-impl omemo_config {
-    pub(super) fn shared(&self) -> Arc<Shared> {
-        self.shared.clone()
-    }
+/// The settings of a configuration, whatever becomes of the client's handle meanwhile.
+///
+/// # Safety
+/// `config` must be NULL or one of ours that has not been freed.
+pub(super) unsafe fn shared(config: *const omemo_config) -> Result<Arc<Shared>> {
+    // SAFETY: the same promise.
+    unsafe { text::copied(config, |config| config.shared.clone()) }
+}
 
-    /// Sets something; the first failure is kept.
-    fn set(&self, set: impl FnOnce(&mut Settings) -> Result<()>) -> Result<()> {
-        let mut settings = self.shared.settings.lock();
+impl Shared {
+    /// Sets something; the first failure is kept. Returns what `set` took out of the settings, whose drop may run a
+    /// `destroy`: that may call a setter of the same configuration, so the lock must be free by then.
+    fn set<T>(&self, set: impl FnOnce(&mut Settings) -> Result<T>) -> Result<T> {
+        let mut settings = self.settings.lock();
         let done = set(&mut settings);
         if let Err(error) = &done {
             settings.first_error.get_or_insert_with(|| error.clone());
         }
         done
     }
-}
 
-impl Shared {
     /// Why the configuration could not be used.
     pub(super) fn note_error(&self, error: Option<&Error>) {
         *self.error.lock() = error.map(|error| text::c_string(&error.to_string()));
@@ -159,12 +163,10 @@ pub unsafe extern "C" fn omemo_config_free(config: *mut omemo_config) {
 /// Returns: OMEMO_ERR_NULL, OMEMO_ERR_UTF8, OMEMO_ERR_JID.
 /// Since: 0.1.0
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn omemo_config_set_jid(
-    config: Option<&mut omemo_config>,
-    jid: *const c_char,
-) -> omemo_status {
+pub unsafe extern "C" fn omemo_config_set_jid(config: *mut omemo_config, jid: *const c_char) -> omemo_status {
     guard::status(|| {
-        text::required(config)?.set(|settings| {
+        // SAFETY: the client gives one of ours or NULL.
+        unsafe { shared(config) }?.set(|settings| {
             // SAFETY: the client gives a C string or NULL.
             settings.jid = Some(unsafe { text::required_jid(jid) }?);
             Ok(())
@@ -185,12 +187,13 @@ pub unsafe extern "C" fn omemo_config_set_jid(
 /// Since: 0.1.0
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn omemo_config_set_namespaces(
-    config: Option<&mut omemo_config>,
+    config: *mut omemo_config,
     namespaces: *const *const c_char,
     count: usize,
 ) -> omemo_status {
     guard::status(|| {
-        text::required(config)?.set(|settings| {
+        // SAFETY: the client gives one of ours or NULL.
+        unsafe { shared(config) }?.set(|settings| {
             // SAFETY: the client gives count C strings or NULL.
             settings.namespaces = Some(unsafe { text::namespaces(namespaces, count) }?);
             Ok(())
@@ -206,15 +209,19 @@ pub unsafe extern "C" fn omemo_config_set_namespaces(
 /// Memory: the store is shared; you still free it.
 /// Since: 0.1.0
 #[unsafe(no_mangle)]
-pub extern "C" fn omemo_config_set_storage(
-    config: Option<&mut omemo_config>,
-    storage: Option<&omemo_storage>,
+pub unsafe extern "C" fn omemo_config_set_storage(
+    config: *mut omemo_config,
+    storage: *const omemo_storage,
 ) -> omemo_status {
     guard::outside_services(|| {
-        text::required(config)?.set(|settings| {
-            settings.storage = Some(text::required(storage)?.store());
-            Ok(())
-        })
+        // SAFETY: the client gives one of ours or NULL.
+        let replaced = unsafe { shared(config) }?.set(|settings| {
+            // SAFETY: as above.
+            let store = unsafe { text::copied(storage, omemo_storage::store) }?;
+            Ok(settings.storage.replace(store))
+        })?;
+        drop(replaced);
+        Ok(())
     })
 }
 
@@ -230,13 +237,14 @@ pub extern "C" fn omemo_config_set_storage(
 /// Since: 0.1.0
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn omemo_config_set_callbacks(
-    config: Option<&mut omemo_config>,
+    config: *mut omemo_config,
     callbacks: *const omemo_callbacks,
     user_data: *mut c_void,
     destroy: omemo_destroy,
 ) -> omemo_status {
     guard::status(|| {
-        text::required(config)?.set(|settings| {
+        // SAFETY: the client gives one of ours or NULL.
+        unsafe { shared(config) }?.set(|settings| {
             // SAFETY: the client gives a table whose first member tells its size, or NULL.
             let table = unsafe { omemo_callbacks::read(callbacks) }?;
             if settings.callbacks.is_some() {
@@ -259,15 +267,16 @@ pub unsafe extern "C" fn omemo_config_set_callbacks(
 /// Returns: OMEMO_ERR_NULL, OMEMO_ERR_ARGUMENT (level, or called twice).
 /// Since: 0.1.0
 #[unsafe(no_mangle)]
-pub extern "C" fn omemo_config_set_log(
-    config: Option<&mut omemo_config>,
+pub unsafe extern "C" fn omemo_config_set_log(
+    config: *mut omemo_config,
     level: i32,
     log: omemo_log,
     user_data: *mut c_void,
     destroy: omemo_destroy,
 ) -> omemo_status {
     guard::status(|| {
-        text::required(config)?.set(|settings| {
+        // SAFETY: the client gives one of ours or NULL.
+        unsafe { shared(config) }?.set(|settings| {
             let log = text::required(log)?;
             let level =
                 log::level(level).ok_or(Error::new(Status::Argument, "This is no omemo_log_level."))?;
@@ -288,13 +297,14 @@ pub extern "C" fn omemo_config_set_log(
 /// Returns: OMEMO_ERR_NULL, OMEMO_ERR_ARGUMENT.
 /// Since: 0.1.0
 #[unsafe(no_mangle)]
-pub extern "C" fn omemo_config_set_option(
-    config: Option<&mut omemo_config>,
+pub unsafe extern "C" fn omemo_config_set_option(
+    config: *mut omemo_config,
     option: i32,
     value: u64,
 ) -> omemo_status {
     guard::status(|| {
-        text::required(config)?.set(|settings| {
+        // SAFETY: the client gives one of ours or NULL.
+        unsafe { shared(config) }?.set(|settings| {
             let (slot, bounds, name) = match option {
                 o if o == omemo_option::OMEMO_OPTION_REQUEST_TIMEOUT as i32 => {
                     (&mut settings.request_timeout_ms, 1_000..=3_600_000, "OMEMO_OPTION_REQUEST_TIMEOUT")
@@ -327,11 +337,12 @@ pub extern "C" fn omemo_config_set_option(
 /// Since: 0.1.0
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn omemo_config_set_default_level(
-    config: Option<&mut omemo_config>,
+    config: *mut omemo_config,
     level: *const c_char,
 ) -> omemo_status {
     guard::status(|| {
-        text::required(config)?.set(|settings| {
+        // SAFETY: the client gives one of ours or NULL.
+        unsafe { shared(config) }?.set(|settings| {
             // SAFETY: the client gives a C string or NULL.
             settings.default_trust_level_name = Some(unsafe { text::text(level) }?.to_owned());
             Ok(())

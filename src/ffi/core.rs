@@ -8,6 +8,7 @@ use super::host::{Bell, Host};
 use super::manager::omemo_done;
 use super::numbers::{self, OPERATIONS, REQUESTS};
 use super::results::omemo_result;
+use super::text::Out;
 use super::user_data::UserData;
 use super::{guard, text};
 use crate::crypto::rng::SystemRng;
@@ -22,7 +23,6 @@ use crate::runtime::next_number;
 use parking_lot::Mutex;
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::ffi::c_void;
-use std::mem::MaybeUninit;
 use std::ops::Deref;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -171,7 +171,7 @@ impl User {
     pub(super) fn start(
         &self,
         completion: Completion,
-        number: Option<&mut MaybeUninit<u64>>,
+        number: Option<Out<u64>>,
         begin: impl FnOnce(&Manager, u64) -> Result<()>,
     ) -> Result<()> {
         let op = next_number();

@@ -4,6 +4,7 @@ use super::callbacks::omemo_verdict;
 use super::core::omemo_manager;
 use super::message::omemo_message;
 use super::status::omemo_status;
+use super::text::Out;
 use super::{core, guard, key_parts, text};
 use crate::error::{Error, Result, Status};
 use crate::manager::api::decrypted::{Action, Decrypted};
@@ -109,34 +110,50 @@ fn is_not_for_us(decrypted: &Decrypted) -> bool {
     matches!(decrypted.error.status(), Status::NotForUs | Status::UnknownNamespace)
 }
 
-/// What both decrypting functions do. `other` gives the message of the other namespace that came with it.
+/// A stanza as the client gave it, copied: a service may free or overwrite what it was given in.
+struct Given {
+    message: Result<Message>,
+    /// Where the message of the other namespace may stand, too.
+    xml: Vec<u8>,
+}
+
+impl Given {
+    /// The message of the other namespace that came with the one that was read.
+    fn other(&self, read: Namespace) -> Option<Message> {
+        let other = Namespace::ALL.into_iter().find(|namespace| *namespace != read)?;
+        stanza::message::parse_in(&self.xml, other).ok().flatten()
+    }
+}
+
+/// What both decrypting functions do.
 ///
 /// # Safety
-/// `manager` is one of ours or NULL, `from` and `room` are C strings or NULL.
+/// `manager` is one of ours or NULL, `from` and `room` are C strings or NULL, `out` can be written or is NULL.
 unsafe fn decrypt(
     manager: *mut omemo_manager,
     from: *const c_char,
     room: *const c_char,
-    message: impl FnOnce() -> Result<Result<Message>>,
-    other: impl FnOnce(Namespace) -> Option<Message>,
-    out: Option<&mut MaybeUninit<*mut omemo_decrypted>>,
+    given: impl FnOnce() -> Result<Given>,
+    out: *mut *mut omemo_decrypted,
 ) -> Result<()> {
     // SAFETY: the same promise.
     let manager = unsafe { core::enter(manager) }?;
-    let out = text::required(out)?;
+    // SAFETY: the same promise.
+    let out = text::required(unsafe { Out::new(out) })?;
     // SAFETY: the same promise.
     let (from, room) = unsafe { (text::optional_jid(from)?, text::optional_jid(room)?) };
     if from.is_none() && room.is_none() {
         return Err(Status::Null.into());
     }
-    let decrypted = match message()? {
+    let given = given()?;
+    let decrypted = match &given.message {
         Ok(message) => {
             let decrypt =
                 |message: &Message| manager.manager().decrypt(from.as_ref(), room.as_ref(), message);
-            let mut decrypted = decrypt(&message)?;
+            let mut decrypted = decrypt(message)?;
             // A refusal of these kinds has changed nothing.
             if is_not_for_us(&decrypted)
-                && let Some(other) = other(message.namespace)
+                && let Some(other) = given.other(message.namespace)
             {
                 let second = decrypt(&other)?;
                 if !is_not_for_us(&second) {
@@ -148,7 +165,7 @@ unsafe fn decrypt(
             }
             omemo_decrypted::new(decrypted)
         }
-        Err(error) => omemo_decrypted::unreadable(error, from.as_ref().map(|jid| jid.as_str())),
+        Err(error) => omemo_decrypted::unreadable(error.clone(), from.as_ref().map(|jid| jid.as_str())),
     };
     out.write(text::hand_over(decrypted));
     Ok(())
@@ -180,24 +197,20 @@ pub unsafe extern "C" fn omemo_manager_decrypt_xml(
     room: *const c_char,
     xml: *const c_char,
     len: usize,
-    decrypted: Option<&mut MaybeUninit<*mut omemo_decrypted>>,
+    decrypted: *mut *mut omemo_decrypted,
 ) -> omemo_status {
-    let message = || {
+    let given = || {
         // SAFETY: the client gives len bytes or NULL.
         match unsafe { text::bytes(xml.cast(), len, limits::STANZA_BYTES) } {
-            Ok(xml) => Ok(stanza::message::parse(xml)),
-            Err(error) if error.status() == Status::Limit => Ok(Err(error)),
+            Ok(xml) => Ok(Given { message: stanza::message::parse(xml), xml: xml.to_vec() }),
+            Err(error) if error.status() == Status::Limit => {
+                Ok(Given { message: Err(error), xml: Vec::new() })
+            }
             Err(error) => Err(error),
         }
     };
-    let other = |read: Namespace| {
-        let other = Namespace::ALL.into_iter().find(|namespace| *namespace != read)?;
-        // SAFETY: the client gives len bytes or NULL.
-        let xml = unsafe { text::bytes(xml.cast(), len, limits::STANZA_BYTES) }.ok()?;
-        stanza::message::parse_in(xml, other).ok().flatten()
-    };
-    // SAFETY: the client gives one of ours and C strings, or NULL.
-    guard::outside_services(|| unsafe { decrypt(manager, from, room, message, other, decrypted) })
+    // SAFETY: the client gives one of ours, C strings and a place, or NULL.
+    guard::outside_services(|| unsafe { decrypt(manager, from, room, given, decrypted) })
 }
 
 /// Decrypt an `<encrypted/>` that was read by the client.
@@ -216,12 +229,16 @@ pub unsafe extern "C" fn omemo_manager_decrypt(
     manager: *mut omemo_manager,
     from: *const c_char,
     room: *const c_char,
-    message: Option<&omemo_message>,
-    decrypted: Option<&mut MaybeUninit<*mut omemo_decrypted>>,
+    message: *const omemo_message,
+    decrypted: *mut *mut omemo_decrypted,
 ) -> omemo_status {
-    let message = || Ok(Ok(text::required(message)?.message().clone()));
-    // SAFETY: the client gives one of ours and C strings, or NULL.
-    guard::outside_services(|| unsafe { decrypt(manager, from, room, message, |_| None, decrypted) })
+    let given = || {
+        // SAFETY: the client gives one of ours or NULL.
+        let message = unsafe { text::copied(message, |message| message.message().clone()) }?;
+        Ok(Given { message: Ok(message), xml: Vec::new() })
+    };
+    // SAFETY: the client gives one of ours, C strings and a place, or NULL.
+    guard::outside_services(|| unsafe { decrypt(manager, from, room, given, decrypted) })
 }
 
 /// What to do with the stanza.

@@ -5,6 +5,7 @@ use super::core::{Completion, omemo_manager};
 use super::device_list::omemo_device_list;
 use super::manager::{omemo_done, omemo_op};
 use super::status::omemo_status;
+use super::text::Out;
 use super::{core, guard, text};
 use crate::crypto::{self, convert};
 use crate::manager::api::device::Device;
@@ -70,12 +71,13 @@ pub(super) fn fingerprint(key: &[u8; 32]) -> Option<String> {
 pub unsafe extern "C" fn omemo_manager_devices(
     manager: *mut omemo_manager,
     jid: *const c_char,
-    devices: Option<&mut MaybeUninit<*mut omemo_devices>>,
+    devices: *mut *mut omemo_devices,
 ) -> omemo_status {
     guard::outside_services(|| {
         // SAFETY: the client gives one of ours or NULL.
         let manager = unsafe { core::enter(manager) }?;
-        let out = text::required(devices)?;
+        // SAFETY: the client gives a place or NULL.
+        let out = text::required(unsafe { Out::new(devices) })?;
         // SAFETY: the client gives a C string or NULL.
         let jid = unsafe { text::optional_jid(jid) }?;
         out.write(text::hand_over(omemo_devices::new(manager.manager().devices(jid.as_ref())?)));
@@ -329,14 +331,16 @@ pub unsafe extern "C" fn omemo_manager_prefer_namespace(
 pub unsafe extern "C" fn omemo_manager_update_device_list(
     manager: *mut omemo_manager,
     jid: *const c_char,
-    list: Option<&omemo_device_list>,
+    list: *const omemo_device_list,
 ) -> omemo_status {
     guard::outside_services(|| {
         // SAFETY: the client gives one of ours or NULL.
         let manager = unsafe { core::enter(manager) }?;
         // SAFETY: the client gives a C string or NULL.
         let jid = unsafe { text::required_jid(jid) }?;
-        manager.manager().update_device_list(&jid, text::required(list)?.list())
+        // SAFETY: the client gives one of ours or NULL.
+        let list = unsafe { text::copied(list, |list| list.list().clone()) }?;
+        manager.manager().update_device_list(&jid, &list)
     })
 }
 
@@ -359,13 +363,15 @@ pub unsafe extern "C" fn omemo_manager_refresh_devices(
     ns: *const c_char,
     done: omemo_done,
     user_data: *mut c_void,
-    op: Option<&mut MaybeUninit<omemo_op>>,
+    op: *mut omemo_op,
 ) -> omemo_status {
     guard::outside_services(|| {
         // SAFETY: the client gives one of ours or NULL.
         let manager = unsafe { core::enter(manager) }?;
         // SAFETY: the client gives C strings or NULL.
         let (jid, ns) = unsafe { (text::optional_jid(jid)?, text::optional_namespace(ns)?) };
+        // SAFETY: the client gives a place or NULL.
+        let op = unsafe { Out::new(op) };
         let completion = Completion::new(done, user_data, op.is_some());
         manager.start(completion, op, |manager, op| manager.refresh_devices(op, jid, ns))
     })

@@ -3,6 +3,7 @@
 use super::core::{Completion, omemo_manager};
 use super::manager::{omemo_done, omemo_op};
 use super::status::omemo_status;
+use super::text::Out;
 use super::{core, guard, text};
 use crate::crypto::rng::SystemRng;
 use crate::error::{Error, Result, Status};
@@ -12,7 +13,6 @@ use crate::protocol::limits;
 use crate::protocol::namespace::Namespace;
 use crate::stanza::sce;
 use std::ffi::{c_char, c_void};
-use std::mem::MaybeUninit;
 use zeroize::Zeroizing;
 
 /// ## 11 Encrypt
@@ -30,7 +30,7 @@ pub enum omemo_policy {
 }
 
 /// What to encrypt, and for whom.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub struct omemo_draft {
     first_error: Option<Error>,
     recipients: Vec<BareJid>,
@@ -42,6 +42,7 @@ pub struct omemo_draft {
 }
 
 /// What is said in one namespace.
+#[derive(Clone)]
 enum Content {
     /// These bytes.
     Bytes(Zeroizing<Vec<u8>>),
@@ -66,30 +67,30 @@ impl omemo_draft {
     }
 
     /// The draft as the manager wants it; `from` says something at the time `now`.
-    fn finish(&self, from: &BareJid, now: i64) -> Result<Draft> {
-        if let Some(error) = &self.first_error {
-            return Err(error.clone());
+    fn finish(self, from: &BareJid, now: i64) -> Result<Draft> {
+        if let Some(error) = self.first_error {
+            return Err(error);
         }
         let mut plaintexts = Vec::new();
-        for (namespace, content) in &self.plaintexts {
+        for (namespace, content) in self.plaintexts {
             let bytes = match (content, namespace) {
-                (Content::Bytes(bytes), _) => bytes.clone(),
+                (Content::Bytes(bytes), _) => bytes,
                 (Content::Body(body), Namespace::Omemo2) => {
-                    let mut envelope = sce::write_body(body, from, now, &mut SystemRng)?;
+                    let mut envelope = sce::write_body(&body, from, now, &mut SystemRng)?;
                     Zeroizing::new(std::mem::take(&mut *envelope).into_bytes())
                 }
                 (Content::Body(body), Namespace::Legacy) => Zeroizing::new(body.as_bytes().to_vec()),
             };
-            plaintexts.push((*namespace, bytes));
+            plaintexts.push((namespace, bytes));
         }
         let first = self.recipients.first().map(|jid| jid.as_str().to_owned());
         Ok(Draft {
-            recipients: self.recipients.clone(),
+            recipients: self.recipients,
             plaintexts,
             key_transport: self.key_transport,
             policy: self.policy,
-            namespaces: self.namespaces.clone(),
-            context: self.context.clone().or(first),
+            namespaces: self.namespaces,
+            context: self.context.or(first),
         })
     }
 }
@@ -326,15 +327,19 @@ pub unsafe extern "C" fn omemo_draft_set_context(
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn omemo_manager_encrypt(
     manager: *mut omemo_manager,
-    draft: Option<&omemo_draft>,
+    draft: *const omemo_draft,
     done: omemo_done,
     user_data: *mut c_void,
-    op: Option<&mut MaybeUninit<omemo_op>>,
+    op: *mut omemo_op,
 ) -> omemo_status {
     guard::outside_services(|| {
         // SAFETY: the client gives one of ours or NULL.
         let manager = unsafe { core::enter(manager) }?;
-        let draft = text::required(draft)?.finish(manager.jid(), manager.now())?;
+        // SAFETY: as above. It is a copy, for the clock is a service, which may free the draft.
+        let draft = unsafe { text::copied(draft, omemo_draft::clone) }?;
+        let draft = draft.finish(manager.jid(), manager.now())?;
+        // SAFETY: the client gives a place or NULL.
+        let op = unsafe { Out::new(op) };
         let completion = Completion::new(done, user_data, op.is_some());
         manager.start(completion, op, |manager, op| manager.encrypt(op, draft))
     })

@@ -4,10 +4,10 @@ use super::config::omemo_config;
 use super::core::{Completion, omemo_manager};
 use super::results::omemo_result;
 use super::status::omemo_status;
-use super::{core, guard, numbers, text};
+use super::text::Out;
+use super::{config, core, guard, numbers, text};
 use crate::error::{Error, Status};
 use std::ffi::c_void;
-use std::mem::MaybeUninit;
 use std::time::{Duration, Instant};
 
 /// A running operation. 0 is none.
@@ -48,12 +48,13 @@ pub type omemo_done = Option<
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn omemo_manager_new(
     config: *const omemo_config,
-    manager: Option<&mut MaybeUninit<*mut omemo_manager>>,
+    manager: *mut *mut omemo_manager,
 ) -> omemo_status {
     guard::outside_services(|| {
-        let manager = text::required(manager)?;
-        // SAFETY: the client gives one of ours or NULL. It is not used after a service could have freed it.
-        let config = text::required(unsafe { config.as_ref() })?.shared();
+        // SAFETY: the client gives a place or NULL.
+        let manager = text::required(unsafe { Out::new(manager) })?;
+        // SAFETY: the client gives one of ours or NULL.
+        let config = unsafe { config::shared(config) }?;
         let opened = config.parts().and_then(core::open);
         config.note_error(opened.as_ref().err());
         manager.write(opened?);
@@ -98,9 +99,11 @@ pub unsafe extern "C" fn omemo_manager_connected(
     backlog: i32,
     done: omemo_done,
     user_data: *mut c_void,
-    op: Option<&mut MaybeUninit<omemo_op>>,
+    op: *mut omemo_op,
 ) -> omemo_status {
     guard::outside_services(|| {
+        // SAFETY: the client gives a place or NULL.
+        let op = unsafe { Out::new(op) };
         // SAFETY: the client gives one of ours or NULL.
         let manager = unsafe { core::enter(manager) }?;
         if backlog != omemo_backlog::OMEMO_BACKLOG_NONE as i32 {

@@ -122,12 +122,14 @@ pub unsafe extern "C" fn omemo_request_resolve_xml(
 /// Threads: any; needs no manager, which may have been freed.
 /// Since: 0.1.0
 #[unsafe(no_mangle)]
-pub extern "C" fn omemo_request_resolve_device_list(
+pub unsafe extern "C" fn omemo_request_resolve_device_list(
     request: omemo_request,
-    list: Option<&omemo_device_list>,
+    list: *const omemo_device_list,
 ) -> omemo_status {
     guard::outside_services(|| {
-        numbers::answer(request, Answer::DeviceList(text::required(list)?.list().clone()))
+        // SAFETY: the client gives one of ours or NULL.
+        let list = unsafe { text::copied(list, |list| list.list().clone()) }?;
+        numbers::answer(request, Answer::DeviceList(list))
     })
 }
 
@@ -140,12 +142,14 @@ pub extern "C" fn omemo_request_resolve_device_list(
 /// Threads: any; needs no manager, which may have been freed.
 /// Since: 0.1.0
 #[unsafe(no_mangle)]
-pub extern "C" fn omemo_request_resolve_bundle(
+pub unsafe extern "C" fn omemo_request_resolve_bundle(
     request: omemo_request,
-    bundle: Option<&omemo_bundle>,
+    bundle: *const omemo_bundle,
 ) -> omemo_status {
     guard::outside_services(|| {
-        numbers::answer(request, Answer::Bundle(text::required(bundle)?.bundle().clone()))
+        // SAFETY: the client gives one of ours or NULL.
+        let bundle = unsafe { text::copied(bundle, |bundle| bundle.bundle().clone()) }?;
+        numbers::answer(request, Answer::Bundle(bundle))
     })
 }
 
@@ -167,8 +171,8 @@ pub unsafe extern "C" fn omemo_request_decide(
 ) -> omemo_status {
     guard::outside_services(|| {
         // SAFETY: the client gives a C string or NULL.
-        let level = unsafe { text::text(level) }?;
-        numbers::REQUESTS.user(request)?.manager().decide(request, index, level)
+        let level = unsafe { text::text(level) }?.to_owned();
+        numbers::REQUESTS.user(request)?.manager().decide(request, index, &level)
     })
 }
 

@@ -10,10 +10,41 @@ use crate::stanza::jid;
 use libc::{c_char, strnlen};
 use std::ffi::{CStr, CString};
 use std::mem::MaybeUninit;
+use std::ptr::NonNull;
 
 /// The object behind a handle.
 pub(super) fn required<T>(object: Option<T>) -> Result<T> {
     object.ok_or(Error::from(Status::Null))
+}
+
+/// Copies what a call needs of an object that is the client's. A service or a `destroy` that runs later in the same
+/// call may free the object, so that no reference to it may live as long as the call: the function takes a pointer.
+///
+/// # Safety
+/// `object` must be NULL or one of ours that has not been freed.
+pub(super) unsafe fn copied<T, U>(object: *const T, copy: impl FnOnce(&T) -> U) -> Result<U> {
+    // SAFETY: the caller promises an object that is there; the reference ends with this function.
+    required(unsafe { object.as_ref() }).map(copy)
+}
+
+/// Where a call that reaches a service puts what it gives. It is no reference, for the service may read the place.
+#[derive(Clone, Copy)]
+pub(super) struct Out<T>(NonNull<T>);
+
+impl<T> Out<T> {
+    /// Takes the client's place; `None` for NULL.
+    ///
+    /// # Safety
+    /// `place` must be NULL or can be written until the call ends, and the result must not be kept longer.
+    pub(super) unsafe fn new(place: *mut T) -> Option<Out<T>> {
+        NonNull::new(place).map(Out)
+    }
+
+    /// Writes what the place gets. What was in it is not looked at.
+    pub(super) fn write(self, value: T) {
+        // SAFETY: `new` was promised that the place can be written.
+        unsafe { self.0.write(value) }
+    }
 }
 
 /// A UTF-8 string with a NUL at its end; `None` for NULL.

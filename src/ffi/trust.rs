@@ -33,8 +33,8 @@ pub unsafe extern "C" fn omemo_manager_set_trust(
         let manager = unsafe { core::enter(manager) }?;
         // SAFETY: the client gives C strings and key_len bytes, or NULL.
         let (jid, key, level) =
-            unsafe { (text::required_jid(jid)?, text::key(key, key_len)?, text::text(level)?) };
-        manager.manager().set_trust(&jid, &key, level)
+            unsafe { (text::required_jid(jid)?, text::key(key, key_len)?, text::text(level)?.to_owned()) };
+        manager.manager().set_trust(&jid, &key, &level)
     })
 }
 
