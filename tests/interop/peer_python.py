@@ -5,11 +5,7 @@ and nothing else: the PEP service, the clock and the wire belong to the parent. 
 exchanges stanzas as strings of XML. What is in a message is its user's: an SCE envelope in omemo:2, the bare text in
 the legacy namespace.
 
-The parent writes one request, a record, and reads records until one has the field "done". Every record before that is
-a question (field "ask"), which the parent answers with one record. A record is fields "name length LF bytes LF",
-closed by an empty line; a list is a name that comes several times; booleans are 0 and 1.
-
-Requests: see the methods of Peer whose names begin with "do_". Questions: see Wire.ask.
+The records are those of peer_wire.py. Requests: see the methods of Peer whose names begin with "do_".
 """
 
 import asyncio
@@ -29,6 +25,7 @@ import twomemo
 import twomemo.etree
 from doubleratchet.recommended.diffie_hellman_ratchet_curve25519 import DiffieHellmanRatchet
 from omemo.session_manager import SessionManager
+from peer_wire import Record, Wire
 
 TWO = twomemo.twomemo.NAMESPACE
 OLD = oldmemo.oldmemo.NAMESPACE
@@ -36,54 +33,6 @@ ETREE: Dict[str, Any] = {TWO: twomemo.etree, OLD: oldmemo.etree}
 BACKEND: Dict[str, Any] = {TWO: twomemo.Twomemo, OLD: oldmemo.Oldmemo}
 SCE = "{urn:xmpp:sce:1}"
 BODY = "{jabber:client}body"
-
-Record = Dict[str, Any]
-
-
-# ---------------------------------------------------------------------------------------------- the wire to the parent
-
-
-class Wire:
-    """Records in and out, and the questions that are asked while a request is worked on."""
-
-    LISTS = {"to", "ns"}
-
-    def __init__(self) -> None:
-        self.input, self.output = sys.stdin.buffer, sys.stdout.buffer
-
-    def read(self) -> Optional[Record]:
-        record: Record = {}
-        while True:
-            head = self.input.readline()
-            if not head:
-                return None
-            if head == b"\n":
-                return record
-            name, length = head.decode().split()
-            value = self.input.read(int(length) + 1)[:-1].decode()
-            if name in self.LISTS:
-                record.setdefault(name, []).append(value)
-            else:
-                record[name] = value
-
-    def write(self, record: Record) -> None:
-        for name, value in record.items():
-            for one in value if isinstance(value, list) else [value]:
-                if one is not None:
-                    data = (str(int(one)) if isinstance(one, bool) else str(one)).encode()
-                    self.output.write(f"{name} {len(data)}\n".encode() + data + b"\n")
-        self.output.write(b"\n")
-        self.output.flush()
-
-    def ask(self, question: str, **fields: Any) -> Record:
-        """fetch_list(ns, jid), fetch_bundle(ns, jid, device): answered by xml, or missing, or failed.
-        publish_list(ns, jid, xml), publish_bundle(ns, jid, device, xml), delete_bundle(ns, jid, device): by ok, or
-        failed. decide(jid, device, identity): by level."""
-        self.write({"ask": question, **fields})
-        answer = self.read()
-        if answer is None:
-            sys.exit(0)
-        return answer
 
 
 # ---------------------------------------------------------------------------------------------- seeds
