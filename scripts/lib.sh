@@ -62,6 +62,9 @@ need_python() {
     if ! cmp -s "$pins" "$venv/requirements.txt"; then
         need_package python3 python3
         python3 -c 'import ensurepip' 2>/dev/null || install python3-venv
+        # omemo-dr comes as source, with a part in C.
+        need_package gcc gcc libc6-dev
+        python3 -c 'import sysconfig; open(sysconfig.get_path("include") + "/Python.h")' 2>/dev/null || install python3-dev
         say "$SUITE: making target/venv with $(grep -vc '^#' "$pins") packages from PyPI"
         rm -rf "$venv"
         python3 -m venv "$venv" >"$LOGS/python.log" 2>&1 &&

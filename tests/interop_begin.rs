@@ -7,7 +7,7 @@
 
 mod support;
 
-use support::peer::Record;
+use support::peer::{Heard, Kind, Record};
 use support::scene::{Column, JULIET, ROMEO, Scene};
 use support::{Client, Peer, World, seeds, settle};
 
@@ -155,18 +155,40 @@ fn two_mixed_accounts(column: Column) {
 }
 
 fn pre_key_0(column: Column) {
-    with_pre_key(column, 0);
+    match column.peer {
+        Kind::OmemoDr => refused_pre_key_0(column),
+        _ => with_pre_key(column, 0),
+    }
+}
+
+/// omemo-dr takes the id 0 for no pre key at all. It never offers that id itself; what is begun with it is refused, and
+/// the session that omemo-dr begins then serves both sides.
+fn refused_pre_key_0(column: Column) {
+    column.each("pre key 0 is refused", 1, 1, |scene| {
+        offer_only(scene, 0);
+        let refused = scene.we_seal("refused", 1).remove(0);
+        assert!(refused.is_key_exchange());
+        let heard = scene.peer.decrypt("j1", ROMEO, &refused.stanza);
+        assert!(matches!(&heard, Heard::Failed { class, .. } if class == "DecryptionFailed"), "{heard:?}");
+        scene.they_say(0, "then I begin");
+        scene.we_say(0, "then I answer");
+        scene.they_say(0, "so it goes on");
+    });
 }
 
 fn pre_key_2147483647(column: Column) {
     with_pre_key(column, 2_147_483_647);
 }
 
-/// The only pre key that Juliet offers has an unusual id.
+/// The only pre key that Juliet offers has this id.
+fn offer_only(scene: &mut Scene<'_>, id: u32) {
+    let ns = scene.column.ours[0];
+    scene.peer.must(Record::new("number").with("name", "j1").with("ns", ns).with("id", id));
+}
+
 fn with_pre_key(column: Column, id: u32) {
     column.each("an unusual pre key id", 1, 1, |scene| {
-        let number = Record::new("number").with("name", "j1").with("ns", column.ours[0]).with("id", id);
-        scene.peer.must(number);
+        offer_only(scene, id);
         scene.we_say(0, "with the key you offer");
         scene.they_say(0, "that one was good");
         scene.we_say(0, "so it goes on");

@@ -21,7 +21,7 @@ columns![
     repeated_key_exchange_to_us,
     repeated_key_exchange_to_them,
 ];
-python_columns![session_made_anew_by_them, messages_of_a_replaced_session];
+manager_columns![session_made_anew_by_them, messages_of_a_replaced_session];
 
 fn ping_pong_of_100(column: Column) {
     column.heavy("ping-pong of 100", |scene| {

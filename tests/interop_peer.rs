@@ -1,6 +1,8 @@
-//! python-omemo with itself through the world of the tests: what the interoperability tests lean on works without us.
+//! The peers in Python with themselves through the world of the tests: what the interoperability tests rely on works
+//! without libomemo.
 
-#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)] // a test fails by panicking
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)] // a test fails by panicking
+#![allow(clippy::arithmetic_side_effects)] // small numbers
 
 mod support;
 
@@ -10,14 +12,25 @@ use support::{NS_2, Peer, World, seeds};
 const ROMEO: &str = "romeo@montague.lit";
 const JULIET: &str = "juliet@capulet.lit";
 
+const PYTHON: Kind = Kind::Python(&[NS_2]);
+
 fn text(text: &str) -> Vec<String> {
     vec![text.to_owned()]
 }
 
 #[test]
 fn two_accounts_with_two_devices_each_talk() {
-    let mut peer = Peer::start(Kind::Python(&[NS_2]));
-    seeds::at_most("python with itself", 3, |seed| {
+    two_accounts_talk(PYTHON);
+}
+
+#[test]
+fn two_accounts_of_omemo_dr_with_two_devices_each_talk() {
+    two_accounts_talk(Kind::OmemoDr);
+}
+
+fn two_accounts_talk(kind: Kind) {
+    let mut peer = Peer::start(kind);
+    seeds::at_most(&format!("{kind:?} with itself"), 3, |seed| {
         let world = World::new(seed);
         peer.begin(&world, seed);
         for (name, jid) in [("r1", ROMEO), ("r2", ROMEO), ("j1", JULIET), ("j2", JULIET)] {
@@ -42,7 +55,16 @@ fn two_accounts_with_two_devices_each_talk() {
 
 #[test]
 fn the_peer_tells_errors_by_their_class() {
-    let mut peer = Peer::start(Kind::Python(&[NS_2]));
+    errors_have_classes(PYTHON);
+}
+
+#[test]
+fn omemo_dr_tells_errors_by_the_same_classes() {
+    errors_have_classes(Kind::OmemoDr);
+}
+
+fn errors_have_classes(kind: Kind) {
+    let mut peer = Peer::start(kind);
     let world = World::new(1);
     peer.begin(&world, 1);
     peer.device("r", ROMEO);
@@ -56,7 +78,7 @@ fn the_peer_tells_errors_by_their_class() {
             if class == "DecryptionFailed" && cause == "DuplicateMessageException"),
         "{again:?}"
     );
-    world.delete_bundle(NS_2, JULIET, device);
+    world.delete_bundle(kind.namespaces()[0], JULIET, device);
     peer.device("fresh", "tybalt@capulet.lit");
     peer.learn("fresh", JULIET);
     assert_eq!(peer.encrypt("fresh", &[JULIET], "lost"), Err("NoEligibleDevices".to_owned()));
@@ -64,7 +86,16 @@ fn the_peer_tells_errors_by_their_class() {
 
 #[test]
 fn the_same_seed_makes_the_same_devices_and_a_restart_keeps_them() {
-    let mut peer = Peer::start(Kind::Python(&[NS_2]));
+    seeds_are_repeated(PYTHON);
+}
+
+#[test]
+fn the_same_seed_makes_the_same_devices_of_omemo_dr_and_a_restart_keeps_them() {
+    seeds_are_repeated(Kind::OmemoDr);
+}
+
+fn seeds_are_repeated(kind: Kind) {
+    let mut peer = Peer::start(kind);
     let mut stanza = |seed| {
         let world = World::new(seed);
         peer.begin(&world, seed);
@@ -83,7 +114,7 @@ fn the_same_seed_makes_the_same_devices_and_a_restart_keeps_them() {
 
 #[test]
 fn trust_is_asked_of_the_parent_and_lost_messages_are_lost() {
-    let mut peer = Peer::start(Kind::Python(&[NS_2]));
+    let mut peer = Peer::start(PYTHON);
     let world = World::new(1);
     peer.begin(&world, 1);
     peer.careful_device("r", ROMEO);
@@ -98,4 +129,29 @@ fn trust_is_asked_of_the_parent_and_lost_messages_are_lost() {
     peer.lose("j2", 1);
     assert_eq!(peer.read("j2"), text("only for one"));
     assert_eq!(world.take(peer.endpoint("r")), None, "the empty answer was lost");
+}
+
+#[test]
+fn omemo_dr_serves_nobody_whom_it_distrusts() {
+    let mut peer = Peer::start(Kind::OmemoDr);
+    let world = World::new(1);
+    peer.begin(&world, 1);
+    peer.device("r", ROMEO);
+    let bad = peer.device("j1", JULIET);
+    peer.device("j2", JULIET);
+    peer.learn("r", JULIET);
+    peer.say("r", &[JULIET], "for both");
+    assert_eq!((peer.read("j1"), peer.read("j2")), (text("for both"), text("for both")));
+    let known = peer.known("r", JULIET);
+    let (_, identity) = known.iter().find(|device| device.0 == bad).expect("a known device");
+    peer.set_trust("r", JULIET, &bytes(identity), "distrusted");
+    peer.say("r", &[JULIET], "only for one");
+    let heard = peer.receive("j1");
+    assert!(matches!(&heard[..], [Heard::Failed { class, .. }] if class == "MessageNotForUs"), "{heard:?}");
+    assert_eq!(peer.read("j2"), text("only for one"));
+}
+
+/// The bytes of hexadecimal digits.
+fn bytes(digits: &str) -> Vec<u8> {
+    (0..digits.len()).step_by(2).map(|at| u8::from_str_radix(&digits[at..at + 2], 16).unwrap()).collect()
 }

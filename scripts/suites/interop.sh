@@ -1,5 +1,5 @@
-# With other implementations, live: every tests/interop*.rs, which drives python-omemo (target/venv), libomemo-c and
-# libsignal-protocol-c (target/interop), each in a process of its own.
+# With other implementations, live: every tests/interop*.rs, which drives python-omemo and omemo-dr (target/venv),
+# libomemo-c and libsignal-protocol-c (target/interop), each in a process of its own.
 source "$(dirname "${BASH_SOURCE[0]}")/../lib.sh"
 
 need_package gcc gcc libc6-dev

@@ -297,9 +297,10 @@ class Peer:
         return {"device": [f"{i.device_id} {i.identity_key.hex()} {i.trust_level_name} "
                            f"{int(any(dict(i.active).values()))}" for i in infos]}
 
-    async def do_fingerprint(self, identity: str) -> Record:
-        """An identity key as python-omemo shows it to people."""
-        return {"fingerprint": " ".join(SessionManager.format_identity_key(bytes.fromhex(identity)))}
+    async def do_fingerprint(self, name: str) -> Record:
+        """The own identity key as python-omemo shows it to people."""
+        own, _ = await self.manager(name).get_own_device_information()
+        return {"fingerprint": " ".join(SessionManager.format_identity_key(own.identity_key))}
 
     async def do_replace(self, name: str, jid: str, device: Any) -> Record:
         """Replace the session with a device: an empty message with a key exchange goes to the outbox."""

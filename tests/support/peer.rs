@@ -18,13 +18,15 @@ pub enum Kind {
     OmemoC(&'static [&'static str]),
     /// libsignal-protocol-c: it knows the legacy namespace only.
     SignalC,
+    /// omemo-dr, in the legacy namespace, as its clients use it.
+    OmemoDr,
 }
 
 impl Kind {
     pub fn namespaces(self) -> &'static [&'static str] {
         match self {
             Self::Python(namespaces) | Self::OmemoC(namespaces) => namespaces,
-            Self::SignalC => &[NS_LEGACY],
+            Self::SignalC | Self::OmemoDr => &[NS_LEGACY],
         }
     }
 
@@ -36,12 +38,14 @@ impl Kind {
     fn command(self) -> Command {
         let root = Path::new(env!("CARGO_MANIFEST_DIR"));
         let driver = |name: &str| Command::new(root.join("target/interop").join(name));
+        let script = |name: &str| {
+            let mut command = Command::new(python());
+            command.arg(root.join("tests/interop").join(name)).env("PYTHONHASHSEED", "0");
+            command
+        };
         match self {
-            Self::Python(_) => {
-                let mut command = Command::new(python());
-                command.arg(root.join("tests/interop/peer_python.py")).env("PYTHONHASHSEED", "0");
-                command
-            }
+            Self::Python(_) => script("peer_python.py"),
+            Self::OmemoDr => script("peer_omemo_dr.py"),
             Self::OmemoC(_) => driver("peer_omemo_c"),
             Self::SignalC => driver("peer_signal_c"),
         }

@@ -29,6 +29,7 @@ pub const OMEMO_C_LEGACY: Column =
     Column { name: "libomemo-c, legacy", peer: Kind::OmemoC(&[NS_LEGACY]), ours: &[NS_LEGACY] };
 pub const SIGNAL_C_LEGACY: Column =
     Column { name: "libsignal-protocol-c, legacy", peer: Kind::SignalC, ours: &[NS_LEGACY] };
+pub const OMEMO_DR: Column = Column { name: "omemo-dr, legacy", peer: Kind::OmemoDr, ours: &[NS_LEGACY] };
 
 /// A test of a case for each of these columns; a case is a function of a column.
 #[macro_export]
@@ -51,7 +52,7 @@ macro_rules! case_tests {
 macro_rules! columns {
     ($($case:ident),* $(,)?) => {$(
         case_tests!($case: python_omemo_2 PYTHON_2, python_legacy PYTHON_LEGACY, omemo_c_omemo_2 OMEMO_C_2,
-            omemo_c_legacy OMEMO_C_LEGACY, signal_c_legacy SIGNAL_C_LEGACY);
+            omemo_c_legacy OMEMO_C_LEGACY, signal_c_legacy SIGNAL_C_LEGACY, omemo_dr_legacy OMEMO_DR);
     )*};
 }
 
@@ -59,7 +60,16 @@ macro_rules! columns {
 #[macro_export]
 macro_rules! legacy_columns {
     ($($case:ident),* $(,)?) => {$(
-        case_tests!($case: python_legacy PYTHON_LEGACY, omemo_c_legacy OMEMO_C_LEGACY, signal_c_legacy SIGNAL_C_LEGACY);
+        case_tests!($case: python_legacy PYTHON_LEGACY, omemo_c_legacy OMEMO_C_LEGACY, signal_c_legacy SIGNAL_C_LEGACY,
+            omemo_dr_legacy OMEMO_DR);
+    )*};
+}
+
+/// The same, for the peers that know devices and trust, and can begin a session anew.
+#[macro_export]
+macro_rules! manager_columns {
+    ($($case:ident),* $(,)?) => {$(
+        case_tests!($case: python_omemo_2 PYTHON_2, python_legacy PYTHON_LEGACY, omemo_dr_legacy OMEMO_DR);
     )*};
 }
 
