@@ -1,8 +1,8 @@
-//! One world of three implementations and two namespaces: what is delivered is read once by each device it is for.
+//! One world of four implementations and two namespaces: what is delivered is read once by each device it is for.
 //!
 //! Romeo has a device of ours that speaks both namespaces and one of libomemo-c (legacy); Juliet has one of ours with
-//! both, the other way round; Mercutio has one of ours with the legacy namespace alone, and python-omemo with both.
-//! What python and libomemo-c read is taken from the output of their processes.
+//! both, the other way round, and one of omemo-dr (legacy); Mercutio has one of ours with the legacy namespace alone,
+//! and python-omemo with both. What the other implementations read is taken from the output of their processes.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)] // a test fails by panicking
 #![allow(clippy::arithmetic_side_effects, clippy::print_stdout)] // small numbers, told to who runs it
@@ -96,7 +96,7 @@ struct Sum {
 
 struct Mixed<'p> {
     world: World,
-    peers: &'p mut [Peer; 2],
+    peers: &'p mut [Peer; 3],
     devices: Vec<Device>,
     sum: Sum,
     /// Stanzas with content: their text and number.
@@ -118,7 +118,8 @@ struct Mixed<'p> {
 
 /// Run the world in some seeds.
 fn run(name: &str, most: u64, wire: Wire, churn: bool, mut check: impl FnMut(u64, &Sum)) {
-    let mut peers = [Peer::start(Kind::Python(&[NS_2, NS_LEGACY])), Peer::start(Kind::OmemoC(&[NS_LEGACY]))];
+    let kinds = [Kind::Python(&[NS_2, NS_LEGACY]), Kind::OmemoC(&[NS_LEGACY]), Kind::OmemoDr];
+    let mut peers = kinds.map(Peer::start);
     seeds::at_most(name, most, |seed| {
         let mut mixed = Mixed::new(&mut peers, seed);
         mixed.acquaint(churn);
@@ -134,12 +135,12 @@ fn run(name: &str, most: u64, wire: Wire, churn: bool, mut check: impl FnMut(u64
 }
 
 impl<'p> Mixed<'p> {
-    fn new(peers: &'p mut [Peer; 2], seed: u64) -> Self {
+    fn new(peers: &'p mut [Peer; 3], seed: u64) -> Self {
         let world = World::new(seed);
         if seed.is_multiple_of(2) {
             world.set_answering(Answering::Later { least_ms: 1, most_ms: 300 });
         }
-        for (peer, part) in peers.iter_mut().zip([0, 1 << 32]) {
+        for (peer, part) in peers.iter_mut().zip([0, 1 << 32, 2 << 32]) {
             peer.begin(&world, seed + part);
         }
         let mut devices = Vec::new();
@@ -152,7 +153,7 @@ impl<'p> Mixed<'p> {
             let (id, endpoint) = (client.id(), client.endpoint);
             devices.push(Device { jid, id, endpoint, namespaces, hand: Hand::Ours(client) });
         }
-        for (process, name, jid) in [(0, "m2", MERCUTIO), (1, "r2", ROMEO)] {
+        for (process, name, jid) in [(0, "m2", MERCUTIO), (1, "r2", ROMEO), (2, "j2", JULIET)] {
             let namespaces = peers[process].kind.namespaces();
             let id = peers[process].device(name, jid);
             let endpoint = peers[process].endpoint(name);
@@ -297,10 +298,12 @@ impl<'p> Mixed<'p> {
     /// Take the next thing from an inbox; false if there is none.
     fn take(&mut self, reader: usize) -> bool {
         if reader == PYTHON {
-            // Python never reads the last message of a chain of libomemo-c after the next chain: it believes the length
-            // that libomemo-c tells, which is one too small. So these come in order.
-            let id = self.devices[OMEMO_C].id;
-            self.world.put_in_order(self.devices[PYTHON].endpoint, |xml| sid(xml) == id);
+            // Python never reads the last message of a chain of libomemo-c or omemo-dr after the next chain: it believes
+            // the length that they tell, which is one too small. So these come in order.
+            for device in [OMEMO_C, OMEMO_DR] {
+                let id = self.devices[device].id;
+                self.world.put_in_order(self.devices[PYTHON].endpoint, |xml| sid(xml) == id);
+            }
         }
         let Some(mail) = self.world.take(self.devices[reader].endpoint) else { return false };
         match mail {
@@ -412,6 +415,7 @@ impl<'p> Mixed<'p> {
 
 const PYTHON: usize = 3;
 const OMEMO_C: usize = 4;
+const OMEMO_DR: usize = 5;
 
 impl Device {
     fn ours(&self) -> Option<&Client> {
