@@ -158,38 +158,10 @@ impl Drop for Changed {
     }
 }
 
-/// Waits for whichever of two comes first; the other is dropped.
-pub async fn either<A: Future + Unpin, B: Future + Unpin>(mut a: A, mut b: B) {
-    std::future::poll_fn(move |context| {
-        let done = Pin::new(&mut a).poll(context).is_ready() || Pin::new(&mut b).poll(context).is_ready();
-        if done { Poll::Ready(()) } else { Poll::Pending }
-    })
-    .await;
-}
-
-/// Waits for all, polling them together, and gives their outputs in the order of the futures.
-pub async fn all<T, F: Future<Output = T>>(futures: Vec<F>) -> Vec<T> {
-    let mut running: Vec<_> = futures.into_iter().map(|future| (Some(Box::pin(future)), None)).collect();
-    std::future::poll_fn(move |context| {
-        let mut pending = false;
-        for (future, output) in &mut running {
-            let Some(running) = future else { continue };
-            match running.as_mut().poll(context) {
-                Poll::Ready(value) => (*future, *output) = (None, Some(value)),
-                Poll::Pending => pending = true,
-            }
-        }
-        if pending {
-            return Poll::Pending;
-        }
-        Poll::Ready(running.iter_mut().filter_map(|(_, output)| output.take()).collect())
-    })
-    .await
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use futures_util::future::join_all;
     use std::sync::atomic::AtomicUsize;
 
     fn drain(runtime: &Runtime) {
@@ -272,28 +244,47 @@ mod tests {
         assert_eq!(done.load(Ordering::SeqCst), 1);
     }
 
+    /// Sleeps until `at`, and counts how often it is polled.
+    struct Counted {
+        sleep: Sleep,
+        polls: Arc<AtomicUsize>,
+    }
+
+    impl Future for Counted {
+        type Output = u64;
+
+        fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<u64> {
+            self.polls.fetch_add(1, Ordering::SeqCst);
+            let at = self.sleep.key.0;
+            Pin::new(&mut self.sleep).poll(context).map(|()| at)
+        }
+    }
+
     #[test]
-    fn all_waits_for_the_last_and_keeps_the_order() {
+    fn ten_thousand_joined_futures_are_polled_only_when_woken_and_keep_their_order() {
         let runtime = Runtime::default();
-        let result = Arc::new(Mutex::new(Vec::new()));
-        let (sleeper, seen) = (runtime.clone(), result.clone());
+        let (polls, result) = (Arc::new(AtomicUsize::new(0)), Arc::new(Mutex::new(Vec::new())));
+        let (sleeper, seen, counter) = (runtime.clone(), result.clone(), polls.clone());
         let _task = runtime.spawn(async move {
-            let futures = [20, 10].map(|at| {
-                let sleep = sleeper.sleep_until(at);
-                async move {
-                    sleep.await;
-                    at
-                }
-            });
-            *seen.lock() = all(futures.into()).await;
+            let sleeps = (1..=10_000_u64)
+                .rev()
+                .map(|at| Counted { sleep: sleeper.sleep_until(at), polls: counter.clone() });
+            *seen.lock() = join_all(sleeps).await;
         });
         drain(&runtime);
-        runtime.fire(10);
-        drain(&runtime);
+        for now in 1..10_000 {
+            runtime.fire(now);
+            drain(&runtime);
+        }
         assert!(result.lock().is_empty());
-        runtime.fire(20);
+        runtime.fire(10_000);
         drain(&runtime);
-        assert_eq!(*result.lock(), [20, 10]);
+        assert!(result.lock().iter().copied().eq((1..=10_000).rev()));
+        assert_eq!(
+            polls.load(Ordering::SeqCst),
+            20_000,
+            "each once at the beginning, and once when it was woken"
+        );
     }
 
     #[test]

@@ -23,7 +23,7 @@ use crate::protocol::bundle::Bundle;
 use crate::protocol::device_list::DeviceList;
 use crate::protocol::limits;
 use crate::protocol::namespace::Namespace;
-use crate::runtime;
+use futures_util::future::join_all;
 use std::sync::Arc;
 use subtle::ConstantTimeEq;
 
@@ -426,7 +426,7 @@ pub(super) async fn fetch_bundles(inner: &Inner, keys: Vec<SessionKey>) -> Vec<(
             (key, noted)
         }
     });
-    runtime::all(fetches.collect()).await
+    join_all(fetches).await
 }
 
 /// Fetches lists all at once, and takes them over.
@@ -445,7 +445,7 @@ pub(super) async fn fetch_lists(
             (namespace, jid, applied)
         }
     });
-    runtime::all(fetches.collect()).await
+    join_all(fetches).await
 }
 
 /// Fetches the lists and the unknown keys of a JID: see [`super::Manager::refresh_devices`].

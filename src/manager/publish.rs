@@ -17,7 +17,7 @@ use crate::protocol::address::DeviceId;
 use crate::protocol::bundle::Bundle;
 use crate::protocol::device_list::{DeviceList, ListedDevice};
 use crate::protocol::namespace::Namespace;
-use crate::runtime;
+use futures_util::future::join_all;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
@@ -93,7 +93,7 @@ async fn fetch_own_lists(inner: &Inner, namespaces: &[Namespace]) -> Vec<(Namesp
     let asks = namespaces.iter().map(|namespace| {
         inner.desk.ask(Question::FetchDeviceList { namespace: *namespace, jid: inner.config.jid.clone() })
     });
-    let answers = runtime::all(asks.collect()).await;
+    let answers = join_all(asks).await;
     let lists = namespaces.iter().zip(answers);
     lists.map(|(namespace, answer)| (*namespace, devices::list_answer(*namespace, answer))).collect()
 }
