@@ -16,11 +16,10 @@ use omemo::crypto::keys::KeyPair;
 use omemo::crypto::rng::SystemRng;
 use omemo::protocol::bundle::{Bundle, PublicPreKey};
 use omemo::protocol::key_exchange::KeyExchange;
-use omemo::protocol::limits::CHAIN_STEPS_PER_MESSAGE;
 use omemo::protocol::namespace::Namespace;
 use omemo::protocol::pre_key::SignedPreKey;
 use omemo::protocol::ratchet_message::RatchetMessage;
-use omemo::protocol::session::{EncryptedKey, Limits, Session, Step};
+use omemo::protocol::session::{ChainBudget, EncryptedKey, Limits, Session, Step};
 use omemo::protocol::skipped::SkippedKeys;
 use std::cell::RefCell;
 use std::hint::black_box;
@@ -61,18 +60,9 @@ impl Side {
     fn accept(&self, message: &EncryptedKey) -> Step {
         let exchange = KeyExchange::parse(NAMESPACE, &message.bytes).unwrap();
         let pre_key = &self.pre_keys[exchange.id().pre_key_id as usize - 1];
-        let mut steps = CHAIN_STEPS_PER_MESSAGE;
+        let mut steps = ChainBudget::new(Limits::default());
         let signed = &self.signed_pre_key.pair;
-        Session::accept(
-            &self.identity,
-            signed,
-            pre_key,
-            &exchange,
-            &Limits::default(),
-            &mut steps,
-            &mut SystemRng,
-        )
-        .unwrap()
+        Session::accept(&self.identity, signed, pre_key, &exchange, &mut steps, &mut SystemRng).unwrap()
     }
 }
 
@@ -89,10 +79,10 @@ impl End {
 
     fn decrypt(&mut self, message: &EncryptedKey) {
         let parsed = RatchetMessage::parse(NAMESPACE, &message.bytes).unwrap();
-        let mut steps = CHAIN_STEPS_PER_MESSAGE;
+        let mut steps = ChainBudget::new(Limits::default());
         let skipped = self.skipped.as_ref();
         let step =
-            self.session.decrypt(&parsed, skipped, &Limits::default(), &mut steps, &mut SystemRng).unwrap();
+            self.session.decrypt(&parsed, skipped, &mut |_| Ok(None), &mut steps, &mut SystemRng).unwrap();
         assert_eq!(*step.plaintext, KEY);
         self.session = step.session;
         if step.skipped.is_some() {

@@ -29,8 +29,9 @@
  *    failed, omemo_done never comes and its user_data stays yours.
  *  3 Questions. Each has an omemo_request, and is answered once: by an omemo_request_resolve function or by
  *    omemo_request_reject, inside the callback, next week, from any thread. An answer is only noted; omemo_manager_run
- *    does what follows from it. An answer that comes too late, or a second time, says OMEMO_ERR_STALE, and nothing
- *    happens. Identical questions are asked once. Network questions are asked only while connected, and end by
+ *    does what follows from it. Yet the order of your calls counts: what you say later about a device list, a key, a
+ *    trust level or the stream is never undone by an answer that you gave earlier, whenever run commits that one. An
+ *    answer that comes too late, or a second time, returns OMEMO_ERR_STALE, and nothing happens. Identical questions are asked once. Network questions are asked only while connected, and end by
  *    themselves after OMEMO_OPTION_REQUEST_TIMEOUT; questions about trust have no deadline. At most
  *    OMEMO_OPTION_OPEN_REQUESTS fetches are open at a time. Each question is also withdrawn once nobody needs its
  *    answer; one that was answered never is.
@@ -63,9 +64,11 @@
  *    given NULL, or an index out of range, returns NULL, 0 or false, a status OMEMO_ERR_NULL or OMEMO_ERR_ARGUMENT.
  *    Setters of what you are building (omemo_config, omemo_draft) return a status that you may ignore: the object
  *    keeps the first failure, and the call that uses the object returns it. A panic of ours becomes
- *    OMEMO_ERR_INTERNAL, and nothing was committed. Nothing is printed.
- * 12 Half a success is a result. The report of an encryption has a row for each device: served, or why not. What is
- *    not served is said, never left out in silence.
+ *    OMEMO_ERR_INTERNAL, and nothing was committed; so ends an operation in whose work it happens, while all others go
+ *    on. Nothing is printed.
+ * 12 Half a success is a result. The report of an encryption has a row for each device: served, or why not; ids that
+ *    cannot be served, records that cannot be read and lists that may be outdated are rows, too. What is not served is
+ *    said, never left out in silence.
  *
  * Numbers: omemo_op and omemo_request are never 0, are used once in a process, and may be spoken of after their
  * manager is gone. A device id is 1 to 2^31-1; 0 is none, or the whole JID. Names: `const char *ns` is OMEMO_NS_2 or
@@ -225,6 +228,8 @@ enum omemo_status
   OMEMO_ERR_DEVICE_LIST_DOWNLOAD_FAILED = -406,
   /** A message could not be sent. [MessageSendingFailed] */
   OMEMO_ERR_MESSAGE_SENDING_FAILED = -407,
+  /** Too many publications on one node in a day; it goes on later. */
+  OMEMO_ERR_PUBLISH_LIMIT = -408,
   /** The message could not be authenticated. [DecryptionFailed] */
   OMEMO_ERR_DECRYPTION_FAILED = -500,
   /** The message was decrypted before. [DuplicateMessageException, inside DecryptionFailed] */
@@ -265,9 +270,11 @@ enum omemo_notice
   /**
    * (ns, jid, device, status) It shows another identity key than the one known for it
    * (OMEMO_ERR_IDENTITY_CHANGED), or shows another one in ns than in the other namespace
-   * (OMEMO_ERR_IDENTITY_MISMATCH), in a bundle or in a message (OMEMO_ERR_PUBLIC_DATA_INCONSISTENCY). It is served
-   * again after omemo_manager_accept_identity; in case of a mismatch it is meanwhile served in the other namespace,
-   * where that comes first.
+   * (OMEMO_ERR_IDENTITY_MISMATCH), in a bundle or in a message (OMEMO_ERR_PUBLIC_DATA_INCONSISTENCY: its bundle is
+   * then looked at by itself, and if that shows the other key, too, a notice with another status follows). It is
+   * served again after omemo_manager_accept_identity; in case of a mismatch it is meanwhile served in the other
+   * namespace, where that comes first. With this device's own id: somebody else's bundle stood there, and this
+   * device has taken another id.
    */
   OMEMO_NOTICE_IDENTITY_CHANGED = 2,
   /**
@@ -277,8 +284,11 @@ enum omemo_notice
    */
   OMEMO_NOTICE_DOWNGRADED = 3,
   /**
-   * (ns, status) The own bundle or device list cannot be published, or a namespace cannot be left; it is
-   * tried again later.
+   * (ns, status) This account's bundle or device list cannot be published, or a namespace cannot be left; it is
+   * tried again later. OMEMO_ERR_PUBLISH_LIMIT: it was published so often that it waits now (10 times, then once
+   * in 72 minutes; list and bundle apart), told again only after hours without publications: another client of the
+   * account probably undoes what this one publishes. omemo_result_row_text shows what the server said, in the
+   * report of omemo_manager_connected.
    */
   OMEMO_NOTICE_PUBLISH_FAILED = 4,
 };
@@ -327,11 +337,14 @@ enum omemo_action
   : int32_t
 #endif // defined(__cplusplus) || __STDC_VERSION__ >= 202311L
  {
-  /** Show nothing: no content, a duplicate, an own echo, or not for us and without payload. */
+  /** Show nothing: a stanza without payload, whatever became of it, a duplicate, or an own echo. */
   OMEMO_ACTION_HIDE = 0,
   /** Show the content, with its trust. */
   OMEMO_ACTION_SHOW = 1,
-  /** Tell the user that a message could not be read: omemo_decrypted_text says why. */
+  /**
+   * Tell the user that a message could not be read: omemo_decrypted_text says why. Never for a stanza without
+   * payload, in which there is nothing that a user could miss.
+   */
   OMEMO_ACTION_WARN = 2,
 };
 #ifndef __cplusplus
@@ -463,11 +476,17 @@ enum omemo_policy
   : int32_t
 #endif // defined(__cplusplus) || __STDC_VERSION__ >= 202311L
  {
-  /** Wait until everything is fetched and decided, then serve whom one can and report the rest. */
+  /**
+   * Wait until everything is fetched and decided, then serve whom one can and report the rest. Offline, wait for
+   * the next stream.
+   */
   OMEMO_POLICY_WAIT = 0,
-  /** Serve who is ready, ask nobody, report the rest. May overtake what waits. */
+  /** Serve who is ready, ask nobody, report the rest: offline, too. May overtake what waits. */
   OMEMO_POLICY_NOW = 1,
-  /** Wait, and fail unless every active device that is not distrusted is served. */
+  /**
+   * Wait, and fail unless every list is up to date and every active device that is not distrusted is served.
+   * Offline, wait for the next stream.
+   */
   OMEMO_POLICY_ALL = 2,
 };
 #ifndef __cplusplus
@@ -488,6 +507,11 @@ enum omemo_decrypted_flag
   OMEMO_DECRYPTED_NEW_SESSION = 1,
   /** An old sender: the tag stood in the payload, where the recipient's other devices can make another. */
   OMEMO_DECRYPTED_TAG_IN_PAYLOAD = 2,
+  /**
+   * The list of the sender's JID is known and does not name the sender's device, or does not any more: somebody has
+   * taken the device off the list, or it was never on it. The trust in its key counts as before.
+   */
+  OMEMO_DECRYPTED_DEVICE_NOT_LISTED = 4,
 };
 #ifndef __cplusplus
 #if __STDC_VERSION__ >= 202311L
@@ -566,13 +590,15 @@ typedef struct {
    */
   size_t struct_size;
   /**
-   * Question (event): which devices does jid announce in ns (XEP-0384 5.3.1)? Answer by
+   * Question (event): which devices does jid announce in ns (XEP-0384 5.3.1)? Ask for one item
+   * (max_items='1') of another JID's node, and for all of this account's own. Answer by
    * omemo_request_resolve_xml or _resolve_device_list, or reject; OMEMO_REASON_NOT_FOUND says that it
    * announces nothing.
    */
   void (*fetch_device_list)(void *user_data, omemo_request request, const char *ns, const char *jid);
   /**
-   * Question (event): the bundle of a device (XEP-0384 5.3.2). Answer by omemo_request_resolve_xml or
+   * Question (event): the bundle of a device (XEP-0384 5.3.2). Ask in OMEMO_NS_2 for the item whose id is the
+   * device id, in OMEMO_NS_LEGACY for one item (max_items='1'). Answer by omemo_request_resolve_xml or
    * _resolve_bundle, or reject.
    */
   void (*fetch_bundle)(void *user_data, omemo_request request, const char *ns, const char *jid, uint32_t device);
@@ -951,8 +977,14 @@ omemo_status omemo_manager_new(const omemo_config *config, omemo_manager **manag
 void omemo_manager_free(omemo_manager *manager);
 
 /**
- * The stream is up. The first time: choose the device id, publish the bundle, then the device list. Later:
- * compare with what the server has, repair it, and go on with what waits. While connected: compare again.
+ * Tells the library that the stream is up. The first time it chooses the device id, publishes the bundle, then the
+ * device list. Later it compares what the server has with what ought to be there, repairs that, and goes on with what
+ * waits, encryptions included. While connected it compares again.
+ *
+ * If it fails you need not call it again: in this stream the library tries again by itself, with pauses that double
+ * from a second to five minutes (omemo_manager_timeout has them); the end of the operation is the end of the first
+ * try only. Call it once for each new stream. For a stream that was resumed (XEP-0198) call neither
+ * omemo_manager_disconnected nor this function; after a resumption that failed call both.
  * Parameters:
  * - manager: the manager.
  * - backlog: an omemo_backlog.
@@ -960,8 +992,11 @@ void omemo_manager_free(omemo_manager *manager);
  * - user_data: goes to done; any pointer. Stays yours if this call fails.
  * - op: gets the number of the operation; may be NULL.
  * Returns: OMEMO_OK: it was started. OMEMO_ERR_NULL, OMEMO_ERR_ARGUMENT, OMEMO_ERR_BUSY inside a service,
- *   OMEMO_ERR_CANCELLED. It completes with OMEMO_OK also when only some namespaces could be published; the
- *   report has a row for each.
+ *   OMEMO_ERR_CANCELLED. It completes with OMEMO_OK also when only some namespaces could be published, and with the
+ *   first failure when none could; the report has a row for each, whose omemo_result_row_text also shows what the
+ *   server said. A list of this account that is not understood (OMEMO_ERR_MALFORMED) or too long (OMEMO_ERR_LIMIT)
+ *   is such a row, and is not overwritten. OMEMO_ERR_DEVICE_LIST_DOWNLOAD_FAILED without rows: there is no device id
+ *   yet, for which all lists of this account have to be seen. OMEMO_ERR_OFFLINE: the stream went down meanwhile.
  * Since: 0.1.0 (XEP-0384 5.3)
  */
 omemo_status omemo_manager_connected(omemo_manager *manager,
@@ -971,9 +1006,11 @@ omemo_status omemo_manager_connected(omemo_manager *manager,
                                      omemo_op *op);
 
 /**
- * The stream is down. Network questions are withdrawn, and asked again after the next
- * omemo_manager_connected. Operations that need a stream complete with OMEMO_ERR_OFFLINE, encryptions wait
- * for the next one.
+ * Tells the library that the stream is down. Network questions are withdrawn, and asked again after the next
+ * omemo_manager_connected. Operations that need a stream complete with OMEMO_ERR_OFFLINE; encryptions with
+ * OMEMO_POLICY_WAIT and OMEMO_POLICY_ALL wait for the next one. Answers that were given before and that no run has
+ * committed yet are committed, but make nothing fresh. Do not call it for a stream that is being resumed
+ * (XEP-0198), only when the resumption has failed.
  * Parameters:
  * - manager: the manager.
  * Returns: OMEMO_ERR_NULL; OMEMO_ERR_BUSY inside a service; OMEMO_ERR_CANCELLED.
@@ -1002,9 +1039,34 @@ omemo_status omemo_manager_run(omemo_manager *manager);
 int64_t omemo_manager_timeout(const omemo_manager *manager);
 
 /**
+ * Tells whether nothing is left that omemo_manager_run would do without new input, now or later in this stream: no
+ * operation, no open question, no event, no publication or empty message that waits. For a client that ends: run until
+ * it is idle, and nothing of what this device owes to others is left. Offline, publications and empty messages that
+ * wait for the next stream do not count; encryptions that wait for it are operations, and do. Give such a loop a
+ * limit: what a server refuses is tried again for as long as the stream is up.
+ * Parameters:
+ * - manager: the manager.
+ * Returns: false also for NULL, inside a service, for a manager that was freed, and if the store cannot be read.
+ * Since: 0.1.0
+ */
+bool omemo_manager_is_idle(const omemo_manager *manager);
+
+/**
+ * Returns the id of this device.
+ * Parameters:
+ * - manager: the manager.
+ * - id: gets the device id.
+ * Returns: OMEMO_ERR_NOT_READY: it is chosen by the first omemo_manager_connected. OMEMO_ERR_NULL, OMEMO_ERR_BUSY
+ *   inside a service, OMEMO_ERR_CANCELLED, OMEMO_ERR_STORAGE*.
+ * Since: 0.1.0 (XEP-0384 5.3)
+ */
+omemo_status omemo_manager_device_id(const omemo_manager *manager, uint32_t *id);
+
+/**
  * For blocking programs: run, again and again, until an operation is over. Lets another thread's
  * omemo_manager_run finish. At most 1,000 results that nobody waits for are kept; then the oldest is
- * forgotten.
+ * forgotten. An encryption that was started offline with OMEMO_POLICY_WAIT or OMEMO_POLICY_ALL is not over before
+ * another thread, or an event, has called omemo_manager_connected: give a timeout.
  * Parameters:
  * - manager: the manager.
  * - op: an operation that was started with done NULL. One with a done is run to its end, too; then the
@@ -1044,14 +1106,20 @@ omemo_status omemo_op_cancel(omemo_op op);
 omemo_status omemo_request_resolve(omemo_request request);
 
 /**
- * Answer by what the server sent.
+ * Answer by what the server sent. Of a whole `<iq>` the library checks that it is an answer to this question:
+ * that it is a result or an error, comes from where the question went (from the bare JID that was asked; about
+ * this account's own nodes also without `from`, or from a full JID of this account), and is about the same node and
+ * item. Of several items the one with the id `current` counts, else the newest, which XEP-0060 puts last; of this
+ * account's own device list all.
  * Parameters:
  * - request: the question: a fetch, publish_device_list, publish_bundle, delete_bundle or send_message.
- * - xml: the element, its `<item>`, `<items>` or `<pubsub>`, or the whole `<iq>`. One of type error is
- *   welcome: the library tells item-not-found from the rest. Bytes that cannot be read are no failure of
- *   this call, but the answer "failed". For the others: the whole `<iq>`.
+ * - xml: the whole `<iq>`; for a fetch also the element, its `<item>`, `<items>` or `<pubsub>`, whose sender the
+ *   client has checked. An `<iq>` of type error is welcome: the library tells item-not-found from the rest, and
+ *   keeps what the server says. Bytes that cannot be read are no failure of this call, but the answer that the
+ *   server sent such.
  * - len: its bytes, without a NUL.
- * Returns: as omemo_request_resolve; OMEMO_ERR_NULL; OMEMO_ERR_ARGUMENT (no object has this many bytes).
+ * Returns: as omemo_request_resolve; OMEMO_ERR_WRONG_ANSWER also for an `<iq>` from another sender, or about another
+ *   node or item: the question stays open; OMEMO_ERR_NULL; OMEMO_ERR_ARGUMENT (no object has this many bytes).
  * Memory: the bytes are copied.
  * Threads: any; needs no manager, which may have been freed.
  * Since: 0.1.0 (XEP-0060, XEP-0384 5.3)
@@ -1088,7 +1156,8 @@ omemo_status omemo_request_resolve_bundle(omemo_request request, const omemo_bun
  * Parameters:
  * - request: the question.
  * - index: of the device in the list that was asked about.
- * - level: the name of a level, which is checked at once.
+ * - level: the name of a level, 1 to 256 bytes, which is checked at once. A later omemo_manager_set_trust for the same
+ *   key counts more, whenever this answer is committed.
  * Returns: as omemo_request_resolve; OMEMO_ERR_NULL, OMEMO_ERR_UTF8, OMEMO_ERR_ARGUMENT (no device has this
  *   index), OMEMO_ERR_UNKNOWN_TRUST_LEVEL.
  * Threads: any; needs no manager, which may have been freed.
@@ -1119,7 +1188,8 @@ omemo_status omemo_request_reject(omemo_request request, int32_t reason);
 omemo_status omemo_result_status(const omemo_result *result);
 
 /**
- * How an operation ended, in a sentence without JIDs that may say more than the status.
+ * Returns how an operation ended, in a sentence that may say more than the status. It may show what the server said:
+ * see omemo_result_row_text.
  * Parameters:
  * - result: the result.
  * Returns: the sentence; NULL for NULL.
@@ -1190,7 +1260,9 @@ const char *omemo_result_row_namespace(const omemo_result *result, size_t index)
 omemo_status omemo_result_row_status(const omemo_result *result, size_t index);
 
 /**
- * What happened to it, in a sentence without JIDs.
+ * Returns what happened to it, in a sentence. Where the server has refused something, the sentence ends with the
+ * condition and the text that the server gave (at most 200 code points, control and direction characters as \u{...}):
+ * show it to a person, but do not log it, for the server's text may name JIDs. All other sentences name none.
  * Parameters:
  * - result: the result.
  * - index: of the row.
@@ -1245,7 +1317,13 @@ void omemo_result_free(omemo_result *result);
 /**
  * ## 10 Device lists, bundles, messages
  *
- * An empty device list.
+ * All devices of an account share one list, and each publishes it whole. So a list that was read keeps what
+ * other clients wrote into it and this library does not understand: attributes, elements, labels that do
+ * not count, ids that cannot be served. Only omemo_device_list_xml gives all of it: a client that builds
+ * the XML itself from the getters takes other clients' data off the server, and must write
+ * omemo_device_list_xml instead.
+ *
+ * Returns an empty device list.
  * Parameters:
  * - ns: the namespace it is published in.
  * Returns: the list; NULL if the namespace is not known.
@@ -1257,15 +1335,38 @@ OMEMO_MUST_USE omemo_device_list *omemo_device_list_new(const char *ns);
 /**
  * Read a device list.
  * Parameters:
- * - xml: `<devices/>`, alone or in an `<item>`, `<items>` or `<event>`.
+ * - xml: `<devices/>`, alone or in an `<item>`, `<items>`, `<event>` or `<message>`.
  * - len: its bytes, without a NUL.
  * - list: gets the list.
- * Returns: OMEMO_ERR_NULL, OMEMO_ERR_ARGUMENT, OMEMO_ERR_MALFORMED, OMEMO_ERR_LIMIT,
- *   OMEMO_ERR_UNKNOWN_NAMESPACE.
+ * Returns: OMEMO_ERR_NULL, OMEMO_ERR_ARGUMENT, OMEMO_ERR_MALFORMED (also a list that holds something, but no
+ *   device: it is not understood, and never empty), OMEMO_ERR_LIMIT (more than 256 devices, or more than
+ *   64 KiB of what is not understood), OMEMO_ERR_UNKNOWN_NAMESPACE.
  * Memory: free it by omemo_device_list_free.
  * Since: 0.1.0 (XEP-0384 5.3.1)
  */
 omemo_status omemo_device_list_parse(const char *xml, size_t len, omemo_device_list **list);
+
+/**
+ * Tells whether a push says that there is no device list any more: that its item was retracted, or its node purged or
+ * deleted. Give it to omemo_manager_device_list_gone; omemo_device_list_parse says OMEMO_ERR_MALFORMED of such a push.
+ * Parameters:
+ * - xml: the `<message>` or its `<event>`. Its sender is whose list is gone.
+ * - len: its bytes, without a NUL.
+ * Returns: OMEMO_NS_*, whose device list is gone; NULL: the push says something else, or cannot be read.
+ * Memory: a constant.
+ * Since: 0.1.0 (XEP-0060 7.2, 8.4, 8.5)
+ */
+const char *omemo_device_list_gone(const char *xml, size_t len);
+
+/**
+ * Tells whether a list was read from a message that was delayed (XEP-0203): it may be older than what is known, which
+ * omemo_manager_update_device_list takes into account by itself.
+ * Parameters:
+ * - list: the list.
+ * Returns: false for NULL, and for a list that was not read from a message.
+ * Since: 0.1.0
+ */
+bool omemo_device_list_is_delayed(const omemo_device_list *list);
 
 /**
  * Add a device.
@@ -1336,7 +1437,21 @@ const char *omemo_device_list_label(const omemo_device_list *list, size_t index)
 const uint8_t *omemo_device_list_label_signature(const omemo_device_list *list, size_t index, size_t *len);
 
 /**
- * The list as XML.
+ * Returns the entry of a device as it was read, where it holds more than an id and a label that counts: other
+ * attributes, children, a label without a sound signature. For clients that show or copy such data; to publish
+ * a list, omemo_device_list_xml is enough, and has what belongs to no device, too.
+ * Parameters:
+ * - list: the list.
+ * - index: of the device.
+ * - len: gets its bytes, without the NUL; may be NULL.
+ * Returns: `<device/>` with all that it holds; NULL: it holds nothing else, or there is no such one.
+ * Memory: borrowed from list until it changes.
+ * Since: 0.1.0 (XEP-0384 5.3.1)
+ */
+const char *omemo_device_list_other_xml(const omemo_device_list *list, size_t index, size_t *len);
+
+/**
+ * The list as XML, with everything that was read.
  * Parameters:
  * - list: the list.
  * - len: gets its bytes, without the NUL; may be NULL.
@@ -1356,12 +1471,19 @@ void omemo_device_list_free(omemo_device_list *list);
 
 /**
  * A bundle from its parts, without pre keys. Nothing is verified before it is used.
+ *
+ * Keys have two forms. Everywhere in this header a key of 32 bytes is without a type byte: identity keys in
+ * Ed25519 form, pre keys in Curve25519 form. The wire form is what stands in the XML: in OMEMO_NS_2 the same; in
+ * OMEMO_NS_LEGACY 33 bytes, the type byte 0x05 and the key in Curve25519 form, and the sign of the identity
+ * key, which is lost thereby, in the highest bit of the last byte of the signature. This function takes the
+ * first form, omemo_bundle_new_from_wire both.
  * Parameters:
  * - ns: the namespace it is published in.
  * - identity_key: 32 bytes in Ed25519 form.
  * - signed_pre_key_id: its number.
  * - signed_pre_key: 32 bytes in Curve25519 form.
- * - signature: of the signed pre key, 64 bytes.
+ * - signature: of the signed pre key, 64 bytes. In OMEMO_NS_LEGACY the one that stands in the XML is right, too:
+ *   its sign bit is taken over into the identity key.
  * Returns: the bundle; NULL if the namespace is not known or a pointer is NULL.
  * Memory: free it by omemo_bundle_free.
  * Since: 0.1.0 (XEP-0384 5.3.2)
@@ -1374,7 +1496,29 @@ omemo_bundle *omemo_bundle_new(const char *ns,
                                const uint8_t *signature);
 
 /**
- * Read a bundle.
+ * A bundle from its parts as they stand in the XML, without pre keys. Nothing is verified before it is used.
+ * Parameters:
+ * - ns: the namespace it is published in.
+ * - identity_key: 32 bytes in Ed25519 form; in OMEMO_NS_LEGACY also 33 bytes, 0x05 and Curve25519 form.
+ * - identity_key_len: 32 or 33.
+ * - signed_pre_key_id: its number.
+ * - signed_pre_key: 32 bytes in Curve25519 form; of the 33 bytes of OMEMO_NS_LEGACY those after the type byte.
+ * - signature: of the signed pre key, 64 bytes, as it stands in the XML.
+ * Returns: the bundle; NULL if the namespace is not known, a pointer is NULL, a length or the type byte is wrong,
+ *   or the identity key is no point of the curve.
+ * Memory: free it by omemo_bundle_free.
+ * Since: 0.1.0 (XEP-0384 0.3 4.3, 5.3.2)
+ */
+OMEMO_MUST_USE
+omemo_bundle *omemo_bundle_new_from_wire(const char *ns,
+                                         const uint8_t *identity_key,
+                                         size_t identity_key_len,
+                                         uint32_t signed_pre_key_id,
+                                         const uint8_t *signed_pre_key,
+                                         const uint8_t *signature);
+
+/**
+ * Read a bundle. Single pre keys that cannot be read are passed over, as are those after the first 1,000.
  * Parameters:
  * - xml: `<bundle/>`, alone or in an `<item>` or `<items>`.
  * - len: its bytes, without a NUL.
@@ -1391,7 +1535,7 @@ omemo_status omemo_bundle_parse(const char *xml, size_t len, omemo_bundle **bund
  * Parameters:
  * - bundle: the bundle.
  * - id: its number, which is not yet in the bundle.
- * - key: 32 bytes in Curve25519 form.
+ * - key: 32 bytes in Curve25519 form; of the 33 bytes of OMEMO_NS_LEGACY those after the type byte.
  * Returns: OMEMO_ERR_NULL, OMEMO_ERR_ARGUMENT (id), OMEMO_ERR_LIMIT (1,000 pre keys).
  * Since: 0.1.0 (XEP-0384 5.3.2)
  */
@@ -1412,11 +1556,35 @@ const char *omemo_bundle_namespace(const omemo_bundle *bundle);
  * Parameters:
  * - bundle: the bundle.
  * - len: gets 32; may be NULL.
- * Returns: 32 bytes in Ed25519 form; NULL for NULL.
+ * Returns: 32 bytes in Ed25519 form, in both namespaces; NULL for NULL.
  * Memory: borrowed from bundle until it changes.
  * Since: 0.1.0
  */
 const uint8_t *omemo_bundle_identity_key(const omemo_bundle *bundle, size_t *len);
+
+/**
+ * Returns the identity key of a bundle as it stands in the XML.
+ * Parameters:
+ * - bundle: the bundle.
+ * - len: gets 32, in OMEMO_NS_LEGACY 33; may be NULL.
+ * Returns: 32 bytes in Ed25519 form, in OMEMO_NS_LEGACY 0x05 and 32 bytes in Curve25519 form; NULL for NULL, and if
+ *   the key is no point of the curve.
+ * Memory: borrowed from bundle until it changes.
+ * Since: 0.1.0 (XEP-0384 0.3 4.3, 5.3.2)
+ */
+const uint8_t *omemo_bundle_wire_identity_key(const omemo_bundle *bundle, size_t *len);
+
+/**
+ * Returns the signature of the signed pre key of a bundle as it stands in the XML.
+ * Parameters:
+ * - bundle: the bundle.
+ * - len: gets 64; may be NULL.
+ * Returns: 64 bytes, in OMEMO_NS_LEGACY with the sign of the identity key in the highest bit of the last one; NULL for
+ *   NULL, and if the key is no point of the curve.
+ * Memory: borrowed from bundle until it changes.
+ * Since: 0.1.0 (XEP-0384 0.3 4.3, 5.3.2)
+ */
+const uint8_t *omemo_bundle_wire_signature(const omemo_bundle *bundle, size_t *len);
 
 /**
  * The signed pre key of a bundle.
@@ -1435,7 +1603,7 @@ const uint8_t *omemo_bundle_signed_pre_key(const omemo_bundle *bundle, uint32_t 
  * Parameters:
  * - bundle: the bundle.
  * - len: gets 64; may be NULL.
- * Returns: 64 bytes; NULL for NULL.
+ * Returns: 64 bytes, without the sign bit of OMEMO_NS_LEGACY; NULL for NULL.
  * Memory: borrowed from bundle until it changes.
  * Since: 0.1.0
  */
@@ -1496,8 +1664,8 @@ OMEMO_MUST_USE omemo_message *omemo_message_new(const char *ns, uint32_t sender_
 /**
  * Read an `<encrypted/>`. Keys for others may be broken.
  * Parameters:
- * - xml: the element, alone or in a `<message>`; if that holds one of each namespace, the one of OMEMO_NS_2 is read,
- *   whomever it is for (omemo_manager_decrypt_xml looks at both).
+ * - xml: the element, alone or in a `<message>`; if that holds several, the first one of OMEMO_NS_2 that can be read,
+ *   else the first one of OMEMO_NS_LEGACY, whomever it is for (omemo_manager_decrypt_xml looks at all).
  * - len: its bytes, without a NUL.
  * - message: gets the message.
  * Returns: OMEMO_ERR_NULL, OMEMO_ERR_ARGUMENT, OMEMO_ERR_MALFORMED, OMEMO_ERR_LIMIT,
@@ -1513,8 +1681,8 @@ omemo_status omemo_message_parse(const char *xml, size_t len, omemo_message **me
  * - message: the message.
  * - jid: whom it is for in OMEMO_NS_2; OMEMO_NS_LEGACY does not say: NULL, or it is dropped.
  * - device: which device it is for.
- * - key_exchange: whether it carries a key exchange (kex, prekey). Old clients leave prekey out: only
- *   omemo_message_parse finds out then.
+ * - key_exchange: whether it is marked as a key exchange (kex, prekey). Clients write the mark in many ways: what
+ *   counts are the bytes, if they are either.
  * - bytes: its decoded content.
  * - len: their number, at most 4096.
  * Returns: OMEMO_ERR_NULL, OMEMO_ERR_UTF8, OMEMO_ERR_JID, OMEMO_ERR_ARGUMENT (length), OMEMO_ERR_LIMIT
@@ -1777,8 +1945,16 @@ omemo_status omemo_draft_set_namespaces(omemo_draft *draft, const char *const *n
 omemo_status omemo_draft_set_context(omemo_draft *draft, const char *context);
 
 /**
- * Start to encrypt: fetch and ask what is missing, then one commit, then the result. Encryptions with WAIT
- * or ALL for the same set of recipients complete in the order in which they were started.
+ * Starts to encrypt: fetches and asks what is missing, then makes one commit, then gives the result. Encryptions
+ * with WAIT or ALL for the same set of recipients complete in the order in which they were started. While offline
+ * they wait for the next omemo_manager_connected, at most 1,000 of them.
+ *
+ * The rows of the report: one for each device that is served (OMEMO_OK) or not, one for each recipient that gets
+ * nothing, and one with device 0 and a namespace for each list that may be outdated (OMEMO_ERR_OFFLINE,
+ * OMEMO_ERR_DEVICE_LIST_DOWNLOAD_FAILED, OMEMO_ERR_TIMEOUT, OMEMO_ERR_MALFORMED, OMEMO_ERR_LIMIT): the list known
+ * from before was used, and a new device may be missing. OMEMO_ERR_MALFORMED is also the row of an id outside of 1 to
+ * 2^31-1 (device 0 if it is greater than 2^32-1, or no number); OMEMO_ERR_STORAGE_CORRUPT that of a device, or of
+ * a JID, whose record cannot be read, while all others are served.
  * Parameters:
  * - manager: the manager.
  * - draft: what to encrypt; copied.
@@ -1787,7 +1963,8 @@ omemo_status omemo_draft_set_context(omemo_draft *draft, const char *context);
  * - op: gets the number of the operation; may be NULL.
  * Returns: OMEMO_OK: it was started. OMEMO_ERR_NULL, OMEMO_ERR_BUSY inside a service, OMEMO_ERR_CANCELLED,
  *   the first failure of the draft's setters, OMEMO_ERR_UNKNOWN_NAMESPACE, OMEMO_ERR_PLAINTEXT (a namespace of
- *   the draft has no plaintext, or no key transport), OMEMO_ERR_NOT_READY, OMEMO_ERR_STORAGE*. It completes
+ *   the draft has no plaintext, or no key transport), OMEMO_ERR_LIMIT (1,000 encryptions wait for a stream),
+ *   OMEMO_ERR_NOT_READY, OMEMO_ERR_STORAGE*. It completes
  *   with OMEMO_OK, with a row for each device, served or why not, and with omemo_result_message. If a recipient
  *   gets nothing, nobody does: OMEMO_ERR_NO_ELIGIBLE_DEVICES, and rows with device 0 name whom. Further:
  *   OMEMO_ERR_STILL_UNDECIDED, OMEMO_ERR_TRUST_DECISION_FAILED, OMEMO_ERR_STORAGE*.
@@ -1808,8 +1985,11 @@ omemo_status omemo_manager_encrypt(omemo_manager *manager,
  * - manager: the manager.
  * - from: the sender's real bare JID; in a room as presence or the member list tells, never the occupant's.
  *   NULL with a room: every member with that device id is tried.
- * - room: the bare JID of the room; NULL outside.
- * - xml: the element, alone or in a `<message>`; if that holds one of each namespace, the one that is for this device.
+ * - room: the bare JID of the room; NULL outside. With from NULL a message with this device's id and without a key
+ *   for it is OMEMO_ERR_OWN_ECHO; with such a key it may be of another member's device with the same id, and is
+ *   tried.
+ * - xml: the element, alone or in a `<message>`; if that holds several (8 are looked at), the one that is for this
+ *   device and can be read.
  * - len: its bytes, without a NUL.
  * - decrypted: gets what came out.
  * Returns: OMEMO_OK when the stanza was dealt with, however that went, also when it cannot be read: ask
@@ -1942,13 +2122,23 @@ const char *omemo_decrypted_namespace(const omemo_decrypted *decrypted);
 const uint8_t *omemo_decrypted_identity_key(const omemo_decrypted *decrypted, size_t *len);
 
 /**
- * What the trust level of that key came to when the stanza was decrypted.
+ * What the trust level of that key came to when the stanza was decrypted. A provisional key is never trusted.
  * Parameters:
  * - decrypted: what came out of the stanza.
  * Returns: the verdict; OMEMO_VERDICT_UNDECIDED for NULL.
  * Since: 0.1.0
  */
 omemo_verdict omemo_decrypted_trust(const omemo_decrypted *decrypted);
+
+/**
+ * Tells whether only key exchanges show the key that vouches for the content: it is provisional, see
+ * omemo_devices_provisional, and omemo_decrypted_trust is at most OMEMO_VERDICT_UNDECIDED.
+ * Parameters:
+ * - decrypted: what came out of the stanza.
+ * Returns: false also for a stanza without content, and for NULL.
+ * Since: 0.1.0
+ */
+bool omemo_decrypted_provisional(const omemo_decrypted *decrypted);
 
 /**
  * The name of that trust level.
@@ -1998,15 +2188,18 @@ void omemo_decrypted_free(omemo_decrypted *decrypted);
 /**
  * ## 13 Trust
  *
- * Judge a key of a JID, on all its devices and in all namespaces. At once.
+ * Judges a key of a JID, on all its devices and in all namespaces. The JID counts as one that this client has named
+ * (docs/limits.md). A decision for this key that was given to omemo_request_decide before, and that no run has
+ * committed yet, has no effect any more. At once.
  * Parameters:
  * - manager: the manager.
  * - jid: whose key it is; a bare JID.
  * - key: 32 bytes in Ed25519 form.
  * - key_len: 32.
- * - level: a name that your evaluate_trust knows; without one, OMEMO_LEVEL_*.
- * Returns: OMEMO_ERR_NULL, OMEMO_ERR_UTF8, OMEMO_ERR_ARGUMENT (key), OMEMO_ERR_JID,
- *   OMEMO_ERR_UNKNOWN_TRUST_LEVEL, OMEMO_ERR_BUSY inside a service, OMEMO_ERR_CANCELLED, OMEMO_ERR_STORAGE*.
+ * - level: a name of 1 to 256 bytes that your evaluate_trust knows; without one, OMEMO_LEVEL_*.
+ * Returns: OMEMO_ERR_NULL, OMEMO_ERR_UTF8, OMEMO_ERR_ARGUMENT (key, length of level), OMEMO_ERR_JID,
+ *   OMEMO_ERR_UNKNOWN_TRUST_LEVEL, OMEMO_ERR_LIMIT (4,096 keys of this JID were judged), OMEMO_ERR_BUSY inside a
+ *   service, OMEMO_ERR_CANCELLED, OMEMO_ERR_STORAGE*.
  * Since: 0.1.0 (XEP-0384 7)
  */
 omemo_status omemo_manager_set_trust(omemo_manager *manager,
@@ -2016,8 +2209,9 @@ omemo_status omemo_manager_set_trust(omemo_manager *manager,
                                      const char *level);
 
 /**
- * Accept that a device shows another key now, the one that the user saw: omemo_devices_shown_key. The old
- * one is forgotten, its sessions are retired, and the new one starts with the default level, unless another
+ * Accepts that a device shows another key now, the one that the user saw: omemo_devices_shown_key. The old key is
+ * forgotten. All sessions with it, also earlier ones, stop decrypting at once: messages on them, also such as were
+ * on their way, are OMEMO_ERR_PUBLIC_DATA_INCONSISTENCY. The new key starts with the default level, unless another
  * device of the JID has it: then it keeps the level that it has. At once.
  * Parameters:
  * - manager: the manager.
@@ -2156,6 +2350,19 @@ omemo_verdict omemo_devices_trust(const omemo_devices *devices, size_t index);
 const char *omemo_devices_level(const omemo_devices *devices, size_t index);
 
 /**
+ * Tells whether only key exchanges show the key of a device. Such a key is provisional: anybody can relay a key
+ * exchange in another's name, so that its verdict is at most OMEMO_VERDICT_UNDECIDED, whatever its level, and nothing is
+ * encrypted to it. A bundle from the node of the JID confirms the key, or shows another one.
+ * Parameters:
+ * - devices: the devices.
+ * - index: of the device.
+ * Returns: false also if the key is not known, or there is no such device.
+ * Since: 0.1.0
+ */
+bool omemo_devices_provisional(const omemo_devices *devices,
+                               size_t index);
+
+/**
  * Whether a device is announced now.
  * Parameters:
  * - devices: the devices.
@@ -2230,17 +2437,37 @@ bool omemo_devices_downgraded(const omemo_devices *devices, size_t index);
 omemo_status omemo_manager_prefer_namespace(omemo_manager *manager, const char *jid, uint32_t device, const char *ns);
 
 /**
- * A device list was pushed (a PEP event), or read by you. The own list is repaired when this device is
- * missing in it. At once.
+ * Takes over a device list that was pushed (a PEP event), or that you have read. The list is fresh for an hour, and an
+ * open question about it is withdrawn. This account's list is published again if this device is missing on it, with
+ * everything that other clients wrote into it. At once.
+ *
+ * A list that was read from a delayed message (omemo_device_list_is_delayed) may be older than what is known: it is
+ * taken only if nothing else was said of this list since omemo_manager_connected, does not become fresh, and leaves
+ * an open question open.
  * Parameters:
  * - manager: the manager.
- * - jid: who announces it; a bare JID, the sender of the event and no one else.
- * - list: what it announces.
- * Returns: OMEMO_ERR_NULL, OMEMO_ERR_UTF8, OMEMO_ERR_JID, OMEMO_ERR_UNKNOWN_NAMESPACE, OMEMO_ERR_BUSY inside
- *   a service, OMEMO_ERR_CANCELLED, OMEMO_ERR_STORAGE*.
+ * - jid: the account that announces it: the bare JID of the sender of the event, and no other.
+ * - list: the list.
+ * Returns: OMEMO_ERR_NULL, OMEMO_ERR_UTF8, OMEMO_ERR_JID, OMEMO_ERR_UNKNOWN_NAMESPACE, OMEMO_ERR_LIMIT (too many
+ *   devices; or a JID to which this client has never encrypted and whose keys it has never judged, while the store
+ *   has no room for another one of these), OMEMO_ERR_BUSY inside a service, OMEMO_ERR_CANCELLED,
+ *   OMEMO_ERR_STORAGE*.
  * Since: 0.1.0 (XEP-0384 5.3.1)
  */
 omemo_status omemo_manager_update_device_list(omemo_manager *manager, const char *jid, const omemo_device_list *list);
+
+/**
+ * Takes over that a JID has no device list in a namespace any more: its item was retracted, or its node purged or
+ * deleted. omemo_device_list_gone tells this of a push. All devices of the JID become inactive there; if it is this
+ * account's list, it is published again with this device. At once.
+ * Parameters:
+ * - manager: the manager.
+ * - jid: the account whose list is gone: the bare JID of the sender of the event, and no other.
+ * - ns: the namespace of the list.
+ * Returns: as omemo_manager_update_device_list.
+ * Since: 0.1.0 (XEP-0060 7.2, 8.4, 8.5)
+ */
+omemo_status omemo_manager_device_list_gone(omemo_manager *manager, const char *jid, const char *ns);
 
 /**
  * Fetch the device lists of a JID and the keys that are not known, so that omemo_manager_devices is fresh.

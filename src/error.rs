@@ -101,6 +101,7 @@ statuses! {
     DeviceListDownloadFailed = -406, "OMEMO_ERR_DEVICE_LIST_DOWNLOAD_FAILED", "A device list could not be fetched.";
     /// python-omemo: MessageSendingFailed.
     MessageSendingFailed = -407, "OMEMO_ERR_MESSAGE_SENDING_FAILED", "A message could not be sent.";
+    PublishLimit = -408, "OMEMO_ERR_PUBLISH_LIMIT", "Too many publications on one node in a day; it goes on later.";
     // Decryption.
     /// python-omemo: DecryptionFailed.
     DecryptionFailed = -500, "OMEMO_ERR_DECRYPTION_FAILED", "The message could not be authenticated.";

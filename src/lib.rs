@@ -10,6 +10,8 @@ pub mod crypto;
 pub mod error;
 pub mod ffi;
 pub mod manager;
+#[cfg(omemo_planted)]
+mod planted;
 pub mod protocol;
 pub mod runtime;
 pub mod stanza;

@@ -1,11 +1,13 @@
 //! What unit tests share: reading vectors, and randomness that was recorded or comes from a seed.
 #![allow(clippy::arithmetic_side_effects)] // a test may panic
 
+use crate::crypto::keys::PublicKey;
 use crate::crypto::rng::Rng;
 use crate::error::{Error, Result, Status};
+use crate::protocol::closed_chains::{self, ChainEvent, ChainRecord, Quota};
 use rand::{Rng as _, SeedableRng};
 use serde_json::Value;
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use zeroize::Zeroizing;
 
 /// A file of `tests/vectors`.
@@ -53,6 +55,27 @@ impl Rng for Recorded {
         assert_eq!(next.len(), out.len());
         out.copy_from_slice(&next);
         Ok(())
+    }
+}
+
+/// The pages of closed chains of one device.
+#[derive(Default)]
+pub(crate) struct Pages(pub(crate) BTreeMap<u8, Vec<u8>>);
+
+impl Pages {
+    pub(crate) fn load(&self, number: u8) -> Result<Option<Zeroizing<Vec<u8>>>> {
+        Ok(self.0.get(&number).map(|bytes| Zeroizing::new(bytes.clone())))
+    }
+
+    pub(crate) fn find(&self, ratchet_key: &PublicKey) -> Result<Option<ChainRecord>> {
+        closed_chains::find(ratchet_key, &mut |number| self.load(number))
+    }
+
+    pub(crate) fn note(&mut self, event: Option<&ChainEvent>, quota: Quota) {
+        if let Some(event) = event {
+            let page = closed_chains::note(event, quota, &mut |number| self.load(number)).unwrap();
+            self.0.insert(page.number, page.bytes);
+        }
     }
 }
 

@@ -18,10 +18,11 @@ use std::cell::Cell;
 use std::time::{Duration, Instant};
 
 use omemo::error::{Result, Status};
+use omemo::protocol::address::BareJid;
 use omemo::protocol::limits;
 use omemo::protocol::namespace::Namespace;
-use omemo::stanza::answer::{self, Answer};
-use omemo::stanza::{bundle, device_list, jid, message, sce};
+use omemo::stanza::answer::{self, Answer, Asked};
+use omemo::stanza::{bundle, device_list, jid, message, push, sce};
 
 const KIB: usize = 1024;
 const MIB: usize = 1024 * KIB;
@@ -92,11 +93,14 @@ fn status<T>(result: Result<T>) -> Option<Status> {
 
 /// Feeds one input to every reader, each under the same ceiling.
 fn everywhere(ceiling: usize, xml: &[u8]) -> [Option<Status>; 4] {
+    let account = BareJid::from_normalized("romeo@montague.example");
+    let asked = Asked { account: &account, jid: &account, node: None, item: None };
     for namespace in Namespace::ALL {
-        within(ceiling, || answer::device_list(xml, namespace));
-        within(ceiling, || answer::bundle(xml, namespace, 1));
+        within(ceiling, || answer::device_list(xml, namespace, &asked));
+        within(ceiling, || answer::bundle(xml, namespace, 1, &asked));
     }
-    within(ceiling, || answer::done(xml));
+    within(ceiling, || answer::done(xml, &asked));
+    within(ceiling, || push::parse(xml).is_ok());
     [
         within(ceiling, || status(device_list::parse(xml))),
         within(ceiling, || status(bundle::parse(xml, None))),
@@ -176,7 +180,8 @@ fn f29_attributes_and_namespaces_by_the_thousand_are_refused() {
     assert_eq!(within(64 * KIB, || status(device_list::parse(xml.as_bytes()))), Some(Status::Malformed));
     // Elements that declare and close again.
     let xml = format!("<devices xmlns='urn:xmpp:omemo:2'>{}</devices>", "<a xmlns='b'/>".repeat(70_000));
-    assert_eq!(within(64 * KIB, || status(device_list::parse(xml.as_bytes()))), None);
+    // Each is kept, until there are too many.
+    assert_eq!(within(2 * MIB, || status(device_list::parse(xml.as_bytes()))), Some(Status::Limit));
 }
 
 #[test]
@@ -186,27 +191,36 @@ fn device_lists_by_the_thousand_are_refused() {
     assert_eq!(within(KIB, || status(device_list::parse(many.as_bytes()))), Some(Status::Limit));
     let fits = list((0..50_000).map(|id| format!("<device id='{id}'/>")).collect());
     assert_eq!(within(256 * KIB, || status(device_list::parse(fits.as_bytes()))), Some(Status::Limit));
-    assert_eq!(answer::device_list(fits.as_bytes(), Namespace::Omemo2), Answer::Failed);
-    // The same ids over and over: no limit is broken, and still nothing piles up.
+    let account = BareJid::from_normalized("romeo@montague.example");
+    let asked = Asked { account: &account, jid: &account, node: None, item: None };
+    let answer = answer::device_list(fits.as_bytes(), Namespace::Omemo2, &asked);
+    assert!(matches!(answer, Answer::Unreadable(error) if error.status() == Status::Limit));
+    // The same ids over and over: what is kept of them is limited in bytes.
     let again = list((0..50_000).map(|id| format!("<device id='{}'/>", id % 256)).collect());
-    assert_eq!(within(256 * KIB, || device_list::parse(again.as_bytes()).unwrap().devices.len()), 256);
+    assert_eq!(within(MIB, || status(device_list::parse(again.as_bytes()))), Some(Status::Limit));
     let label = list(format!(
         "<device id='1' label='{}' labelsig='{}'/>",
         "&amp;".repeat(100_000),
         "A".repeat(500_000)
     ));
-    assert_eq!(within(3 * MIB, || device_list::parse(label.as_bytes()).unwrap().devices.len()), 1);
+    assert_eq!(within(3 * MIB, || status(device_list::parse(label.as_bytes()))), Some(Status::Limit));
 }
 
 #[test]
-fn bundles_of_many_pre_keys_are_refused() {
+fn of_many_pre_keys_the_first_are_read() {
     let key = "m3YBvIoeqwQtgXlq2SNPKjXvZPHaHTmdIah/NVauCBg=";
     let with =
         |prekeys: &str| format!("<bundle xmlns='urn:xmpp:omemo:2'><prekeys>{prekeys}</prekeys></bundle>");
     let many = with(&(0..100_000).map(|id| format!("<pk id='{id}'>{key}</pk>")).collect::<String>());
     assert_eq!(within(KIB, || status(bundle::parse(many.as_bytes(), None))), Some(Status::Limit));
+    // Of what fits as many are kept as allowed; what is missing in these bundles is everything else.
     let fits = with(&(0..15_000).map(|id| format!("<pk id='{id}'>{key}</pk>")).collect::<String>());
-    assert_eq!(within(MIB, || status(bundle::parse(fits.as_bytes(), None))), Some(Status::Limit));
+    assert_eq!(within(MIB, || status(bundle::parse(fits.as_bytes(), None))), Some(Status::Malformed));
+    let unreadable = with(&"<pk id='1'>!</pk>".repeat(50_000));
+    assert_eq!(
+        within(64 * KIB, || status(bundle::parse(unreadable.as_bytes(), None))),
+        Some(Status::Malformed)
+    );
     // One id over and over.
     let same = with(&format!("<pk id='1'>{key}</pk>").repeat(15_000));
     assert_eq!(within(MIB, || status(bundle::parse(same.as_bytes(), None))), Some(Status::Malformed));

@@ -88,35 +88,93 @@ fn grouped(number: u64) -> String {
     text
 }
 
-/// The table of limits as the source gives it: `pub const NAME: type = a * b;` after its comment.
+/// The value of a constant: a product of numbers and of constants that stand above it.
+fn value(text: &str, known: &BTreeMap<String, u64>) -> Option<u64> {
+    let factor = |text: &str| {
+        let text = text.trim();
+        text.replace('_', "").parse().ok().or_else(|| known.get(text).copied())
+    };
+    text.split('*').map(factor).product()
+}
+
+/// Milliseconds as people read them, `86400000` as `1 d`.
+fn duration(ms: u64) -> String {
+    let units = [(86_400_000, "d"), (3_600_000, "h"), (60_000, "min"), (1_000, "s")];
+    let fits = |(unit, _): &&(u64, &str)| ms.is_multiple_of(*unit) && (*unit < 86_400_000 || ms > *unit);
+    match units.iter().find(fits) {
+        Some((unit, name)) => format!("{} {name}", grouped(ms / unit)),
+        None => format!("{} ms", grouped(ms)),
+    }
+}
+
+/// A table of constants as the source gives it: `pub const NAME: type = a * B;` after its comment, with any visibility
+/// but none. What is no number (a range of them) has no row.
 fn limits(source: &str) -> String {
-    let (mut table, mut why) = (String::new(), String::new());
+    let (mut table, mut why, mut known) = (String::new(), String::new(), BTreeMap::new());
     for line in source.lines() {
         if let Some(text) = line.strip_prefix("/// ") {
             why.push_str(if why.is_empty() { "" } else { " " });
             why.push_str(text);
-        } else if let Some(item) = line.strip_prefix("pub const ") {
-            let (name, rest) = item.split_once(": ").expect("a type");
-            let (_, value) = rest.split_once(" = ").expect("a value");
-            let factors = value.trim_end_matches(';').split(" * ");
-            let value: u64 = factors.map(|n| n.replace('_', "").parse::<u64>().expect("a number")).product();
-            writeln!(table, "| `{name}` | {} | {} |", grouped(value), std::mem::take(&mut why)).unwrap();
+            continue;
+        }
+        let why = std::mem::take(&mut why);
+        let Some((visibility, item)) = line.split_once("const ").filter(|_| !line.starts_with(' ')) else {
+            continue;
+        };
+        let Some((name, (kind, text))) =
+            item.split_once(": ").and_then(|(name, rest)| Some((name, rest.split_once(" = ")?)))
+        else {
+            continue;
+        };
+        if kind.starts_with("Range") {
+            continue;
+        }
+        let number = value(text.trim_end_matches(';'), &known).unwrap_or_else(|| panic!("no number: {line}"));
+        known.insert(name.to_owned(), number);
+        if !visibility.is_empty() {
+            let shown = if name.ends_with("_MS") { duration(number) } else { grouped(number) };
+            writeln!(table, "| `{name}` | {shown} | {why} |").unwrap();
         }
     }
     table
 }
 
+/// A page in pieces: its tables of constants, and what stands before, between and behind them.
+fn pieces(page: &str) -> (Vec<String>, Vec<String>) {
+    let (mut tables, mut texts) = (Vec::<String>::new(), vec![String::new()]);
+    let mut inside = false;
+    for line in page.split_inclusive('\n') {
+        let row = line.starts_with("| `");
+        match (row, inside) {
+            (true, true) => tables.last_mut().unwrap().push_str(line),
+            (true, false) => tables.push(line.to_owned()),
+            (false, true) => texts.push(line.to_owned()),
+            (false, false) => texts.last_mut().unwrap().push_str(line),
+        }
+        inside = row;
+    }
+    if inside {
+        texts.push(String::new());
+    }
+    (tables, texts)
+}
+
 #[test]
 fn every_limit_is_shown() {
     let page = read("docs/limits.md");
-    let expected = limits(&read("src/protocol/limits.rs"));
-    let start = page.find("| `").expect("a table");
+    let expected = ["src/protocol/limits.rs", "src/manager/policy.rs"].map(|source| limits(&read(source)));
+    let (tables, texts) = pieces(&page);
+    assert_eq!(tables.len(), expected.len(), "docs/limits.md has another number of tables");
     if std::env::var_os("OMEMO_UPDATE_DOCS").is_some() {
-        std::fs::write(root().join("docs/limits.md"), format!("{}{expected}", &page[..start])).unwrap();
+        let ends = expected.iter().map(String::as_str).chain([""]);
+        let page: String = texts.iter().zip(ends).flat_map(|(text, table)| [text.as_str(), table]).collect();
+        std::fs::write(root().join("docs/limits.md"), page).unwrap();
         return;
     }
-    assert!(expected.lines().count() > 10, "{expected}");
-    assert_eq!(&page[start..], expected, "docs/limits.md: OMEMO_UPDATE_DOCS=1 cargo test --test docs");
+    for (table, expected) in tables.iter().zip(&expected) {
+        assert!(expected.lines().count() > 10, "{expected}");
+        assert_eq!(table, expected, "docs/limits.md: OMEMO_UPDATE_DOCS=1 cargo test --test docs");
+    }
 }
 
 #[test]
@@ -164,8 +222,11 @@ fn pages_name_only_what_exists() {
     {
         known.extend(names(&read(file)));
     }
-    for entry in std::fs::read_dir(root().join("tests/support")).unwrap() {
-        known.extend(names(&std::fs::read_to_string(entry.unwrap().path()).unwrap()));
+    for folder in ["tests/support", "tests/support/world"] {
+        let entries = std::fs::read_dir(root().join(folder)).unwrap();
+        for path in entries.map(|entry| entry.unwrap().path()).filter(|path| path.is_file()) {
+            known.extend(names(&std::fs::read_to_string(path).unwrap()));
+        }
     }
     let mut wrong = String::new();
     for page in pages() {
@@ -206,6 +267,14 @@ fn tables_and_names_are_read_as_meant() {
     assert_eq!(grouped(40), "40");
     let source = "/// Why\n/// so.\npub const A: usize = 2 * 1_024;\n";
     assert_eq!(limits(source), "| `A` | 2,048 | Why so. |\n");
+    let source = "/// A unit.\nconst DAY: u64 = 24 * 3_600_000;\n\n/// Old.\npub(super) const B_MS: u64 = 7 * DAY;\n\
+                  /// Not.\npub(super) const C: Range<usize> = 1..2;\npub(super) const D: i64 = 3;\n";
+    assert_eq!(limits(source), "| `B_MS` | 7 d | Old. |\n| `D` | 3 |  |\n");
+    let durations = [1, 5_000, 72 * 60_000, 3_600_000, 86_400_000, 172_800_000].map(duration);
+    assert_eq!(durations, ["1 ms", "5 s", "72 min", "1 h", "24 h", "2 d"]);
+    let (tables, texts) = pieces("a\n| `x` | 1 |\n| `y` | 2 |\nb\n| `z` | 3 |\n");
+    assert_eq!(tables, ["| `x` | 1 |\n| `y` | 2 |\n", "| `z` | 3 |\n"]);
+    assert_eq!(texts, ["a\n", "b\n", ""]);
     assert_eq!(rows("| a | b |\n|---|---|\n| `x` | 1 |\n"), [["`x`", "1"]]);
     let found: Vec<_> =
         names("see `omemo_op_cancel(op)`, OMEMO_OK, omemo_*, omemo:2, `omemo_result_`").into_iter().collect();

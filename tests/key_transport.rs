@@ -10,7 +10,9 @@ use std::ptr::null;
 
 use omemo::protocol::namespace::Namespace::{Legacy, Omemo2};
 use support::abi::{self, Opaque};
-use support::{Client, Hand, KeyParts, NS_2, NS_LEGACY, Outcome, Setup, Trust, World, settle, status_name};
+use support::{
+    Client, KeyParts, NS_2, NS_LEGACY, Outcome, RawDevice, Setup, Trust, World, settle, status_name,
+};
 
 const ROMEO: &str = "romeo@montague.lit";
 const JULIET: &str = "juliet@capulet.lit";
@@ -219,7 +221,7 @@ fn a_distrusted_sender_hands_over_no_key() {
 fn whatever_others_transport_is_taken_apart_alike() {
     let world = World::new(1);
     let juliet = speaking(&world, JULIET, &[NS_LEGACY]);
-    let mut hand = Hand::new(Legacy, ROMEO, 7);
+    let mut hand = RawDevice::of(Legacy, ROMEO, 7);
     hand.begin(&world, JULIET, juliet.id());
     let material: Vec<u8> = (0..48).collect();
     for (len, key, tag) in [
@@ -231,7 +233,7 @@ fn whatever_others_transport_is_taken_apart_alike() {
         (0, false, false),
     ] {
         for iv in [None, Some(&[9_u8; 12][..]), Some(&[9; 16]), Some(&[9; 7]), Some(&[])] {
-            let message = hand.write(juliet.id(), &material[..len], None, iv);
+            let message = hand.transport(juliet.id(), &material[..len], None, iv);
             let read = juliet.decrypt(ROMEO, &omemo::stanza::message::write(&message)).unwrap();
             assert_eq!((read.action, read.status), (HIDE, abi::OK), "{len}: {}", read.text);
             let expected = key.then(|| KeyParts {
@@ -249,7 +251,7 @@ fn nothing_but_zeros_is_an_empty_message_of_omemo_2() {
     use omemo::protocol::message::MessageKey;
     let world = World::new(1);
     let juliet = speaking(&world, JULIET, &[NS_2]);
-    let mut hand = Hand::new(Omemo2, ROMEO, 7);
+    let mut hand = RawDevice::of(Omemo2, ROMEO, 7);
     hand.begin(&world, JULIET, juliet.id());
     let (zeros, some) = ([0; 32], [7; 48]);
     for (material, parts) in [
@@ -258,7 +260,7 @@ fn nothing_but_zeros_is_an_empty_message_of_omemo_2() {
         (&some[..], Some((32, Some(16)))),
         (&some[..31], None),
     ] {
-        let message = hand.write(juliet.id(), material, None, None);
+        let message = hand.transport(juliet.id(), material, None, None);
         let jid = omemo::stanza::jid::bare(JULIET).ok();
         let keys = message.keys.into_iter().map(|key| MessageKey { jid: jid.clone(), ..key }).collect();
         let message = omemo::protocol::message::Message { keys, ..message };

@@ -19,7 +19,9 @@ const IMPORTS: &[(&str, &[&str])] = &[
     ("storage", &["crypto"]),
     ("stanza", &["protocol", "crypto"]),
     // The manager's operations are tasks; the executor below them knows nothing of OMEMO.
-    ("manager", &["runtime", "storage", "protocol", "crypto"]),
+    // `planted` is compiled for scripts/planted only.
+    ("manager", &["planted", "runtime", "storage", "protocol", "crypto"]),
+    ("planted", &[]),
     ("runtime", &[]),
     ("error", &[]),
     ("ffi", &["manager", "runtime", "stanza", "storage", "protocol", "crypto"]),

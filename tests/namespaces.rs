@@ -10,7 +10,7 @@ use omemo::crypto::rng::SystemRng;
 use omemo::protocol::namespace::Namespace::Legacy;
 use omemo::protocol::payload;
 use omemo::stanza::message;
-use support::{Client, Hand, Kind, NS_2, NS_LEGACY, Setup, Store, World, abi};
+use support::{Client, Kind, NS_2, NS_LEGACY, RawDevice, Setup, Store, World, abi};
 
 const ROMEO: &str = "romeo@montague.lit";
 const JULIET: &str = "juliet@capulet.lit";
@@ -280,7 +280,7 @@ fn an_account_takes_a_namespace_up_and_leaves_one() {
 #[test]
 fn a_client_that_deletes_no_bundles_is_told_so_and_asked_when_it_can() {
     let world = World::new(8);
-    let store = Store::new();
+    let store = Store::default();
     let setup = |namespaces: &[&'static str], old_table| Setup {
         store: store.clone(),
         namespaces: Some(namespaces.to_vec()),
@@ -320,8 +320,8 @@ fn r2_a_legacy_key_exchange_is_read_before_its_senders_sign_is_known_and_trust_b
         for given in [false, true] {
             let world = World::new(8);
             let mut romeo = online(&world, ROMEO, &[NS_LEGACY]);
-            let fits = |hand: &Hand| hand.identity.public().sign() == sign;
-            let mut juliet = (0..200).map(|_| Hand::new(Legacy, JULIET, 7)).find(fits).unwrap();
+            let fits = |hand: &RawDevice| hand.identity.public().sign() == sign;
+            let mut juliet = (0..200).map(|_| RawDevice::of(Legacy, JULIET, 7)).find(fits).unwrap();
             let with_sign = |sign: bool| {
                 let mut key = juliet.key().to_vec();
                 key[31] = (key[31] & 0x7f) | if sign { 0x80 } else { 0 };
@@ -332,14 +332,14 @@ fn r2_a_legacy_key_exchange_is_read_before_its_senders_sign_is_known_and_trust_b
             let mut say = |text: &str| {
                 let sealed = payload::encrypt(Legacy, text.as_bytes(), &mut SystemRng).unwrap();
                 let (payload, iv) = (sealed.payload.as_deref(), sealed.iv.as_deref());
-                message::write(&juliet.write(romeo.id(), &sealed.key, payload, iv))
+                message::write(&juliet.transport(romeo.id(), &sealed.key, payload, iv))
             };
             let (first, second) = (say("hello"), say("more"));
             let read = romeo.decrypt(JULIET, &first).unwrap();
             assert_eq!((read.status, read.body.as_deref()), (abi::OK, Some("hello")));
             assert_eq!(read.identity, Some(unsigned));
             assert_eq!(romeo.set_trust(JULIET, &named, "distrusted"), abi::OK);
-            juliet.publish(&world);
+            juliet.announce(&world);
             assert_eq!(romeo.refresh(JULIET).status, abi::OK);
             romeo.restart();
             romeo.connect().ok();

@@ -20,7 +20,7 @@ use omemo::protocol::key_exchange::KeyExchange;
 use omemo::protocol::namespace::Namespace;
 use omemo::protocol::pre_key::SignedPreKey;
 use omemo::protocol::ratchet_message::RatchetMessage;
-use omemo::protocol::session::{Limits, Session, Step};
+use omemo::protocol::session::{ChainBudget, Limits, Session, Step};
 
 /// Who takes a key exchange, and a session that begins with one.
 struct Scene {
@@ -57,8 +57,8 @@ impl Scene {
 
     fn accept(&self, bytes: &[u8]) -> Result<Step> {
         let exchange = KeyExchange::parse(self.namespace, bytes)?;
-        let (limits, budget, rng) = (Limits::default(), &mut 2_000, &mut SystemRng);
-        Session::accept(&self.own, &self.signed.pair, &self.pre_key, &exchange, &limits, budget, rng)
+        let (mut budget, rng) = (ChainBudget::new(Limits::default()), &mut SystemRng);
+        Session::accept(&self.own, &self.signed.pair, &self.pre_key, &exchange, &mut budget, rng)
     }
 
     /// Bytes before the protobuf message: the version of legacy.

@@ -10,8 +10,8 @@ use omemo::protocol::limits;
 use omemo::protocol::message::Message;
 use omemo::protocol::namespace::Namespace::Legacy;
 use omemo::stanza::message;
-use support::hand::gcm;
-use support::{Client, Decrypted, Hand, NS_LEGACY, Setup, World, abi, settle, status_name};
+use support::world::raw::gcm;
+use support::{Client, Decrypted, NS_LEGACY, RawDevice, Setup, World, abi, settle, status_name};
 
 const ROMEO: &str = "romeo@montague.lit";
 const JULIET: &str = "juliet@capulet.lit";
@@ -41,8 +41,8 @@ fn pair(world: &World) -> (Client, Client) {
 }
 
 /// Somebody who writes by hand to a device with this JID.
-fn writing_to(world: &World, client: &Client) -> Hand {
-    let mut hand = Hand::new(Legacy, ROMEO, 7);
+fn writing_to(world: &World, client: &Client) -> RawDevice {
+    let mut hand = RawDevice::of(Legacy, ROMEO, 7);
     hand.begin(world, &client.jid, client.id());
     hand
 }
@@ -56,10 +56,10 @@ fn reads(client: &Client, from: &str, stanza: &str, text: &str) -> Decrypted {
 }
 
 /// The next message of a hand, with a text as everybody sends it.
-fn say(hand: &mut Hand, to: u32, text: &str) -> Message {
+fn say(hand: &mut RawDevice, to: u32, text: &str) -> Message {
     let (key, iv) = ([3; 16], [4; 12]);
     let (payload, tag) = gcm(key, &iv, text.as_bytes());
-    hand.write(to, &[key, tag].concat(), Some(&payload), Some(&iv))
+    hand.transport(to, &[key, tag].concat(), Some(&payload), Some(&iv))
 }
 
 #[test]
@@ -67,8 +67,8 @@ fn r27_several_keys_with_our_id_are_each_tried() {
     let world = World::new(1);
     let (romeo, juliet) = pair(&world);
     // By chance a device of Tybalt's has the same id as Juliet's.
-    let mut tybalt = Hand::new(Legacy, TYBALT, juliet.id());
-    tybalt.publish(&world);
+    let mut tybalt = RawDevice::of(Legacy, TYBALT, juliet.id());
+    tybalt.announce(&world);
     for round in 0..12 {
         let text = format!("to both {round}");
         let stanza = romeo.seal(&[JULIET, TYBALT], &text);
@@ -85,7 +85,7 @@ fn r27_several_keys_with_our_id_are_each_tried() {
             assert!(romeo.read().contains(&"yes".to_owned()));
         }
     }
-    assert_eq!(tybalt.accept(&romeo.seal(&[TYBALT], "to him")).len(), 32);
+    assert_eq!(tybalt.accept_xml(&romeo.seal(&[TYBALT], "to him")).len(), 32);
 }
 
 #[test]
@@ -94,7 +94,7 @@ fn r27_keys_of_any_kind_may_stand_beside_ours() {
     let (romeo, juliet) = pair(&world);
     let stranger = online(&world, TYBALT);
     let mut other = writing_to(&world, &stranger);
-    let foreign = other.write(juliet.id(), &[1; 32], None, None).keys.remove(0);
+    let foreign = other.transport(juliet.id(), &[1; 32], None, None).keys.remove(0);
     let noise = |bytes: Option<Vec<u8>>, key_exchange| {
         let mut key = foreign.clone();
         (key.bytes, key.key_exchange) = (bytes, key_exchange);
@@ -171,7 +171,7 @@ fn r28_odd_keys_tags_and_ivs_have_their_names_and_change_nothing() {
         }
         for (what, material, payload, iv, expected) in &odd {
             let commits = juliet.store.commits();
-            let stanza = message::write(&hand.write(juliet.id(), material, Some(payload), *iv));
+            let stanza = message::write(&hand.transport(juliet.id(), material, Some(payload), *iv));
             for _ in 0..2 {
                 let refused = juliet.decrypt(ROMEO, &stanza).unwrap();
                 assert_eq!((refused.status, refused.action), (*expected, WARN), "{what}: {}", refused.text);
@@ -193,18 +193,18 @@ fn r28_a_tag_in_the_payload_is_read_and_flagged() {
     for (round, iv) in [&[6; 12][..], &[6; 16], &[7; 12]].into_iter().enumerate() {
         let (payload, tag) = gcm(key, iv, b"an old one");
         let whole = [payload.as_slice(), &tag].concat();
-        let old = hand.write(juliet.id(), &key, Some(&whole), Some(iv));
+        let old = hand.transport(juliet.id(), &key, Some(&whole), Some(iv));
         let read = reads(&juliet, ROMEO, &message::write(&old), "an old one");
         let new_session = if round == 0 { NEW_SESSION } else { 0 };
         assert_eq!(read.flags, TAG_IN_PAYLOAD | new_session);
         let parts = read.key.unwrap();
         assert_eq!((parts.key.as_slice(), parts.tag, parts.iv.as_deref()), (&key[..], None, Some(iv)));
-        let new = hand.write(juliet.id(), &[key, tag].concat(), Some(&payload), Some(iv));
+        let new = hand.transport(juliet.id(), &[key, tag].concat(), Some(&payload), Some(iv));
         let read = reads(&juliet, ROMEO, &message::write(&new), "an old one");
         assert_eq!(read.flags, 0);
         assert_eq!(read.key.unwrap().tag.as_deref(), Some(&tag[..]));
         // Without payload there is nothing that the tag could be missing from.
-        let empty = hand.write(juliet.id(), &key, None, Some(iv));
+        let empty = hand.transport(juliet.id(), &key, None, Some(iv));
         assert_eq!(juliet.decrypt(ROMEO, &message::write(&empty)).unwrap().flags, 0);
     }
 }
@@ -227,7 +227,7 @@ fn r28_recorded_payloads_of_old_clients_are_read() {
         (in_payload, hex(in_payload, "key_sent_through_the_ratchet"), "payload_element", TAG_IN_PAYLOAD),
     ] {
         let (payload, iv) = (hex(case, payload), hex(case, "iv"));
-        let stanza = message::write(&hand.write(juliet.id(), &key, Some(&payload), Some(&iv)));
+        let stanza = message::write(&hand.transport(juliet.id(), &key, Some(&payload), Some(&iv)));
         let read = juliet.decrypt(ROMEO, &stanza).unwrap();
         assert_eq!((read.action, read.flags), (SHOW, flags), "{case}: {}", read.text);
         assert_eq!(read.plaintext, Some(hex(case, "plaintext")), "{case}");
@@ -279,7 +279,7 @@ fn r30_a_received_key_comes_with_the_iv_that_was_sent() {
     let (key, iv) = ([8; 16], [9; 16]);
     for tag in [None, Some([10; 16])] {
         let material = [&key[..], tag.as_ref().map_or(&[], |tag| &tag[..])].concat();
-        let stanza = message::write(&hand.write(juliet.id(), &material, None, Some(&iv)));
+        let stanza = message::write(&hand.transport(juliet.id(), &material, None, Some(&iv)));
         let read = juliet.decrypt(ROMEO, &stanza).unwrap();
         assert_eq!((read.status, read.action, &read.plaintext), (abi::OK, 0, &None));
         let parts = read.key.unwrap();
@@ -365,9 +365,9 @@ fn pre_keys_have_any_id_and_a_bundle_any_number_of_them() {
         (0x7fff_ffff, 1, &[0, 5, 0x7fff_ffff]),
     ] {
         let mut hand =
-            Hand::with_pre_keys(Legacy, &format!("device{device}@capulet.lit"), device, signed, ids);
-        hand.publish(&world);
-        assert_eq!(hand.accept(&romeo.seal(&[&hand.jid], "text")).len(), 32, "{device}");
+            RawDevice::with_pre_keys(Legacy, &format!("device{device}@capulet.lit"), device, signed, ids);
+        hand.announce(&world);
+        assert_eq!(hand.accept_xml(&romeo.seal(&[hand.jid.as_str()], "text")).len(), 32, "{device}");
     }
 }
 
@@ -375,8 +375,8 @@ fn pre_keys_have_any_id_and_a_bundle_any_number_of_them() {
 fn a_bundle_without_pre_keys_costs_its_own_device_only() {
     let world = World::new(1);
     let (romeo, juliet) = pair(&world);
-    let empty = Hand::with_pre_keys(Legacy, TYBALT, 9, 1, &[]);
-    empty.publish(&world);
+    let empty = RawDevice::with_pre_keys(Legacy, TYBALT, 9, 1, &[]);
+    empty.announce(&world);
     let refused = romeo.encrypt(&[TYBALT], "text");
     assert_eq!((refused.status, refused.row(TYBALT, 9)), (NO_ELIGIBLE_DEVICES, Some(BUNDLE_BAD)));
     // Beside a sound device of the same account it is a row.

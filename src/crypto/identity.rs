@@ -5,11 +5,10 @@ use super::rng::{Rng, draw};
 use super::{convert, curve, xeddsa};
 use crate::error::{Error, Result, Status};
 use std::fmt;
-use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
 
 /// A public identity key that was found fit for use. Holds both forms, since a conversion costs as much as a hash of
-/// 10 kB. Compared in constant time.
+/// 10 kB.
 #[derive(Clone, Copy)]
 pub struct IdentityKey {
     ed: [u8; 32],
@@ -59,14 +58,6 @@ impl IdentityKey {
         }
     }
 }
-
-impl PartialEq for IdentityKey {
-    fn eq(&self, other: &IdentityKey) -> bool {
-        self.ed.ct_eq(&other.ed).into()
-    }
-}
-
-impl Eq for IdentityKey {}
 
 impl fmt::Debug for IdentityKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -1,7 +1,6 @@
-//! Signatures by a private key that is a scalar (the XEdDSA of libxeddsa: the key's real sign is kept), and their
-//! verification, which is plain Ed25519.
+//! Signatures by a private key that is a scalar (the XEdDSA of libxeddsa: the key's real sign is kept). Their verification
+//! is plain Ed25519: see [`super::identity::IdentityKey::verify`].
 
-use super::{convert, curve};
 use curve25519_dalek::edwards::EdwardsPoint;
 use curve25519_dalek::scalar::{Scalar, clamp_integer};
 use sha2::{Digest, Sha512};
@@ -61,25 +60,4 @@ pub fn sign(private: &[u8; 32], message: &[u8], nonce: &[u8; 64]) -> [u8; 64] {
     let halves = commitment.as_bytes().iter().chain(s.as_bytes().iter());
     signature.iter_mut().zip(halves).for_each(|(out, byte)| *out = *byte);
     signature
-}
-
-/// The clamped private key, negated where its public key has not the sign that is wanted. A negated scalar must not be
-/// clamped again.
-pub fn force_sign(private: &[u8; 32], sign: bool) -> Zeroizing<[u8; 32]> {
-    let clamped = clamp(private);
-    let is_negative = public_of(&clamped).last().is_some_and(|byte| byte & 0x80 != 0);
-    if is_negative == sign {
-        // Reduced, as the negated one is.
-        return clamped;
-    }
-    let mut scalar = Scalar::from_bytes_mod_order(*clamped);
-    #[expect(clippy::arithmetic_side_effects, reason = "a scalar is negated modulo the group's order")]
-    let negated = Zeroizing::new((-scalar).to_bytes());
-    scalar.zeroize();
-    negated
-}
-
-/// Verifies a signature, strictly: nothing of small order, no other encoding of a key or of s.
-pub fn verify(public: &[u8; 32], message: &[u8], signature: &[u8; 64]) -> bool {
-    convert::strict_point(public).is_some() && curve::ed25519_verify(public, message, signature)
 }

@@ -2,9 +2,10 @@
 
 use super::status::omemo_status;
 use super::{guard, text};
-use crate::error::{Error, Status};
-use crate::protocol::bundle::{Bundle, PublicPreKey};
+use crate::error::{Error, Result, Status};
+use crate::protocol::bundle::{self, Bundle, PublicPreKey};
 use crate::protocol::limits;
+use crate::protocol::namespace::Namespace;
 use crate::stanza;
 use once_cell::sync::OnceCell;
 use std::ffi::{CString, c_char};
@@ -13,26 +14,59 @@ use std::mem::MaybeUninit;
 /// What a device publishes: its public keys, as in `<bundle/>`.
 pub struct omemo_bundle {
     bundle: Bundle,
+    /// Identity key and signature as the namespace publishes them, made when somebody asks.
+    published: OnceCell<(Vec<u8>, [u8; 64])>,
     xml: OnceCell<CString>,
 }
 
 impl omemo_bundle {
     pub(super) fn new(bundle: Bundle) -> omemo_bundle {
-        omemo_bundle { bundle, xml: OnceCell::new() }
+        omemo_bundle { bundle, published: OnceCell::new(), xml: OnceCell::new() }
     }
 
     pub(super) fn bundle(&self) -> &Bundle {
         &self.bundle
     }
+
+    fn published(&self) -> Result<&(Vec<u8>, [u8; 64])> {
+        self.published.get_or_try_init(|| {
+            Ok((self.bundle.published_identity_key()?, self.bundle.published_signature()))
+        })
+    }
+}
+
+/// The type byte and a key.
+const WIRE_KEY_BYTES: usize = 33;
+
+/// A bundle without pre keys, from what the namespace publishes or from its Ed25519 form.
+fn assemble(
+    namespace: Namespace,
+    identity_key: &[u8],
+    signed_pre_key_id: u32,
+    signed_pre_key: [u8; 32],
+    mut signature: [u8; 64],
+) -> Result<*mut omemo_bundle> {
+    let identity_key = bundle::read_identity(namespace, identity_key, &mut signature)
+        .ok_or(Error::new(Status::Argument, "An identity key of this form has no place in a bundle."))?;
+    let pre_keys = Vec::new();
+    let bundle = Bundle { namespace, identity_key, signed_pre_key_id, signed_pre_key, signature, pre_keys };
+    Ok(text::hand_over(omemo_bundle::new(bundle)))
 }
 
 /// A bundle from its parts, without pre keys. Nothing is verified before it is used.
+///
+/// Keys have two forms. Everywhere in this header a key of 32 bytes is without a type byte: identity keys in
+/// Ed25519 form, pre keys in Curve25519 form. The wire form is what stands in the XML: in OMEMO_NS_2 the same; in
+/// OMEMO_NS_LEGACY 33 bytes, the type byte 0x05 and the key in Curve25519 form, and the sign of the identity
+/// key, which is lost thereby, in the highest bit of the last byte of the signature. This function takes the
+/// first form, omemo_bundle_new_from_wire both.
 /// Parameters:
 /// - ns: the namespace it is published in.
 /// - identity_key: 32 bytes in Ed25519 form.
 /// - signed_pre_key_id: its number.
 /// - signed_pre_key: 32 bytes in Curve25519 form.
-/// - signature: of the signed pre key, 64 bytes.
+/// - signature: of the signed pre key, 64 bytes. In OMEMO_NS_LEGACY the one that stands in the XML is right, too:
+///   its sign bit is taken over into the identity key.
 /// Returns: the bundle; NULL if the namespace is not known or a pointer is NULL.
 /// Memory: free it by omemo_bundle_free.
 /// Since: 0.1.0 (XEP-0384 5.3.2)
@@ -48,22 +82,60 @@ pub unsafe extern "C" fn omemo_bundle_new(
     guard::call(std::ptr::null_mut(), || {
         let bundle = || {
             // SAFETY: the client gives a C string, 32, 32 and 64 bytes, or NULL.
-            unsafe {
-                crate::error::Result::Ok(Bundle {
-                    namespace: text::namespace(ns)?,
-                    identity_key: text::array(identity_key)?,
-                    signed_pre_key_id,
-                    signed_pre_key: text::array(signed_pre_key)?,
-                    signature: text::array(signature)?,
-                    pre_keys: Vec::new(),
-                })
-            }
+            let (namespace, identity_key, signed_pre_key, signature) = unsafe {
+                (
+                    text::namespace(ns)?,
+                    text::array::<32>(identity_key)?,
+                    text::array(signed_pre_key)?,
+                    text::array(signature)?,
+                )
+            };
+            assemble(namespace, &identity_key, signed_pre_key_id, signed_pre_key, signature)
         };
-        bundle().map_or(std::ptr::null_mut(), |bundle| text::hand_over(omemo_bundle::new(bundle)))
+        bundle().unwrap_or(std::ptr::null_mut())
     })
 }
 
-/// Read a bundle.
+/// A bundle from its parts as they stand in the XML, without pre keys. Nothing is verified before it is used.
+/// Parameters:
+/// - ns: the namespace it is published in.
+/// - identity_key: 32 bytes in Ed25519 form; in OMEMO_NS_LEGACY also 33 bytes, 0x05 and Curve25519 form.
+/// - identity_key_len: 32 or 33.
+/// - signed_pre_key_id: its number.
+/// - signed_pre_key: 32 bytes in Curve25519 form; of the 33 bytes of OMEMO_NS_LEGACY those after the type byte.
+/// - signature: of the signed pre key, 64 bytes, as it stands in the XML.
+/// Returns: the bundle; NULL if the namespace is not known, a pointer is NULL, a length or the type byte is wrong,
+///   or the identity key is no point of the curve.
+/// Memory: free it by omemo_bundle_free.
+/// Since: 0.1.0 (XEP-0384 0.3 4.3, 5.3.2)
+#[unsafe(no_mangle)]
+#[must_use]
+pub unsafe extern "C" fn omemo_bundle_new_from_wire(
+    ns: *const c_char,
+    identity_key: *const u8,
+    identity_key_len: usize,
+    signed_pre_key_id: u32,
+    signed_pre_key: *const u8,
+    signature: *const u8,
+) -> *mut omemo_bundle {
+    guard::call(std::ptr::null_mut(), || {
+        let bundle = || {
+            // SAFETY: the client gives a C string, as many bytes as it says, 32 and 64 bytes, or NULL.
+            let (namespace, identity_key, signed_pre_key, signature) = unsafe {
+                (
+                    text::namespace(ns)?,
+                    text::bytes(identity_key, identity_key_len, WIRE_KEY_BYTES)?,
+                    text::array(signed_pre_key)?,
+                    text::array(signature)?,
+                )
+            };
+            assemble(namespace, identity_key, signed_pre_key_id, signed_pre_key, signature)
+        };
+        bundle().unwrap_or(std::ptr::null_mut())
+    })
+}
+
+/// Read a bundle. Single pre keys that cannot be read are passed over, as are those after the first 1,000.
 /// Parameters:
 /// - xml: `<bundle/>`, alone or in an `<item>` or `<items>`.
 /// - len: its bytes, without a NUL.
@@ -92,7 +164,7 @@ pub unsafe extern "C" fn omemo_bundle_parse(
 /// Parameters:
 /// - bundle: the bundle.
 /// - id: its number, which is not yet in the bundle.
-/// - key: 32 bytes in Curve25519 form.
+/// - key: 32 bytes in Curve25519 form; of the 33 bytes of OMEMO_NS_LEGACY those after the type byte.
 /// Returns: OMEMO_ERR_NULL, OMEMO_ERR_ARGUMENT (id), OMEMO_ERR_LIMIT (1,000 pre keys).
 /// Since: 0.1.0 (XEP-0384 5.3.2)
 #[unsafe(no_mangle)]
@@ -132,7 +204,7 @@ pub extern "C" fn omemo_bundle_namespace(bundle: Option<&omemo_bundle>) -> *cons
 /// Parameters:
 /// - bundle: the bundle.
 /// - len: gets 32; may be NULL.
-/// Returns: 32 bytes in Ed25519 form; NULL for NULL.
+/// Returns: 32 bytes in Ed25519 form, in both namespaces; NULL for NULL.
 /// Memory: borrowed from bundle until it changes.
 /// Since: 0.1.0
 #[unsafe(no_mangle)]
@@ -142,6 +214,44 @@ pub extern "C" fn omemo_bundle_identity_key(
 ) -> *const u8 {
     guard::call(std::ptr::null(), || {
         text::give_bytes(bundle.map(|bundle| bundle.bundle.identity_key.as_slice()), len)
+    })
+}
+
+/// Returns the identity key of a bundle as it stands in the XML.
+/// Parameters:
+/// - bundle: the bundle.
+/// - len: gets 32, in OMEMO_NS_LEGACY 33; may be NULL.
+/// Returns: 32 bytes in Ed25519 form, in OMEMO_NS_LEGACY 0x05 and 32 bytes in Curve25519 form; NULL for NULL, and if
+///   the key is no point of the curve.
+/// Memory: borrowed from bundle until it changes.
+/// Since: 0.1.0 (XEP-0384 0.3 4.3, 5.3.2)
+#[unsafe(no_mangle)]
+pub extern "C" fn omemo_bundle_wire_identity_key(
+    bundle: Option<&omemo_bundle>,
+    len: Option<&mut MaybeUninit<usize>>,
+) -> *const u8 {
+    guard::call(std::ptr::null(), || {
+        let published = bundle.and_then(|bundle| bundle.published().ok());
+        text::give_bytes(published.map(|(identity_key, _)| identity_key.as_slice()), len)
+    })
+}
+
+/// Returns the signature of the signed pre key of a bundle as it stands in the XML.
+/// Parameters:
+/// - bundle: the bundle.
+/// - len: gets 64; may be NULL.
+/// Returns: 64 bytes, in OMEMO_NS_LEGACY with the sign of the identity key in the highest bit of the last one; NULL for
+///   NULL, and if the key is no point of the curve.
+/// Memory: borrowed from bundle until it changes.
+/// Since: 0.1.0 (XEP-0384 0.3 4.3, 5.3.2)
+#[unsafe(no_mangle)]
+pub extern "C" fn omemo_bundle_wire_signature(
+    bundle: Option<&omemo_bundle>,
+    len: Option<&mut MaybeUninit<usize>>,
+) -> *const u8 {
+    guard::call(std::ptr::null(), || {
+        let published = bundle.and_then(|bundle| bundle.published().ok());
+        text::give_bytes(published.map(|(_, signature)| signature.as_slice()), len)
     })
 }
 
@@ -172,7 +282,7 @@ pub extern "C" fn omemo_bundle_signed_pre_key(
 /// Parameters:
 /// - bundle: the bundle.
 /// - len: gets 64; may be NULL.
-/// Returns: 64 bytes; NULL for NULL.
+/// Returns: 64 bytes, without the sign bit of OMEMO_NS_LEGACY; NULL for NULL.
 /// Memory: borrowed from bundle until it changes.
 /// Since: 0.1.0
 #[unsafe(no_mangle)]

@@ -71,16 +71,21 @@ pub enum omemo_notice {
     OMEMO_NOTICE_DEVICES = 1,
     /// (ns, jid, device, status) It shows another identity key than the one known for it
     /// (OMEMO_ERR_IDENTITY_CHANGED), or shows another one in ns than in the other namespace
-    /// (OMEMO_ERR_IDENTITY_MISMATCH), in a bundle or in a message (OMEMO_ERR_PUBLIC_DATA_INCONSISTENCY). It is served
-    /// again after omemo_manager_accept_identity; in case of a mismatch it is meanwhile served in the other namespace,
-    /// where that comes first.
+    /// (OMEMO_ERR_IDENTITY_MISMATCH), in a bundle or in a message (OMEMO_ERR_PUBLIC_DATA_INCONSISTENCY: its bundle is
+    /// then looked at by itself, and if that shows the other key, too, a notice with another status follows). It is
+    /// served again after omemo_manager_accept_identity; in case of a mismatch it is meanwhile served in the other
+    /// namespace, where that comes first. With this device's own id: somebody else's bundle stood there, and this
+    /// device has taken another id.
     OMEMO_NOTICE_IDENTITY_CHANGED = 2,
     /// (ns, jid, device) It left the list of OMEMO_NS_2, which comes first for it by omemo_manager_prefer_namespace
     /// or else by the configuration's order, and stays on that of ns, where it is served now. Told once, until
     /// omemo_manager_prefer_namespace is called for it.
     OMEMO_NOTICE_DOWNGRADED = 3,
-    /// (ns, status) The own bundle or device list cannot be published, or a namespace cannot be left; it is
-    /// tried again later.
+    /// (ns, status) This account's bundle or device list cannot be published, or a namespace cannot be left; it is
+    /// tried again later. OMEMO_ERR_PUBLISH_LIMIT: it was published so often that it waits now (10 times, then once
+    /// in 72 minutes; list and bundle apart), told again only after hours without publications: another client of the
+    /// account probably undoes what this one publishes. omemo_result_row_text shows what the server said, in the
+    /// report of omemo_manager_connected.
     OMEMO_NOTICE_PUBLISH_FAILED = 4,
 }
 
@@ -105,7 +110,8 @@ pub struct omemo_callbacks {
     /// newer header adds must be NULL for an older library.
     pub struct_size: usize,
 
-    /// Question (event): which devices does jid announce in ns (XEP-0384 5.3.1)? Answer by
+    /// Question (event): which devices does jid announce in ns (XEP-0384 5.3.1)? Ask for one item
+    /// (max_items='1') of another JID's node, and for all of this account's own. Answer by
     /// omemo_request_resolve_xml or _resolve_device_list, or reject; OMEMO_REASON_NOT_FOUND says that it
     /// announces nothing.
     pub fetch_device_list: Option<
@@ -116,7 +122,8 @@ pub struct omemo_callbacks {
             jid: *const c_char,
         ),
     >,
-    /// Question (event): the bundle of a device (XEP-0384 5.3.2). Answer by omemo_request_resolve_xml or
+    /// Question (event): the bundle of a device (XEP-0384 5.3.2). Ask in OMEMO_NS_2 for the item whose id is the
+    /// device id, in OMEMO_NS_LEGACY for one item (max_items='1'). Answer by omemo_request_resolve_xml or
     /// _resolve_bundle, or reject.
     pub fetch_bundle: Option<
         unsafe extern "C" fn(

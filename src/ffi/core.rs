@@ -424,6 +424,12 @@ impl omemo_manager {
         if self.state.lock().early.is_empty() { self.manager.timeout() } else { Some(0) }
     }
 
+    /// Whether nothing is left to be done without new input.
+    pub(super) fn is_idle(&self) -> bool {
+        let delivered = self.state.lock().early.is_empty();
+        delivered && self.manager.is_idle()
+    }
+
     /// Takes the result of an operation, if it is there.
     fn take_result(&self, op: u64) -> Result<Option<omemo_result>> {
         let mut state = self.state.lock();

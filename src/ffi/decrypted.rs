@@ -23,11 +23,12 @@ use zeroize::Zeroizing;
 #[repr(i32)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum omemo_action {
-    /// Show nothing: no content, a duplicate, an own echo, or not for us and without payload.
+    /// Show nothing: a stanza without payload, whatever became of it, a duplicate, or an own echo.
     OMEMO_ACTION_HIDE = 0,
     /// Show the content, with its trust.
     OMEMO_ACTION_SHOW = 1,
-    /// Tell the user that a message could not be read: omemo_decrypted_text says why.
+    /// Tell the user that a message could not be read: omemo_decrypted_text says why. Never for a stanza without
+    /// payload, in which there is nothing that a user could miss.
     OMEMO_ACTION_WARN = 2,
 }
 
@@ -49,6 +50,9 @@ pub enum omemo_decrypted_flag {
     OMEMO_DECRYPTED_NEW_SESSION = 1,
     /// An old sender: the tag stood in the payload, where the recipient's other devices can make another.
     OMEMO_DECRYPTED_TAG_IN_PAYLOAD = 2,
+    /// The list of the sender's JID is known and does not name the sender's device, or does not any more: somebody has
+    /// taken the device off the list, or it was never on it. The trust in its key counts as before.
+    OMEMO_DECRYPTED_DEVICE_NOT_LISTED = 4,
 }
 
 /// What came out of a stanza.
@@ -110,22 +114,7 @@ fn is_not_for_us(decrypted: &Decrypted) -> bool {
     matches!(decrypted.error.status(), Status::NotForUs | Status::UnknownNamespace)
 }
 
-/// A stanza as the client gave it, copied: a service may free or overwrite what it was given in.
-struct Given {
-    message: Result<Message>,
-    /// Where the message of the other namespace may stand, too.
-    xml: Vec<u8>,
-}
-
-impl Given {
-    /// The message of the other namespace that came with the one that was read.
-    fn other(&self, read: Namespace) -> Option<Message> {
-        let other = Namespace::ALL.into_iter().find(|namespace| *namespace != read)?;
-        stanza::message::parse_in(&self.xml, other).ok().flatten()
-    }
-}
-
-/// What both decrypting functions do.
+/// What both decrypting functions do. `messages` are tried in their order.
 ///
 /// # Safety
 /// `manager` is one of ours or NULL, `from` and `room` are C strings or NULL, `out` can be written or is NULL.
@@ -133,7 +122,7 @@ unsafe fn decrypt(
     manager: *mut omemo_manager,
     from: *const c_char,
     room: *const c_char,
-    given: impl FnOnce() -> Result<Given>,
+    messages: impl FnOnce() -> Result<Result<Vec<Message>>>,
     out: *mut *mut omemo_decrypted,
 ) -> Result<()> {
     // SAFETY: the same promise.
@@ -145,30 +134,34 @@ unsafe fn decrypt(
     if from.is_none() && room.is_none() {
         return Err(Status::Null.into());
     }
-    let given = given()?;
-    let decrypted = match &given.message {
-        Ok(message) => {
+    let decrypted = match messages()? {
+        Ok(messages) => {
             let decrypt =
                 |message: &Message| manager.manager().decrypt(from.as_ref(), room.as_ref(), message);
-            let mut decrypted = decrypt(message)?;
-            // A refusal of these kinds has changed nothing.
-            if is_not_for_us(&decrypted)
-                && let Some(other) = given.other(message.namespace)
-            {
-                let second = decrypt(&other)?;
-                if !is_not_for_us(&second) {
-                    decrypted = second;
-                } else if message.payload.is_some() || other.payload.is_some() {
-                    // That its sender talks to us in the other namespace is no reason to hide it: here it did not.
-                    decrypted.action = Action::Warn;
-                }
-            }
-            omemo_decrypted::new(decrypted)
+            omemo_decrypted::new(first_for_us(&messages, decrypt)?)
         }
         Err(error) => omemo_decrypted::unreadable(error.clone(), from.as_ref().map(|jid| jid.as_str())),
     };
     out.write(text::hand_over(decrypted));
     Ok(())
+}
+
+/// Decrypts the first message that is for this device. A message that is not has changed nothing, so the next is tried.
+fn first_for_us(messages: &[Message], decrypt: impl Fn(&Message) -> Result<Decrypted>) -> Result<Decrypted> {
+    let mut first = None;
+    for message in messages {
+        let decrypted = decrypt(message)?;
+        if !is_not_for_us(&decrypted) {
+            return Ok(decrypted);
+        }
+        first = first.or(Some(decrypted));
+    }
+    let mut first = first.ok_or(Error::from(Status::Malformed))?;
+    if messages.len() > 1 && messages.iter().any(|message| message.payload.is_some()) {
+        // That its sender talks to us in the other namespace is no reason to hide it: here it did not.
+        first.action = Action::Warn;
+    }
+    Ok(first)
 }
 
 /// ## 12 Decrypt
@@ -179,8 +172,11 @@ unsafe fn decrypt(
 /// - manager: the manager.
 /// - from: the sender's real bare JID; in a room as presence or the member list tells, never the occupant's.
 ///   NULL with a room: every member with that device id is tried.
-/// - room: the bare JID of the room; NULL outside.
-/// - xml: the element, alone or in a `<message>`; if that holds one of each namespace, the one that is for this device.
+/// - room: the bare JID of the room; NULL outside. With from NULL a message with this device's id and without a key
+///   for it is OMEMO_ERR_OWN_ECHO; with such a key it may be of another member's device with the same id, and is
+///   tried.
+/// - xml: the element, alone or in a `<message>`; if that holds several (8 are looked at), the one that is for this
+///   device and can be read.
 /// - len: its bytes, without a NUL.
 /// - decrypted: gets what came out.
 /// Returns: OMEMO_OK when the stanza was dealt with, however that went, also when it cannot be read: ask
@@ -199,18 +195,16 @@ pub unsafe extern "C" fn omemo_manager_decrypt_xml(
     len: usize,
     decrypted: *mut *mut omemo_decrypted,
 ) -> omemo_status {
-    let given = || {
+    let messages = || {
         // SAFETY: the client gives len bytes or NULL.
         match unsafe { text::bytes(xml.cast(), len, limits::STANZA_BYTES) } {
-            Ok(xml) => Ok(Given { message: stanza::message::parse(xml), xml: xml.to_vec() }),
-            Err(error) if error.status() == Status::Limit => {
-                Ok(Given { message: Err(error), xml: Vec::new() })
-            }
+            Ok(xml) => Ok(stanza::message::candidates(xml)),
+            Err(error) if error.status() == Status::Limit => Ok(Err(error)),
             Err(error) => Err(error),
         }
     };
-    // SAFETY: the client gives one of ours, C strings and a place, or NULL.
-    guard::outside_services(|| unsafe { decrypt(manager, from, room, given, decrypted) })
+    // SAFETY: the client gives one of ours and C strings, or NULL.
+    guard::outside_services(|| unsafe { decrypt(manager, from, room, messages, decrypted) })
 }
 
 /// Decrypt an `<encrypted/>` that was read by the client.
@@ -232,13 +226,13 @@ pub unsafe extern "C" fn omemo_manager_decrypt(
     message: *const omemo_message,
     decrypted: *mut *mut omemo_decrypted,
 ) -> omemo_status {
-    let given = || {
+    let messages = || {
         // SAFETY: the client gives one of ours or NULL.
         let message = unsafe { text::copied(message, |message| message.message().clone()) }?;
-        Ok(Given { message: Ok(message), xml: Vec::new() })
+        Ok(Ok(vec![message]))
     };
     // SAFETY: the client gives one of ours, C strings and a place, or NULL.
-    guard::outside_services(|| unsafe { decrypt(manager, from, room, given, decrypted) })
+    guard::outside_services(|| unsafe { decrypt(manager, from, room, messages, decrypted) })
 }
 
 /// What to do with the stanza.
@@ -370,7 +364,7 @@ pub extern "C" fn omemo_decrypted_identity_key(
     })
 }
 
-/// What the trust level of that key came to when the stanza was decrypted.
+/// What the trust level of that key came to when the stanza was decrypted. A provisional key is never trusted.
 /// Parameters:
 /// - decrypted: what came out of the stanza.
 /// Returns: the verdict; OMEMO_VERDICT_UNDECIDED for NULL.
@@ -381,6 +375,17 @@ pub extern "C" fn omemo_decrypted_trust(decrypted: Option<&omemo_decrypted>) -> 
         inner(decrypted)
             .map_or(omemo_verdict::OMEMO_VERDICT_UNDECIDED, |decrypted| decrypted.core_trust.into())
     })
+}
+
+/// Tells whether only key exchanges show the key that vouches for the content: it is provisional, see
+/// omemo_devices_provisional, and omemo_decrypted_trust is at most OMEMO_VERDICT_UNDECIDED.
+/// Parameters:
+/// - decrypted: what came out of the stanza.
+/// Returns: false also for a stanza without content, and for NULL.
+/// Since: 0.1.0
+#[unsafe(no_mangle)]
+pub extern "C" fn omemo_decrypted_provisional(decrypted: Option<&omemo_decrypted>) -> bool {
+    guard::call(false, || inner(decrypted).is_some_and(|decrypted| decrypted.provisional))
 }
 
 /// The name of that trust level.
@@ -406,6 +411,7 @@ pub extern "C" fn omemo_decrypted_flags(decrypted: Option<&omemo_decrypted>) -> 
         let flags = [
             (decrypted.new_session, omemo_decrypted_flag::OMEMO_DECRYPTED_NEW_SESSION),
             (decrypted.tag_in_payload, omemo_decrypted_flag::OMEMO_DECRYPTED_TAG_IN_PAYLOAD),
+            (decrypted.not_listed, omemo_decrypted_flag::OMEMO_DECRYPTED_DEVICE_NOT_LISTED),
         ];
         flags.into_iter().filter(|(set, _)| *set).fold(0, |bits, (_, flag)| bits | flag as u32)
     })

@@ -2,10 +2,11 @@
 
 use super::status::omemo_status;
 use super::{guard, text};
-use crate::error::{Error, Status};
+use crate::error::Status;
 use crate::protocol::device_list::{DeviceList, ListedDevice};
 use crate::protocol::limits;
 use crate::stanza;
+use crate::stanza::push::Pushed;
 use once_cell::sync::OnceCell;
 use std::ffi::{CString, c_char};
 use std::mem::MaybeUninit;
@@ -14,17 +15,25 @@ use std::mem::MaybeUninit;
 pub struct omemo_device_list {
     list: DeviceList,
     labels: Vec<Option<CString>>,
+    /// Entries that hold more than an id and a sound label, made when somebody asks.
+    entries: OnceCell<Vec<Option<CString>>>,
+    /// Whether it was read from a message that says it was delayed.
+    delayed: bool,
     xml: OnceCell<CString>,
 }
 
 impl omemo_device_list {
     pub(super) fn new(list: DeviceList) -> omemo_device_list {
         let labels = list.devices.iter().map(|device| device.label.as_deref().map(text::c_string)).collect();
-        omemo_device_list { list, labels, xml: OnceCell::new() }
+        omemo_device_list { list, labels, entries: OnceCell::new(), delayed: false, xml: OnceCell::new() }
     }
 
     pub(super) fn list(&self) -> &DeviceList {
         &self.list
+    }
+
+    pub(super) fn is_delayed(&self) -> bool {
+        self.delayed
     }
 
     fn at(list: Option<&omemo_device_list>, index: usize) -> Option<&ListedDevice> {
@@ -34,7 +43,13 @@ impl omemo_device_list {
 
 /// ## 10 Device lists, bundles, messages
 ///
-/// An empty device list.
+/// All devices of an account share one list, and each publishes it whole. So a list that was read keeps what
+/// other clients wrote into it and this library does not understand: attributes, elements, labels that do
+/// not count, ids that cannot be served. Only omemo_device_list_xml gives all of it: a client that builds
+/// the XML itself from the getters takes other clients' data off the server, and must write
+/// omemo_device_list_xml instead.
+///
+/// Returns an empty device list.
 /// Parameters:
 /// - ns: the namespace it is published in.
 /// Returns: the list; NULL if the namespace is not known.
@@ -46,17 +61,18 @@ pub unsafe extern "C" fn omemo_device_list_new(ns: *const c_char) -> *mut omemo_
     guard::call(std::ptr::null_mut(), || {
         // SAFETY: the client gives a C string or NULL.
         let Ok(namespace) = (unsafe { text::namespace(ns) }) else { return std::ptr::null_mut() };
-        text::hand_over(omemo_device_list::new(DeviceList { namespace, devices: Vec::new() }))
+        text::hand_over(omemo_device_list::new(DeviceList::new(namespace)))
     })
 }
 
 /// Read a device list.
 /// Parameters:
-/// - xml: `<devices/>`, alone or in an `<item>`, `<items>` or `<event>`.
+/// - xml: `<devices/>`, alone or in an `<item>`, `<items>`, `<event>` or `<message>`.
 /// - len: its bytes, without a NUL.
 /// - list: gets the list.
-/// Returns: OMEMO_ERR_NULL, OMEMO_ERR_ARGUMENT, OMEMO_ERR_MALFORMED, OMEMO_ERR_LIMIT,
-///   OMEMO_ERR_UNKNOWN_NAMESPACE.
+/// Returns: OMEMO_ERR_NULL, OMEMO_ERR_ARGUMENT, OMEMO_ERR_MALFORMED (also a list that holds something, but no
+///   device: it is not understood, and never empty), OMEMO_ERR_LIMIT (more than 256 devices, or more than
+///   64 KiB of what is not understood), OMEMO_ERR_UNKNOWN_NAMESPACE.
 /// Memory: free it by omemo_device_list_free.
 /// Since: 0.1.0 (XEP-0384 5.3.1)
 #[unsafe(no_mangle)]
@@ -70,9 +86,41 @@ pub unsafe extern "C" fn omemo_device_list_parse(
         // SAFETY: the client gives len bytes or NULL.
         let xml = unsafe { text::bytes(xml.cast(), len, limits::STANZA_BYTES) }?;
         let list = stanza::device_list::parse(xml)?;
-        out.write(text::hand_over(omemo_device_list::new(list)));
+        let delayed = stanza::push::is_delayed(xml);
+        out.write(text::hand_over(omemo_device_list { delayed, ..omemo_device_list::new(list) }));
         Ok(())
     })
+}
+
+/// Tells whether a push says that there is no device list any more: that its item was retracted, or its node purged or
+/// deleted. Give it to omemo_manager_device_list_gone; omemo_device_list_parse says OMEMO_ERR_MALFORMED of such a push.
+/// Parameters:
+/// - xml: the `<message>` or its `<event>`. Its sender is whose list is gone.
+/// - len: its bytes, without a NUL.
+/// Returns: OMEMO_NS_*, whose device list is gone; NULL: the push says something else, or cannot be read.
+/// Memory: a constant.
+/// Since: 0.1.0 (XEP-0060 7.2, 8.4, 8.5)
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn omemo_device_list_gone(xml: *const c_char, len: usize) -> *const c_char {
+    guard::call(std::ptr::null(), || {
+        // SAFETY: the client gives len bytes or NULL.
+        let xml = unsafe { text::bytes(xml.cast(), len, limits::STANZA_BYTES) };
+        match xml.and_then(stanza::push::parse).map(|push| push.pushed) {
+            Ok(Pushed::Gone(namespace)) => text::namespace_or_null(Some(namespace)),
+            _ => std::ptr::null(),
+        }
+    })
+}
+
+/// Tells whether a list was read from a message that was delayed (XEP-0203): it may be older than what is known, which
+/// omemo_manager_update_device_list takes into account by itself.
+/// Parameters:
+/// - list: the list.
+/// Returns: false for NULL, and for a list that was not read from a message.
+/// Since: 0.1.0
+#[unsafe(no_mangle)]
+pub extern "C" fn omemo_device_list_is_delayed(list: Option<&omemo_device_list>) -> bool {
+    guard::call(false, || list.is_some_and(|list| list.delayed))
 }
 
 /// Add a device.
@@ -105,14 +153,10 @@ pub unsafe extern "C" fn omemo_device_list_add(
             // SAFETY: the client gives 64 bytes.
             Some(unsafe { text::array(label_signature) }?)
         };
-        if list.list.devices.len() >= limits::DEVICES_PER_JID {
-            return Err(Status::Limit.into());
-        }
-        if list.list.devices.iter().any(|device| device.id == id) {
-            return Err(Error::new(Status::Argument, "This device is in the list already."));
-        }
-        list.labels.push(label.as_deref().map(text::c_string));
-        list.list.devices.push(ListedDevice { id, label, label_signature });
+        let shown = label.as_deref().map(text::c_string);
+        list.list.add(ListedDevice { id, label, label_signature, as_read: None })?;
+        list.labels.push(shown);
+        list.entries.take();
         list.xml.take();
         Ok(())
     })
@@ -184,7 +228,34 @@ pub extern "C" fn omemo_device_list_label_signature(
     })
 }
 
-/// The list as XML.
+/// Returns the entry of a device as it was read, where it holds more than an id and a label that counts: other
+/// attributes, children, a label without a sound signature. For clients that show or copy such data; to publish
+/// a list, omemo_device_list_xml is enough, and has what belongs to no device, too.
+/// Parameters:
+/// - list: the list.
+/// - index: of the device.
+/// - len: gets its bytes, without the NUL; may be NULL.
+/// Returns: `<device/>` with all that it holds; NULL: it holds nothing else, or there is no such one.
+/// Memory: borrowed from list until it changes.
+/// Since: 0.1.0 (XEP-0384 5.3.1)
+#[unsafe(no_mangle)]
+pub extern "C" fn omemo_device_list_other_xml(
+    list: Option<&omemo_device_list>,
+    index: usize,
+    len: Option<&mut MaybeUninit<usize>>,
+) -> *const c_char {
+    guard::call(std::ptr::null(), || {
+        let Some(list) = list else { return std::ptr::null() };
+        let entries = list.entries.get_or_init(|| {
+            let entries = list.list.devices.iter().map(stanza::device_list::write_entry);
+            entries.map(|entry| entry.as_deref().map(text::c_string)).collect()
+        });
+        let entry = entries.get(index).and_then(Option::as_ref);
+        entry.map_or(std::ptr::null(), |entry| text::give_text(entry, len))
+    })
+}
+
+/// The list as XML, with everything that was read.
 /// Parameters:
 /// - list: the list.
 /// - len: gets its bytes, without the NUL; may be NULL.

@@ -202,6 +202,19 @@ pub extern "C" fn omemo_devices_level(devices: Option<&omemo_devices>, index: us
     guard::call(std::ptr::null(), || text::or_null(omemo_devices::at(devices, index).map(|row| &row.level)))
 }
 
+/// Tells whether only key exchanges show the key of a device. Such a key is provisional: anybody can relay a key
+/// exchange in another's name, so that its verdict is at most OMEMO_VERDICT_UNDECIDED, whatever its level, and nothing is
+/// encrypted to it. A bundle from the node of the JID confirms the key, or shows another one.
+/// Parameters:
+/// - devices: the devices.
+/// - index: of the device.
+/// Returns: false also if the key is not known, or there is no such device.
+/// Since: 0.1.0
+#[unsafe(no_mangle)]
+pub extern "C" fn omemo_devices_provisional(devices: Option<&omemo_devices>, index: usize) -> bool {
+    guard::call(false, || omemo_devices::at(devices, index).is_some_and(|row| row.device.provisional))
+}
+
 /// Whether a device is announced now.
 /// Parameters:
 /// - devices: the devices.
@@ -318,14 +331,21 @@ pub unsafe extern "C" fn omemo_manager_prefer_namespace(
     })
 }
 
-/// A device list was pushed (a PEP event), or read by you. The own list is repaired when this device is
-/// missing in it. At once.
+/// Takes over a device list that was pushed (a PEP event), or that you have read. The list is fresh for an hour, and an
+/// open question about it is withdrawn. This account's list is published again if this device is missing on it, with
+/// everything that other clients wrote into it. At once.
+///
+/// A list that was read from a delayed message (omemo_device_list_is_delayed) may be older than what is known: it is
+/// taken only if nothing else was said of this list since omemo_manager_connected, does not become fresh, and leaves
+/// an open question open.
 /// Parameters:
 /// - manager: the manager.
-/// - jid: who announces it; a bare JID, the sender of the event and no one else.
-/// - list: what it announces.
-/// Returns: OMEMO_ERR_NULL, OMEMO_ERR_UTF8, OMEMO_ERR_JID, OMEMO_ERR_UNKNOWN_NAMESPACE, OMEMO_ERR_BUSY inside
-///   a service, OMEMO_ERR_CANCELLED, OMEMO_ERR_STORAGE*.
+/// - jid: the account that announces it: the bare JID of the sender of the event, and no other.
+/// - list: the list.
+/// Returns: OMEMO_ERR_NULL, OMEMO_ERR_UTF8, OMEMO_ERR_JID, OMEMO_ERR_UNKNOWN_NAMESPACE, OMEMO_ERR_LIMIT (too many
+///   devices; or a JID to which this client has never encrypted and whose keys it has never judged, while the store
+///   has no room for another one of these), OMEMO_ERR_BUSY inside a service, OMEMO_ERR_CANCELLED,
+///   OMEMO_ERR_STORAGE*.
 /// Since: 0.1.0 (XEP-0384 5.3.1)
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn omemo_manager_update_device_list(
@@ -339,8 +359,35 @@ pub unsafe extern "C" fn omemo_manager_update_device_list(
         // SAFETY: the client gives a C string or NULL.
         let jid = unsafe { text::required_jid(jid) }?;
         // SAFETY: the client gives one of ours or NULL.
-        let list = unsafe { text::copied(list, |list| list.list().clone()) }?;
-        manager.manager().update_device_list(&jid, &list)
+        let (list, delayed) = unsafe { text::copied(list, |list| (list.list().clone(), list.is_delayed())) }?;
+        match delayed {
+            true => manager.manager().update_device_list_from_archive(&jid, &list),
+            false => manager.manager().update_device_list(&jid, &list),
+        }
+    })
+}
+
+/// Takes over that a JID has no device list in a namespace any more: its item was retracted, or its node purged or
+/// deleted. omemo_device_list_gone tells this of a push. All devices of the JID become inactive there; if it is this
+/// account's list, it is published again with this device. At once.
+/// Parameters:
+/// - manager: the manager.
+/// - jid: the account whose list is gone: the bare JID of the sender of the event, and no other.
+/// - ns: the namespace of the list.
+/// Returns: as omemo_manager_update_device_list.
+/// Since: 0.1.0 (XEP-0060 7.2, 8.4, 8.5)
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn omemo_manager_device_list_gone(
+    manager: *mut omemo_manager,
+    jid: *const c_char,
+    ns: *const c_char,
+) -> omemo_status {
+    guard::outside_services(|| {
+        // SAFETY: the client gives one of ours or NULL.
+        let manager = unsafe { core::enter(manager) }?;
+        // SAFETY: the client gives C strings or NULL.
+        let (jid, namespace) = unsafe { (text::required_jid(jid)?, text::namespace(ns)?) };
+        manager.manager().device_list_gone(&jid, namespace)
     })
 }
 

@@ -21,11 +21,13 @@ use zeroize::Zeroizing;
 #[repr(i32)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum omemo_policy {
-    /// Wait until everything is fetched and decided, then serve whom one can and report the rest.
+    /// Wait until everything is fetched and decided, then serve whom one can and report the rest. Offline, wait for
+    /// the next stream.
     OMEMO_POLICY_WAIT = 0,
-    /// Serve who is ready, ask nobody, report the rest. May overtake what waits.
+    /// Serve who is ready, ask nobody, report the rest: offline, too. May overtake what waits.
     OMEMO_POLICY_NOW = 1,
-    /// Wait, and fail unless every active device that is not distrusted is served.
+    /// Wait, and fail unless every list is up to date and every active device that is not distrusted is served.
+    /// Offline, wait for the next stream.
     OMEMO_POLICY_ALL = 2,
 }
 
@@ -309,8 +311,16 @@ pub unsafe extern "C" fn omemo_draft_set_context(
     })
 }
 
-/// Start to encrypt: fetch and ask what is missing, then one commit, then the result. Encryptions with WAIT
-/// or ALL for the same set of recipients complete in the order in which they were started.
+/// Starts to encrypt: fetches and asks what is missing, then makes one commit, then gives the result. Encryptions
+/// with WAIT or ALL for the same set of recipients complete in the order in which they were started. While offline
+/// they wait for the next omemo_manager_connected, at most 1,000 of them.
+///
+/// The rows of the report: one for each device that is served (OMEMO_OK) or not, one for each recipient that gets
+/// nothing, and one with device 0 and a namespace for each list that may be outdated (OMEMO_ERR_OFFLINE,
+/// OMEMO_ERR_DEVICE_LIST_DOWNLOAD_FAILED, OMEMO_ERR_TIMEOUT, OMEMO_ERR_MALFORMED, OMEMO_ERR_LIMIT): the list known
+/// from before was used, and a new device may be missing. OMEMO_ERR_MALFORMED is also the row of an id outside of 1 to
+/// 2^31-1 (device 0 if it is greater than 2^32-1, or no number); OMEMO_ERR_STORAGE_CORRUPT that of a device, or of
+/// a JID, whose record cannot be read, while all others are served.
 /// Parameters:
 /// - manager: the manager.
 /// - draft: what to encrypt; copied.
@@ -319,7 +329,8 @@ pub unsafe extern "C" fn omemo_draft_set_context(
 /// - op: gets the number of the operation; may be NULL.
 /// Returns: OMEMO_OK: it was started. OMEMO_ERR_NULL, OMEMO_ERR_BUSY inside a service, OMEMO_ERR_CANCELLED,
 ///   the first failure of the draft's setters, OMEMO_ERR_UNKNOWN_NAMESPACE, OMEMO_ERR_PLAINTEXT (a namespace of
-///   the draft has no plaintext, or no key transport), OMEMO_ERR_NOT_READY, OMEMO_ERR_STORAGE*. It completes
+///   the draft has no plaintext, or no key transport), OMEMO_ERR_LIMIT (1,000 encryptions wait for a stream),
+///   OMEMO_ERR_NOT_READY, OMEMO_ERR_STORAGE*. It completes
 ///   with OMEMO_OK, with a row for each device, served or why not, and with omemo_result_message. If a recipient
 ///   gets nothing, nobody does: OMEMO_ERR_NO_ELIGIBLE_DEVICES, and rows with device 0 name whom. Further:
 ///   OMEMO_ERR_STILL_UNDECIDED, OMEMO_ERR_TRUST_DECISION_FAILED, OMEMO_ERR_STORAGE*.

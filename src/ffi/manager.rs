@@ -81,8 +81,14 @@ pub unsafe extern "C" fn omemo_manager_free(manager: *mut omemo_manager) {
     });
 }
 
-/// The stream is up. The first time: choose the device id, publish the bundle, then the device list. Later:
-/// compare with what the server has, repair it, and go on with what waits. While connected: compare again.
+/// Tells the library that the stream is up. The first time it chooses the device id, publishes the bundle, then the
+/// device list. Later it compares what the server has with what ought to be there, repairs that, and goes on with what
+/// waits, encryptions included. While connected it compares again.
+///
+/// If it fails you need not call it again: in this stream the library tries again by itself, with pauses that double
+/// from a second to five minutes (omemo_manager_timeout has them); the end of the operation is the end of the first
+/// try only. Call it once for each new stream. For a stream that was resumed (XEP-0198) call neither
+/// omemo_manager_disconnected nor this function; after a resumption that failed call both.
 /// Parameters:
 /// - manager: the manager.
 /// - backlog: an omemo_backlog.
@@ -90,8 +96,11 @@ pub unsafe extern "C" fn omemo_manager_free(manager: *mut omemo_manager) {
 /// - user_data: goes to done; any pointer. Stays yours if this call fails.
 /// - op: gets the number of the operation; may be NULL.
 /// Returns: OMEMO_OK: it was started. OMEMO_ERR_NULL, OMEMO_ERR_ARGUMENT, OMEMO_ERR_BUSY inside a service,
-///   OMEMO_ERR_CANCELLED. It completes with OMEMO_OK also when only some namespaces could be published; the
-///   report has a row for each.
+///   OMEMO_ERR_CANCELLED. It completes with OMEMO_OK also when only some namespaces could be published, and with the
+///   first failure when none could; the report has a row for each, whose omemo_result_row_text also shows what the
+///   server said. A list of this account that is not understood (OMEMO_ERR_MALFORMED) or too long (OMEMO_ERR_LIMIT)
+///   is such a row, and is not overwritten. OMEMO_ERR_DEVICE_LIST_DOWNLOAD_FAILED without rows: there is no device id
+///   yet, for which all lists of this account have to be seen. OMEMO_ERR_OFFLINE: the stream went down meanwhile.
 /// Since: 0.1.0 (XEP-0384 5.3)
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn omemo_manager_connected(
@@ -113,9 +122,11 @@ pub unsafe extern "C" fn omemo_manager_connected(
     })
 }
 
-/// The stream is down. Network questions are withdrawn, and asked again after the next
-/// omemo_manager_connected. Operations that need a stream complete with OMEMO_ERR_OFFLINE, encryptions wait
-/// for the next one.
+/// Tells the library that the stream is down. Network questions are withdrawn, and asked again after the next
+/// omemo_manager_connected. Operations that need a stream complete with OMEMO_ERR_OFFLINE; encryptions with
+/// OMEMO_POLICY_WAIT and OMEMO_POLICY_ALL wait for the next one. Answers that were given before and that no run has
+/// committed yet are committed, but make nothing fresh. Do not call it for a stream that is being resumed
+/// (XEP-0198), only when the resumption has failed.
 /// Parameters:
 /// - manager: the manager.
 /// Returns: OMEMO_ERR_NULL; OMEMO_ERR_BUSY inside a service; OMEMO_ERR_CANCELLED.
@@ -161,9 +172,52 @@ pub unsafe extern "C" fn omemo_manager_timeout(manager: *const omemo_manager) ->
     })
 }
 
+/// Tells whether nothing is left that omemo_manager_run would do without new input, now or later in this stream: no
+/// operation, no open question, no event, no publication or empty message that waits. For a client that ends: run until
+/// it is idle, and nothing of what this device owes to others is left. Offline, publications and empty messages that
+/// wait for the next stream do not count; encryptions that wait for it are operations, and do. Give such a loop a
+/// limit: what a server refuses is tried again for as long as the stream is up.
+/// Parameters:
+/// - manager: the manager.
+/// Returns: false also for NULL, inside a service, for a manager that was freed, and if the store cannot be read.
+/// Since: 0.1.0
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn omemo_manager_is_idle(manager: *const omemo_manager) -> bool {
+    guard::call(false, || {
+        if guard::in_service() {
+            return false;
+        }
+        // SAFETY: the client gives one of ours or NULL.
+        unsafe { core::enter(manager) }.is_ok_and(|manager| manager.is_idle())
+    })
+}
+
+/// Returns the id of this device.
+/// Parameters:
+/// - manager: the manager.
+/// - id: gets the device id.
+/// Returns: OMEMO_ERR_NOT_READY: it is chosen by the first omemo_manager_connected. OMEMO_ERR_NULL, OMEMO_ERR_BUSY
+///   inside a service, OMEMO_ERR_CANCELLED, OMEMO_ERR_STORAGE*.
+/// Since: 0.1.0 (XEP-0384 5.3)
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn omemo_manager_device_id(
+    manager: *const omemo_manager,
+    id: *mut u32,
+) -> omemo_status {
+    guard::outside_services(|| {
+        // SAFETY: the client gives a place or NULL.
+        let id = text::required(unsafe { Out::new(id) })?;
+        // SAFETY: the client gives one of ours or NULL.
+        let manager = unsafe { core::enter(manager) }?;
+        id.write(manager.manager().device_id()?.ok_or(Error::from(Status::NotReady))?.get());
+        Ok(())
+    })
+}
+
 /// For blocking programs: run, again and again, until an operation is over. Lets another thread's
 /// omemo_manager_run finish. At most 1,000 results that nobody waits for are kept; then the oldest is
-/// forgotten.
+/// forgotten. An encryption that was started offline with OMEMO_POLICY_WAIT or OMEMO_POLICY_ALL is not over before
+/// another thread, or an event, has called omemo_manager_connected: give a timeout.
 /// Parameters:
 /// - manager: the manager.
 /// - op: an operation that was started with done NULL. One with a done is run to its end, too; then the

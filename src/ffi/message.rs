@@ -3,6 +3,7 @@
 use super::status::omemo_status;
 use super::{guard, text};
 use crate::error::{Error, Status};
+use crate::protocol::key_exchange::holds_exchange;
 use crate::protocol::limits;
 use crate::protocol::message::{Message, MessageKey};
 use crate::protocol::namespace::Namespace;
@@ -53,8 +54,8 @@ pub unsafe extern "C" fn omemo_message_new(ns: *const c_char, sender_device: u32
 
 /// Read an `<encrypted/>`. Keys for others may be broken.
 /// Parameters:
-/// - xml: the element, alone or in a `<message>`; if that holds one of each namespace, the one of OMEMO_NS_2 is read,
-///   whomever it is for (omemo_manager_decrypt_xml looks at both).
+/// - xml: the element, alone or in a `<message>`; if that holds several, the first one of OMEMO_NS_2 that can be read,
+///   else the first one of OMEMO_NS_LEGACY, whomever it is for (omemo_manager_decrypt_xml looks at all).
 /// - len: its bytes, without a NUL.
 /// - message: gets the message.
 /// Returns: OMEMO_ERR_NULL, OMEMO_ERR_ARGUMENT, OMEMO_ERR_MALFORMED, OMEMO_ERR_LIMIT,
@@ -82,8 +83,8 @@ pub unsafe extern "C" fn omemo_message_parse(
 /// - message: the message.
 /// - jid: whom it is for in OMEMO_NS_2; OMEMO_NS_LEGACY does not say: NULL, or it is dropped.
 /// - device: which device it is for.
-/// - key_exchange: whether it carries a key exchange (kex, prekey). Old clients leave prekey out: only
-///   omemo_message_parse finds out then.
+/// - key_exchange: whether it is marked as a key exchange (kex, prekey). Clients write the mark in many ways: what
+///   counts are the bytes, if they are either.
 /// - bytes: its decoded content.
 /// - len: their number, at most 4096.
 /// Returns: OMEMO_ERR_NULL, OMEMO_ERR_UTF8, OMEMO_ERR_JID, OMEMO_ERR_ARGUMENT (length), OMEMO_ERR_LIMIT
@@ -112,6 +113,8 @@ pub unsafe extern "C" fn omemo_message_add_key(
         if message.message.keys.len() >= limits::KEYS_PER_MESSAGE {
             return Err(Status::Limit.into());
         }
+        let held = holds_exchange(message.message.namespace, &bytes);
+        let key_exchange = held.unwrap_or(key_exchange);
         message.message.keys.push(MessageKey { jid, device, key_exchange, bytes: Some(bytes) });
         message.jids.take();
         message.xml.take();

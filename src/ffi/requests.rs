@@ -7,8 +7,12 @@ use super::status::omemo_status;
 use super::{guard, numbers, text};
 use crate::error::{Error, Result, Status};
 use crate::manager::api::question::{Answer, Question, Reason};
+use crate::protocol::address::{BareJid, DeviceId};
+use crate::protocol::bundle::Bundle;
 use crate::protocol::limits;
-use crate::stanza::answer;
+use crate::protocol::namespace::Namespace;
+use crate::protocol::stanza_error::{Condition, StanzaError};
+use crate::stanza::answer::{self, Asked};
 use std::ffi::c_char;
 
 /// ## 8 Requests
@@ -50,11 +54,52 @@ fn reason(number: i32) -> Result<Reason> {
 }
 
 /// What an answer in XML means.
-fn meaning<T>(answer: answer::Answer<T>, found: impl FnOnce(T) -> Answer) -> Answer {
-    match answer {
+fn meaning<T>(answer: answer::Answer<T>, found: impl FnOnce(T) -> Answer) -> Result<Answer> {
+    Ok(match answer {
         answer::Answer::Found(thing) => found(thing),
         answer::Answer::NotFound => Answer::Rejected(Reason::NotFound),
-        answer::Answer::Failed => Answer::Rejected(Reason::Failed),
+        answer::Answer::Refused(error) => Answer::Refused(error),
+        answer::Answer::Unreadable(error) => Answer::Unreadable(error),
+        answer::Answer::Wrong => return Err(Status::WrongAnswer.into()),
+    })
+}
+
+/// Reads the answer to a question of this account.
+fn read(question: &Question, account: &BareJid, xml: &[u8]) -> Result<Answer> {
+    let about = |jid, node| Asked { account, jid, node, item: None };
+    let id = |device: &DeviceId| device.get().to_string();
+    match question {
+        Question::DecideTrust { .. } => Err(Status::WrongAnswer.into()),
+        Question::FetchDeviceList { namespace, jid } => {
+            let asked = about(jid, Some(namespace.device_list_node()));
+            meaning(answer::device_list(xml, *namespace, &asked), Answer::DeviceList)
+        }
+        Question::PublishDeviceList { list } => {
+            let asked = about(account, Some(list.namespace.device_list_node()));
+            meaning(answer::done(xml, &asked), |()| Answer::Done)
+        }
+        Question::SendMessage { jid, .. } => meaning(answer::done(xml, &about(jid, None)), |()| Answer::Done),
+        Question::FetchBundle { namespace, jid, device } => {
+            let (node, id) = (namespace.bundle_node(device.get()), id(device));
+            let item = (*namespace == Namespace::Omemo2).then_some(id.as_str());
+            let asked = Asked { item, ..about(jid, Some(&node)) };
+            meaning(answer::bundle(xml, *namespace, device.get(), &asked), Answer::Bundle)
+        }
+        Question::PublishBundle { device, bundle: Bundle { namespace, .. } }
+        | Question::DeleteBundle { device, namespace } => {
+            let (node, id) = (namespace.bundle_node(device.get()), id(device));
+            let item = (*namespace == Namespace::Omemo2).then_some(id.as_str());
+            let asked = Asked { item, ..about(account, Some(&node)) };
+            match meaning(answer::done(xml, &asked), |()| Answer::Done)? {
+                // What is not there need not be deleted.
+                Answer::Refused(StanzaError { condition: Some(Condition::ItemNotFound), .. })
+                    if matches!(question, Question::DeleteBundle { .. }) =>
+                {
+                    Ok(Answer::Rejected(Reason::NotFound))
+                }
+                answer => Ok(answer),
+            }
+        }
     }
 }
 
@@ -72,14 +117,20 @@ pub extern "C" fn omemo_request_resolve(request: omemo_request) -> omemo_status 
     guard::outside_services(|| numbers::answer(request, Answer::Done))
 }
 
-/// Answer by what the server sent.
+/// Answer by what the server sent. Of a whole `<iq>` the library checks that it is an answer to this question:
+/// that it is a result or an error, comes from where the question went (from the bare JID that was asked; about
+/// this account's own nodes also without `from`, or from a full JID of this account), and is about the same node and
+/// item. Of several items the one with the id `current` counts, else the newest, which XEP-0060 puts last; of this
+/// account's own device list all.
 /// Parameters:
 /// - request: the question: a fetch, publish_device_list, publish_bundle, delete_bundle or send_message.
-/// - xml: the element, its `<item>`, `<items>` or `<pubsub>`, or the whole `<iq>`. One of type error is
-///   welcome: the library tells item-not-found from the rest. Bytes that cannot be read are no failure of
-///   this call, but the answer "failed". For the others: the whole `<iq>`.
+/// - xml: the whole `<iq>`; for a fetch also the element, its `<item>`, `<items>` or `<pubsub>`, whose sender the
+///   client has checked. An `<iq>` of type error is welcome: the library tells item-not-found from the rest, and
+///   keeps what the server says. Bytes that cannot be read are no failure of this call, but the answer that the
+///   server sent such.
 /// - len: its bytes, without a NUL.
-/// Returns: as omemo_request_resolve; OMEMO_ERR_NULL; OMEMO_ERR_ARGUMENT (no object has this many bytes).
+/// Returns: as omemo_request_resolve; OMEMO_ERR_WRONG_ANSWER also for an `<iq>` from another sender, or about another
+///   node or item: the question stays open; OMEMO_ERR_NULL; OMEMO_ERR_ARGUMENT (no object has this many bytes).
 /// Memory: the bytes are copied.
 /// Threads: any; needs no manager, which may have been freed.
 /// Since: 0.1.0 (XEP-0060, XEP-0384 5.3)
@@ -100,14 +151,10 @@ pub unsafe extern "C" fn omemo_request_resolve_xml(
         let question = manager.manager().question(request)?;
         let answer = match (question, xml) {
             (Question::DecideTrust { .. }, _) => return Err(Status::WrongAnswer.into()),
-            (_, None) => Answer::Rejected(Reason::Failed),
-            (Question::FetchDeviceList { namespace, .. }, Some(xml)) => {
-                meaning(answer::device_list(xml, namespace), Answer::DeviceList)
+            (_, None) => {
+                Answer::Unreadable(Error::new(Status::Limit, "The answer is longer than a stanza may be."))
             }
-            (Question::FetchBundle { namespace, device, .. }, Some(xml)) => {
-                meaning(answer::bundle(xml, namespace, device.get()), Answer::Bundle)
-            }
-            (_, Some(xml)) => meaning(answer::done(xml), |()| Answer::Done),
+            (question, Some(xml)) => read(&question, manager.manager().jid(), xml)?,
         };
         numbers::answer_to(&manager, request, answer)
     })
@@ -158,7 +205,8 @@ pub unsafe extern "C" fn omemo_request_resolve_bundle(
 /// Parameters:
 /// - request: the question.
 /// - index: of the device in the list that was asked about.
-/// - level: the name of a level, which is checked at once.
+/// - level: the name of a level, 1 to 256 bytes, which is checked at once. A later omemo_manager_set_trust for the same
+///   key counts more, whenever this answer is committed.
 /// Returns: as omemo_request_resolve; OMEMO_ERR_NULL, OMEMO_ERR_UTF8, OMEMO_ERR_ARGUMENT (no device has this
 ///   index), OMEMO_ERR_UNKNOWN_TRUST_LEVEL.
 /// Threads: any; needs no manager, which may have been freed.

@@ -77,7 +77,8 @@ pub extern "C" fn omemo_result_status(result: Option<&omemo_result>) -> omemo_st
     })
 }
 
-/// How an operation ended, in a sentence without JIDs that may say more than the status.
+/// Returns how an operation ended, in a sentence that may say more than the status. It may show what the server said:
+/// see omemo_result_row_text.
 /// Parameters:
 /// - result: the result.
 /// Returns: the sentence; NULL for NULL.
@@ -160,7 +161,9 @@ pub extern "C" fn omemo_result_row_status(result: Option<&omemo_result>, index: 
     })
 }
 
-/// What happened to it, in a sentence without JIDs.
+/// Returns what happened to it, in a sentence. Where the server has refused something, the sentence ends with the
+/// condition and the text that the server gave (at most 200 code points, control and direction characters as \u{...}):
+/// show it to a person, but do not log it, for the server's text may name JIDs. All other sentences name none.
 /// Parameters:
 /// - result: the result.
 /// - index: of the row.

@@ -105,6 +105,8 @@ pub enum omemo_status {
     OMEMO_ERR_DEVICE_LIST_DOWNLOAD_FAILED = -406,
     /// A message could not be sent. [MessageSendingFailed]
     OMEMO_ERR_MESSAGE_SENDING_FAILED = -407,
+    /// Too many publications on one node in a day; it goes on later.
+    OMEMO_ERR_PUBLISH_LIMIT = -408,
     /// The message could not be authenticated. [DecryptionFailed]
     OMEMO_ERR_DECRYPTION_FAILED = -500,
     /// The message was decrypted before. [DuplicateMessageException, inside DecryptionFailed]
@@ -173,6 +175,7 @@ impl From<Status> for omemo_status {
             Status::DeviceListUploadFailed => omemo_status::OMEMO_ERR_DEVICE_LIST_UPLOAD_FAILED,
             Status::DeviceListDownloadFailed => omemo_status::OMEMO_ERR_DEVICE_LIST_DOWNLOAD_FAILED,
             Status::MessageSendingFailed => omemo_status::OMEMO_ERR_MESSAGE_SENDING_FAILED,
+            Status::PublishLimit => omemo_status::OMEMO_ERR_PUBLISH_LIMIT,
             Status::DecryptionFailed => omemo_status::OMEMO_ERR_DECRYPTION_FAILED,
             Status::Duplicate => omemo_status::OMEMO_ERR_DUPLICATE,
             Status::TooManySkipped => omemo_status::OMEMO_ERR_TOO_MANY_SKIPPED,

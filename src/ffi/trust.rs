@@ -10,15 +10,18 @@ use std::mem::MaybeUninit;
 
 /// ## 13 Trust
 ///
-/// Judge a key of a JID, on all its devices and in all namespaces. At once.
+/// Judges a key of a JID, on all its devices and in all namespaces. The JID counts as one that this client has named
+/// (docs/limits.md). A decision for this key that was given to omemo_request_decide before, and that no run has
+/// committed yet, has no effect any more. At once.
 /// Parameters:
 /// - manager: the manager.
 /// - jid: whose key it is; a bare JID.
 /// - key: 32 bytes in Ed25519 form.
 /// - key_len: 32.
-/// - level: a name that your evaluate_trust knows; without one, OMEMO_LEVEL_*.
-/// Returns: OMEMO_ERR_NULL, OMEMO_ERR_UTF8, OMEMO_ERR_ARGUMENT (key), OMEMO_ERR_JID,
-///   OMEMO_ERR_UNKNOWN_TRUST_LEVEL, OMEMO_ERR_BUSY inside a service, OMEMO_ERR_CANCELLED, OMEMO_ERR_STORAGE*.
+/// - level: a name of 1 to 256 bytes that your evaluate_trust knows; without one, OMEMO_LEVEL_*.
+/// Returns: OMEMO_ERR_NULL, OMEMO_ERR_UTF8, OMEMO_ERR_ARGUMENT (key, length of level), OMEMO_ERR_JID,
+///   OMEMO_ERR_UNKNOWN_TRUST_LEVEL, OMEMO_ERR_LIMIT (4,096 keys of this JID were judged), OMEMO_ERR_BUSY inside a
+///   service, OMEMO_ERR_CANCELLED, OMEMO_ERR_STORAGE*.
 /// Since: 0.1.0 (XEP-0384 7)
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn omemo_manager_set_trust(
@@ -38,8 +41,9 @@ pub unsafe extern "C" fn omemo_manager_set_trust(
     })
 }
 
-/// Accept that a device shows another key now, the one that the user saw: omemo_devices_shown_key. The old
-/// one is forgotten, its sessions are retired, and the new one starts with the default level, unless another
+/// Accepts that a device shows another key now, the one that the user saw: omemo_devices_shown_key. The old key is
+/// forgotten. All sessions with it, also earlier ones, stop decrypting at once: messages on them, also such as were
+/// on their way, are OMEMO_ERR_PUBLIC_DATA_INCONSISTENCY. The new key starts with the default level, unless another
 /// device of the JID has it: then it keeps the level that it has. At once.
 /// Parameters:
 /// - manager: the manager.

@@ -3,6 +3,7 @@
 use super::namespace::Namespace;
 use super::profile::Wire;
 use super::wire;
+use crate::crypto::convert;
 use crate::crypto::identity::IdentityKey;
 use crate::error::{Error, Result, Status};
 
@@ -40,7 +41,58 @@ pub(super) fn signed_bytes(namespace: Namespace, signed_pre_key: &[u8; 32]) -> V
     }
 }
 
+/// A public key as a namespace publishes it.
+pub fn published_key(namespace: Namespace, key: &[u8; 32]) -> Vec<u8> {
+    wire::write_key(namespace.profile().wire, key)
+}
+
+/// Reads a Curve25519 key as a namespace publishes it.
+pub fn read_published_key(namespace: Namespace, bytes: &[u8]) -> Option<[u8; 32]> {
+    wire::read_key(namespace.profile().wire, bytes).ok().map(|key| *key.as_bytes())
+}
+
+/// Reads an identity key, of 32 bytes in Ed25519 form or as the namespace publishes it, and takes out of the signature
+/// what legacy hides there: the sign that the key has in Ed25519 form, in a bit that no signature sets.
+pub fn read_identity(namespace: Namespace, key: &[u8], signature: &mut [u8; 64]) -> Option<[u8; 32]> {
+    if namespace.profile().wire == Wire::Plain {
+        return key.try_into().ok();
+    }
+    let [.., last] = signature;
+    let sign = *last & 0x80;
+    *last &= 0x7f;
+    if let Ok(mut ed) = <[u8; 32]>::try_from(key) {
+        // Whoever computed the key from its Curve25519 form does not know its sign, unless the signature tells.
+        let [.., top] = &mut ed;
+        *top |= sign;
+        return Some(ed);
+    }
+    convert::mont_to_ed(&read_published_key(namespace, key)?, sign != 0)
+}
+
 impl Bundle {
+    /// The identity key as its namespace publishes it. Fails in legacy if it is no point of the curve.
+    pub fn published_identity_key(&self) -> Result<Vec<u8>> {
+        match self.namespace.profile().wire {
+            Wire::Plain => Ok(self.identity_key.to_vec()),
+            Wire::Versioned => {
+                let key = convert::ed_to_mont(&self.identity_key).ok_or_else(|| {
+                    Error::new(Status::Argument, "The identity key of a bundle is no point of the curve.")
+                })?;
+                Ok(published_key(self.namespace, &key))
+            }
+        }
+    }
+
+    /// The signature as its namespace publishes it: in legacy with the sign of the identity key.
+    pub fn published_signature(&self) -> [u8; 64] {
+        let mut signature = self.signature;
+        if self.namespace.profile().wire == Wire::Versioned {
+            let ([.., last], [.., top]) = (&mut signature, &self.identity_key);
+            *last |= top & 0x80;
+        }
+        signature
+    }
+
     /// Checks that the identity key is fit for use and signed the signed pre key; gives the identity key.
     pub fn verify(&self) -> Result<IdentityKey> {
         let bad = |_| Error::from(Status::BundleBad);

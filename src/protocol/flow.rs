@@ -3,12 +3,14 @@
 //! The loader reads just what a decryption needs; it is no importer.
 #![allow(clippy::arithmetic_side_effects)] // a test may panic
 
+use super::budget::{ChainBudget, Limits};
 use super::key_exchange::{ExchangeId, KeyExchange};
 use super::message::Message;
 use super::namespace::Namespace;
 use super::payload;
 use super::profile::Wire;
-use super::ratchet::{Limits, Ratchet};
+use super::ranges::Ranges;
+use super::ratchet::Ratchet;
 use super::ratchet_message::{Parties, RatchetMessage};
 use super::session::{Session, Step};
 use super::skipped::SkippedKeys;
@@ -138,6 +140,8 @@ impl Storage<'_> {
             exchange,
             ratchet,
             skipped: skipped.len().try_into().unwrap(),
+            answered: false,
+            evicted: Ranges::default(),
         };
         Some((session, skipped))
     }
@@ -191,7 +195,7 @@ fn open(
     let key = key.ok_or(Status::NotForUs)?;
     let bytes = key.bytes.as_deref().unwrap();
     let session = storage.session(from, message.sender_device);
-    let limits = Limits::default();
+    let mut budget = ChainBudget::new(Limits::default());
     let (inner, exchange) = match key.key_exchange {
         true => {
             let exchange = KeyExchange::parse(storage.namespace, bytes)?;
@@ -199,23 +203,23 @@ fn open(
         }
         false => (RatchetMessage::parse(storage.namespace, bytes)?, None),
     };
-    let same = |(session, _): &(Session, _)| exchange.as_ref().is_none_or(|e| e.same_session(session));
+    let same = |(session, _): &(Session, _)| exchange.as_ref().is_none_or(|e| e.began(session));
     let (step, before) = match (session.filter(same), &exchange) {
         (Some((session, skipped)), _) => {
             let given = session.needs_skipped(&inner).then_some(&skipped);
-            (session.decrypt(&inner, given, &limits, &mut 2_000, rng)?, skipped)
+            (session.decrypt(&inner, given, &mut |_| Ok(None), &mut budget, rng)?, skipped)
         }
         (None, Some(exchange)) => {
             let id = exchange.id();
             let pre_key = storage.pre_key(id.pre_key_id).ok_or(Status::PreKeyUnknown)?;
             let signed = storage.signed_pre_key(id.signed_pre_key_id);
             let own = storage.own();
-            let step = Session::accept(&own, &signed, &pre_key, exchange, &limits, &mut 2_000, rng)?;
+            let step = Session::accept(&own, &signed, &pre_key, exchange, &mut budget, rng)?;
             (step, SkippedKeys::new())
         }
         (None, None) => return Err(Status::NoSession.into()),
     };
-    let Step { session, skipped, plaintext: material } = step;
+    let Step { session, skipped, plaintext: material, .. } = step;
     let plaintext = match &message.payload {
         Some(bytes) => {
             let opened = payload::decrypt(storage.namespace, &material, bytes, message.iv.as_deref())?;

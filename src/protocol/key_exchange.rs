@@ -1,5 +1,6 @@
 //! A key exchange on the wire: what the responder needs for the agreement, around the first message of the session.
 
+use super::address::{BareJid, DeviceId};
 use super::namespace::Namespace;
 use super::profile::Wire;
 use super::ratchet_message::RatchetMessage;
@@ -9,6 +10,7 @@ use crate::crypto::convert;
 use crate::crypto::keys::PublicKey;
 use crate::error::{Error, Result, Status};
 use prost::Message;
+use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
 /// What makes two key exchanges the same: compared in this order.
@@ -24,6 +26,34 @@ pub struct ExchangeId {
     pub pre_key_id: u32,
 }
 
+/// What a key exchange is remembered by when its pre key is used up: who sent it, and the two keys of the initiator. The
+/// same keys under another name or device id are another key exchange.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ExchangeHash([u8; 16]);
+
+impl ExchangeHash {
+    /// Returns the hash of a key exchange of a device.
+    pub fn new(jid: &BareJid, device: DeviceId, exchange: &ExchangeId) -> ExchangeHash {
+        // All parts but the last have a fixed length: no two exchanges are the same bytes.
+        let full: [u8; 32] = Sha256::new()
+            .chain_update(b"libomemo processed key exchange 1\0")
+            .chain_update(exchange.ephemeral.as_bytes())
+            .chain_update(exchange.identity)
+            .chain_update(device.get().to_be_bytes())
+            .chain_update(jid.as_str())
+            .finalize()
+            .into();
+        let mut half = [0; 16];
+        half.iter_mut().zip(full).for_each(|(out, byte)| *out = byte);
+        ExchangeHash(half)
+    }
+
+    /// Returns the bytes, to be stored.
+    pub fn as_bytes(&self) -> &[u8; 16] {
+        &self.0
+    }
+}
+
 /// Reads the ephemeral key. No MAC covers how it is written, and it tells key exchanges from each other: in another
 /// writing an old one would pass for a new one.
 fn read_ephemeral(wire: Wire, field: Option<Vec<u8>>) -> Result<PublicKey> {
@@ -34,13 +64,25 @@ fn read_ephemeral(wire: Wire, field: Option<Vec<u8>>) -> Result<PublicKey> {
     }
 }
 
-/// Whether a key that is not marked as either holds a key exchange. Old clients of the legacy namespace mark none; there
-/// the two cannot be confused, for in a message the field 1 is a key, and in a key exchange a number.
-pub fn is_unmarked_exchange(namespace: Namespace, bytes: &[u8]) -> bool {
-    namespace.profile().wire == Wire::Versioned
-        && wire::strip_version(bytes)
-            .and_then(wire::decode::<wire::VersionedKeyExchange>)
-            .is_ok_and(|outer| outer.pre_key_id.is_some() && outer.message.is_some())
+/// Whether the bytes of a key hold a key exchange; `None` if they are neither that nor a message. Clients mark key
+/// exchanges in many ways, wrongly, or not at all. The bytes cannot be confused: the field 1 of a key exchange is a
+/// number, that of a message is a key (legacy) or a MAC.
+pub fn holds_exchange(namespace: Namespace, bytes: &[u8]) -> Option<bool> {
+    let (exchange, message) = match namespace.profile().wire {
+        Wire::Plain => (
+            wire::decode::<wire::PlainKeyExchange>(bytes)
+                .is_ok_and(|outer| outer.pre_key_id.is_some() && outer.message.is_some()),
+            wire::decode::<wire::PlainAuthenticated>(bytes)
+                .is_ok_and(|outer| outer.mac.is_some() && outer.message.is_some()),
+        ),
+        Wire::Versioned => (
+            wire::strip_version(bytes)
+                .and_then(wire::decode::<wire::VersionedKeyExchange>)
+                .is_ok_and(|outer| outer.pre_key_id.is_some() && outer.message.is_some()),
+            RatchetMessage::parse(namespace, bytes).is_ok(),
+        ),
+    };
+    (exchange || message).then_some(exchange)
 }
 
 /// A key exchange that was read. Nothing in it is authenticated before its message was opened.
@@ -147,8 +189,9 @@ impl KeyExchange {
         &self.message
     }
 
-    /// Whether this session was begun by this key exchange of the other side's.
-    pub fn same_session(&self, session: &Session) -> bool {
+    /// Returns whether this session was begun by a key exchange of the other side's with these keys. The ids of the pre
+    /// keys do not count: nobody authenticates them in the messages that repeat the exchange.
+    pub fn began(&self, session: &Session) -> bool {
         let theirs = session.exchange_id();
         let same_ephemeral: bool = self.id.ephemeral.as_bytes().ct_eq(theirs.ephemeral.as_bytes()).into();
         !session.is_initiator()
@@ -157,6 +200,43 @@ impl KeyExchange {
             && bool::from(self.id.identity.ct_eq(&theirs.identity))
             // The session authenticates the sign, too, where this namespace sends it.
             && self.identity_ed.as_ref().is_none_or(|ed| session.peer_ed() == Some(ed))
-            && self.id == *theirs
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeSet;
+
+    #[test]
+    fn an_exchange_is_remembered_by_all_that_makes_it_another_one() {
+        let key = |byte| PublicKey::from_bytes([byte; 32]);
+        let id = |ephemeral, identity| ExchangeId {
+            ephemeral: key(ephemeral),
+            identity: [identity; 32],
+            signed_pre_key_id: 1,
+            pre_key_id: 2,
+        };
+        let hash = |jid: &str, device, id: &ExchangeId| {
+            ExchangeHash::new(&BareJid::from_normalized(jid), DeviceId::new(device).unwrap(), id)
+        };
+        let first = hash("romeo@montague.lit", 1, &id(1, 2));
+        let all = BTreeSet::from([
+            first,
+            hash("romeo@montague.li", 1, &id(1, 2)),
+            hash("tromeo@montague.lit", 1, &id(1, 2)),
+            hash("romeo@montague.lit", 2, &id(1, 2)),
+            hash("romeo@montague.lit", 1, &id(2, 2)),
+            hash("romeo@montague.lit", 1, &id(1, 1)),
+            // The two keys do not stand for each other.
+            hash("romeo@montague.lit", 1, &id(2, 1)),
+        ]);
+        assert_eq!(all.len(), 7);
+        // Nobody authenticates the ids before the agreement, and with others it would not succeed.
+        let other = ExchangeId { signed_pre_key_id: 3, pre_key_id: 4, ..id(1, 2) };
+        assert_eq!(hash("romeo@montague.lit", 1, &other), first);
+        let input = [b"libomemo processed key exchange 1\0".as_slice(), &[1; 32], &[2; 32], &[0, 0, 0, 1]];
+        let full = Sha256::digest([&input.concat(), b"romeo@montague.lit".as_slice()].concat());
+        assert_eq!(first.as_bytes(), &full[..16]);
     }
 }

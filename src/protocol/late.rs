@@ -2,21 +2,23 @@
 #![allow(clippy::arithmetic_side_effects)] // a test may panic
 
 use super::bundle::{Bundle, PublicPreKey};
+use super::closed_chains::Quota;
 use super::key_exchange::KeyExchange;
 use super::limits::TAIL_CHAINS;
 use super::namespace::Namespace;
 use super::pre_key::SignedPreKey;
 use super::ratchet_message::RatchetMessage;
-use super::session::{Limits, Session};
+use super::session::{ChainBudget, Limits, Session};
 use super::skipped::SkippedKeys;
 use crate::crypto::identity::IdentityKeyPair;
 use crate::crypto::keys::KeyPair;
 use crate::error::{Result, Status};
-use crate::test_support::Seeded;
+use crate::test_support::{Pages, Seeded};
 
 struct Side {
     session: Session,
     skipped: SkippedKeys,
+    closed: Pages,
     rng: Seeded,
 }
 
@@ -28,10 +30,17 @@ impl Side {
     fn receive(&mut self, bytes: &[u8]) -> Result<String> {
         let message = RatchetMessage::parse(self.session.namespace(), bytes)?;
         let skipped = self.session.needs_skipped(&message).then_some(&self.skipped);
-        let limits = Limits::default();
-        let step = self.session.decrypt(&message, skipped, &limits, &mut 2_000, &mut self.rng)?;
+        let mut budget = ChainBudget::new(Limits::default());
+        let step = self.session.decrypt(
+            &message,
+            skipped,
+            &mut |key| self.closed.find(key),
+            &mut budget,
+            &mut self.rng,
+        )?;
         // What is kept for late messages is kept in the record, too.
         self.session = Session::decode(&step.session.encode()).unwrap();
+        self.closed.note(step.chain.as_ref(), Quota::Known);
         if let Some(skipped) = step.skipped {
             self.skipped = SkippedKeys::decode(&skipped.encode()).unwrap();
         }
@@ -62,12 +71,12 @@ fn pair(namespace: Namespace) -> [Side; 2] {
     let first = session.encrypt(b"first").unwrap();
     assert!(first.key_exchange);
     let exchange = KeyExchange::parse(namespace, &first.bytes).unwrap();
-    let (limits, budget) = (Limits::default(), &mut 2_000);
-    let step =
-        Session::accept(&theirs, &signed.pair, &pre_key, &exchange, &limits, budget, &mut rng).unwrap();
+    let mut budget = ChainBudget::new(Limits::default());
+    let step = Session::accept(&theirs, &signed.pair, &pre_key, &exchange, &mut budget, &mut rng).unwrap();
     let skipped = SkippedKeys::new;
-    let mut initiator = Side { session, skipped: skipped(), rng: Seeded::new(22) };
-    let mut responder = Side { session: step.session, skipped: skipped(), rng: Seeded::new(23) };
+    let mut initiator = Side { session, skipped: skipped(), closed: Pages::default(), rng: Seeded::new(22) };
+    let mut responder =
+        Side { session: step.session, skipped: skipped(), closed: Pages::default(), rng: Seeded::new(23) };
     initiator.turn(&mut responder);
     [initiator, responder]
 }

@@ -9,10 +9,18 @@ pub const XML_ATTRIBUTES: usize = 64;
 /// Namespace declarations in scope at one place. Each name is looked up among them, so this bounds the work; real
 /// stanzas have one for each level.
 pub const XML_NAMESPACES: usize = 128;
-/// Devices of one JID in one namespace. Real accounts have fewer than 20; QXmpp allows 200.
+/// Devices of one JID in one namespace, in a list that is read as in one that is written. Real accounts have fewer than
+/// 20; QXmpp allows 200.
 pub const DEVICES_PER_JID: usize = 256;
+/// Bytes, as they are written, of what a device list holds beside ids and sound labels: all is kept for those who wrote
+/// it. With 256 labels of 256 code points the list still fits into one stanza.
+pub const FOREIGN_BYTES: usize = 64 * 1024;
+/// Nesting of elements that are kept. A list is published 5 levels deep, which must leave it readable.
+pub const FOREIGN_DEPTH: usize = 16;
 /// Pre keys of one bundle: 100 are recommended, and some clients publish a few hundred.
 pub const PRE_KEYS_PER_BUNDLE: usize = 1_000;
+/// `<encrypted/>` elements of one stanza that are read: one of each namespace is usual, copies by careless clients occur.
+pub const MESSAGES_PER_STANZA: usize = 8;
 /// Keys of one message: 10,000 devices in a room.
 pub const KEYS_PER_MESSAGE: usize = 10_000;
 /// Bytes of one key of a message: a key exchange of either namespace has fewer than 300.
@@ -39,11 +47,28 @@ pub const SKIPPED_PER_MESSAGE: usize = 1_000;
 pub const ARCHIVED_SESSIONS: usize = 40;
 /// Superseded sessions on which a speculative step of the DH ratchet is tried.
 pub const SPECULATIVE_SESSIONS: usize = 5;
-/// Message keys that one message may skip over all sessions, keys and senders that are tried: what a genuine one that
-/// closes a chain and opens another may need.
-pub const CHAIN_STEPS_PER_MESSAGE: usize = 2_000;
+/// Chains in which one message may skip `OMEMO_OPTION_SKIPPED_PER_MESSAGE` keys (1,000; at most 2,000): it closes one and
+/// opens another. Over all sessions, keys and senders that are tried it costs no more chain steps than both together, so
+/// that a forged message costs what the dearest genuine one does: 2,000 steps, or 4,000 with the largest option.
+pub const CHAINS_PER_MESSAGE: usize = 2;
 /// Closed receiving chains of which the key at index pn is kept (libsignal sends pn - 1).
 pub const TAIL_CHAINS: usize = 5;
+/// Pages in which the closed chains of a device are remembered, so that a message that was decrypted and is given again
+/// is a duplicate. Room for the last 1,000 chains and more; what is older than they are warns.
+pub const CLOSED_CHAIN_PAGES: u8 = 16;
+/// Closed chains in one page. Chains are spread over the pages by a hash: 1,000 put no more than this into one.
+pub const CLOSED_CHAINS_PER_PAGE: usize = 128;
+/// Bytes of one page, which is what a step of the DH ratchet writes beside the session. The oldest chains make room; an
+/// ordinary one takes about 11 bytes.
+pub const CLOSED_CHAIN_PAGE_BYTES: usize = 2_048;
+/// Closed chains that are remembered of a device of a stranger.
+pub const CLOSED_CHAINS_OF_STRANGERS: usize = 32;
+/// Ranges of decrypted messages that are remembered of a closed chain above the one that begins with its first message,
+/// and ranges of keys that were given up in a chain that goes on. Where there are more, messages that were decrypted
+/// warn when they are given again; none that was not is taken for a duplicate.
+pub const CLOSED_CHAIN_RANGES: usize = 4;
+/// Bytes of the record of one session, its skipped keys apart. The largest that is written has fewer than 1,100.
+pub const SESSION_RECORD_BYTES: usize = 4 * 1024;
 /// Devices of one JID that are remembered, those that left included. A list that would need more is refused.
 pub const KNOWN_DEVICES_PER_JID: usize = 1_000;
 /// Bytes of one of the 256 buckets of the index of JIDs: at 40 bytes a JID, 400,000 JIDs in all.

@@ -5,11 +5,14 @@
 //! namespaces differ in one table, `profile`, and in the bytes on the `wire`.
 
 pub mod address;
+mod budget;
 pub mod bundle;
 pub mod chain;
+pub mod closed_chains;
 pub mod device_list;
 #[cfg(test)]
 mod flow;
+pub mod foreign;
 pub mod key_exchange;
 #[cfg(test)]
 mod late;
@@ -19,6 +22,7 @@ pub mod namespace;
 pub mod payload;
 pub mod pre_key;
 pub mod profile;
+mod ranges;
 pub mod ratchet;
 pub mod ratchet_message;
 #[cfg(test)]
@@ -26,6 +30,7 @@ mod repeated;
 pub mod session;
 mod session_record;
 pub mod skipped;
+pub mod stanza_error;
 #[cfg(test)]
 mod vectors;
 mod wire;

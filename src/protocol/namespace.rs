@@ -26,6 +26,27 @@ impl Namespace {
         Namespace::ALL.into_iter().find(|namespace| namespace.uri() == uri)
     }
 
+    /// The node that holds device lists.
+    pub fn device_list_node(self) -> &'static str {
+        match self {
+            Namespace::Omemo2 => "urn:xmpp:omemo:2:devices",
+            Namespace::Legacy => "eu.siacs.conversations.axolotl.devicelist",
+        }
+    }
+
+    /// The node that holds the bundle of a device; in omemo:2 those of all devices.
+    pub fn bundle_node(self, device: u32) -> String {
+        match self {
+            Namespace::Omemo2 => "urn:xmpp:omemo:2:bundles".to_owned(),
+            Namespace::Legacy => format!("eu.siacs.conversations.axolotl.bundles:{device}"),
+        }
+    }
+
+    /// The namespace whose device lists are in this node.
+    pub fn from_device_list_node(node: &str) -> Option<Namespace> {
+        Namespace::ALL.into_iter().find(|namespace| namespace.device_list_node() == node)
+    }
+
     /// The number that stands for it in stored records and in their keys.
     pub fn code(self) -> u32 {
         match self {

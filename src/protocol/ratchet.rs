@@ -3,6 +3,7 @@
 //! Receiving is done in two steps, so that a forged message costs little and changes nothing: `receive` finds the key
 //! on a copy, and only when the message was opened does `complete` turn the sending side, too.
 
+use super::budget::ChainBudget;
 use super::chain::{Chain, Secret, step_root};
 use super::limits;
 use super::profile::Profile;
@@ -10,21 +11,6 @@ use super::ratchet_message::Header;
 use crate::crypto::keys::{KeyPair, PublicKey};
 use crate::crypto::rng::Rng;
 use crate::error::{Error, Result, Status};
-
-/// How many message keys are kept and may be skipped.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Limits {
-    /// Skipped keys kept for each session.
-    pub per_session: usize,
-    /// Keys that one message may skip in one chain.
-    pub per_message: usize,
-}
-
-impl Default for Limits {
-    fn default() -> Limits {
-        Limits { per_session: limits::SKIPPED_PER_SESSION, per_message: limits::SKIPPED_PER_MESSAGE }
-    }
-}
 
 /// A receiving chain that was closed, and its one key at index pn. Peers that are built on libsignal announce one message
 /// fewer than they sent; without this key their last message would be lost when it is late.
@@ -59,8 +45,9 @@ pub struct Received {
     pub key: Secret,
     /// Keys of messages that have not come yet.
     pub passed: Vec<Passed>,
+    /// Whether the other side has made a DH ratchet step.
+    pub turned: bool,
     ratchet: Ratchet,
-    turned: bool,
 }
 
 impl Ratchet {
@@ -83,13 +70,12 @@ impl Ratchet {
         secret: Secret,
         own: KeyPair,
         header: &Header,
-        limits: &Limits,
-        budget: &mut usize,
+        budget: &mut ChainBudget,
     ) -> Result<Received> {
         // There is no sending chain yet; this one is replaced before anything can be sent.
         let (remote, sending) = (own.public(), Chain::new(secret.clone()));
         let fresh = Ratchet { root: secret, own, remote, sending, receiving: None, pn: 0, tail: Vec::new() };
-        fresh.turn(profile, header, limits, budget)
+        fresh.turn(profile, header, budget)
     }
 
     /// The key for the next message, and its header.
@@ -104,44 +90,32 @@ impl Ratchet {
     }
 
     /// Finds the key for a message whose key was not kept. The limits are checked before any key is derived.
-    pub fn receive(
-        &self,
-        profile: &Profile,
-        header: &Header,
-        limits: &Limits,
-        budget: &mut usize,
-    ) -> Result<Received> {
+    pub fn receive(&self, profile: &Profile, header: &Header, budget: &mut ChainBudget) -> Result<Received> {
         match &self.receiving {
             Some(chain) if self.remote == header.ratchet_key => {
                 let gap = header.n.checked_sub(chain.length()).ok_or(Error::from(Status::Duplicate))?;
-                let gap = within(gap, limits.per_message).ok_or(Error::from(Status::TooManySkipped))?;
-                spend(budget, gap)?;
+                let gap = budget.limits().allow(gap).ok_or(Error::from(Status::TooManySkipped))?;
+                budget.spend(gap)?;
                 let mut chain = chain.clone();
                 let passed = take(&mut chain, header.n)?;
                 let key = chain.step()?;
                 let ratchet = Ratchet { receiving: Some(chain), ..self.clone() };
                 Ok(Received { key, passed: vec![(header.ratchet_key, passed)], ratchet, turned: false })
             }
-            _ => self.turn(profile, header, limits, budget),
+            _ => self.turn(profile, header, budget),
         }
     }
 
     /// The receiving half of a DH ratchet step.
-    fn turn(
-        &self,
-        profile: &Profile,
-        header: &Header,
-        limits: &Limits,
-        budget: &mut usize,
-    ) -> Result<Received> {
-        let gap = within(header.n, limits.per_message).ok_or(Error::from(Status::TooManySkipped))?;
+    fn turn(&self, profile: &Profile, header: &Header, budget: &mut ChainBudget) -> Result<Received> {
+        let gap = budget.limits().allow(header.n).ok_or(Error::from(Status::TooManySkipped))?;
         // More than the limit missing at the end of the old chain is no error: those keys are given up.
         let closing = self.receiving.as_ref().and_then(|chain| {
             let missing = header.pn.checked_sub(chain.length())?;
-            Some((chain, within(missing, limits.per_message)?))
+            Some((chain, budget.limits().allow(missing)?))
         });
         let closing_steps = closing.map_or(0, |(_, missing)| missing);
-        spend(budget, gap.saturating_add(closing_steps))?;
+        budget.spend(gap.saturating_add(closing_steps))?;
 
         let mut ratchet = self.clone();
         let mut passed = Vec::new();
@@ -150,11 +124,6 @@ impl Ratchet {
             passed.push((self.remote, take(&mut chain, header.pn)?));
             let key = if chain.length() < u32::MAX { Some(chain.step()?) } else { None };
             ratchet.close(TailKey { ratchet_key: self.remote, n: header.pn, key });
-        } else if let Some(last) = self.receiving.as_ref().and_then(|chain| chain.length().checked_sub(1)) {
-            // Nothing of it is missing, if the sender counts as libsignal does.
-            if last >= header.pn {
-                ratchet.close(TailKey { ratchet_key: self.remote, n: last, key: None });
-            }
         }
         let agreement =
             self.own.agree(&header.ratchet_key).map_err(|_| Error::from(Status::DecryptionFailed))?;
@@ -170,7 +139,7 @@ impl Ratchet {
 }
 
 impl Ratchet {
-    /// Remembers a chain that is over, so that what comes of it again is known to be old.
+    /// Keeps the last key of a chain that is over.
     fn close(&mut self, tail: TailKey) {
         self.tail.push(tail);
         let surplus = self.tail.len().saturating_sub(limits::TAIL_CHAINS);
@@ -192,16 +161,6 @@ impl Received {
         }
         Ok((ratchet, self.passed))
     }
-}
-
-fn within(gap: u32, limit: usize) -> Option<usize> {
-    usize::try_from(gap).ok().filter(|gap| *gap <= limit)
-}
-
-fn spend(budget: &mut usize, steps: usize) -> Result<()> {
-    let left = budget.checked_sub(steps);
-    *budget = left.ok_or(Error::new(Status::DecryptionFailed, "The message costs more than it may."))?;
-    Ok(())
 }
 
 /// The keys of a chain up to, and without, index `n`.

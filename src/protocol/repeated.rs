@@ -4,7 +4,7 @@ use super::bundle::{Bundle, PublicPreKey};
 use super::key_exchange::KeyExchange;
 use super::namespace::Namespace;
 use super::pre_key::SignedPreKey;
-use super::session::{Limits, Session};
+use super::session::{ChainBudget, Limits, Session};
 use crate::crypto::identity::IdentityKeyPair;
 use crate::crypto::keys::KeyPair;
 use crate::test_support::Seeded;
@@ -27,13 +27,12 @@ fn a_repeated_exchange_with_the_other_sign_is_another_one() {
     let mut session = Session::initiate(&ours, &bundle, &mut rng).unwrap();
     let [first, second] = [(); 2].map(|()| session.encrypt(b"x").unwrap().bytes);
     let first = KeyExchange::parse(namespace, &first).unwrap();
-    let limits = Limits::default();
-    let step =
-        Session::accept(&theirs, &signed.pair, &pre_key, &first, &limits, &mut 2_000, &mut rng).unwrap();
-    assert!(KeyExchange::parse(namespace, &second).unwrap().same_session(&step.session));
+    let mut budget = ChainBudget::new(Limits::default());
+    let step = Session::accept(&theirs, &signed.pair, &pre_key, &first, &mut budget, &mut rng).unwrap();
+    assert!(KeyExchange::parse(namespace, &second).unwrap().began(&step.session));
     // Two ids of two bytes each, tag and length, then the identity key: its last byte holds the sign.
     let mut flipped = second;
     assert_eq!(flipped[6..38], *ours.public().ed());
     flipped[37] ^= 0x80;
-    assert!(!KeyExchange::parse(namespace, &flipped).unwrap().same_session(&step.session));
+    assert!(!KeyExchange::parse(namespace, &flipped).unwrap().began(&step.session));
 }

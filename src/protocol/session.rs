@@ -4,9 +4,12 @@
 
 use super::bundle::Bundle;
 use super::chain::Secret;
+use super::closed_chains::{ChainEvent, ChainRecord, Lookup};
 use super::key_exchange::{ExchangeId, KeyExchange};
+use super::limits;
 use super::namespace::Namespace;
 use super::profile::Wire;
+use super::ranges::Ranges;
 use super::ratchet::{Passed, Ratchet, Received};
 use super::ratchet_message::{Header, Parties, RatchetMessage};
 use super::skipped::SkippedKeys;
@@ -15,10 +18,9 @@ use crate::crypto::identity::IdentityKeyPair;
 use crate::crypto::keys::{KeyPair, PublicKey};
 use crate::crypto::rng::Rng;
 use crate::error::{Error, Result, Status};
-use std::cmp::Ordering;
 use zeroize::Zeroizing;
 
-pub use super::ratchet::Limits;
+pub use super::budget::{ChainBudget, Limits};
 
 /// One session, without its skipped keys. Wiped when dropped.
 #[derive(Clone)]
@@ -31,6 +33,9 @@ pub struct Session {
     pub(super) exchange: ExchangeId,
     pub(super) ratchet: Ratchet,
     pub(super) skipped: u32,
+    pub(super) answered: bool,
+    /// Of the chain on which new messages come: whose skipped keys were given up.
+    pub(super) evicted: Ranges,
 }
 
 /// The key of a message for one device.
@@ -49,6 +54,10 @@ pub struct Step {
     pub skipped: Option<SkippedKeys>,
     /// What the message transported.
     pub plaintext: Zeroizing<Vec<u8>>,
+    /// Whether the message moved the receiving chain forward: false where its key was kept from before.
+    pub advanced: bool,
+    /// What is to be noted of a chain that is over.
+    pub chain: Option<ChainEvent>,
 }
 
 impl Session {
@@ -89,6 +98,8 @@ impl Session {
             exchange,
             ratchet,
             skipped: 0,
+            answered: false,
+            evicted: Ranges::default(),
         })
     }
 
@@ -98,8 +109,7 @@ impl Session {
         signed_pre_key: &KeyPair,
         pre_key: &KeyPair,
         exchange: &KeyExchange,
-        limits: &Limits,
-        budget: &mut usize,
+        budget: &mut ChainBudget,
         rng: &mut dyn Rng,
     ) -> Result<Step> {
         let namespace = exchange.namespace();
@@ -113,7 +123,7 @@ impl Session {
         };
         let message = exchange.message();
         let received =
-            Ratchet::responder(profile, secret, signed_pre_key.clone(), &message.header(), limits, budget)?;
+            Ratchet::responder(profile, secret, signed_pre_key.clone(), &message.header(), budget)?;
         let plaintext = message.open(&received.key, &parties, true)?;
         let (ratchet, passed) = received.complete(profile, rng)?;
         let mut session = Session {
@@ -125,9 +135,11 @@ impl Session {
             exchange: id,
             ratchet,
             skipped: 0,
+            answered: false,
+            evicted: Ranges::default(),
         };
-        let skipped = session.keep(None, passed, limits);
-        Ok(Step { session, skipped, plaintext })
+        let skipped = session.keep(None, passed, budget.limits());
+        Ok(Step { session, skipped, plaintext, advanced: true, chain: None })
     }
 
     /// Encrypts. As long as a session of our own beginning was not answered, every message repeats the key exchange.
@@ -159,60 +171,129 @@ impl Session {
         self.skipped > 0 && !in_order
     }
 
-    /// Opens a message. `skipped` is looked at only where `needs_skipped` says so; `budget` are the chain steps that
-    /// the message may still cost.
+    /// Opens a message. `skipped` is looked at only where `needs_skipped` says so. `closed` looks up what is remembered
+    /// of a chain that is over; it is called only for a message whose key is not at hand and that is not of the chain on
+    /// which new messages come. `budget` is what the message may still cost.
     pub fn decrypt(
         &self,
         message: &RatchetMessage,
         skipped: Option<&SkippedKeys>,
-        limits: &Limits,
-        budget: &mut usize,
+        closed: &mut Lookup<'_>,
+        budget: &mut ChainBudget,
         rng: &mut dyn Rng,
     ) -> Result<Step> {
         if message.namespace() != self.namespace {
             return Err(Status::DecryptionFailed.into());
         }
-        let skipped = if self.needs_skipped(message) {
-            let skipped =
-                skipped.ok_or(Error::new(Status::Internal, "Skipped keys were needed and not given."))?;
-            if count(skipped) != self.skipped {
-                return Err(Error::new(Status::StorageCorrupt, "Skipped keys are of another session."));
-            }
-            Some(skipped)
-        } else {
-            None
-        };
-        let Header { ratchet_key, n, .. } = message.header();
-        let sender_is_initiator = !self.initiator;
-        if let Some(key) = skipped.and_then(|skipped| skipped.get(&ratchet_key, n)) {
-            let plaintext = message.open(key, &self.parties, sender_is_initiator)?;
-            let mut left = skipped.cloned().unwrap_or_default();
-            left.remove(&ratchet_key, n);
-            let session = Session { confirmed: true, skipped: count(&left), ..self.clone() };
-            return Ok(Step { session, skipped: Some(left), plaintext });
+        let skipped = self.check_skipped(message, skipped)?;
+        if let Some(step) = self.open_skipped(message, skipped)? {
+            return Ok(step);
         }
-        let closed = self.ratchet.tail.iter().position(|tail| tail.ratchet_key == ratchet_key);
-        if let Some((position, tail)) = closed.and_then(|at| Some((at, self.ratchet.tail.get(at)?))) {
-            let key = match (&tail.key, tail.n.cmp(&n)) {
-                (Some(key), Ordering::Equal) => key,
-                (_, Ordering::Less) => return Err(Status::DecryptionFailed.into()),
-                // The chain is closed, and what was kept of it does not hold this key: it was used.
-                _ => return Err(Status::Duplicate.into()),
-            };
-            let plaintext = message.open(key, &self.parties, sender_is_initiator)?;
-            let mut session = Session { confirmed: true, ..self.clone() };
-            if let Some(tail) = session.ratchet.tail.get_mut(position) {
-                tail.key = None;
-            }
-            return Ok(Step { session, skipped: None, plaintext });
+        if let Some(step) = self.open_tail(message)? {
+            return Ok(step);
         }
+        self.check_age(&message.header(), closed)?;
         let profile = self.namespace.profile();
-        let received: Received = self.ratchet.receive(profile, &message.header(), limits, budget)?;
-        let plaintext = message.open(&received.key, &self.parties, sender_is_initiator)?;
+        let received: Received = self.ratchet.receive(profile, &message.header(), budget)?;
+        let plaintext = message.open(&received.key, &self.parties, !self.initiator)?;
+        let turned = received.turned;
+        let chain = if turned { self.closed_chain(skipped) } else { None };
         let (ratchet, passed) = received.complete(profile, rng)?;
-        let mut session = Session { confirmed: true, ratchet, ..self.clone() };
-        let skipped = session.keep(skipped, passed, limits);
-        Ok(Step { session, skipped, plaintext })
+        let evicted = if turned { Ranges::default() } else { self.evicted.clone() };
+        let answered = self.answered || turned;
+        let mut session = Session { confirmed: true, answered, evicted, ratchet, ..self.clone() };
+        let skipped = session.keep(skipped, passed, budget.limits());
+        Ok(Step { session, skipped, plaintext, advanced: true, chain })
+    }
+
+    /// Returns the skipped keys if they are needed, and checks that they are this session's.
+    fn check_skipped<'a>(
+        &self,
+        message: &RatchetMessage,
+        skipped: Option<&'a SkippedKeys>,
+    ) -> Result<Option<&'a SkippedKeys>> {
+        if !self.needs_skipped(message) {
+            return Ok(None);
+        }
+        let skipped =
+            skipped.ok_or(Error::new(Status::Internal, "Skipped keys were needed and not given."))?;
+        match count(skipped) == self.skipped {
+            true => Ok(Some(skipped)),
+            false => Err(Error::new(Status::StorageCorrupt, "Skipped keys are of another session.")),
+        }
+    }
+
+    /// Opens a message whose key was skipped.
+    fn open_skipped(&self, message: &RatchetMessage, skipped: Option<&SkippedKeys>) -> Result<Option<Step>> {
+        let Header { ratchet_key, n, .. } = message.header();
+        let found = skipped.and_then(|skipped| Some((skipped, skipped.get(&ratchet_key, n)?)));
+        let Some((skipped, key)) = found else { return Ok(None) };
+        let plaintext = message.open(key, &self.parties, !self.initiator)?;
+        let mut left = skipped.clone();
+        left.remove(&ratchet_key, n);
+        let session = Session { confirmed: true, skipped: count(&left), ..self.clone() };
+        // What is neither skipped nor evicted of the chain that goes on was decrypted: nothing is to be noted of it.
+        let chain = (!self.ratchet.is_current(&ratchet_key)).then_some(ChainEvent::Late(ratchet_key, n));
+        Ok(Some(Step { session, skipped: Some(left), plaintext, advanced: false, chain }))
+    }
+
+    /// Opens a message whose key is the last one of a chain that is over.
+    fn open_tail(&self, message: &RatchetMessage) -> Result<Option<Step>> {
+        let Header { ratchet_key, n, .. } = message.header();
+        let mut session = Session { confirmed: true, ..self.clone() };
+        let mut tail = session.ratchet.tail.iter_mut();
+        let tail = tail.find(|tail| tail.ratchet_key == ratchet_key && tail.n == n);
+        let Some(key) = tail.and_then(|tail| tail.key.take()) else { return Ok(None) };
+        let plaintext = message.open(&key, &self.parties, !self.initiator)?;
+        let chain = Some(ChainEvent::Late(ratchet_key, n));
+        Ok(Some(Step { session, skipped: None, plaintext, advanced: false, chain }))
+    }
+
+    /// Refuses a message whose key is gone, before anything is computed for it: a duplicate if it was decrypted.
+    fn check_age(&self, header: &Header, closed: &mut Lookup<'_>) -> Result<()> {
+        let Header { ratchet_key, n, .. } = *header;
+        let given_up = Error::new(Status::DecryptionFailed, "The key of the message was given up.");
+        if self.ratchet.is_current(&ratchet_key) {
+            return match self.receiving_chain_length().is_some_and(|next| n < next) {
+                true if self.evicted.contains(n) => Err(given_up),
+                true => Err(Status::Duplicate.into()),
+                false => Ok(()),
+            };
+        }
+        match closed(&ratchet_key)? {
+            Some(chain) if chain.is_decrypted(n) => Err(Status::Duplicate.into()),
+            Some(_) => Err(given_up),
+            None if self.ratchet.tail.iter().any(|tail| tail.ratchet_key == ratchet_key) => Err(given_up),
+            None => Ok(()),
+        }
+    }
+
+    /// Returns what is to be noted of the chain on which new messages come when it is over: at a DH ratchet step, or
+    /// when the session is forgotten. `skipped` are the session's skipped keys.
+    pub fn closed_chain(&self, skipped: Option<&SkippedKeys>) -> Option<ChainEvent> {
+        let next = self.receiving_chain_length()?;
+        let mut missing = self.evicted.clone();
+        for n in skipped.into_iter().flat_map(|skipped| skipped.indices(&self.ratchet.remote)) {
+            missing.add_index(n);
+        }
+        Some(ChainEvent::Closed(self.ratchet.remote, ChainRecord::new(next, &missing)))
+    }
+
+    /// Returns the session with so many of its skipped keys at most, the youngest, and these.
+    pub fn keep_youngest(&self, skipped: &SkippedKeys, most: usize) -> (Session, SkippedKeys) {
+        let (mut session, mut few) = (self.clone(), skipped.clone());
+        session.note_evicted(few.add(self.ratchet.remote, Vec::new(), most));
+        session.skipped = count(&few);
+        (session, few)
+    }
+
+    fn note_evicted(&mut self, evicted: impl IntoIterator<Item = (PublicKey, u32)>) {
+        for (chain, n) in evicted {
+            if chain == self.ratchet.remote {
+                self.evicted.add_index(n);
+                self.evicted.fill_gaps(limits::CLOSED_CHAIN_RANGES);
+            }
+        }
     }
 
     /// Keeps the keys that were passed over; gives all skipped keys if any were added.
@@ -229,7 +310,7 @@ impl Session {
         }
         let mut skipped = before.cloned().unwrap_or_default();
         for (ratchet_key, keys) in passed {
-            skipped.add(ratchet_key, keys, limits.per_session);
+            self.note_evicted(skipped.add(ratchet_key, keys, limits.per_session));
         }
         self.skipped = count(&skipped);
         Some(skipped)
@@ -248,6 +329,12 @@ impl Session {
     /// Whether anything of the other side was decrypted with it.
     pub fn is_confirmed(&self) -> bool {
         self.confirmed
+    }
+
+    /// Returns whether the other side has answered what we sent on this session: it made a DH ratchet step on a ratchet
+    /// key of ours that only this session has shown it.
+    pub fn is_answered(&self) -> bool {
+        self.answered
     }
 
     /// The other side's identity key in Curve25519 form, as it stood in the bundle or key exchange.
@@ -298,3 +385,6 @@ impl Session {
 fn count(skipped: &SkippedKeys) -> u32 {
     u32::try_from(skipped.len()).unwrap_or(u32::MAX)
 }
+
+#[cfg(test)]
+mod tests;

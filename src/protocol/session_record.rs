@@ -4,7 +4,9 @@
 
 use super::chain::{Chain, Secret};
 use super::key_exchange::ExchangeId;
+use super::limits;
 use super::namespace::Namespace;
+use super::ranges::Ranges;
 use super::ratchet::{Ratchet, TailKey};
 use super::ratchet_message::Parties;
 use super::session::Session;
@@ -75,6 +77,11 @@ struct SessionRecord {
     tail: Vec<TailRecord>,
     #[prost(uint32, tag = "22")]
     skipped: u32,
+    #[prost(bool, tag = "23")]
+    answered: bool,
+    /// Of each range how far it begins behind the one before, and its length.
+    #[prost(uint32, repeated, tag = "24")]
+    evicted: Vec<u32>,
 }
 
 impl fmt::Debug for TailRecord {
@@ -120,6 +127,17 @@ fn public(field: &[u8]) -> Result<PublicKey> {
     bytes(field).map(PublicKey::from_bytes)
 }
 
+/// Reads the ranges of evicted keys: a few, and below the index of the next message.
+fn evicted(record: &SessionRecord) -> Result<Ranges> {
+    let (pairs, rest) = record.evicted.as_chunks::<2>();
+    if !rest.is_empty() || pairs.len() > limits::CLOSED_CHAIN_RANGES {
+        return Err(corrupt());
+    }
+    let ranges = Ranges::from_numbers(0, pairs.len(), &mut record.evicted.iter().copied());
+    let ranges = ranges.filter(|ranges| ranges.end().is_none_or(|end| end <= record.receiving_length));
+    ranges.ok_or_else(corrupt)
+}
+
 impl Session {
     /// The record of the session.
     pub fn encode(&self) -> Zeroizing<Vec<u8>> {
@@ -153,12 +171,18 @@ impl Session {
             pn: ratchet.pn,
             tail: tail.collect(),
             skipped: self.skipped,
+            answered: self.answered,
+            evicted: self.evicted.to_numbers(0).collect(),
         };
         Zeroizing::new(record.encode_to_vec())
     }
 
     /// Reads the record.
     pub fn decode(record: &[u8]) -> Result<Session> {
+        // An empty entry takes three bytes here and a hundred in memory: this bounds what the decoder can be made to build.
+        if record.len() > limits::SESSION_RECORD_BYTES {
+            return Err(corrupt());
+        }
         let record = SessionRecord::decode(record).map_err(|_| corrupt())?;
         if record.version > VERSION {
             return Err(Status::StorageVersion.into());
@@ -171,6 +195,10 @@ impl Session {
             pre_key_id: record.pre_key_id,
         };
         let receiving = record.receiving_key.as_deref().map(secret).transpose()?;
+        let evicted = evicted(&record)?;
+        if record.tail.len() > limits::TAIL_CHAINS {
+            return Err(corrupt());
+        }
         let tail = record.tail.iter().map(|tail| {
             let ratchet_key = public(&tail.ratchet_key)?;
             let key = tail.key.as_deref().map(secret).transpose()?;
@@ -197,6 +225,34 @@ impl Session {
             exchange,
             ratchet,
             skipped: record.skipped,
+            answered: record.answered,
+            evicted,
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn evicted_keys_that_cannot_be_are_refused() {
+        let read = |numbers: &[u32], length: u32| {
+            let mut record = SessionRecord::default();
+            (record.evicted, record.receiving_length) = (numbers.to_vec(), length);
+            evicted(&record).map(|ranges| ranges.iter().len()).map_err(|error| error.status())
+        };
+        assert_eq!(read(&[], 0), Ok(0));
+        assert_eq!(read(&[0, 2, 1, 1], 4), Ok(2));
+        for (numbers, length) in [
+            ([0, 2, 1, 1].as_slice(), 3),          // one that has not come yet
+            (&[0, 2, 1], 9),                       // half a range
+            (&[0, 2, 0, 1], 9),                    // ranges that touch
+            (&[0, 0], 9),                          // an empty one
+            (&[1, 1, 1, 1, 1, 1, 1, 1, 1, 1], 99), // five
+            (&[u32::MAX, u32::MAX], u32::MAX),
+        ] {
+            assert_eq!(read(numbers, length), Err(Status::StorageCorrupt), "{numbers:?}");
+        }
     }
 }

@@ -6,10 +6,15 @@ use super::chain::Secret;
 use crate::crypto::keys::PublicKey;
 use crate::error::{Error, Result, Status};
 use prost::Message;
+use prost::encoding::{DecodeContext, decode_key, skip_field};
 use std::fmt;
 use zeroize::{Zeroize, Zeroizing};
 
 const VERSION: u32 = 1;
+/// The tag of `SkippedRecord::groups`.
+const GROUPS: u32 = 2;
+/// Bytes of a ratchet key and a message key, which every group has.
+const SMALLEST_GROUP: usize = 64;
 
 /// Keys of one chain, by ascending index.
 #[derive(Clone)]
@@ -69,8 +74,20 @@ impl SkippedKeys {
         }
     }
 
-    /// Adds keys of one chain, whose indices ascend, then drops the oldest until no more than `limit` are left.
-    pub fn add(&mut self, ratchet_key: PublicKey, keys: Vec<(u32, Secret)>, limit: usize) {
+    /// Returns the indices of one chain whose keys are here, in ascending order unless the ratchet key came back.
+    pub fn indices(&self, ratchet_key: &PublicKey) -> impl Iterator<Item = u32> {
+        let groups = self.groups.iter().filter(move |group| group.ratchet_key == *ratchet_key);
+        groups.flat_map(|group| group.keys.iter().map(|(n, _)| *n))
+    }
+
+    /// Adds keys of one chain, whose indices ascend, then drops the oldest until no more than `limit` are left. Returns
+    /// the chain and index of each key that was dropped.
+    pub fn add(
+        &mut self,
+        ratchet_key: PublicKey,
+        keys: Vec<(u32, Secret)>,
+        limit: usize,
+    ) -> Vec<(PublicKey, u32)> {
         if let Some((first, _)) = keys.first() {
             self.count = self.count.saturating_add(keys.len());
             // A peer that comes back with an old ratchet key begins the chain anew, and a group of its own.
@@ -84,12 +101,14 @@ impl SkippedKeys {
         }
         let mut surplus = self.count.saturating_sub(limit);
         self.count = self.count.saturating_sub(surplus);
+        let mut dropped = Vec::with_capacity(surplus);
         for group in &mut self.groups {
-            let dropped = surplus.min(group.keys.len());
-            group.keys.drain(..dropped);
-            surplus = surplus.saturating_sub(dropped);
+            let count = surplus.min(group.keys.len());
+            dropped.extend(group.keys.drain(..count).map(|(n, _)| (group.ratchet_key, n)));
+            surplus = surplus.saturating_sub(count);
         }
         self.groups.retain(|group| !group.keys.is_empty());
+        dropped
     }
 
     /// All keys, the oldest first.
@@ -113,6 +132,9 @@ impl SkippedKeys {
     pub fn decode(bytes: &[u8]) -> Result<SkippedKeys> {
         let corrupt =
             || Error::new(Status::StorageCorrupt, "A record of skipped message keys cannot be read.");
+        if !groups_are_large(bytes) {
+            return Err(corrupt());
+        }
         let record = SkippedRecord::decode(bytes).map_err(|_| corrupt())?;
         if record.version == 0 {
             return Err(corrupt());
@@ -135,6 +157,21 @@ impl SkippedKeys {
         }
         Ok(skipped)
     }
+}
+
+/// Returns whether each group is as large as one of a single key. An empty one takes two bytes in the record and a hundred
+/// in memory: this bounds what the decoder can be made to build.
+fn groups_are_large(mut bytes: &[u8]) -> bool {
+    while !bytes.is_empty() {
+        let Ok((tag, wire_type)) = decode_key(&mut bytes) else { return false };
+        let before = bytes.len();
+        let skipped = skip_field(wire_type, tag, &mut bytes, DecodeContext::default());
+        let is_small = tag == GROUPS && before.saturating_sub(bytes.len()) < SMALLEST_GROUP;
+        if skipped.is_err() || is_small {
+            return false;
+        }
+    }
+    true
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -247,10 +284,24 @@ mod tests {
 
     #[test]
     fn a_record_that_contradicts_itself_is_refused() {
-        let group = GroupRecord { ratchet_key: vec![1; 32], indices: vec![1, 1], keys: vec![0; 64] };
-        let record = SkippedRecord { version: 1, groups: vec![group] };
-        let error = SkippedKeys::decode(&record.encode_to_vec()).err().unwrap();
-        assert_eq!(error.status(), Status::StorageCorrupt);
+        let read = |key: usize, indices: &[u32], keys: usize| {
+            let group =
+                GroupRecord { ratchet_key: vec![1; key], indices: indices.to_vec(), keys: vec![0; keys] };
+            let record = SkippedRecord { version: 1, groups: vec![group] };
+            SkippedKeys::decode(&record.encode_to_vec()).map_err(|error| error.status())
+        };
+        assert_eq!(read(32, &[1, 2], 64).unwrap().len(), 2);
+        for (key, indices, keys) in [
+            (31, [1, 2].as_slice(), 64), // a ratchet key that is too short
+            (32, &[1, 1], 64),           // an index twice
+            (32, &[2, 1], 64),           // indices that descend
+            (32, &[1], 64),              // a key without index
+            (32, &[1, 2, 3], 64),        // an index without key
+            (32, &[1, 2], 65),           // half a key at the end
+            (32, &[], 0),                // nothing
+        ] {
+            assert_eq!(read(key, indices, keys).err(), Some(Status::StorageCorrupt), "{indices:?} {keys}");
+        }
         let newer = SkippedRecord { version: 2, groups: Vec::new() };
         assert_eq!(
             SkippedKeys::decode(&newer.encode_to_vec()).err().unwrap().status(),

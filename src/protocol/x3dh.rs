@@ -86,6 +86,9 @@ pub fn respond(
 }
 
 #[cfg(test)]
+mod tests;
+
+#[cfg(test)]
 pub(crate) mod for_vectors {
     //! The initiator's side with an ephemeral key that is given.
     use super::*;

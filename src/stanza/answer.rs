@@ -1,14 +1,18 @@
-//! What the answer to a question means: found, certainly not there, or anybody's guess.
+//! What the answer to a question means: found, certainly not there, refused, or not to be read; and whether it is an
+//! answer to that question at all.
 //!
 //! Upon "not there" a new list is made, which would wipe out the devices of an old one. So only two things mean it:
 //! a stanza error of the condition item-not-found, and items that hold no item.
 
-use super::pep::{self, Found};
+pub use super::pep::Asked;
+use super::pep::{self, Found, Query};
+use super::xml::malformed;
 use super::{bundle, device_list};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::protocol::bundle::Bundle;
 use crate::protocol::device_list::DeviceList;
 use crate::protocol::namespace::Namespace;
+use crate::protocol::stanza_error::{Condition, StanzaError};
 
 /// The meaning of an answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -17,36 +21,58 @@ pub enum Answer<T> {
     Found(T),
     /// The server says that it does not exist.
     NotFound,
-    /// Anything else: another error, or what cannot be read.
-    Failed,
+    /// The server refused, by any other error.
+    Refused(StanzaError),
+    /// What was sent cannot be read, or breaks a limit; the error says which.
+    Unreadable(Error),
+    /// An answer to something else: from another sender, about another node or item, or no answer but a request.
+    Wrong,
 }
 
 impl<T> Answer<T> {
     fn of(found: Result<Found<T>>) -> Answer<T> {
         match found {
             Ok(Found::Thing(Ok(thing))) => Answer::Found(thing),
-            Ok(Found::Empty | Found::Refused(true)) => Answer::NotFound,
-            Ok(Found::Thing(Err(_)) | Found::Refused(false) | Found::Done | Found::Nothing) | Err(_) => {
-                Answer::Failed
+            Ok(Found::Empty) => Answer::NotFound,
+            Ok(Found::Refused(error)) if error.condition == Some(Condition::ItemNotFound) => Answer::NotFound,
+            Ok(Found::Refused(error)) => Answer::Refused(error),
+            Ok(Found::Wrong) => Answer::Wrong,
+            Ok(Found::Done | Found::Nothing) => {
+                Answer::Unreadable(malformed("The answer does not hold what was asked for."))
             }
+            Ok(Found::Thing(Err(error))) | Err(error) => Answer::Unreadable(error),
         }
     }
 }
 
-/// The answer to the question for a device list in this namespace.
-pub fn device_list(xml: &[u8], namespace: Namespace) -> Answer<DeviceList> {
-    Answer::of(device_list::find(xml, Some(namespace)))
+/// The answer to the question for a device list in this namespace. Of this account's own list all items count: other
+/// devices of it may have published to different ones, and the next publication replaces them all.
+pub fn device_list(xml: &[u8], namespace: Namespace, asked: &Asked<'_>) -> Answer<DeviceList> {
+    let merge = (asked.jid == asked.account).then_some(DeviceList::merge as fn(&mut _, &_) -> _);
+    let found = device_list::find(xml, Some(namespace), &Query { wanted: None, asked: Some(asked), merge });
+    match Answer::of(found) {
+        Answer::Found(list) => match device_list::check_size(&list) {
+            Ok(()) => Answer::Found(list),
+            Err(error) => Answer::Unreadable(error),
+        },
+        other => other,
+    }
 }
 
 /// The answer to the question for the bundle of this device in this namespace.
-pub fn bundle(xml: &[u8], namespace: Namespace, device: u32) -> Answer<Bundle> {
-    Answer::of(bundle::find(xml, Some(namespace), Some(device)))
+pub fn bundle(xml: &[u8], namespace: Namespace, device: u32, asked: &Asked<'_>) -> Answer<Bundle> {
+    let query = Query { wanted: Some(device), asked: Some(asked), merge: None };
+    Answer::of(bundle::find(xml, Some(namespace), &query))
 }
 
-/// The answer to a publication or deletion.
-pub fn done(xml: &[u8]) -> Answer<()> {
-    match pep::find(xml, None, |_| None, |_, _, _| Ok(())) {
+/// The answer to a publication, a deletion, or a message; never `NotFound`: what the server did not find, and what that
+/// means, is known to the caller.
+pub fn done(xml: &[u8], asked: &Asked<'_>) -> Answer<()> {
+    let query = Query { wanted: None, asked: Some(asked), merge: None };
+    match pep::find(xml, &query, |_| None, |_, _, _| Ok(())) {
         Ok(Found::Done) => Answer::Found(()),
+        Ok(Found::Refused(error)) => Answer::Refused(error),
+        Ok(Found::Empty) => Answer::Unreadable(malformed("Items are no answer to a publication.")),
         other => Answer::of(other),
     }
 }

@@ -1,35 +1,39 @@
 //! `<bundle/>` (XEP-0384 5.3.2).
 //!
-//! Reads loosely what does not concern us (order, unknown children, white space) and strictly what does: every key
-//! has its exact length. Keys of 33 bytes with a leading 05, which old QXmpp published in omemo:2, are refused: what
+//! Reads loosely what does not concern us (order, unknown children, white space, single pre keys that cannot be read) and
+//! strictly what does: every key has its exact length. Keys of 33 bytes with a leading 05, which old QXmpp published in omemo:2, are refused: what
 //! their signatures cover is not told, and those clients are long updated. Nothing is verified here.
 
 use super::binary;
-use super::pep::{self, Found};
+use super::pep::{self, Found, Query};
 use super::writer::Writer;
 use super::xml::{Element, Ns, Reader, malformed};
-use crate::crypto::convert;
-use crate::error::{Error, Result, Status};
-use crate::protocol::bundle::{Bundle, PublicPreKey};
+use crate::error::{Error, Result};
+use crate::protocol::bundle::{self, Bundle, PublicPreKey};
 use crate::protocol::limits;
 use crate::protocol::namespace::Namespace;
+use std::collections::HashSet;
 
 /// Reads a bundle, alone or in an item, items, event, pubsub, message or iq. Of several items the one of the wanted
 /// device counts; in legacy, whose nodes belong to one device, the one with the id `current`, else the last.
 pub fn parse(xml: &[u8], wanted: Option<u32>) -> Result<Bundle> {
-    match find(xml, None, wanted)? {
+    match find(xml, None, &Query { wanted, ..Query::any() })? {
         Found::Thing(bundle) => bundle,
         _ => Err(malformed("There is no bundle in it.")),
     }
 }
 
 /// Finds a bundle, of one namespace or of any.
-pub(super) fn find(xml: &[u8], namespace: Option<Namespace>, wanted: Option<u32>) -> Result<Found<Bundle>> {
+pub(super) fn find(
+    xml: &[u8],
+    namespace: Option<Namespace>,
+    query: &Query<'_, Bundle>,
+) -> Result<Found<Bundle>> {
     let target = |element: &Element<'_>| {
         let Ns::Omemo(found) = element.ns() else { return None };
         (element.name() == "bundle" && namespace.is_none_or(|wanted| wanted == found)).then_some(found)
     };
-    pep::find(xml, wanted, target, read)
+    pep::find(xml, query, target, read)
 }
 
 /// How the two namespaces name the same things.
@@ -67,119 +71,106 @@ fn names(namespace: Namespace) -> &'static Names {
     }
 }
 
-fn read(reader: &mut Reader<'_>, bundle: &Element<'_>, namespace: Namespace) -> Result<Bundle> {
-    let (names, ns) = (names(namespace), Ns::Omemo(namespace));
+/// Whether a child belongs to the bundle. Some writers give a prefix to the bundle and none to its children, which
+/// leaves these in no namespace, or in that of the stanza; keys that do not belong together do not verify.
+fn is_part(child: &Element<'_>, namespace: Namespace) -> bool {
+    child.ns() == Ns::Omemo(namespace) || child.is_unqualified()
+}
+
+fn read(reader: &mut Reader<'_>, element: &Element<'_>, namespace: Namespace) -> Result<Bundle> {
+    let names = names(namespace);
     let (mut signed_pre_key, mut signature, mut identity_key) = (None, None, None);
-    let mut pre_keys = Vec::new();
-    while let Some(child) = reader.child(bundle.level())? {
-        if child.ns() != ns {
+    let mut pre_keys = PreKeys::default();
+    while let Some(child) = reader.child(element.level())? {
+        if !is_part(&child, namespace) {
             continue;
         }
         match child.name() {
             name if name == names.signed_pre_key => {
                 let id = child.number(names.signed_pre_key_id);
                 let id = id.ok_or_else(|| malformed("The signed pre key of a bundle has no id."))?;
-                signed_pre_key = Some((id, read_key(reader, &child, namespace)?));
+                signed_pre_key = Some((id, read_key(reader, &child, namespace)?.ok_or_else(bad_key)?));
             }
             name if name == names.signature => {
                 signature = Some(binary::read_array::<64>(reader, &child)?.ok_or_else(bad_key)?)
             }
-            name if name == names.identity_key => identity_key = Some(read_key(reader, &child, namespace)?),
-            "prekeys" => read_pre_keys(reader, &child, namespace, &mut pre_keys)?,
+            name if name == names.identity_key => {
+                let key = binary::read(reader, &child, limits::MESSAGE_KEY_BYTES)?;
+                let expected = bundle::published_key(namespace, &[0; 32]).len();
+                identity_key = Some(key.filter(|key| key.len() == expected).ok_or_else(bad_key)?)
+            }
+            "prekeys" => pre_keys.read(reader, &child, namespace)?,
             _ => {}
         }
     }
     let (signed_pre_key_id, signed_pre_key) =
         signed_pre_key.ok_or_else(|| malformed("The bundle has no signed pre key."))?;
     let mut signature = signature.ok_or_else(|| malformed("The bundle has no signature."))?;
-    let mut identity_key = identity_key.ok_or_else(|| malformed("The bundle has no identity key."))?;
-    if namespace == Namespace::Legacy {
-        let sign = take_sign(&mut signature);
-        identity_key = to_edwards(identity_key, sign)
-            .ok_or_else(|| malformed("The identity key of a bundle is no point of the curve."))?;
+    let identity_key = identity_key.ok_or_else(|| malformed("The bundle has no identity key."))?;
+    let identity_key = bundle::read_identity(namespace, &identity_key, &mut signature)
+        .ok_or_else(|| malformed("The identity key of a bundle is no key, or no point of the curve."))?;
+    if pre_keys.keys.is_empty() && pre_keys.unreadable {
+        return Err(malformed("No pre key of the bundle can be read."));
     }
+    let pre_keys = pre_keys.keys;
     Ok(Bundle { namespace, identity_key, signed_pre_key_id, signed_pre_key, signature, pre_keys })
 }
 
-fn read_pre_keys(
+/// The pre keys that can be read, up to the limit: any of them will do, so the others are passed over.
+#[derive(Default)]
+struct PreKeys {
+    keys: Vec<PublicPreKey>,
+    ids: HashSet<u32>,
+    unreadable: bool,
+}
+
+impl PreKeys {
+    fn read(&mut self, reader: &mut Reader<'_>, element: &Element<'_>, namespace: Namespace) -> Result<()> {
+        let names = names(namespace);
+        while self.keys.len() < limits::PRE_KEYS_PER_BUNDLE {
+            let Some(child) = reader.child(element.level())? else { break };
+            if child.name() != names.pre_key || !is_part(&child, namespace) {
+                continue;
+            }
+            // Too much base64 is one more key that cannot be read. XML that cannot be read fails again at the next child.
+            let key = read_key(reader, &child, namespace).ok().flatten();
+            let (Some(id), Some(key)) = (child.number(names.pre_key_id), key) else {
+                self.unreadable = true;
+                continue;
+            };
+            // Which of two keys with one id is meant cannot be told; the first is as good as the second.
+            if self.ids.insert(id) {
+                self.keys.push(PublicPreKey { id, key });
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A Curve25519 key; `None` if it cannot be read.
+fn read_key(
     reader: &mut Reader<'_>,
     element: &Element<'_>,
     namespace: Namespace,
-    pre_keys: &mut Vec<PublicPreKey>,
-) -> Result<()> {
-    let names = names(namespace);
-    while let Some(child) = reader.child(element.level())? {
-        if !child.is(Ns::Omemo(namespace), names.pre_key) {
-            continue;
-        }
-        if pre_keys.len() >= limits::PRE_KEYS_PER_BUNDLE {
-            return Err(Error::new(Status::Limit, "The bundle has too many pre keys."));
-        }
-        let id =
-            child.number(names.pre_key_id).ok_or_else(|| malformed("A pre key of a bundle has no id."))?;
-        let key = read_key(reader, &child, namespace)?;
-        // Which of two keys with one id is meant cannot be told; the first is as good as the second.
-        if pre_keys.iter().all(|other| other.id != id) {
-            pre_keys.push(PublicPreKey { id, key });
-        }
-    }
-    Ok(())
+) -> Result<Option<[u8; 32]>> {
+    let bytes = binary::read(reader, element, limits::MESSAGE_KEY_BYTES)?;
+    Ok(bytes.and_then(|bytes| bundle::read_published_key(namespace, &bytes)))
 }
-
-fn read_key(reader: &mut Reader<'_>, element: &Element<'_>, namespace: Namespace) -> Result<[u8; 32]> {
-    match namespace {
-        Namespace::Omemo2 => binary::read_array::<32>(reader, element)?,
-        Namespace::Legacy => binary::read_array::<33>(reader, element)?
-            .and_then(|key| key.strip_prefix(&[LEGACY_KEY_TYPE]).and_then(|key| key.try_into().ok())),
-    }
-    .ok_or_else(bad_key)
-}
-
-/// What legacy puts before every public key.
-const LEGACY_KEY_TYPE: u8 = 5;
 
 fn bad_key() -> Error {
     malformed("A key or the signature of a bundle is no base64, or has the wrong length.")
 }
 
-/// Legacy publishes identity keys in Curve25519 form, and the sign that they lose thereby in a bit of the signature
-/// that Ed25519 never sets.
-fn take_sign(signature: &mut [u8; 64]) -> u8 {
-    let [.., last] = signature;
-    let sign = *last >> 7;
-    *last &= 0x7f;
-    sign
-}
-
-fn put_sign(signature: &mut [u8; 64], identity_key: &[u8; 32]) {
-    let ([.., last], [.., top]) = (signature, identity_key);
-    *last |= top & 0x80;
-}
-
-fn to_edwards(key: [u8; 32], sign: u8) -> Option<[u8; 32]> {
-    convert::mont_to_ed(&key, sign != 0)
-}
-
-fn to_montgomery(key: [u8; 32]) -> Option<[u8; 32]> {
-    convert::ed_to_mont(&key)
-}
-
 /// The element. Fails if an identity key that is to be published in legacy is no point of the curve.
 pub fn write(bundle: &Bundle) -> Result<String> {
     let names = names(bundle.namespace);
-    let (mut signature, mut identity_key) = (bundle.signature, bundle.identity_key);
-    if bundle.namespace == Namespace::Legacy {
-        put_sign(&mut signature, &identity_key);
-        identity_key = to_montgomery(identity_key).ok_or_else(|| {
-            Error::new(Status::Argument, "The identity key of a bundle is no point of the curve.")
-        })?;
-    }
+    let identity_key = bundle.published_identity_key()?;
     let mut writer = Writer::with_capacity(bundle.pre_keys.len().saturating_mul(96).saturating_add(512));
     writer.open("bundle").attribute("xmlns", bundle.namespace.uri());
     writer.open(names.signed_pre_key).number(names.signed_pre_key_id, bundle.signed_pre_key_id);
     writer.text(&write_key(&bundle.signed_pre_key, bundle.namespace)).close(names.signed_pre_key);
-    writer.leaf(names.signature, &binary::write(&signature));
-    writer.leaf(names.identity_key, &write_key(&identity_key, bundle.namespace));
+    writer.leaf(names.signature, &binary::write(&bundle.published_signature()));
+    writer.leaf(names.identity_key, &binary::write(&identity_key));
     writer.open("prekeys");
     for pre_key in &bundle.pre_keys {
         writer.open(names.pre_key).number(names.pre_key_id, pre_key.id);
@@ -190,12 +181,5 @@ pub fn write(bundle: &Bundle) -> Result<String> {
 }
 
 fn write_key(key: &[u8; 32], namespace: Namespace) -> String {
-    match namespace {
-        Namespace::Omemo2 => binary::write(key),
-        Namespace::Legacy => {
-            let mut bytes = vec![LEGACY_KEY_TYPE];
-            bytes.extend_from_slice(key);
-            binary::write(&bytes)
-        }
-    }
+    binary::write(&bundle::published_key(namespace, key))
 }

@@ -11,43 +11,53 @@ use super::writer::Writer;
 use super::xml::{Element, Ns, Reader, malformed};
 use crate::error::{Error, Result, Status};
 use crate::protocol::address::BareJid;
-use crate::protocol::key_exchange::is_unmarked_exchange;
+use crate::protocol::key_exchange::holds_exchange;
 use crate::protocol::limits;
 use crate::protocol::message::{Message, MessageKey};
 use crate::protocol::namespace::Namespace;
 
-/// Reads an `<encrypted/>`, alone or right below a `<message/>`. If a message holds one of each namespace, the one of
-/// omemo:2 counts, unless it alone cannot be read.
+/// Reads an `<encrypted/>`, alone or right below a `<message/>`. If a message holds several, the first one of omemo:2
+/// counts that can be read, else the first one of legacy.
 pub fn parse(xml: &[u8]) -> Result<Message> {
-    let Both { omemo2, legacy } = read_both(xml)?;
-    match (omemo2, legacy) {
-        (Some(Ok(message)), _) | (_, Some(Ok(message))) => Ok(message),
-        (Some(Err(error)), _) | (_, Some(Err(error))) => Err(error),
-        (None, None) => Err(malformed("There is no OMEMO message in it.")),
-    }
+    let all = candidates(xml)?;
+    all.into_iter().next().ok_or_else(|| malformed("There is no OMEMO message in it."))
 }
 
-/// Reads the `<encrypted/>` of one namespace, where there is one.
+/// Reads the first `<encrypted/>` of one namespace that can be read, where there is one of that namespace.
 pub fn parse_in(xml: &[u8], namespace: Namespace) -> Result<Option<Message>> {
-    let both = read_both(xml)?;
-    match namespace {
-        Namespace::Omemo2 => both.omemo2,
-        Namespace::Legacy => both.legacy,
+    let mut all: Vec<_> = read_all(xml)?.into_iter().filter(|(found, _)| *found == namespace).collect();
+    let readable = all.iter().position(|(_, message)| message.is_ok()).unwrap_or_default();
+    match readable < all.len() {
+        true => all.swap_remove(readable).1.map(Some),
+        false => Ok(None),
     }
-    .transpose()
 }
 
-#[derive(Default)]
-struct Both {
-    omemo2: Option<Result<Message>>,
-    legacy: Option<Result<Message>>,
+/// Reads every `<encrypted/>` of a stanza that can be read, in the order in which a recipient tries them: those of
+/// omemo:2 first. There is at least one.
+pub fn candidates(xml: &[u8]) -> Result<Vec<Message>> {
+    let (omemo2, legacy): (Vec<_>, Vec<_>) =
+        read_all(xml)?.into_iter().partition(|(namespace, _)| *namespace == Namespace::Omemo2);
+    let (mut readable, mut failure) = (Vec::new(), None);
+    for (_, message) in omemo2.into_iter().chain(legacy) {
+        match message {
+            Ok(message) => readable.push(message),
+            Err(error) => failure = failure.or(Some(error)),
+        }
+    }
+    match (readable.is_empty(), failure) {
+        (false, _) => Ok(readable),
+        (true, Some(error)) => Err(error),
+        (true, None) => Err(malformed("There is no OMEMO message in it.")),
+    }
 }
 
-fn read_both(xml: &[u8]) -> Result<Both> {
+/// Everything that is an `<encrypted/>`, in the order of the stanza.
+fn read_all(xml: &[u8]) -> Result<Vec<(Namespace, Result<Message>)>> {
     let mut reader = Reader::new(xml)?;
-    let mut both = Both::default();
+    let mut all = Vec::new();
     let root = reader.child(0)?.ok_or_else(|| malformed("The XML is empty."))?;
-    if !both.take(&mut reader, &root)?
+    if !take(&mut all, &mut reader, &root)?
         && matches!(root.ns(), Ns::Stream | Ns::None)
         && root.name() == "message"
     {
@@ -56,28 +66,26 @@ fn read_both(xml: &[u8]) -> Result<Both> {
             return Err(malformed("The message is an error."));
         }
         while let Some(child) = reader.child(root.level())? {
-            both.take(&mut reader, &child)?;
+            take(&mut all, &mut reader, &child)?;
         }
     }
     reader.child(0)?;
-    Ok(both)
+    Ok(all)
 }
 
-impl Both {
-    /// Reads the element if it is an `<encrypted/>`, the first of its namespace.
-    fn take(&mut self, reader: &mut Reader<'_>, element: &Element<'_>) -> Result<bool> {
-        let Ns::Omemo(namespace) = element.ns() else { return Ok(false) };
-        let slot = match namespace {
-            Namespace::Omemo2 => &mut self.omemo2,
-            Namespace::Legacy => &mut self.legacy,
-        };
-        if element.name() != "encrypted" || slot.is_some() {
-            return Ok(false);
-        }
-        *slot = Some(read(reader, element, namespace));
-        reader.leave(element.level())?;
-        Ok(true)
+/// Reads the element if it is an `<encrypted/>`, and one of the first.
+fn take(
+    all: &mut Vec<(Namespace, Result<Message>)>,
+    reader: &mut Reader<'_>,
+    element: &Element<'_>,
+) -> Result<bool> {
+    let Ns::Omemo(namespace) = element.ns() else { return Ok(false) };
+    if element.name() != "encrypted" || all.len() >= limits::MESSAGES_PER_STANZA {
+        return Ok(false);
     }
+    all.push((namespace, read(reader, element, namespace)));
+    reader.leave(element.level())?;
+    Ok(true)
 }
 
 fn read(reader: &mut Reader<'_>, encrypted: &Element<'_>, namespace: Namespace) -> Result<Message> {
@@ -157,15 +165,15 @@ impl Header {
         jid: Option<&BareJid>,
         namespace: Namespace,
     ) -> Result<()> {
-        let exchange = flag(namespace);
         let Some(device) = key.number("rid") else { return Ok(()) };
         if self.keys.len() >= limits::KEYS_PER_MESSAGE {
             return Err(Error::new(Status::Limit, "The message has too many keys."));
         }
-        let marked = key.flag(exchange);
+        let marked = key.flag(flag(namespace)).unwrap_or_default();
         let bytes = binary::read(reader, key, limits::MESSAGE_KEY_BYTES)?;
-        let sniff = |bytes: &Vec<u8>| is_unmarked_exchange(namespace, bytes);
-        let key_exchange = marked.unwrap_or_else(|| bytes.as_ref().is_some_and(sniff));
+        let held = bytes.as_ref().and_then(|bytes| holds_exchange(namespace, bytes));
+        // The mark is written in many ways, and wrongly; the bytes tell. Where they are neither, nobody reads them.
+        let key_exchange = held.unwrap_or(marked);
         self.keys.push(MessageKey { jid: jid.cloned(), device, key_exchange, bytes });
         Ok(())
     }

@@ -1,14 +1,18 @@
 //! Finds an element in what PEP answers and tells (XEP-0060, XEP-0163).
 //!
-//! Owns the way in: the element alone, or inside of an item, items, pubsub, event, iq or message; and which item
-//! counts when a server sends more than one. Carbons, forwarded stanzas and unknown elements are not looked into:
-//! who sent what they hold is not known here. Knows no device lists and no bundles.
+//! Owns the way in: the element alone, or inside of an item, items, pubsub, event, iq or message; which item counts when
+//! a server sends more than one; and whether an answer is one to what was asked. Carbons, forwarded stanzas and unknown
+//! elements are not looked into: who sent what they hold is not known here. Knows no device lists and no bundles.
 
-use super::xml::{Element, Ns, Reader};
+use super::jid;
+use super::xml::{Element, Event, Ns, Reader, push_text};
 use crate::error::Result;
+use crate::protocol::address::BareJid;
 use crate::protocol::namespace::Namespace;
+use crate::protocol::stanza_error::{Condition, StanzaError, TEXT_CHARS, clean_text};
 
 /// What was found.
+#[derive(Debug)]
 pub(super) enum Found<T> {
     /// The thing, or why it cannot be read.
     Thing(Result<T>),
@@ -16,10 +20,75 @@ pub(super) enum Found<T> {
     Empty,
     /// A stanza that ends well and holds nothing.
     Done,
-    /// A stanza of the type error; `true`: of the condition item-not-found.
-    Refused(bool),
+    /// A stanza of the type error.
+    Refused(StanzaError),
+    /// From somebody else, or about something else.
+    Wrong,
     /// None of this.
     Nothing,
+}
+
+/// What was asked, which an answer must be about.
+#[derive(Clone, Copy, Debug)]
+pub struct Asked<'a> {
+    /// This account.
+    pub account: &'a BareJid,
+    /// Whose node was asked, or to whom something was sent.
+    pub jid: &'a BareJid,
+    /// The node; `None`: a message was sent.
+    pub node: Option<&'a str>,
+    /// The id of the item, where the node has one for each device.
+    pub item: Option<&'a str>,
+}
+
+impl Asked<'_> {
+    /// Whether this `from` is that of an answer (RFC 6120 8.1.2.1): the server answers for the account itself, and then
+    /// may leave it out; anybody else's node answers by the bare JID that was asked.
+    fn is_from(&self, from: Option<&str>) -> bool {
+        let Some(from) = from else { return self.jid == self.account || self.node.is_none() };
+        let Ok((bare, full)) = jid::bare_of(from) else { return false };
+        if self.node.is_some() {
+            return bare == *self.jid && (!full || self.jid == self.account);
+        }
+        // A message comes back from where it went, or from the server that refused it.
+        let domain =
+            |jid: &BareJid| jid.as_str().rsplit_once('@').map_or(jid.as_str(), |(_, d)| d).to_owned();
+        bare == *self.jid
+            || bare == *self.account
+            || !full && [self.jid, self.account].into_iter().any(|jid| bare.as_str() == domain(jid))
+    }
+
+    fn is_node(&self, node: Option<&str>) -> bool {
+        node.is_none_or(|node| self.node.is_none_or(|asked| asked == node))
+    }
+
+    /// Whether a request, repeated in the answer to it, is the one that was made; what it does not tell is right.
+    fn is_request(&self, reader: &mut Reader<'_>, request: &Element<'_>) -> Result<bool> {
+        let mut same = self.is_node(request.attribute("node").as_deref());
+        while let Some(child) = reader.child(request.level())? {
+            if let ("item", Some(id), Some(asked)) = (child.name(), child.attribute("id"), self.item) {
+                same &= id == asked;
+            }
+        }
+        Ok(same)
+    }
+}
+
+/// What is looked for.
+pub(super) struct Query<'a, T> {
+    /// The device whose bundle it should be.
+    pub(super) wanted: Option<u32>,
+    /// What was asked, if this is an answer.
+    pub(super) asked: Option<&'a Asked<'a>>,
+    /// Makes one thing of two, the newer one first, where all items count and not only the newest.
+    pub(super) merge: Option<fn(&mut T, &T) -> Result<()>>,
+}
+
+impl<T> Query<'_, T> {
+    /// Whatever there is.
+    pub(super) fn any() -> Self {
+        Query { wanted: None, asked: None, merge: None }
+    }
 }
 
 /// The id of the item that is open.
@@ -37,6 +106,17 @@ enum Item {
     Other,
 }
 
+impl Item {
+    fn of(element: &Element<'_>, wanted: Option<u32>) -> Item {
+        match element.attribute("id").as_deref() {
+            None => Item::Unnamed,
+            Some("current") => Item::Current,
+            Some(id) if wanted.is_some_and(|wanted| id == wanted.to_string()) => Item::Wanted,
+            Some(_) => Item::Other,
+        }
+    }
+}
+
 /// How well an item fits; `None`: not at all. In omemo:2 an item of another id is the bundle of another device. The
 /// nodes of legacy belong to one device, and their items have ids of every kind.
 fn rank(item: Item, namespace: Namespace, wanted: Option<u32>) -> Option<u8> {
@@ -49,18 +129,42 @@ fn rank(item: Item, namespace: Namespace, wanted: Option<u32>) -> Option<u8> {
     }
 }
 
-/// Finds the element that `target` names, and reads it with `parse`. `wanted` is the device whose bundle it should
-/// be. Of several items the best fitting counts, of equals the last.
+/// What was seen on the way.
+struct State<'a, T> {
+    query: &'a Query<'a, T>,
+    best: Option<(u8, Result<T>)>,
+    item: Item,
+    items: bool,
+    some_item: bool,
+    misfit: bool,
+    done: bool,
+}
+
+/// What to do with an element that is not the one.
+enum Step<T> {
+    Enter,
+    Pass,
+    Over(Found<T>),
+}
+
+/// Finds the element that `target` names, and reads it with `parse`. Of several items the best fitting counts, of
+/// equals the last: XEP-0060 has items in chronological order, and so do Prosody and ejabberd send them.
 pub(super) fn find<T>(
     xml: &[u8],
-    wanted: Option<u32>,
+    query: &Query<'_, T>,
     target: impl Fn(&Element<'_>) -> Option<Namespace>,
     mut parse: impl FnMut(&mut Reader<'_>, &Element<'_>, Namespace) -> Result<T>,
 ) -> Result<Found<T>> {
     let mut reader = Reader::new(xml)?;
-    let mut best: Option<(u8, Result<T>)> = None;
-    let (mut item, mut items, mut some_item, mut misfit, mut done) =
-        (Item::Outside, false, false, false, false);
+    let mut state = State {
+        query,
+        best: None,
+        item: Item::Outside,
+        items: false,
+        some_item: false,
+        misfit: false,
+        done: false,
+    };
     // The innermost wrapper that is open. All above it are wrappers too.
     let mut level = 0;
     loop {
@@ -72,79 +176,151 @@ pub(super) fn find<T>(
             continue;
         };
         if let Some(namespace) = target(&element) {
-            match rank(item, namespace, wanted) {
-                Some(rank) if best.as_ref().is_none_or(|(other, _)| rank >= *other) => {
-                    drop(best.take());
-                    best = Some((rank, parse(&mut reader, &element, namespace)));
-                    reader.leave(element.level())?;
-                }
-                Some(_) => {}
-                None => misfit = true,
+            if state.counts(namespace) {
+                let thing = parse(&mut reader, &element, namespace);
+                state.take(namespace, thing);
+                reader.leave(element.level())?;
             }
             continue;
         }
-        let enter = match (element.ns(), element.name()) {
-            (Ns::Stream | Ns::None, "iq" | "message") if level == 0 => {
+        match state.step(&mut reader, &element, level)? {
+            Step::Enter => level = element.level(),
+            Step::Pass => {}
+            Step::Over(found) => return Ok(found),
+        }
+    }
+    Ok(state.found())
+}
+
+impl<T> State<'_, T> {
+    /// Whether the open item is at least as good as what was found; notes one that is another thing.
+    fn counts(&mut self, namespace: Namespace) -> bool {
+        let rank = rank(self.item, namespace, self.query.wanted);
+        self.misfit |= rank.is_none();
+        rank.is_some_and(|rank| self.best.as_ref().is_none_or(|(best, _)| rank >= *best))
+    }
+
+    fn take(&mut self, namespace: Namespace, thing: Result<T>) {
+        let rank = rank(self.item, namespace, self.query.wanted).unwrap_or_default();
+        let older = self.best.take().filter(|(best, _)| *best == rank);
+        self.best = Some((
+            rank,
+            match (self.query.merge, thing, older) {
+                // An older item that cannot be read says nothing against the newer one.
+                (Some(merge), Ok(mut thing), Some((_, Ok(older)))) => {
+                    merge(&mut thing, &older).map(|()| thing)
+                }
+                (_, thing, _) => thing,
+            },
+        ));
+    }
+
+    fn step(&mut self, reader: &mut Reader<'_>, element: &Element<'_>, level: usize) -> Result<Step<T>> {
+        let asked = self.query.asked;
+        Ok(match (element.ns(), element.name()) {
+            (Ns::Stream | Ns::None, name @ ("iq" | "message")) if level == 0 => {
+                if asked.is_some_and(|asked| !asked.is_from(element.attribute("from").as_deref())) {
+                    return Ok(Step::Over(Found::Wrong));
+                }
                 match element.attribute("type").as_deref() {
-                    Some("error") => return refusal(&mut reader, element.level()).map(Found::Refused),
-                    Some("get" | "set") => false,
-                    Some("result") => {
-                        done = true;
-                        true
+                    Some("error") => {
+                        return refusal(reader, element.level(), asked).map(Step::Over);
                     }
-                    _ => true,
+                    Some("get" | "set") if asked.is_some() => Step::Over(Found::Wrong),
+                    Some("get" | "set") => Step::Pass,
+                    kind => {
+                        self.done |= kind == Some("result") && name == "iq";
+                        Step::Enter
+                    }
                 }
             }
             (Ns::Stream | Ns::None, "error") if level == 0 => {
-                let not_found = condition(&mut reader, element.level())?;
+                let error = error(reader, element.level())?;
                 reader.child(0)?;
-                return Ok(Found::Refused(not_found));
+                Step::Over(Found::Refused(error))
             }
-            (Ns::Pubsub, "pubsub") | (Ns::PubsubEvent, "event") => true,
+            (Ns::Pubsub, "pubsub") | (Ns::PubsubEvent, "event") => Step::Enter,
+            (Ns::Pubsub | Ns::PubsubEvent, "publish" | "retract" | "delete" | "purge" | "create") => {
+                match asked {
+                    Some(asked) if !asked.is_request(reader, element)? => Step::Over(Found::Wrong),
+                    _ => Step::Pass,
+                }
+            }
             (Ns::Pubsub | Ns::PubsubEvent | Ns::Stream | Ns::None, "items") => {
-                items = true;
-                true
+                if asked.is_some_and(|asked| !asked.is_node(element.attribute("node").as_deref())) {
+                    return Ok(Step::Over(Found::Wrong));
+                }
+                self.items = true;
+                Step::Enter
             }
             (Ns::Pubsub | Ns::PubsubEvent | Ns::Stream | Ns::None, "item") => {
-                some_item = true;
-                item = match element.attribute("id").as_deref() {
-                    None => Item::Unnamed,
-                    Some("current") => Item::Current,
-                    Some(id) if wanted.is_some_and(|wanted| id == wanted.to_string()) => Item::Wanted,
-                    Some(_) => Item::Other,
-                };
-                true
+                self.some_item = true;
+                self.item = Item::of(element, self.query.wanted);
+                Step::Enter
             }
-            _ => false,
-        };
-        if enter {
-            level = element.level();
+            _ => Step::Pass,
+        })
+    }
+
+    fn found(self) -> Found<T> {
+        match self.best {
+            Some((_, thing)) => Found::Thing(thing),
+            None if self.misfit => Found::Wrong,
+            None if self.items && !self.some_item => Found::Empty,
+            None if self.done && !self.items && !self.some_item => Found::Done,
+            None => Found::Nothing,
         }
     }
-    Ok(match best {
-        Some((_, thing)) => Found::Thing(thing),
-        None if misfit || items && !some_item => Found::Empty,
-        None if done && !items && !some_item => Found::Done,
-        None => Found::Nothing,
-    })
 }
 
-/// Whether a stanza error says item-not-found. Reads to the end, so that what follows cannot be malformed.
-fn refusal(reader: &mut Reader<'_>, stanza: usize) -> Result<bool> {
-    let mut not_found = false;
+/// What an error stanza says. Servers repeat the request in it, which may show that it is an answer to another one.
+/// Reads to the end, so that what follows cannot be malformed.
+fn refusal<T>(reader: &mut Reader<'_>, stanza: usize, asked: Option<&Asked<'_>>) -> Result<Found<T>> {
+    let (mut found, mut wrong) = (StanzaError::default(), false);
     while let Some(child) = reader.child(stanza)? {
         if matches!(child.ns(), Ns::Stream | Ns::None) && child.name() == "error" {
-            not_found |= condition(reader, child.level())?;
+            found = error(reader, child.level())?;
+        } else if let (Ns::Pubsub, Some(asked)) = (child.ns(), asked) {
+            while let Some(request) = reader.child(child.level())? {
+                wrong |= request.ns() == Ns::Pubsub && !asked.is_request(reader, &request)?;
+            }
         }
     }
     reader.child(0)?;
-    Ok(not_found)
+    Ok(if wrong { Found::Wrong } else { Found::Refused(found) })
 }
 
-fn condition(reader: &mut Reader<'_>, error: usize) -> Result<bool> {
-    let mut not_found = false;
+fn error(reader: &mut Reader<'_>, error: usize) -> Result<StanzaError> {
+    let mut found = StanzaError::default();
     while let Some(child) = reader.child(error)? {
-        not_found |= child.is(Ns::StanzaErrors, "item-not-found");
+        if child.ns() != Ns::StanzaErrors {
+            continue;
+        }
+        if child.name() == "text" {
+            let text = error_text(reader, &child)?;
+            found.text = found.text.or(text);
+        } else {
+            found.condition = found.condition.or(Condition::from_name(child.name()));
+        }
     }
-    Ok(not_found)
+    Ok(found)
+}
+
+/// The beginning of a text, as much as is shown of it.
+fn error_text(reader: &mut Reader<'_>, element: &Element<'_>) -> Result<Option<String>> {
+    let mut text = String::new();
+    // Four bytes are the most that a code point has.
+    let enough = TEXT_CHARS.saturating_mul(4);
+    while reader.level() >= element.level() {
+        match reader.next()? {
+            Event::Text(piece) if reader.level() == element.level() && text.len() <= enough => {
+                let end = piece.char_indices().nth(TEXT_CHARS).map_or(piece.len(), |(end, _)| end);
+                push_text(&mut text, piece.get(..end).unwrap_or_default());
+            }
+            Event::Char(c) if reader.level() == element.level() && text.len() <= enough => text.push(c),
+            Event::Eof => break,
+            _ => {}
+        }
+    }
+    Ok(Some(clean_text(text.trim())).filter(|text| !text.is_empty()))
 }

@@ -97,6 +97,11 @@ pub(super) fn escaped_len(text: &str) -> usize {
     text.chars().map(|c| reference(c, false).map_or(c.len_utf8(), str::len)).sum()
 }
 
+/// How many bytes the value of an attribute has once it is escaped.
+pub(super) fn escaped_attribute_len(text: &str) -> usize {
+    text.chars().map(|c| reference(c, true).map_or(c.len_utf8(), str::len)).sum()
+}
+
 fn reference(c: char, in_attribute: bool) -> Option<&'static str> {
     Some(match c {
         '<' => "&lt;",

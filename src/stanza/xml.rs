@@ -13,14 +13,15 @@ use crate::error::{Error, Result, Status};
 use crate::protocol::limits;
 use crate::protocol::namespace::Namespace;
 
-/// A namespace, as far as anybody here asks. Names are compared when they are declared, and not kept.
+/// A namespace, as far as anybody here asks; they are compared when they are declared.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Ns {
     /// None at all: what was cut out of a stanza often lost its namespace.
     None,
     /// One of the two of OMEMO.
     Omemo(Namespace),
-    /// `jabber:client` or `jabber:server`.
+    /// `jabber:client`, or what stands for it in streams of servers (`jabber:server`) and components
+    /// (`jabber:component:accept`, XEP-0114).
     Stream,
     /// Stanza errors.
     StanzaErrors,
@@ -38,7 +39,7 @@ impl Ns {
     fn of(uri: &str) -> Ns {
         match uri {
             "" => Ns::None,
-            "jabber:client" | "jabber:server" => Ns::Stream,
+            "jabber:client" | "jabber:server" | "jabber:component:accept" => Ns::Stream,
             "urn:ietf:params:xml:ns:xmpp-stanzas" => Ns::StanzaErrors,
             "http://jabber.org/protocol/pubsub" => Ns::Pubsub,
             "http://jabber.org/protocol/pubsub#event" => Ns::PubsubEvent,
@@ -66,6 +67,25 @@ impl Element<'_> {
         local(self.start.name().into_inner())
     }
 
+    /// Its prefix; empty: none.
+    pub(super) fn prefix(&self) -> &str {
+        prefix(self.start.name().into_inner())
+    }
+
+    /// All attributes but declarations of namespaces: prefix, name without prefix, and the value if it can be read.
+    pub(super) fn attributes(&self) -> impl Iterator<Item = (&str, &str, Option<Cow<'_, str>>)> {
+        let mut attributes = self.start.attributes();
+        attributes.with_checks(false);
+        attributes.filter_map(|attribute| {
+            let attribute = attribute.ok()?;
+            let key = attribute.key.into_inner();
+            let value = attribute.normalized_value(XmlVersion::Implicit1_0).ok();
+            let value = value.filter(|value| value.chars().all(is_legal));
+            let value = value.map(|value| Cow::Owned(value.into_owned()));
+            (key != "xmlns" && prefix(key) != "xmlns").then(|| (prefix(key), local(key), value))
+        })
+    }
+
     /// How deep it is; the root has 1.
     pub(super) fn level(&self) -> usize {
         self.level
@@ -74,6 +94,12 @@ impl Element<'_> {
     /// Whether this is its namespace and name.
     pub(super) fn is(&self, ns: Ns, name: &str) -> bool {
         self.ns == ns && self.name() == name
+    }
+
+    /// Whether it is in no namespace, or in the one of the stanza around it: a writer that gives a prefix to the element
+    /// around it and none to this one leaves it there.
+    pub(super) fn is_unqualified(&self) -> bool {
+        self.prefix().is_empty() && matches!(self.ns, Ns::None | Ns::Stream | Ns::Pubsub | Ns::PubsubEvent)
     }
 
     /// The value of an attribute without prefix. One that cannot be read counts as absent.
@@ -115,6 +141,7 @@ pub(super) enum Event<'a> {
 struct Binding {
     level: usize,
     prefix: Box<str>,
+    uri: Box<str>,
     ns: Ns,
 }
 
@@ -247,7 +274,7 @@ impl<'a> Reader<'a> {
             let uri = attribute
                 .normalized_value(XmlVersion::Implicit1_0)
                 .map_err(|_| malformed("An XML namespace cannot be read."))?;
-            self.bindings.push(Binding { level, prefix: prefix.into(), ns: Ns::of(&uri) });
+            self.bindings.push(Binding { level, prefix: prefix.into(), ns: Ns::of(&uri), uri: uri.into() });
         }
         self.level = level;
         let ns = self.resolve(prefix(start.name().into_inner()));
@@ -256,11 +283,16 @@ impl<'a> Reader<'a> {
 
     fn resolve(&self, prefix: &str) -> Ns {
         let unbound = if prefix.is_empty() { Ns::None } else { Ns::Other };
-        self.bindings
-            .iter()
-            .rev()
-            .find(|binding| &*binding.prefix == prefix)
-            .map_or(unbound, |found| found.ns)
+        self.binding(prefix).map_or(unbound, |found| found.ns)
+    }
+
+    /// The namespace that a prefix (empty: no prefix) stands for here: at an element right after it has opened.
+    pub(super) fn namespace(&self, prefix: &str) -> Option<&str> {
+        self.binding(prefix).map(|found| &*found.uri)
+    }
+
+    fn binding(&self, prefix: &str) -> Option<&Binding> {
+        self.bindings.iter().rev().find(|binding| &*binding.prefix == prefix)
     }
 }
 

@@ -11,7 +11,7 @@ use omemo::protocol::key_exchange::KeyExchange;
 use omemo::protocol::message::{Message, MessageKey};
 use omemo::protocol::namespace::Namespace::{self, Legacy, Omemo2};
 use omemo::protocol::ratchet_message::RatchetMessage;
-use omemo::protocol::session::{Limits, Session};
+use omemo::protocol::session::{ChainBudget, Limits, Session};
 use omemo::runtime::next_number;
 use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng};
@@ -38,18 +38,18 @@ impl Program {
     /// Whether it can read what was encrypted for its id.
     fn reads(&mut self, namespace: Namespace, key: &MessageKey) -> bool {
         let device = self.devices.iter_mut().find(|device| device.namespace == namespace).unwrap();
-        let (bytes, limits, mut budget) = (key.bytes.as_ref().unwrap(), Limits::default(), 2_000);
+        let (bytes, mut budget) = (key.bytes.as_ref().unwrap(), ChainBudget::new(Limits::default()));
         if key.key_exchange {
             let exchange = KeyExchange::parse(namespace, bytes).unwrap();
             let pre_key = device.pre_keys.iter().find(|(id, _)| *id == exchange.id().pre_key_id);
             let (_, pair) = pre_key.unwrap();
             let (signed, rng) = (&device.signed.pair, &mut device.rng);
-            Session::accept(&device.identity, signed, pair, &exchange, &limits, &mut budget, rng).is_ok()
+            Session::accept(&device.identity, signed, pair, &exchange, &mut budget, rng).is_ok()
         } else {
             let message = RatchetMessage::parse(namespace, bytes).unwrap();
             let mut sessions = self.sessions.iter_mut().filter(|session| session.namespace() == namespace);
             sessions.any(|session| {
-                let step = session.decrypt(&message, None, &limits, &mut budget, &mut device.rng);
+                let step = session.decrypt(&message, None, &mut |_| Ok(None), &mut budget, &mut device.rng);
                 step.map(|step| *session = step.session).is_ok()
             })
         }

@@ -12,7 +12,6 @@ use omemo::protocol::limits;
 use omemo::protocol::namespace::Namespace::{self, Legacy, Omemo2};
 use omemo::runtime::next_number;
 use std::collections::BTreeMap;
-use std::sync::atomic::Ordering::SeqCst;
 
 in_both_namespaces! {
     messages_to_devices_that_are_distrusted_or_undecided,
@@ -161,7 +160,7 @@ fn a_hundred_new_devices_take_five_round_trips(ns: Namespace) {
         (0..100).for_each(|n| Stranger::of(ns, &name(n), n + 1).publish(&mut server));
         let recipients: Vec<_> = (0..split).map(|n| jid(&name(n))).collect();
         let recipients: Vec<_> = recipients.iter().collect();
-        let start = romeo.desk.steady.load(SeqCst);
+        let start = romeo.desk.clock.steady_ms();
         let operation = romeo.begin_encrypt(&recipients, "x", EncryptPolicy::Wait);
         let mut open = romeo.step();
         while !romeo.is_done(operation) {
@@ -172,7 +171,7 @@ fn a_hundred_new_devices_take_five_round_trips(ns: Namespace) {
             }
             open = romeo.step();
         }
-        let rounds = (romeo.desk.steady.load(SeqCst) - start) / 50;
+        let rounds = (romeo.desk.clock.steady_ms() - start) / 50;
         let outcome = romeo.take(operation);
         assert_eq!((outcome.status(), outcome.messages[0].keys.len()), (Status::Ok, 100));
         // One list, then 32 bundles at a time; a hundred lists are fetched 32 at a time, too.
@@ -332,7 +331,7 @@ fn a_question_rejected_as_offline_is_asked_again_under_a_new_number(ns: Namespac
 
 fn devices_that_left_get_nothing_and_are_not_forgotten(ns: Namespace) {
     let (mut server, romeo, juliet) = friends(ns);
-    let empty = DeviceList { namespace: ns, devices: Vec::new() };
+    let empty = DeviceList::new(ns);
     romeo.manager().update_device_list(&juliet.jid, &empty).unwrap();
     let outcome = romeo.encrypt(&[&juliet.jid], "x", EncryptPolicy::Wait, &mut server);
     assert_eq!(outcome.status(), Status::NoEligibleDevices);
@@ -349,10 +348,7 @@ fn a_list_of_too_many_devices_grows_nothing_without_bound(ns: Namespace) {
     let mut server = Server::of(ns);
     let romeo = Client::new(ROMEO, &mut server);
     let juliet = jid(JULIET);
-    let list = |ids: std::ops::Range<u32>| DeviceList {
-        namespace: ns,
-        devices: ids.map(|id| ListedDevice { id, label: None, label_signature: None }).collect(),
-    };
+    let list = |ids: std::ops::Range<u32>| DeviceList::of(ns, ids.map(ListedDevice::new).collect());
     for start in (1..20_000).step_by(200) {
         romeo.manager().update_device_list(&juliet, &list(start..start + 200)).unwrap();
     }

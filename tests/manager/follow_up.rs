@@ -201,11 +201,7 @@ fn r12_one_bad_bundle_is_one_row(ns: Namespace) {
     for (id, bundle) in (2..).zip(bundles) {
         server.bundles.insert((ns, good.jid.clone(), id), bundle);
     }
-    server.lists.get_mut(&(ns, good.jid.clone())).unwrap().devices.push(ListedDevice {
-        id: 8,
-        label: None,
-        label_signature: None,
-    });
+    server.lists.get_mut(&(ns, good.jid.clone())).unwrap().devices.push(ListedDevice::new(8));
     let outcome = romeo.encrypt(&[&good.jid], "x", EncryptPolicy::Wait, &mut server);
     assert_eq!(outcome.status(), Status::Ok);
     assert_eq!(outcome.messages[0].keys.len(), 1);

@@ -6,24 +6,38 @@
 #![allow(unreachable_pub)] // one crate, many modules
 
 #[macro_use]
-#[path = "../support"]
-mod support {
-    #[macro_use]
-    pub mod both;
-}
+#[path = "../support/mod.rs"]
+mod support;
 
+mod advice;
 mod chance;
+mod closed_chains;
 mod crossing;
 mod decrypt;
+mod duplicates;
 mod encrypt;
+mod faces;
 mod faults;
 mod follow_up;
+mod freshness;
+mod healing;
+mod help;
 mod identity;
 mod labels;
 mod leaving;
+mod log;
 mod namespaces;
+mod needs_api;
+mod order;
+mod own_list;
+mod provisional;
+mod quotas;
+mod records;
+mod retired;
 mod rotation;
+mod scenarios;
 mod setup;
 mod sign;
+mod transaction;
 mod trouble;
 mod world;

@@ -1,5 +1,5 @@
-//! One body, two tests: the namespaces promise the same, and so they are held to the same. It knows nothing of what the
-//! bodies do.
+//! One body, two tests or four: the namespaces promise the same, and so do the two faces of the library. It knows nothing
+//! of what the bodies do.
 
 #![allow(unreachable_pub)] // one crate, many modules
 
@@ -37,6 +37,57 @@ macro_rules! in_both_namespaces {
             #[test]
             fn legacy() {
                 super::$name(Told::told(omemo::protocol::namespace::Namespace::Legacy));
+            }
+        }
+    )*};
+}
+
+/// Makes of each function over a `Device` that takes a namespace four tests: on the Rust face and on the C face, in both
+/// namespaces.
+#[macro_export]
+macro_rules! in_both_namespaces_and_faces {
+    ($($name:ident),* $(,)?) => {$(
+        mod $name {
+            use $crate::support::both::Told;
+            use $crate::support::world::{CDevice, RustDevice};
+            use omemo::protocol::namespace::Namespace::{Legacy, Omemo2};
+
+            #[test]
+            fn rust_omemo2() {
+                super::$name::<RustDevice>(Told::told(Omemo2));
+            }
+
+            #[test]
+            fn rust_legacy() {
+                super::$name::<RustDevice>(Told::told(Legacy));
+            }
+
+            #[test]
+            fn c_omemo2() {
+                super::$name::<CDevice>(Told::told(Omemo2));
+            }
+
+            #[test]
+            fn c_legacy() {
+                super::$name::<CDevice>(Told::told(Legacy));
+            }
+        }
+    )*};
+}
+
+/// Makes of each function over a `Device` two tests, one a face; for what only one namespace knows.
+#[macro_export]
+macro_rules! on_both_faces {
+    ($($name:ident),* $(,)?) => {$(
+        mod $name {
+            #[test]
+            fn rust() {
+                super::$name::<$crate::support::world::RustDevice>();
+            }
+
+            #[test]
+            fn c() {
+                super::$name::<$crate::support::world::CDevice>();
             }
         }
     )*};

@@ -6,9 +6,9 @@ use std::ffi::{CStr, CString, c_char, c_void};
 use std::ptr::{null, null_mut};
 use std::rc::Rc;
 
+use super::Store;
 use super::abi;
 use super::callbacks::*;
-use super::store::Store;
 pub use super::values::*;
 use super::world::{Answer, Kind, Mail, Question, World};
 
@@ -31,7 +31,7 @@ pub struct Setup {
 impl Default for Setup {
     fn default() -> Self {
         Self {
-            store: Store::new(),
+            store: Store::default(),
             trust: Trust::All,
             options: Vec::new(),
             namespaces: None,
@@ -336,6 +336,12 @@ impl Client {
     }
 
     pub fn refresh(&self, jid: &str) -> Outcome {
+        let op = self.start_refresh(jid);
+        self.finish(op.unwrap_or_else(|status| panic!("refresh: {}", status_name(status))))
+    }
+
+    /// The number of the operation, or the status of the start.
+    pub fn start_refresh(&self, jid: &str) -> Result<u64, i32> {
         let mut op = 0;
         // SAFETY: as in start_connect.
         let status = unsafe {
@@ -348,8 +354,7 @@ impl Client {
                 &mut op,
             )
         };
-        assert_eq!(status, abi::OK, "refresh: {}", status_name(status));
-        self.finish(op)
+        if status == abi::OK { Ok(op) } else { Err(status) }
     }
 
     // -- what comes in
@@ -599,16 +604,19 @@ pub fn give(request: u64, answer: &Answer) -> i32 {
     }
 }
 
+/// Note a level for one device of a trust question that was held.
+pub fn note_level(request: u64, index: usize, level: &str) -> i32 {
+    // SAFETY: numbers and a string that lives for the call.
+    unsafe { abi::omemo_request_decide(request, index, c_string(level).as_ptr()) }
+}
+
 /// Answer a trust question that was held: a level for each device.
 pub fn decide(request: u64, levels: &[&str]) -> i32 {
-    // SAFETY: numbers and strings that live for the call.
-    unsafe {
-        for (index, level) in levels.iter().enumerate() {
-            let status = abi::omemo_request_decide(request, index, c_string(level).as_ptr());
-            if status != abi::OK {
-                return status;
-            }
+    for (index, level) in levels.iter().enumerate() {
+        let status = note_level(request, index, level);
+        if status != abi::OK {
+            return status;
         }
-        abi::omemo_request_resolve(request)
     }
+    give(request, &Answer::Done)
 }

@@ -1,8 +1,8 @@
-//! What the integration tests and benches share: a client over the C ABI and the world it lives in.
+//! What the integration tests share: one world, and the devices that live in it.
 //!
-//! `World` is the server, the clock and the wire; `Client` is one device that reaches the library only by its C
-//! functions; `Store` is a storage of callbacks that can fail and be copied; `Peer` is another
-//! implementation in a process of its own; `Hand` writes what no client does. Nothing else here looks into the library.
+//! `World` is the server, the clock and the wire; `Device` is a device of ours behind either face of the library:
+//! `RustDevice` over the manager, `Client` by the C functions only; `FaultyStorage` is what both store in; `RawDevice`
+//! writes what no client does; `Peer` is another implementation in a process of its own.
 
 #![allow(dead_code, unused_imports, unreachable_pub)] // each test binary uses its own part
 #![allow(unsafe_code)] // it calls C functions, that is what it is for
@@ -17,23 +17,24 @@
 )] // a test fails by panicking
 
 pub mod abi;
+#[macro_use]
 pub mod both;
 mod callbacks;
 pub mod client;
 pub mod edit;
-pub mod hand;
 pub mod peer;
 pub mod scene;
 pub mod seeds;
-pub mod store;
 mod values;
 pub mod world;
 
 pub use client::{Client, Decrypted, Device, KeyParts, Outcome, Row, Setup, Trust, settle, status_name};
-pub use hand::Hand;
 pub use peer::Peer;
-pub use store::Store;
+pub use world::raw::RawDevice;
 pub use world::{Answer, Answering, Kind, Mail, Question, World};
+
+/// What a `Client` stores in.
+pub type Store = std::sync::Arc<world::FaultyStorage>;
 
 pub const NS_2: &str = "urn:xmpp:omemo:2";
 pub const NS_LEGACY: &str = "eu.siacs.conversations.axolotl";

@@ -40,6 +40,10 @@ pub struct Decrypted {
     pub core_trust: CoreTrust,
     /// The name of that level.
     pub trust_level_name: String,
+    /// Only key exchanges show that key: no bundle vouches for it.
+    pub provisional: bool,
+    /// The sender's device does not stand on its JID's list, or does not any more.
+    pub not_listed: bool,
     /// It opened a new session.
     pub new_session: bool,
     /// The key that it was encrypted with, or that it transports.

@@ -28,6 +28,8 @@ pub struct Device {
     pub trust_level_name: String,
     /// What the level comes to.
     pub core_trust: CoreTrust,
+    /// Only key exchanges show that key: no bundle vouches for it.
+    pub provisional: bool,
     /// In which namespaces it is announced now.
     pub active: Vec<Namespace>,
     /// The key that it shows instead of its confirmed one, in Ed25519 form, until that is accepted.

@@ -1,14 +1,20 @@
 //! What only the network or a person can answer, and the answers.
 
 use super::device::Device;
+use crate::error::Error;
 use crate::protocol::address::{BareJid, DeviceId};
 use crate::protocol::bundle::Bundle;
 use crate::protocol::device_list::DeviceList;
 use crate::protocol::message::Message;
 use crate::protocol::namespace::Namespace;
+use crate::protocol::stanza_error::StanzaError;
 
 /// The number of an open question; never 0, never used again in this process.
 pub type RequestId = u64;
+
+/// Orders the calls that bring facts: a call that began later has a greater one. The default is older than every call.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Stamp(pub u64);
 
 /// What only the network or a person can answer.
 #[derive(Clone, Debug, PartialEq)]
@@ -88,8 +94,14 @@ pub enum Answer {
     DeviceList(DeviceList),
     /// The bundle that was asked for.
     Bundle(Bundle),
-    /// The levels of the keys that were judged, in Ed25519 form; made by the manager from `decide`.
-    Levels(Vec<(BareJid, [u8; 32], String)>),
+    /// The levels of the keys that were judged, in Ed25519 form, each with the stamp of its decision; made by the
+    /// manager from `decide`.
+    Levels(Vec<(BareJid, [u8; 32], String, Stamp)>),
     /// There is no answer.
     Rejected(Reason),
+    /// The server refused, by another condition than item-not-found to a fetch or deletion, which is
+    /// `Rejected(Reason::NotFound)`.
+    Refused(StanzaError),
+    /// What the server sent cannot be read (`Malformed`) or breaks a limit (`Limit`).
+    Unreadable(Error),
 }

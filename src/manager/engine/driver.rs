@@ -1,0 +1,200 @@
+//! The parts of the engine put together: what `next_event` advances, and when the client is woken.
+
+use super::operations::Events;
+use super::wake::WakeUp;
+use super::{
+    Clock, Event, Kind, Now, OpenRequests, OperationId, Operations, Outcome, Services, Stamp, Stamps,
+};
+use crate::error::{Result, Status};
+use crate::runtime::Runtime;
+use std::future::Future;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// All that advances in one manager.
+pub(in crate::manager) struct Engine {
+    services: Arc<dyn Services>,
+    clock: Clock,
+    stamps: Stamps,
+    runtime: Runtime,
+    requests: Arc<OpenRequests>,
+    operations: Arc<Operations>,
+    events: Arc<Events>,
+    wake_up: WakeUp,
+    closed: AtomicBool,
+}
+
+impl Engine {
+    /// Makes an engine without any operation. `timeout_ms` and `max_fetches`: see [`OpenRequests::new`].
+    pub(in crate::manager) fn new(
+        services: Arc<dyn Services>,
+        timeout_ms: u64,
+        max_fetches: usize,
+    ) -> Engine {
+        let (runtime, events) = (Runtime::default(), Arc::new(Events::default()));
+        Engine {
+            services,
+            clock: Clock::default(),
+            stamps: Stamps::default(),
+            requests: OpenRequests::new(timeout_ms, max_fetches),
+            operations: Operations::new(runtime.clone(), events.clone()),
+            runtime,
+            events,
+            wake_up: WakeUp::default(),
+            closed: AtomicBool::new(false),
+        }
+    }
+
+    /// Reads the clocks.
+    pub(in crate::manager) fn now(&self) -> Now {
+        self.clock.now(&*self.services)
+    }
+
+    /// Takes the stamp of a call that brings a fact.
+    pub(in crate::manager) fn stamp(&self) -> Stamp {
+        self.stamps.take()
+    }
+
+    /// Returns the executor.
+    pub(in crate::manager) fn runtime(&self) -> &Runtime {
+        &self.runtime
+    }
+
+    /// Returns the open requests.
+    pub(in crate::manager) fn requests(&self) -> &Arc<OpenRequests> {
+        &self.requests
+    }
+
+    /// Returns the events that the client has not fetched yet.
+    pub(in crate::manager) fn events(&self) -> &Arc<Events> {
+        &self.events
+    }
+
+    /// Starts an operation, and wakes the client; fails once the end has begun.
+    pub(in crate::manager) fn start(
+        &self,
+        operation: OperationId,
+        kind: Kind,
+        future: impl Future<Output = Outcome> + Send + 'static,
+    ) -> Result<()> {
+        self.check_open()?;
+        self.operations.start(operation, kind, future);
+        self.wake();
+        Ok(())
+    }
+
+    /// Ends an operation as cancelled.
+    pub(in crate::manager) fn cancel(&self, operation: OperationId) -> Result<()> {
+        let cancelled = self.operations.cancel(operation);
+        self.wake();
+        cancelled
+    }
+
+    /// Notes that the stream is down: operations that need it end, network questions wait for the next one.
+    pub(in crate::manager) fn disconnected(&self) {
+        self.requests.disconnected();
+        self.operations.end_all(Kind::NeedsStream, Status::Offline);
+    }
+
+    /// Fails once the end has begun.
+    pub(in crate::manager) fn check_open(&self) -> Result<()> {
+        match self.closed.load(Ordering::SeqCst) {
+            true => Err(Status::Cancelled.into()),
+            false => Ok(()),
+        }
+    }
+
+    /// Advances until there is an event, or nothing that can go on. A panic of a task goes out of this call; the next
+    /// call goes on with the others.
+    pub(in crate::manager) fn next_event(&self) -> Option<Event> {
+        let now = self.now();
+        self.requests.expire(now, &self.stamps);
+        self.runtime.fire(now.steady_ms);
+        loop {
+            if let Some(event) = self.events.pop() {
+                return Some(event);
+            }
+            let withdrawn = self.requests.take_withdrawn();
+            if !withdrawn.is_empty() {
+                self.events.extend(withdrawn.into_iter().map(Event::Withdrawn));
+            } else if !self.runtime.step() {
+                break;
+            }
+        }
+        self.requests.next_ask(now).map(|(request, question)| Event::Ask(request, question))
+    }
+
+    fn is_ready_at(&self, now: Now) -> bool {
+        let timer = self.runtime.next_timer().is_some_and(|at| at <= now.steady_ms);
+        self.runtime.is_ready() || timer || !self.events.is_empty() || self.requests.is_ready(now)
+    }
+
+    fn next_time(&self, now: Now) -> Option<u64> {
+        [self.runtime.next_timer(), self.requests.next_deadline(now)].into_iter().flatten().min()
+    }
+
+    /// Wakes the client if there is work, or an earlier time to come back, that it does not know of. Not to be called
+    /// with a lock held.
+    pub(in crate::manager) fn wake(&self) {
+        let now = self.now();
+        if self.wake_up.should_ring(self.is_ready_at(now), self.next_time(now)) {
+            self.services.wakeup();
+        }
+    }
+
+    /// Notes that the client sleeps: from now on it is woken. Returns false if there is work again, and nobody else has
+    /// woken the client for it: it must call `next_event`.
+    pub(in crate::manager) fn sleep(&self) -> bool {
+        let now = self.now();
+        self.wake_up.sleep(self.next_time(now));
+        // Work that came before the note has woken nobody.
+        !(self.is_ready_at(now) && self.wake_up.rouse())
+    }
+
+    /// Notes that the client is awake: it is not woken until the next `sleep`.
+    pub(in crate::manager) fn rouse(&self) {
+        self.wake_up.rouse();
+    }
+
+    /// Wakes the client if there is work: for callers that stop before all of it is done.
+    pub(in crate::manager) fn ring(&self) {
+        self.wake_up.doze();
+        self.wake();
+    }
+
+    /// Returns the milliseconds until `next_event` is wanted although nobody wakes the client; `None`: never.
+    pub(in crate::manager) fn timeout(&self) -> Option<u64> {
+        let now = self.now();
+        match self.is_ready_at(now) {
+            true => Some(0),
+            false => self.next_time(now).map(|at| at.saturating_sub(now.steady_ms)),
+        }
+    }
+
+    /// Returns whether nothing runs, waits or is ready. A timer alone, of a back-off for example, is no work.
+    pub(in crate::manager) fn is_idle(&self) -> bool {
+        self.operations.is_idle()
+            && self.requests.is_idle()
+            && self.events.is_empty()
+            && !self.runtime.is_ready()
+            && self.runtime.next_timer().is_none_or(|at| at > self.now().steady_ms)
+    }
+
+    /// Begins the end: nothing can be started any more, every answer is stale.
+    pub(in crate::manager) fn shut(&self) {
+        self.closed.store(true, Ordering::SeqCst);
+        self.requests.close();
+    }
+
+    /// Ends all operations as cancelled and lets their tasks go. `next_event` still gives the last events. Background
+    /// jobs are to be stopped before. Not to be called while `next_event` runs.
+    pub(in crate::manager) fn close(&self) {
+        self.shut();
+        self.operations.end_all(Kind::NeedsStream, Status::Cancelled);
+        self.operations.end_all(Kind::SurvivesStream, Status::Cancelled);
+        while self.runtime.step() {}
+    }
+}
+
+#[cfg(test)]
+mod tests;

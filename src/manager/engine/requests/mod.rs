@@ -1,0 +1,277 @@
+//! Open requests: who waits for which response, what may be asked now, and when a question has waited for too long.
+//!
+//! Identical questions are asked once. Questions are asked while the stream is up; fetches a limited number at a time,
+//! the foreground first. Network questions end at their deadline, questions to a person have none. Knows nothing of what
+//! an answer means.
+
+mod future;
+mod key;
+mod table;
+
+use super::{Answer, Now, Question, Reason, RequestId, Stamp, Stamps};
+use crate::error::{Error, Result, Status};
+use crate::runtime::next_number;
+pub(in crate::manager) use key::{Class, RequestKey};
+use key::{Lane, fits, is_fetch, is_network};
+use parking_lot::Mutex;
+use std::sync::Arc;
+pub(in crate::manager) use table::Response;
+use table::{Entry, State, Table, Withdraw};
+
+/// Whether a fetch was answered by what is there, or by that there is nothing.
+fn is_found_or_not(answer: &Answer) -> bool {
+    matches!(answer, Answer::DeviceList(_) | Answer::Rejected(Reason::NotFound))
+}
+
+/// All open requests of one manager.
+pub(in crate::manager) struct OpenRequests {
+    table: Mutex<Table>,
+    timeout_ms: u64,
+}
+
+impl OpenRequests {
+    /// Makes an empty table. `timeout_ms`: until a network question ends by itself. `max_fetches`: fetches open at a
+    /// time, at least 1.
+    pub(in crate::manager) fn new(timeout_ms: u64, max_fetches: usize) -> Arc<OpenRequests> {
+        let table = Table::new(max_fetches);
+        Arc::new(OpenRequests { table: Mutex::new(table), timeout_ms })
+    }
+
+    /// Returns the next question for the client, now open under a new number.
+    pub(in crate::manager) fn next_ask(&self, now: Now) -> Option<(RequestId, Question)> {
+        let mut table = self.table.lock();
+        table.queue_deferred(now.steady_ms);
+        let id = table.next_queued()?;
+        let question = table.entries.get_mut(id)?.question.clone();
+        let deadline = is_network(&question).then(|| now.steady_ms.saturating_add(self.timeout_ms));
+        let request = next_number();
+        table.set_state(id, State::Open { request, deadline });
+        Some((request, question))
+    }
+
+    /// Takes the numbers of questions that were asked and need no answer any more.
+    pub(in crate::manager) fn take_withdrawn(&self) -> Vec<RequestId> {
+        std::mem::take(&mut self.table.lock().withdrawn)
+    }
+
+    /// Returns whether `expire`, `take_withdrawn` or `next_ask` has something to do now.
+    pub(in crate::manager) fn is_ready(&self, now: Now) -> bool {
+        let mut table = self.table.lock();
+        table.queue_deferred(now.steady_ms);
+        let late = table.deadlines.first().is_some_and(|(at, _)| *at <= now.steady_ms);
+        late || !table.withdrawn.is_empty() || table.next_queued().is_some()
+    }
+
+    /// Returns when, after `now`, `expire` or `next_ask` has something to do although nobody called, by
+    /// `Now::steady_ms`. A fetch that waits for a slot has no time of its own: an open one ends first.
+    pub(in crate::manager) fn next_deadline(&self, now: Now) -> Option<u64> {
+        let mut table = self.table.lock();
+        table.queue_deferred(now.steady_ms);
+        let deferred = Lane::ALL.into_iter().filter(|lane| table.may_ask(*lane));
+        let deferred = deferred.filter_map(|lane| table.lane(lane).deferred.first());
+        deferred.chain(table.deadlines.first()).map(|(at, _)| *at).min()
+    }
+
+    /// Returns the open question with this number.
+    pub(in crate::manager) fn question(&self, request: RequestId) -> Result<Question> {
+        let mut table = self.table.lock();
+        table.open(request).map(|(_, entry)| entry.question.clone())
+    }
+
+    /// Notes the level of one device of a question about trust. Of two decisions about one device the one with the
+    /// greater stamp holds.
+    pub(in crate::manager) fn decide(
+        &self,
+        request: RequestId,
+        index: usize,
+        level: &str,
+        stamp: Stamp,
+    ) -> Result<()> {
+        let mut table = self.table.lock();
+        let (_, entry) = table.open(request)?;
+        if !matches!(entry.question, Question::DecideTrust { .. }) {
+            return Err(Status::WrongAnswer.into());
+        }
+        let slot = entry.levels.get_mut(index);
+        let slot = slot.ok_or(Error::new(Status::Argument, "No device of the question has this index."))?;
+        if slot.as_ref().is_none_or(|(_, noted)| *noted <= stamp) {
+            *slot = Some((level.to_owned(), stamp));
+        }
+        Ok(())
+    }
+
+    /// Answers a question. Those who wait for it go on in a later step. A network question that is rejected as offline
+    /// stays: it is asked again after the next `connected`, or after its deadline.
+    pub(in crate::manager) fn answer(
+        &self,
+        request: RequestId,
+        answer: Answer,
+        now: Now,
+        stamp: Stamp,
+    ) -> Result<()> {
+        let mut table = self.table.lock();
+        let (id, entry) = table.open(request)?;
+        if !fits(&entry.question, &answer) {
+            return Err(Status::WrongAnswer.into());
+        }
+        if answer == Answer::Rejected(Reason::Offline)
+            && let State::Open { deadline: Some(until), .. } = entry.state
+        {
+            table.set_state(id, State::Deferred { until });
+            return Ok(());
+        }
+        let answer = with_levels(entry, answer);
+        let response = Response { answer, stamp, stream: table.stream, at: now };
+        let finished = table.finish(id, response, Withdraw::No);
+        drop(table);
+        finished.into_iter().for_each(Entry::wake);
+        Ok(())
+    }
+
+    /// Gives a fetch the answer that came another way, by a push for example. A fetch that was asked is withdrawn.
+    /// Returns false if there is no such fetch, or the answer does not fit it.
+    pub(in crate::manager) fn supersede(
+        &self,
+        key: &RequestKey,
+        answer: Answer,
+        stamp: Stamp,
+        now: Now,
+    ) -> bool {
+        let mut table = self.table.lock();
+        let Some(id) = table.keys.get(key).copied() else { return false };
+        let Some(entry) = table.entries.get_mut(id) else { return false };
+        if !is_fetch(&entry.question) || !fits(&entry.question, &answer) {
+            return false;
+        }
+        let response = Response { answer, stamp, stream: table.stream, at: now };
+        let finished = table.finish(id, response, Withdraw::Yes);
+        drop(table);
+        finished.into_iter().for_each(Entry::wake);
+        true
+    }
+
+    /// Rejects what has waited for too long as timed out, with a stamp of this moment.
+    pub(in crate::manager) fn expire(&self, now: Now, stamps: &Stamps) {
+        let mut late = Vec::new();
+        let mut table = self.table.lock();
+        while let Some((at, id)) = table.deadlines.first().copied()
+            && at <= now.steady_ms
+        {
+            let answer = Answer::Rejected(Reason::Timeout);
+            let response = Response { answer, stamp: stamps.take(), stream: table.stream, at: now };
+            late.extend(table.finish(id, response, Withdraw::Yes));
+            // The entry has left by itself; this holds even if there were none.
+            table.deadlines.remove(&(at, id));
+        }
+        drop(table);
+        late.into_iter().for_each(Entry::wake);
+    }
+
+    /// Notes that the stream is up: a new one, unless it was up already. What was deferred is asked at once.
+    pub(in crate::manager) fn connected(&self) {
+        let mut table = self.table.lock();
+        if table.closed {
+            return;
+        }
+        if !table.online {
+            table.online = true;
+            table.stream = table.stream.wrapping_add(1);
+        }
+        table.queue_deferred(u64::MAX);
+    }
+
+    /// Notes that the stream is down: open network questions are withdrawn, and asked again, by new numbers, when it is
+    /// up.
+    pub(in crate::manager) fn disconnected(&self) {
+        let mut table = self.table.lock();
+        table.online = false;
+        while let Some((at, id)) = table.deadlines.pop_first() {
+            let state = table.entries.get_mut(id).map(|entry| entry.state);
+            if let Some(State::Open { request, .. }) = state {
+                table.withdrawn.push(request);
+                table.set_state(id, State::Queued);
+            }
+            table.deadlines.remove(&(at, id));
+        }
+    }
+
+    /// Returns whether the stream is up.
+    pub(in crate::manager) fn is_online(&self) -> bool {
+        self.table.lock().online
+    }
+
+    /// Returns the number of the stream that is up, or was up last; 0 before the first one.
+    pub(in crate::manager) fn stream(&self) -> u64 {
+        self.table.lock().stream
+    }
+
+    /// Returns whether somebody waits for the answer to this question.
+    #[cfg(test)]
+    fn pending_for(&self, key: &RequestKey) -> bool {
+        self.table.lock().keys.contains_key(key)
+    }
+
+    /// Returns the device lists that the client has given and those who asked have not fetched yet, in the order of
+    /// the answers.
+    pub(in crate::manager) fn noted_lists(&self) -> Vec<(RequestKey, Response)> {
+        let table = self.table.lock();
+        let is_list = |noted: &&table::Answered| {
+            matches!(noted.key, RequestKey::List(..)) && is_found_or_not(&noted.response.answer)
+        };
+        let lists = table.answered.values().filter(is_list);
+        let mut lists: Vec<_> = lists.map(|noted| (noted.key.clone(), noted.response.clone())).collect();
+        lists.sort_by_key(|(_, response)| response.stamp);
+        lists
+    }
+
+    /// Returns what the client has answered and those who asked have not fetched yet.
+    pub(in crate::manager) fn noted(&self) -> Vec<(RequestKey, Response)> {
+        let table = self.table.lock();
+        table.answered.values().map(|noted| (noted.key.clone(), noted.response.clone())).collect()
+    }
+
+    /// Returns whether no question is open, queued, or still to be withdrawn.
+    pub(in crate::manager) fn is_idle(&self) -> bool {
+        let table = self.table.lock();
+        table.entries.is_empty() && table.withdrawn.is_empty()
+    }
+
+    /// Ends everything: what was asked is withdrawn, and from now on every answer is stale.
+    pub(in crate::manager) fn close(&self) {
+        let mut table = self.table.lock();
+        let mut old = std::mem::take(&mut *table);
+        let mut asked: Vec<RequestId> = old.requests.keys().copied().collect();
+        asked.sort_unstable();
+        table.withdrawn = old.withdrawn.iter().copied().chain(asked).collect();
+        table.answered = std::mem::take(&mut old.answered);
+        table.stream = old.stream;
+        table.closed = true;
+        drop(table);
+        drop(old);
+    }
+}
+
+/// Replaces the end of a question about trust by the decisions.
+fn with_levels(entry: &mut Entry, answer: Answer) -> Answer {
+    let (Question::DecideTrust { devices, .. }, Answer::Done) = (&entry.question, &answer) else {
+        return answer;
+    };
+    // By key: those who share the question may know the same keys in another order.
+    let decided = devices.iter().zip(std::mem::take(&mut entry.levels));
+    let levels = decided.filter_map(|(device, decision)| {
+        let (level, stamp) = decision?;
+        Some((device.jid.clone(), device.identity_key?, level, stamp))
+    });
+    Answer::Levels(levels.collect())
+}
+
+impl Table {
+    fn open(&mut self, request: RequestId) -> Result<(u64, &mut Entry)> {
+        let id = self.requests.get(&request).copied().ok_or(Error::from(Status::Stale))?;
+        let entry = self.entries.get_mut(id).ok_or(Error::from(Status::Stale))?;
+        Ok((id, entry))
+    }
+}
+
+#[cfg(test)]
+mod tests;

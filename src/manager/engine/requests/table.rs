@@ -1,0 +1,303 @@
+//! The state behind the lock: every open question, and the queues in which it stands. Each change costs O(log n).
+
+use super::super::{Answer, Now, Question, RequestId, Stamp};
+use super::key::{Lane, RequestKey};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::task::Waker;
+
+/// How far a question has come.
+#[derive(Clone, Copy)]
+pub(super) enum State {
+    /// It is asked as soon as its lane allows it.
+    Queued,
+    /// It is not asked before this time, unless the stream comes up again.
+    Deferred { until: u64 },
+    /// It was asked under this number and ends at this time. A question that is asked again gets another number.
+    Open { request: RequestId, deadline: Option<u64> },
+}
+
+/// One question, for all who asked it.
+pub(super) struct Entry {
+    pub(super) key: RequestKey,
+    pub(super) question: Question,
+    pub(super) lane: Lane,
+    pub(super) state: State,
+    /// The decisions so far, one place for each device of a question about trust.
+    pub(super) levels: Vec<Option<(String, Stamp)>>,
+    /// By the number of the future: they are woken in the order in which they asked.
+    pub(super) waiters: BTreeMap<u64, Waker>,
+    pub(super) users: usize,
+}
+
+impl Entry {
+    pub(super) fn new(key: RequestKey, question: Question, lane: Lane) -> Entry {
+        let levels = match &question {
+            Question::DecideTrust { devices, .. } => vec![None; devices.len()],
+            _ => Vec::new(),
+        };
+        Entry { key, question, lane, state: State::Queued, levels, waiters: BTreeMap::new(), users: 0 }
+    }
+
+    /// Wakes all who wait. Not to be called with the lock held.
+    pub(super) fn wake(self) {
+        self.waiters.into_values().for_each(Waker::wake);
+    }
+}
+
+/// An answer, with when and where it was given.
+#[derive(Clone, Debug, PartialEq)]
+pub(in crate::manager) struct Response {
+    /// The answer.
+    pub(in crate::manager) answer: Answer,
+    /// The stamp of the call that gave it.
+    pub(in crate::manager) stamp: Stamp,
+    /// The stream in which it was given; see [`super::OpenRequests::stream`].
+    pub(in crate::manager) stream: u64,
+    /// When it was given.
+    pub(in crate::manager) at: Now,
+}
+
+/// A response that not all who asked have fetched yet.
+pub(super) struct Answered {
+    pub(super) key: RequestKey,
+    pub(super) response: Response,
+    pub(super) users: usize,
+}
+
+/// The questions by their numbers. It offers no way to walk through all of them: an event costs what it changes.
+#[derive(Default)]
+pub(super) struct Entries {
+    map: HashMap<u64, Entry>,
+    /// How many entries were looked at, ever.
+    #[cfg(test)]
+    pub(super) visits: usize,
+}
+
+impl Entries {
+    pub(super) fn get_mut(&mut self, id: u64) -> Option<&mut Entry> {
+        self.visit();
+        self.map.get_mut(&id)
+    }
+
+    pub(super) fn insert(&mut self, id: u64, entry: Entry) {
+        self.visit();
+        self.map.insert(id, entry);
+    }
+
+    pub(super) fn remove(&mut self, id: u64) -> Option<Entry> {
+        self.visit();
+        self.map.remove(&id)
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.map.is_empty()
+    }
+
+    #[cfg(test)]
+    fn visit(&mut self) {
+        self.visits = self.visits.saturating_add(1);
+    }
+
+    #[cfg(not(test))]
+    fn visit(&self) {}
+}
+
+/// The questions of one lane. Numbers grow, so the smallest one has waited for longest.
+#[derive(Default)]
+pub(super) struct Queue {
+    pub(super) queued: BTreeSet<u64>,
+    /// By the time until which each is deferred.
+    pub(super) deferred: BTreeSet<(u64, u64)>,
+    pub(super) open: usize,
+}
+
+/// All of it.
+#[derive(Default)]
+pub(super) struct Table {
+    pub(super) entries: Entries,
+    pub(super) keys: HashMap<RequestKey, u64>,
+    pub(super) requests: HashMap<RequestId, u64>,
+    /// Every open network question by its deadline.
+    pub(super) deadlines: BTreeSet<(u64, u64)>,
+    pub(super) answered: HashMap<u64, Answered>,
+    pub(super) withdrawn: Vec<RequestId>,
+    unlimited: Queue,
+    foreground: Queue,
+    background: Queue,
+    max_fetches: usize,
+    pub(super) online: bool,
+    pub(super) closed: bool,
+    pub(super) stream: u64,
+}
+
+impl Table {
+    pub(super) fn new(max_fetches: usize) -> Table {
+        Table { max_fetches, ..Table::default() }
+    }
+
+    pub(super) fn lane(&self, lane: Lane) -> &Queue {
+        match lane {
+            Lane::Unlimited => &self.unlimited,
+            Lane::Foreground => &self.foreground,
+            Lane::Background => &self.background,
+        }
+    }
+
+    fn lane_mut(&mut self, lane: Lane) -> &mut Queue {
+        match lane {
+            Lane::Unlimited => &mut self.unlimited,
+            Lane::Foreground => &mut self.foreground,
+            Lane::Background => &mut self.background,
+        }
+    }
+
+    /// Returns whether a lane may ask one more question. The background has half of the slots, or the only one.
+    pub(super) fn may_ask(&self, lane: Lane) -> bool {
+        let max = self.max_fetches.max(1);
+        let free = self.foreground.open.saturating_add(self.background.open) < max;
+        #[cfg(omemo_planted)]
+        if crate::planted::is_planted(7) {
+            return self.online && (lane == Lane::Unlimited || free);
+        }
+        let half = max.checked_div(2).unwrap_or(0).max(1);
+        self.online
+            && match lane {
+                Lane::Unlimited => true,
+                Lane::Foreground => free,
+                Lane::Background => free && self.background.open < half,
+            }
+    }
+
+    /// Returns the question that is to be asked next. The background comes last, so that the foreground waits for no
+    /// fetch of the background but those that are open already.
+    pub(super) fn next_queued(&self) -> Option<u64> {
+        let first = |lane| match self.may_ask(lane) {
+            true => self.lane(lane).queued.first().copied(),
+            false => None,
+        };
+        let foreground = [first(Lane::Unlimited), first(Lane::Foreground)].into_iter().flatten().min();
+        foreground.or_else(|| first(Lane::Background))
+    }
+
+    /// Queues what was deferred until `now` or earlier.
+    pub(super) fn queue_deferred(&mut self, now: u64) {
+        for lane in Lane::ALL {
+            while let Some((until, id)) = self.lane(lane).deferred.first().copied()
+                && until <= now
+            {
+                self.set_state(id, State::Queued);
+                // The entry has left by itself; this holds even if there were none.
+                self.lane_mut(lane).deferred.remove(&(until, id));
+            }
+        }
+    }
+
+    /// Adds a question, queued.
+    pub(super) fn insert(&mut self, id: u64, entry: Entry) {
+        self.keys.insert(entry.key.clone(), id);
+        self.lane_mut(entry.lane).queued.insert(id);
+        self.entries.insert(id, entry);
+    }
+
+    /// Takes a question out of where its state has put it.
+    fn leave(&mut self, id: u64, lane: Lane, state: State) {
+        match state {
+            State::Queued => {
+                self.lane_mut(lane).queued.remove(&id);
+            }
+            State::Deferred { until } => {
+                self.lane_mut(lane).deferred.remove(&(until, id));
+            }
+            State::Open { request, deadline } => {
+                self.requests.remove(&request);
+                if let Some(deadline) = deadline {
+                    self.deadlines.remove(&(deadline, id));
+                }
+                let queue = self.lane_mut(lane);
+                queue.open = queue.open.saturating_sub(1);
+            }
+        }
+    }
+
+    fn enter(&mut self, id: u64, lane: Lane, state: State) {
+        match state {
+            State::Queued => {
+                self.lane_mut(lane).queued.insert(id);
+            }
+            State::Deferred { until } => {
+                self.lane_mut(lane).deferred.insert((until, id));
+            }
+            State::Open { request, deadline } => {
+                self.requests.insert(request, id);
+                if let Some(deadline) = deadline {
+                    self.deadlines.insert((deadline, id));
+                }
+                let queue = self.lane_mut(lane);
+                queue.open = queue.open.saturating_add(1);
+            }
+        }
+    }
+
+    /// Changes how far a question has come.
+    pub(super) fn set_state(&mut self, id: u64, state: State) {
+        let Some(entry) = self.entries.get_mut(id) else { return };
+        let (lane, old) = (entry.lane, std::mem::replace(&mut entry.state, state));
+        self.leave(id, lane, old);
+        self.enter(id, lane, state);
+    }
+
+    /// Moves a fetch of the background to the foreground; others stay where they are.
+    pub(super) fn lift(&mut self, id: u64) {
+        let Some(entry) = self.entries.get_mut(id) else { return };
+        if entry.lane == Lane::Background {
+            entry.lane = Lane::Foreground;
+            let state = entry.state;
+            self.leave(id, Lane::Background, state);
+            self.enter(id, Lane::Foreground, state);
+        }
+    }
+
+    /// Takes a question out; if it was asked, it is withdrawn where `withdraw` says so. What is returned must be dropped
+    /// when the lock is released: wakers may own tasks.
+    pub(super) fn remove(&mut self, id: u64, withdraw: Withdraw) -> Option<Entry> {
+        let entry = self.entries.remove(id)?;
+        self.leave(id, entry.lane, entry.state);
+        self.keys.remove(&entry.key);
+        if let (State::Open { request, .. }, Withdraw::Yes) = (entry.state, withdraw) {
+            self.withdrawn.push(request);
+        }
+        Some(entry)
+    }
+
+    /// Gives a question its response. The entry that is returned has those to wake.
+    pub(super) fn finish(&mut self, id: u64, response: Response, withdraw: Withdraw) -> Option<Entry> {
+        let entry = self.remove(id, withdraw)?;
+        self.answered.insert(id, Answered { key: entry.key.clone(), response, users: entry.users });
+        Some(entry)
+    }
+
+    /// Fetches a response for one of those who asked.
+    pub(super) fn take_response(&mut self, id: u64) -> Option<Response> {
+        let response = self.answered.get(&id)?.response.clone();
+        self.release_response(id);
+        Some(response)
+    }
+
+    /// Notes that one of those who asked needs the response no more. Returns whether there is one.
+    pub(super) fn release_response(&mut self, id: u64) -> bool {
+        let Some(answered) = self.answered.get_mut(&id) else { return false };
+        answered.users = answered.users.saturating_sub(1);
+        if answered.users == 0 {
+            self.answered.remove(&id);
+        }
+        true
+    }
+}
+
+/// Whether the client is told that a question which it was asked needs no answer any more.
+#[derive(Clone, Copy)]
+pub(super) enum Withdraw {
+    Yes,
+    /// The client has answered it.
+    No,
+}

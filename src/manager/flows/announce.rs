@@ -1,0 +1,225 @@
+//! How this device is announced: its bundle and its entry on this account's lists, as desired state.
+//!
+//! After every event what was seen last is compared with what ought to stand on the server; what differs is published:
+//! the bundle first, or peers would look for a bundle that is not there. So every step can be cut short and is taken up
+//! again.
+
+use super::super::api::event::{Notice, NoticeKind};
+use super::super::api::question::{Answer, Question, Reason};
+use super::super::engine::Class;
+use super::super::model::job::Job;
+use super::super::model::list_looks::Source;
+use super::super::model::memory::{Memory, PublishFailures};
+use super::super::policy;
+use super::super::store::transaction::Tx;
+use super::context::Context;
+use super::device_list::{self, ListFact};
+use super::{own_bundle, own_keys};
+use crate::error::{Error, Result, Status};
+use crate::protocol::address::DeviceId;
+use crate::protocol::device_list::{DeviceList, ListedDevice};
+use crate::protocol::namespace::Namespace;
+
+/// How far a job came.
+pub(super) enum Progress {
+    Done,
+    /// A limit delays it until this time of the steady clock.
+    Delayed(u64),
+}
+
+/// How often a list is published in a row because others published it at the same time.
+const ATTEMPTS: usize = 3;
+
+/// Returns whether this device stands on this account's list, as far as was seen.
+fn is_listed(memory: &Memory, namespace: Namespace, device: DeviceId) -> bool {
+    memory.own_lists.get(&namespace).is_some_and(|own| {
+        let named = own.seen().is_some_and(|list| list.devices.iter().any(|other| other.id == device.get()));
+        named && !own.must_redo()
+    })
+}
+
+/// Returns the job that brings a namespace nearer to what ought to stand on the server; `None`: it is right.
+pub(super) fn next_job(tx: &Tx<'_>, namespace: Namespace) -> Result<Option<Job>> {
+    let Some(device) = tx.device_id()? else { return Ok(None) };
+    let memory = tx.memory();
+    let seen = memory.own_lists.get(&namespace).is_some_and(|own| own.seen().is_some());
+    Ok(match (seen, tx.pre_keys(namespace)?.bundle_pending) {
+        (false, _) => Some(Job::PublishList(namespace)),
+        (true, true) => Some(Job::PublishBundle(namespace)),
+        (true, false) => (!is_listed(memory, namespace, device)).then_some(Job::PublishList(namespace)),
+    })
+}
+
+/// Returns whether the server still has to hear of something in a namespace.
+fn is_pending(tx: &Tx<'_>, namespace: Namespace) -> Result<bool> {
+    let code = namespace.code();
+    match tx.config().namespaces.contains(&namespace) {
+        true => Ok(next_job(tx, namespace)?.is_some()),
+        false => Ok(tx.account()?.purges.iter().any(|purge| purge.namespace == code)),
+    }
+}
+
+fn failures(tx: &Tx<'_>, namespace: Namespace) -> PublishFailures {
+    tx.memory().publish_failures.get(&namespace).cloned().unwrap_or_default()
+}
+
+/// Returns the namespaces that a report of publishing has a row for, and how often publishing has failed in each.
+pub(super) fn begin_report(context: &Context) -> Result<(Vec<Namespace>, Vec<u64>)> {
+    context.transact(|tx| {
+        let mut reported = tx.config().namespaces.clone();
+        let purged = tx.account()?.purges.iter().filter_map(|purge| Namespace::from_code(purge.namespace));
+        for namespace in purged.collect::<Vec<_>>() {
+            if !reported.contains(&namespace) {
+                reported.push(namespace);
+            }
+        }
+        let before = reported.iter().map(|namespace| failures(tx, *namespace).count).collect();
+        Ok((reported, before))
+    })
+}
+
+/// Waits until each namespace is published, or its publishing has failed once more than `before`.
+pub(super) async fn wait(context: &Context, namespaces: &[Namespace], before: &[u64]) -> Result<Vec<Error>> {
+    loop {
+        let seen = context.progress.generation();
+        let ends = context.transact(|tx| {
+            let end = |(namespace, before): (&Namespace, &u64)| {
+                let failures = failures(tx, *namespace);
+                Ok(match (is_pending(tx, *namespace)?, failures.count > *before) {
+                    (false, _) => Some(Error::from(Status::Ok)),
+                    (true, _) if is_exhausted(tx, *namespace)? => Some(Status::PublishLimit.into()),
+                    (true, true) => Some(failures.last.unwrap_or_else(|| Status::Internal.into())),
+                    (true, false) => None,
+                })
+            };
+            namespaces.iter().zip(before).map(end).collect::<Result<Option<Vec<_>>>>()
+        })?;
+        if let Some(ends) = ends {
+            return Ok(ends);
+        }
+        context.progress.changed(seen).await;
+    }
+}
+
+/// Returns whether the day's publications of what comes next in a namespace are used up.
+fn is_exhausted(tx: &Tx<'_>, namespace: Namespace) -> Result<bool> {
+    let next = match tx.config().namespaces.contains(&namespace) {
+        true => next_job(tx, namespace)?,
+        false => Some(Job::PurgeId(namespace)),
+    };
+    let until = next.and_then(|job| tx.memory().delayed.get(&job).copied()).unwrap_or_default();
+    Ok(until.saturating_sub(tx.now.steady_ms) > policy::PUBLISH_WAIT_MS)
+}
+
+/// Takes one of the publications that a node has; tells the client, once, when they are used up.
+pub(super) fn take_publication(context: &Context, job: &Job, namespace: Namespace) -> Result<Option<u64>> {
+    let now = context.now();
+    let taken = context.memory(|memory| memory.bucket(job.clone()).try_take(now))?;
+    let Err(next) = taken else { return Ok(None) };
+    if next.newly_exhausted {
+        let error = Error::from(Status::PublishLimit);
+        context.memory(|memory| memory.publish_failed(namespace, &error))?;
+        let (namespace, status) = (Some(namespace), Status::PublishLimit);
+        context.transact(|tx| {
+            tx.notify(Notice { kind: NoticeKind::PublishFailed, namespace, jid: None, device: 0, status });
+            Ok(())
+        })?;
+        context.progress.notify();
+    }
+    Ok(Some(next.steady_ms(now)))
+}
+
+/// Publishes this device's bundle, never over somebody else's.
+pub(super) async fn publish_bundle(context: &Context, namespace: Namespace) -> Result<Progress> {
+    let device = context.transact(|tx| tx.own_device())?;
+    if !context.memory(|memory| memory.verified_in.contains(namespace))? {
+        own_bundle::check(context, namespace, device).await?;
+        if !context.memory(|memory| memory.verified_in.contains(namespace))? {
+            return Err(Error::new(
+                Status::BundleDownloadFailed,
+                "What stands under this device's id is not known.",
+            ));
+        }
+    }
+    if let Some(at) = take_publication(context, &Job::PublishBundle(namespace), namespace)? {
+        return Ok(Progress::Delayed(at));
+    }
+    let (device, bundle) =
+        context.transact(|tx| Ok((tx.own_device()?, own_keys::own_bundle(tx, namespace)?)))?;
+    let published = bundle.clone();
+    let response = context.ask(Question::PublishBundle { device, bundle }, Class::Foreground).await;
+    match response.answer {
+        Answer::Done => context.transact(|tx| {
+            // What changed while the answer was on its way is published next.
+            if tx.device_id()? == Some(device) && own_keys::own_bundle(tx, namespace)? == published {
+                tx.pre_keys_mut(namespace)?.published();
+            }
+            tx.wake_worker();
+            Ok(Progress::Done)
+        }),
+        Answer::Rejected(Reason::Timeout) => Err(Status::Timeout.into()),
+        Answer::Refused(error) => Err(device_list::refused(Status::BundleUploadFailed, &error)),
+        _ => Err(Status::BundleUploadFailed.into()),
+    }
+}
+
+/// Returns this account's list as it was seen last, or fetches it.
+pub(super) async fn newest_list(context: &Context, namespace: Namespace) -> Result<DeviceList> {
+    let seen = |memory: &mut Memory| memory.own_list(namespace).seen().cloned();
+    if let Some(list) = context.memory(seen)? {
+        return Ok(list);
+    }
+    let fetched = device_list::fetch(context, namespace, &context.config.jid, Class::Foreground).await?;
+    // A push may have come meanwhile.
+    Ok(context.memory(seen)?.unwrap_or(fetched))
+}
+
+/// Puts this device on this account's list, and takes nobody off it.
+pub(super) async fn publish_list(context: &Context, namespace: Namespace) -> Result<Progress> {
+    for _ in 0..ATTEMPTS {
+        let mut list = newest_list(context, namespace).await?;
+        let (device, pending) =
+            context.transact(|tx| Ok((tx.own_device()?, tx.pre_keys(namespace)?.bundle_pending)))?;
+        if pending || context.memory(|memory| is_listed(memory, namespace, device))? {
+            return Ok(Progress::Done);
+        }
+        if !list.contains(device.get()) {
+            list.add(ListedDevice::new(device.get()))?;
+        }
+        if let Some(at) = take_publication(context, &Job::PublishList(namespace), namespace)? {
+            return Ok(Progress::Delayed(at));
+        }
+        if publish(context, list).await? {
+            return Ok(Progress::Done);
+        }
+    }
+    // Others write it as often as we do: the worker goes on as the limits allow.
+    Ok(Progress::Done)
+}
+
+/// Publishes this account's list. False: a push came in between, and it has to be looked at again.
+pub(super) async fn publish(context: &Context, list: DeviceList) -> Result<bool> {
+    let namespace = list.namespace;
+    context.memory(|memory| memory.own_list(namespace).publishing(&list))?;
+    let response = context.ask(Question::PublishDeviceList { list: list.clone() }, Class::Foreground).await;
+    let error: Error = match response.answer {
+        Answer::Done => {
+            let stamp = response.stamp;
+            if !context.memory(|memory| memory.own_list(namespace).published(stamp))? {
+                return Ok(false);
+            }
+            let jid = context.config.jid.clone();
+            let fact =
+                ListFact { jid: &jid, list: &list, stamp, source: Some(Source::Fetched { found: true }) };
+            if context.config.namespaces.contains(&namespace) {
+                context.transact(|tx| device_list::apply(tx, &fact))?;
+            }
+            return Ok(true);
+        }
+        Answer::Rejected(Reason::Timeout) => Status::Timeout.into(),
+        Answer::Refused(error) => device_list::refused(Status::DeviceListUploadFailed, &error),
+        _ => Status::DeviceListUploadFailed.into(),
+    };
+    context.memory(|memory| memory.own_list(namespace).publication_failed())?;
+    Err(error)
+}

@@ -1,0 +1,138 @@
+//! Empty messages: the answer to a key exchange, a heartbeat, the beginning of a repaired session. Queued in the commit
+//! that caused them, encrypted once in a commit of their own, and sent as the same bytes until they are sent.
+
+use super::super::api::question::{Answer, Question, Reason};
+use super::super::engine::Class;
+use super::super::model::address::SessionAddress;
+use super::super::model::outbox::OutboxEntry;
+use super::super::policy;
+use super::super::store::removal;
+use super::super::store::sessions::Sessions;
+use super::super::store::transaction::Tx;
+use super::announce::Progress;
+use super::context::Context;
+use super::trust;
+use crate::error::{Error, Result, Status};
+use crate::protocol::address::DeviceId;
+use crate::protocol::message::{Message, MessageKey};
+use crate::protocol::namespace::Namespace;
+use crate::protocol::payload;
+use crate::protocol::session::Session;
+use zeroize::Zeroizing;
+
+/// Queues an empty message on the current session with a device. One for each ratchet key is enough.
+pub(super) fn queue_empty_message(tx: &mut Tx<'_>, at: &SessionAddress, session: &Session) -> Result<()> {
+    let (known, ratchet_key) = (tx.is_known(&at.jid), session.own_ratchet_key());
+    if tx.outbox()?.has(at, &ratchet_key) {
+        return Ok(());
+    }
+    if known && !tx.outbox()?.has_room(true) {
+        // A stranger's message makes room.
+        if let Some(id) = tx.outbox()?.oldest_of_strangers() {
+            removal::discard_outbox_message(tx, id)?;
+        }
+    }
+    if !tx.outbox()?.has_room(known) {
+        return Ok(());
+    }
+    discard_for(tx, at)?;
+    let account = tx.account_mut()?;
+    account.last_outbox_id = account.last_outbox_id.saturating_add(1);
+    let entry = OutboxEntry {
+        id: account.last_outbox_id,
+        at: at.clone(),
+        ratchet_key,
+        since_ms: tx.now.wall_ms,
+        encrypted: false,
+        key_exchange: false,
+        sent: session.sending_chain_length(),
+        known,
+    };
+    tx.outbox_mut()?.push(entry);
+    tx.wake_worker();
+    Ok(())
+}
+
+/// A message to this device was handed out: empty ones that wait for it have lost their purpose.
+pub(super) fn discard_for(tx: &mut Tx<'_>, at: &SessionAddress) -> Result<()> {
+    tx.outbox()?.ids_for(at).into_iter().try_for_each(|id| removal::discard_outbox_message(tx, id))
+}
+
+/// Discards messages that could not be sent for too long.
+pub(super) fn discard_old(tx: &mut Tx<'_>) -> Result<()> {
+    let oldest = tx.now.wall_ms.saturating_sub(policy::OUTBOX_KEPT_MS);
+    tx.outbox()?.ids_before(oldest).into_iter().try_for_each(|id| removal::discard_outbox_message(tx, id))
+}
+
+/// Returns an empty message as it is sent, encrypted now or before; `None`: it is not needed any more.
+fn prepare(tx: &mut Tx<'_>, id: u64) -> Result<Option<(SessionAddress, Message)>> {
+    let Some(entry) = tx.outbox()?.get(id).cloned() else { return Ok(None) };
+    let at = entry.at.clone();
+    // Nothing is sent by itself to a key that the client distrusts, nor to one that a bundle contradicts.
+    let contact = tx.contact(&at.jid)?;
+    let blocked =
+        contact.device(at.device).is_some_and(|device| device.blocks_sending(at.namespace).is_some());
+    if blocked || trust::is_distrusted(tx, &at)? {
+        removal::discard_outbox_message(tx, id)?;
+        return Ok(None);
+    }
+    let session = Sessions::new(tx, &at).sending()?;
+    let Some(mut session) = session.filter(|session| entry.is_needed(session)) else {
+        removal::discard_outbox_message(tx, id)?;
+        return Ok(None);
+    };
+    let bytes = if entry.encrypted { tx.outbox_message(id)? } else { None };
+    let (stored, key_exchange) = match bytes {
+        Some(bytes) => (bytes, entry.key_exchange),
+        None => {
+            let empty = payload::empty_key(at.namespace, tx.rng())?;
+            let encrypted = session.encrypt(&empty)?;
+            Sessions::new(tx, &at).update(session)?;
+            // Every attempt sends the same bytes, those of the IV included.
+            let mut stored = payload::empty_iv(at.namespace, tx.rng())?.unwrap_or_default();
+            stored.extend_from_slice(&encrypted.bytes);
+            let stored = Zeroizing::new(stored);
+            tx.put_outbox_message(id, Some(stored.clone()));
+            if let Some(entry) = tx.outbox_mut()?.get_mut(id) {
+                (entry.encrypted, entry.key_exchange) = (true, encrypted.key_exchange);
+            }
+            (stored, encrypted.key_exchange)
+        }
+    };
+    let own = tx.own_device()?;
+    let message = empty_message(&at, own, &stored, key_exchange)?;
+    Ok(Some((at, message)))
+}
+
+/// Returns the message, from its IV and its key as they are stored one behind the other.
+fn empty_message(at: &SessionAddress, own: DeviceId, stored: &[u8], key_exchange: bool) -> Result<Message> {
+    let split = stored.split_at_checked(payload::empty_iv_bytes(at.namespace));
+    let (iv, bytes) = split.ok_or(Error::from(Status::StorageCorrupt))?;
+    let jid = addressed(at);
+    let keys = vec![MessageKey { jid, device: at.device.get(), key_exchange, bytes: Some(bytes.to_vec()) }];
+    let iv = (!iv.is_empty()).then(|| iv.to_vec());
+    Ok(Message { namespace: at.namespace, sender_device: own.get(), keys, payload: None, iv })
+}
+
+/// Returns the JID that stands beside a key; legacy has none there.
+pub(super) fn addressed(at: &SessionAddress) -> Option<crate::protocol::address::BareJid> {
+    match at.namespace {
+        Namespace::Omemo2 => Some(at.jid.clone()),
+        Namespace::Legacy => None,
+    }
+}
+
+/// Sends an empty message.
+pub(super) async fn send(context: &Context, id: u64) -> Result<Progress> {
+    let prepared = context.transact(|tx| prepare(tx, id))?;
+    let Some((at, message)) = prepared else { return Ok(Progress::Done) };
+    let question = Question::SendMessage { jid: at.jid, message };
+    match context.ask(question, Class::Background).await.answer {
+        Answer::Done | Answer::Rejected(Reason::Declined) => {
+            context.transact(|tx| removal::discard_outbox_message(tx, id))?;
+            Ok(Progress::Done)
+        }
+        Answer::Rejected(Reason::Timeout) => Err(Status::Timeout.into()),
+        _ => Err(Status::MessageSendingFailed.into()),
+    }
+}

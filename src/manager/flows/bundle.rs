@@ -1,0 +1,155 @@
+//! Bundles: fetched, verified, and what they say of a device's identity key.
+
+use super::super::api::event::{Notice, NoticeKind};
+use super::super::api::question::{Answer, Question, Reason};
+use super::super::engine::{Class, Response};
+use super::super::model::address::SessionAddress;
+use super::super::model::identity::FromBundle;
+use super::super::store::removal;
+use super::super::store::sessions::Sessions;
+use super::super::store::transaction::Tx;
+use super::context::Context;
+use super::device_list;
+use crate::crypto::identity::IdentityKey;
+use crate::error::{Error, Result, Status};
+use crate::protocol::bundle::Bundle;
+use crate::protocol::namespace::Namespace;
+
+/// A bundle whose signature holds, with its identity key and when it came.
+#[derive(Clone)]
+pub(super) struct FetchedBundle {
+    pub(super) bundle: Bundle,
+    pub(super) identity: IdentityKey,
+    /// In aged milliseconds.
+    pub(super) at_ms: u64,
+    pub(super) stream: u64,
+}
+
+/// What became of a fetch.
+pub(super) enum Fetched {
+    /// The device may be served with it.
+    Usable(Box<FetchedBundle>),
+    /// It may not, or there is none.
+    Failed(Error),
+    /// The client has said something newer about the device's key: the answer tells nothing any more.
+    Outdated,
+}
+
+/// Returns the bundle in an answer.
+fn bundle_in(answer: Answer) -> Result<Bundle> {
+    match answer {
+        Answer::Bundle(bundle) => Ok(bundle),
+        Answer::Rejected(Reason::NotFound) => Err(Status::BundleNotFound.into()),
+        Answer::Rejected(Reason::Timeout) => Err(Status::Timeout.into()),
+        Answer::Refused(error) => Err(device_list::refused(Status::BundleDownloadFailed, &error)),
+        Answer::Unreadable(error) => Err(Error::new(Status::BundleBad, error.to_string())),
+        _ => Err(Status::BundleDownloadFailed.into()),
+    }
+}
+
+/// Takes over the answer to a fetch.
+pub(super) fn apply_response(context: &Context, at: &SessionAddress, response: Response) -> Result<Fetched> {
+    let subject = at.clone();
+    let verified = bundle_in(response.answer).and_then(|bundle| {
+        let identity = bundle.verify()?;
+        let (at_ms, stream) = (response.at.aged_ms, response.stream);
+        Ok(FetchedBundle { bundle, identity, at_ms, stream })
+    });
+    context.transact(|tx| {
+        if tx.memory().key_stamps.is_outdated(&subject, response.stamp) {
+            return Ok(Fetched::Outdated);
+        }
+        let known = tx.is_known(&at.jid);
+        let failure = match verified {
+            Err(error) => error,
+            Ok(fetched) => {
+                let (stamp, blocked) = (response.stamp, see_identity(tx, at, &fetched.identity)?);
+                tx.after(move |memory| memory.key_stamps.note(known, subject, stamp));
+                match blocked {
+                    None => {
+                        let at = at.clone();
+                        tx.after(move |memory| memory.bundles.clear_failure(&at));
+                        return Ok(Fetched::Usable(Box::new(fetched)));
+                    }
+                    Some(status) => status.into(),
+                }
+            }
+        };
+        if response.stream == context.engine.requests().stream() {
+            let (error, at, now) = (failure.clone(), at.clone(), tx.now.aged_ms);
+            tx.after(move |memory| memory.bundles.failed(known, &at, error, now));
+        }
+        Ok(Fetched::Failed(failure))
+    })
+}
+
+/// Takes over the identity key of a verified bundle that came from the JID's own node. Returns why the device may not be
+/// served all the same: it shows another key than the confirmed one, here or where that counts.
+fn see_identity(tx: &mut Tx<'_>, at: &SessionAddress, key: &IdentityKey) -> Result<Option<Status>> {
+    let before = tx.contact(&at.jid)?;
+    let mut contact = (*before).clone();
+    let device = contact.device_or_new(at.device)?;
+    let seen = device.identity.see_bundle(key, at.namespace);
+    let blocked = device.blocks_sending(at.namespace);
+    if contact != *before {
+        *tx.contact_mut(&at.jid)? = contact;
+    }
+    let notice = |kind: NoticeKind, status: Status| Notice {
+        kind,
+        namespace: Some(at.namespace),
+        jid: Some(at.jid.clone()),
+        device: at.device.get(),
+        status,
+    };
+    match seen {
+        FromBundle::First => tx.notify(notice(NoticeKind::Devices, Status::Ok)),
+        FromBundle::Same { resolved: false } => (),
+        FromBundle::Same { resolved: true } => {
+            // It may be served wherever that spoke against it.
+            let at = at.clone();
+            tx.after(move |memory| memory.clear_bundle_failures(&at));
+        }
+        FromBundle::Replaced => {
+            retire_others(tx, at, key)?;
+            tx.notify(notice(NoticeKind::IdentityChanged, Status::IdentityChanged));
+        }
+        FromBundle::Conflicting { news } => {
+            let status = blocked.unwrap_or(Status::IdentityChanged);
+            // Where a message has shown the other key, the client has heard of it.
+            if news && !tx.memory().bundles.was_reported(at) {
+                tx.notify(notice(NoticeKind::IdentityChanged, status));
+            }
+            return Ok(Some(status));
+        }
+    }
+    Ok(blocked)
+}
+
+/// Gives up the sessions with another key than this one, in all namespaces, and what waits to be sent on them.
+fn retire_others(tx: &mut Tx<'_>, at: &SessionAddress, key: &IdentityKey) -> Result<()> {
+    for namespace in Namespace::ALL {
+        let at = at.in_namespace(namespace);
+        // The device's key is the new one by now: a session with another one may not send any more.
+        if Sessions::new(tx, &at).sending()?.is_some_and(|session| session.peer_mont() == key.mont()) {
+            continue;
+        }
+        retire(tx, &at)?;
+    }
+    Ok(())
+}
+
+/// Gives a session up, with the empty messages that wait to be sent on it.
+pub(super) fn retire(tx: &mut Tx<'_>, at: &SessionAddress) -> Result<()> {
+    Sessions::new(tx, at).retire_current()?;
+    for id in tx.outbox()?.ids_for(at) {
+        removal::discard_outbox_message(tx, id)?;
+    }
+    Ok(())
+}
+
+/// Fetches the bundle of a device, and takes over what it says.
+pub(super) async fn fetch(context: &Context, at: &SessionAddress, class: Class) -> Result<Fetched> {
+    let question = Question::FetchBundle { namespace: at.namespace, jid: at.jid.clone(), device: at.device };
+    let response = context.ask(question, class).await;
+    apply_response(context, at, response)
+}

@@ -1,0 +1,178 @@
+//! The stream comes up and goes down. With each stream this account's lists and bundles on the server are compared with
+//! what ought to stand there; the background worker repairs what does not.
+
+use super::super::api::event::OperationId;
+use super::super::api::report::{Outcome, Row};
+use super::super::api::services::LogLevel;
+use super::super::engine::{Class, Kind, RequestKey, Response};
+use super::super::model::address::SessionAddress;
+use super::context::Context;
+use super::{announce, bundle, device_list, own_bundle, own_keys};
+use crate::error::{Error, Result, Status};
+use crate::protocol::device_list::DeviceList;
+use crate::protocol::namespace::Namespace;
+use futures_util::future::join_all;
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+/// The stream is up: see [`super::super::Manager::connected`].
+pub(in crate::manager) fn connected(context: &Arc<Context>, operation: OperationId) -> Result<()> {
+    let stamp = context.stamp();
+    context.memory(|memory| {
+        // Of two threads that speak of the stream the later one is right.
+        if memory.stream_stamp < stamp {
+            memory.stream_stamp = stamp;
+            memory.new_stream();
+            context.engine.requests().connected();
+        }
+    })?;
+    context.log(LogLevel::Info, "stream: up");
+    context.stream_up.notify();
+    context.wake_worker();
+    let shared = context.clone();
+    context.engine.start(operation, Kind::NeedsStream, async move {
+        reconcile(&shared, true).await.unwrap_or_else(Outcome::bare)
+    })
+}
+
+/// The stream is down: network questions are withdrawn, and asked again in the next one.
+pub(in crate::manager) fn disconnected(context: &Arc<Context>) -> Result<()> {
+    let stamp = context.stamp();
+    // Of two threads that speak of the stream the later one is right, for the requests as for the memory.
+    let noted = context.memory(|memory| {
+        if memory.stream_stamp > stamp {
+            return None;
+        }
+        (memory.stream_stamp, memory.online) = (stamp, false);
+        let noted = context.engine.requests().noted();
+        context.engine.disconnected();
+        Some(noted)
+    })?;
+    let Some(noted) = noted else { return Ok(()) };
+    context.log(LogLevel::Info, "stream: down");
+    keep_answers(context, noted);
+    context.stream_down.notify();
+    context.engine.wake();
+    Ok(())
+}
+
+/// What was answered and not taken over yet is stored as of its time, although those who asked end with the stream.
+fn keep_answers(context: &Arc<Context>, noted: Vec<(RequestKey, Response)>) {
+    for (key, response) in noted {
+        let shared = context.clone();
+        let task = context.engine.runtime().spawn(async move {
+            // Where the store fails, what was answered is asked for again.
+            let _ = match key {
+                RequestKey::List(namespace, jid) => {
+                    device_list::apply_response(&shared, namespace, &jid, response).map(|_| ())
+                }
+                RequestKey::Bundle(namespace, jid, device) => {
+                    let at = SessionAddress { jid, device, namespace };
+                    bundle::apply_response(&shared, &at, response).map(|_| ())
+                }
+                RequestKey::Trust(_) | RequestKey::Alone(_) => Ok(()),
+            };
+        });
+        task.detach();
+    }
+}
+
+/// Compares what the server has with what ought to stand there, and has it repaired; `wait`: until that has succeeded or
+/// failed once in each namespace.
+pub(super) async fn reconcile(context: &Context, wait: bool) -> Result<Outcome> {
+    let namespaces = context.config.namespaces.clone();
+    let (reported, before) = announce::begin_report(context)?;
+    let fetches = namespaces
+        .iter()
+        .map(|namespace| device_list::fetch(context, *namespace, &context.config.jid, Class::Foreground));
+    let mut lists: Vec<(Namespace, Result<DeviceList>)> =
+        namespaces.iter().copied().zip(join_all(fetches).await).collect();
+    let again = lists.iter().any(|(_, list)| list.as_ref().is_err_and(|error| !is_refused(error.status())));
+    context.memory(|memory| memory.reconcile_again = again)?;
+    if again {
+        // What comes below may end this try before anybody looks for jobs.
+        context.wake_worker();
+    }
+    let first_run = context.transact(|tx| Ok(tx.device_id()?.is_none()))?;
+    if let Some((_, Err(error))) =
+        lists.iter().find(|(_, list)| list.as_ref().is_err_and(|error| error.is_storage()))
+    {
+        return Err(error.clone());
+    }
+    if first_run && again {
+        context.log(LogLevel::Info, "connect: no device id yet, a device list could not be fetched");
+        return Err(Error::new(
+            Status::DeviceListDownloadFailed,
+            "This account's device lists have to be known before a device id can be chosen; it is tried again.",
+        ));
+    }
+    if first_run {
+        let known = lists.iter().filter_map(|(_, list)| list.as_ref().ok());
+        let taken: BTreeSet<u32> = known.flat_map(device_list::ids).collect();
+        context.transact(|tx| match tx.device_id()? {
+            Some(_) => Ok(()),
+            None => own_keys::choose_device_id(tx, &taken).map(|_| ()),
+        })?;
+    } else {
+        compare_bundles(context, &mut lists).await?;
+    }
+    context.wake_worker();
+    let rows = if wait { announce::wait(context, &reported, &before).await? } else { Vec::new() };
+    Ok(outcome(&namespaces, &lists, &reported, rows))
+}
+
+/// Whether a list came that cannot be worked with: looking again would show the same.
+fn is_refused(status: Status) -> bool {
+    matches!(status, Status::Malformed | Status::Limit)
+}
+
+fn outcome(
+    namespaces: &[Namespace],
+    lists: &[(Namespace, Result<DeviceList>)],
+    reported: &[Namespace],
+    ends: Vec<Error>,
+) -> Outcome {
+    let fetched = |namespace: Namespace| lists.iter().find(|(of, _)| *of == namespace).map(|(_, list)| list);
+    let row = |(namespace, end): (&Namespace, Error)| {
+        let error = match fetched(*namespace) {
+            Some(Err(error)) => error.clone(),
+            _ => end,
+        };
+        Row { jid: None, device: 0, namespace: Some(*namespace), error }
+    };
+    let rows: Vec<Row> = reported.iter().zip(ends).map(row).collect();
+    // A publication that a limit delays was preceded by others: the account works.
+    let works = |row: &Row| matches!(row.error.status(), Status::Ok | Status::PublishLimit);
+    let served = rows.iter().take(namespaces.len()).any(works);
+    let error = match rows.first() {
+        Some(first) if !served => first.error.clone(),
+        _ => Status::Ok.into(),
+    };
+    Outcome { rows, ..Outcome::bare(error) }
+}
+
+/// Where the list names this device, its bundle must be ours. What speaks against that in one namespace is its row, and
+/// no reason to leave the others alone.
+async fn compare_bundles(context: &Context, lists: &mut [(Namespace, Result<DeviceList>)]) -> Result<()> {
+    let Some(device) = context.transact(|tx| tx.device_id())? else { return Ok(()) };
+    for (namespace, fetched) in lists {
+        let Ok(list) = fetched else { continue };
+        if device_list::ids(list).contains(&device.get()) {
+            match own_bundle::check(context, *namespace, device).await {
+                Err(error) if error.is_storage() => return Err(error),
+                Err(error) => *fetched = Err(error),
+                // Without an answer nobody knows what stands there: it is looked at again.
+                Ok(()) => context.memory(|memory| {
+                    memory.reconcile_again |= !memory.verified_in.contains(*namespace);
+                })?,
+            }
+        } else {
+            // Who lost the list has lost the bundle, too, more often than not.
+            context.transact(|tx| {
+                tx.pre_keys_mut(*namespace)?.bundle_pending = true;
+                Ok(())
+            })?;
+        }
+    }
+    Ok(())
+}

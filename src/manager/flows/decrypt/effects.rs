@@ -1,0 +1,94 @@
+//! What a message makes necessary: answers, and looks at lists and bundles.
+
+use super::super::super::api::event::{Notice, NoticeKind};
+use super::super::super::model::address::SessionAddress;
+use super::super::super::model::identity::FromExchange;
+use super::super::super::model::job::Job;
+use super::super::super::policy;
+use super::super::super::store::sessions::Sessions;
+use super::super::super::store::transaction::Tx;
+use super::super::{answer, repair};
+use crate::error::{Result, Status};
+use crate::protocol::message::MessageKey;
+use crate::protocol::session::Session;
+
+/// Answers a chain that grew long, once for each ratchet key of the sender.
+pub(super) fn heartbeat(tx: &mut Tx<'_>, at: &SessionAddress, session: &Session) -> Result<()> {
+    if session.receiving_chain_length().is_none_or(|length| length <= policy::HEARTBEAT) {
+        return Ok(());
+    }
+    let current = Sessions::new(tx, at).sending()?;
+    let is_current = current.is_some_and(|current| current.exchange_id() == session.exchange_id());
+    if is_current && Sessions::new(tx, at).note_heartbeat(session.ratchet_key().as_bytes())? {
+        answer::queue_empty_message(tx, at, session)?;
+    }
+    Ok(())
+}
+
+/// A message was decrypted: the device is alive, and its bundle may be there by now.
+pub(super) fn after_success(tx: &mut Tx<'_>, at: &SessionAddress) {
+    let at = at.clone();
+    tx.after(move |memory| memory.bundles.clear_failure(&at));
+}
+
+/// A key exchange was taken up.
+pub(super) fn after_exchange(tx: &mut Tx<'_>, at: &SessionAddress, relation: FromExchange) -> Result<()> {
+    after_success(tx, at);
+    tx.wake_worker();
+    if relation == FromExchange::Rival {
+        repair::suggest_bundle(tx, at)?;
+    }
+    let contact = tx.contact(&at.jid)?;
+    let listed = contact.device(at.device).is_some_and(|device| device.is_active(at.namespace));
+    if !listed {
+        repair::suggest_list(tx, at.namespace, &at.jid)?;
+    }
+    Ok(())
+}
+
+/// What is to be done about a message that was rejected. Nobody has authenticated it: nothing is stored.
+pub(super) fn after_rejection(
+    tx: &mut Tx<'_>,
+    at: &SessionAddress,
+    status: Status,
+    keys: &[&MessageKey],
+) -> Result<()> {
+    match status {
+        Status::NoSession | Status::PreKeyUnknown => repair::suggest(tx, at),
+        Status::PublicDataInconsistency => after_other_key(tx, at),
+        Status::Limit if keys.iter().any(|key| key.key_exchange) => {
+            repair::suggest_list(tx, at.namespace, &at.jid)
+        }
+        _ => Ok(()),
+    }
+}
+
+/// A message shows another key than the known one. The device's bundle is looked at by itself, so that the other key can
+/// be accepted, or turns out to be nobody's.
+fn after_other_key(tx: &mut Tx<'_>, at: &SessionAddress) -> Result<()> {
+    let known = tx.is_known(&at.jid);
+    if !tx.memory().bundles.was_reported(at) {
+        tx.notify(Notice {
+            kind: NoticeKind::IdentityChanged,
+            namespace: Some(at.namespace),
+            jid: Some(at.jid.clone()),
+            device: at.device.get(),
+            status: Status::PublicDataInconsistency,
+        });
+    }
+    let reported = at.clone();
+    tx.after(move |memory| {
+        memory.bundles.report_once(known, &reported);
+    });
+    let contact = tx.contact(&at.jid)?;
+    let listed = contact.device(at.device).is_some_and(|device| device.is_active(at.namespace));
+    if !listed {
+        repair::suggest_list(tx, at.namespace, &at.jid)?;
+    }
+    // What was looked at before this message came may have changed since.
+    let looked = Job::FetchBundle(at.clone());
+    if tx.memory().bundles.failure(at, tx.now.aged_ms).is_none() && !tx.memory().unsolicited.waits(&looked) {
+        repair::suggest_bundle(tx, at)?;
+    }
+    Ok(())
+}

@@ -1,0 +1,300 @@
+//! The commit of an encryption: serves every device that can be served now, or nobody.
+
+use super::super::super::api::device::CoreTrust;
+use super::super::super::api::draft::EncryptPolicy;
+use super::super::super::api::report::{Outcome, Row};
+use super::super::super::api::services::LogLevel;
+use super::super::super::model::address::SessionAddress;
+use super::super::super::store::sessions::Sessions;
+use super::super::super::store::transaction::Tx;
+use super::super::bundle::FetchedBundle;
+use super::super::context::Context;
+use super::super::{answer, trust};
+use super::gather::{Gathered, is_fatal, is_stale};
+use super::plan::{EncryptRequest, RecipientDevice, recipient_devices, unreachable_devices};
+use crate::error::{Error, Result, Status};
+use crate::protocol::address::BareJid;
+use crate::protocol::message::{Message, MessageKey};
+use crate::protocol::namespace::Namespace;
+use crate::protocol::payload::{self, KeyParts, Sealed};
+use crate::protocol::session::Session;
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
+
+/// One commit while it is put together.
+struct Commit<'a> {
+    context: &'a Context,
+    request: &'a EncryptRequest,
+    gathered: &'a Gathered,
+    /// The payload of each namespace, and the keys of its devices.
+    encrypted: BTreeMap<Namespace, (Sealed, Vec<MessageKey>)>,
+    rows: Vec<Row>,
+    /// Recipients without any device that is served.
+    unserved: Vec<Row>,
+    /// Recipients of whom nothing but unreadable records keeps the message: they do not stop it for the others.
+    unreadable: Vec<Row>,
+    /// Recipients with a device that is served.
+    served: usize,
+    /// Why not every device is served.
+    incomplete: Option<Error>,
+}
+
+/// Encrypts for everybody who can be served.
+pub(super) fn commit(context: &Context, request: &EncryptRequest, gathered: &Gathered) -> Result<Outcome> {
+    let mut commit = Commit {
+        context,
+        request,
+        gathered,
+        encrypted: BTreeMap::new(),
+        rows: Vec::new(),
+        unserved: Vec::new(),
+        unreadable: Vec::new(),
+        served: 0,
+        incomplete: None,
+    };
+    let result = context.transact(|tx| commit.run(tx));
+    let mut rows = commit.rows;
+    match result {
+        Ok((messages, keys)) => Ok(Outcome { rows, messages, keys, ..Outcome::bare(Status::Ok) }),
+        Err(error) if is_fatal(error.status()) => Err(error),
+        // Nobody gets anything: a row that says "served" would be a lie.
+        Err(error) => {
+            rows.retain(|row: &Row| row.error.status() != Status::Ok);
+            Ok(Outcome { rows, ..Outcome::bare(error) })
+        }
+    }
+}
+
+impl Commit<'_> {
+    fn run(&mut self, tx: &mut Tx<'_>) -> Result<(Vec<Message>, Vec<KeyParts>)> {
+        let own_id = tx.own_device()?;
+        for jid in self.request.recipients_with_self() {
+            match self.serve_jid(tx, &jid) {
+                Err(error) if error.status() == Status::StorageCorrupt => {
+                    self.unserved_row(&jid, error.clone());
+                    self.incomplete.get_or_insert(error);
+                }
+                result => result?,
+            }
+        }
+        if self.request.draft.policy == EncryptPolicy::All
+            && let Some(error) = self.incomplete.take()
+        {
+            return Err(match error.status() {
+                Status::Undecided => Status::StillUndecided.into(),
+                _ => error,
+            });
+        }
+        let nobody = self.served == 0 && !self.unreadable.is_empty();
+        self.rows.append(&mut self.unreadable);
+        if nobody || !self.unserved.is_empty() {
+            self.rows.append(&mut self.unserved);
+            return Err(Status::NoEligibleDevices.into());
+        }
+        let (mut messages, mut transported) = (Vec::new(), Vec::new());
+        for namespace in &self.request.namespaces {
+            let Some((sealed, keys)) = self.encrypted.remove(namespace) else { continue };
+            tx.log(LogLevel::Debug, &format!("encrypt: {} keys in {}", keys.len(), namespace.uri()));
+            if self.request.draft.key_transport {
+                let parts = payload::parts(*namespace, &sealed.key, sealed.iv.as_deref());
+                transported.push(parts.ok_or(Error::from(Status::Internal))?);
+            }
+            let (namespace, sender_device) = (*namespace, own_id.get());
+            messages.push(Message { namespace, sender_device, keys, payload: sealed.payload, iv: sealed.iv });
+        }
+        Ok((messages, transported))
+    }
+
+    fn row(&mut self, jid: &BareJid, device: u32, namespace: Option<Namespace>, error: Error) {
+        self.rows.push(Row { jid: Some(jid.clone()), device, namespace, error });
+    }
+
+    /// Notes that a JID gets nothing; a recipient that has to get something makes the encryption fail.
+    fn unserved_row(&mut self, jid: &BareJid, error: Error) {
+        let row = Row { jid: Some(jid.clone()), device: 0, namespace: None, error };
+        match (self.request.must_serve(jid), row.error.status()) {
+            (true, Status::StorageCorrupt) => self.unreadable.push(row),
+            (true, _) => self.unserved.push(row),
+            (false, _) => self.rows.push(row),
+        }
+    }
+
+    fn serve_jid(&mut self, tx: &mut Tx<'_>, jid: &BareJid) -> Result<()> {
+        let (mut served, mut devices, mut unreadable) = (0_usize, 0_usize, false);
+        let list_failure = self.report_lists(tx, jid);
+        for recipient in recipient_devices(tx, jid, &self.request.namespaces)? {
+            devices = devices.saturating_add(1);
+            let error = match tx.savepoint(|tx| self.serve(tx, &recipient)) {
+                Ok(()) => {
+                    served = served.saturating_add(1);
+                    Error::from(Status::Ok)
+                }
+                // One unreadable record is the failure of one device.
+                Err(error) if error.status() == Status::StorageCorrupt => {
+                    unreadable = true;
+                    error
+                }
+                Err(error) if is_fatal(error.status()) => return Err(error),
+                Err(error) => error,
+            };
+            if !matches!(error.status(), Status::Ok | Status::Distrusted) {
+                self.incomplete.get_or_insert_with(|| error.clone());
+            }
+            self.row(jid, recipient.at.device.get(), Some(recipient.at.namespace), error);
+        }
+        for (device, namespace, error) in unreachable_devices(tx, jid, &self.request.namespaces)? {
+            devices = devices.saturating_add(1);
+            if error.status() != Status::BundleBad {
+                self.incomplete.get_or_insert_with(|| error.clone());
+            }
+            self.row(jid, device, Some(namespace), error);
+        }
+        if served > 0 && self.request.must_serve(jid) {
+            self.served = self.served.saturating_add(1);
+            if !tx.contact(jid)?.known {
+                tx.contact_mut(jid)?.known = true;
+            }
+        }
+        if served == 0 && self.request.must_serve(jid) {
+            let error = match (devices, list_failure) {
+                (0, Some(error)) => error,
+                (0, None) => Status::NoDevices.into(),
+                _ if unreadable => Status::StorageCorrupt.into(),
+                _ => Status::NoEligibleDevices.into(),
+            };
+            self.unserved_row(jid, error);
+        }
+        Ok(())
+    }
+
+    /// A row for each list that is not up to date; returns the last one's failure.
+    fn report_lists(&mut self, tx: &Tx<'_>, jid: &BareJid) -> Option<Error> {
+        let mut last = None;
+        for namespace in &self.request.namespaces {
+            let (looks, now) = (&tx.memory().lists, tx.now.aged_ms);
+            let failure = self.gathered.lists.get(&(*namespace, jid.clone())).cloned();
+            let failure = failure.or_else(|| looks.failure(*namespace, jid, now).cloned());
+            let overtakes = self.request.draft.policy == EncryptPolicy::Now;
+            let outdated = || match (looks.is_fresh(*namespace, jid, now), self.context.is_online()) {
+                (true, false) if overtakes => Some(Status::Offline.into()),
+                (true, _) => None,
+                (false, false) => Some(Status::Offline.into()),
+                (false, true) => {
+                    Some(Error::new(Status::DeviceListDownloadFailed, "The device list may be outdated."))
+                }
+            };
+            let Some(error) = failure.filter(|_| !looks.is_fresh(*namespace, jid, now)).or_else(outdated)
+            else {
+                continue;
+            };
+            self.rows.push(Row {
+                jid: Some(jid.clone()),
+                device: 0,
+                namespace: Some(*namespace),
+                error: error.clone(),
+            });
+            // Who wants all of them must know all of them.
+            self.incomplete.get_or_insert_with(|| error.clone());
+            last = Some(error);
+        }
+        last
+    }
+
+    /// Adds the key for one device to the message of its namespace, or says why not.
+    fn serve(&mut self, tx: &mut Tx<'_>, recipient: &RecipientDevice) -> Result<()> {
+        let RecipientDevice { at, device } = recipient;
+        let contact = tx.contact(&at.jid)?;
+        let trust = match device.identity.is_confirmed() {
+            true => trust::evaluate(tx, &trust::device_info(tx, &contact, device))?,
+            false => CoreTrust::Undecided,
+        };
+        if trust == CoreTrust::Distrusted {
+            return Err(Status::Distrusted.into());
+        }
+        if let Some(status) = device.blocks_sending(at.namespace) {
+            return Err(status.into());
+        }
+        let Some(key) = device.identity.key().filter(|_| device.identity.is_confirmed()) else {
+            return Err(self.why_no_bundle(tx, at));
+        };
+        if trust != CoreTrust::Trusted {
+            return Err(Status::Undecided.into());
+        }
+        let (mut session, fresh) = match self.session(tx, at, key.mont())? {
+            Some(session) => (session, false),
+            None => (self.begin(tx, at, key.mont())?, true),
+        };
+        let (sealed, keys) = match self.encrypted.entry(at.namespace) {
+            Entry::Occupied(entry) => entry.into_mut(),
+            Entry::Vacant(entry) => {
+                entry.insert((self.request.draft.seal(at.namespace, tx.rng())?, Vec::new()))
+            }
+        };
+        let encrypted = session.encrypt(&sealed.key)?;
+        let (kind, counter) = (if fresh { "new" } else { "known" }, session.sending_chain_length());
+        let (device_id, namespace) = (at.device.get(), at.namespace.uri());
+        tx.log(
+            LogLevel::Debug,
+            &format!("encrypt: for device {device_id} in {namespace}, {kind} session, counter {counter}"),
+        );
+        let (jid, bytes) = (answer::addressed(at), Some(encrypted.bytes));
+        match fresh {
+            true => Sessions::new(tx, at).replace(session, None)?,
+            false => Sessions::new(tx, at).update(session)?,
+        }
+        answer::discard_for(tx, at)?;
+        keys.push(MessageKey { jid, device: at.device.get(), key_exchange: encrypted.key_exchange, bytes });
+        Ok(())
+    }
+
+    /// Returns the session to send on; `None`: one has to be begun. One that was never answered is begun anew if its
+    /// peer has another signed pre key by now, or if the last try is as old.
+    fn session(&self, tx: &mut Tx<'_>, at: &SessionAddress, key: &[u8; 32]) -> Result<Option<Session>> {
+        let Some(current) = Sessions::new(tx, at).for_sending()? else { return Ok(None) };
+        let session = current.session.as_ref().filter(|session| session.peer_mont() == key);
+        let Some(session) = session else { return Ok(None) };
+        let fetched = self.gathered.bundles.get(at).and_then(|fetched| fetched.as_ref().ok());
+        if let Some(fetched) = fetched
+            && current.is_unanswered_too_long(tx.now.wall_ms)
+        {
+            let tried_ms = tx.now.wall_ms.saturating_sub(current.begun_ms);
+            let tried_long_ago =
+                u64::try_from(tried_ms).unwrap_or(0) >= super::super::super::policy::UNANSWERED_MS;
+            let other = fetched.bundle.signed_pre_key_id != session.exchange_id().signed_pre_key_id;
+            if other || tried_long_ago {
+                return Ok(None);
+            }
+        }
+        Ok(Some(session.clone()))
+    }
+
+    /// Begins a session on a young bundle that shows the key that was judged.
+    fn begin(&self, tx: &mut Tx<'_>, at: &SessionAddress, key: &[u8; 32]) -> Result<Session> {
+        let Some(Ok(fetched)) = self.gathered.bundles.get(at) else { return Err(self.why_no_bundle(tx, at)) };
+        let FetchedBundle { bundle, identity, .. } = &**fetched;
+        if identity.mont() != key {
+            return Err(Status::IdentityChanged.into());
+        }
+        if is_stale(self.context, fetched, tx.now.aged_ms) {
+            return Err(Error::new(
+                Status::BundleDownloadFailed,
+                "The bundle is too old to begin a session on.",
+            ));
+        }
+        let (identity, rng) = tx.identity_and_rng()?;
+        Session::initiate(identity, bundle, rng)
+    }
+
+    fn why_no_bundle(&self, tx: &Tx<'_>, at: &SessionAddress) -> Error {
+        if let Some(Err(error)) = self.gathered.bundles.get(at) {
+            return error.clone();
+        }
+        match tx.memory().bundles.failure(at, tx.now.aged_ms) {
+            Some(error) => error.clone(),
+            None if self.context.is_online() => {
+                Error::new(Status::BundleDownloadFailed, "The bundle was not fetched yet.")
+            }
+            None => Status::Offline.into(),
+        }
+    }
+}

@@ -1,0 +1,364 @@
+//! What an encryption needs before its commit: lists, bundles, and what people think of keys.
+//!
+//! Lists come first, each followed at once by the bundles of devices whose keys are not known, so that nobody waits for
+//! another JID's server; then the prompt; bundles for sessions last, so that they are young when they are used.
+
+use super::super::super::api::device::{CoreTrust, Device};
+use super::super::super::api::question::{Answer, Question};
+use super::super::super::api::report::Row;
+use super::super::super::engine::Class;
+use super::super::super::model::address::SessionAddress;
+use super::super::super::policy;
+use super::super::super::store::sessions::Sessions;
+use super::super::super::store::transaction::Tx;
+use super::super::bundle::{self, Fetched, FetchedBundle};
+use super::super::context::Context;
+use super::super::{device_list, trust};
+use super::plan::{EncryptRequest, RecipientDevice, recipient_devices};
+use crate::error::{Error, Result, Status};
+use crate::protocol::address::BareJid;
+use crate::protocol::namespace::Namespace;
+use futures_util::future::join_all;
+use std::collections::{BTreeMap, HashMap, HashSet};
+
+/// What one encryption has learnt so far.
+#[derive(Default)]
+pub(super) struct Gathered {
+    /// Lists that could not be fetched.
+    pub(super) lists: BTreeMap<(Namespace, BareJid), Error>,
+    pub(super) bundles: HashMap<SessionAddress, std::result::Result<Box<FetchedBundle>, Error>>,
+    /// JIDs whose lists were looked at again for want of devices.
+    looked_again: HashSet<BareJid>,
+    asked: HashSet<(BareJid, [u8; 32])>,
+    /// Rows of devices that the user did not want to judge.
+    pub(super) prompted: Vec<Row>,
+}
+
+/// What is missing before everybody can be served.
+#[derive(Default)]
+pub(super) struct Needed {
+    lists: Vec<(Namespace, BareJid)>,
+    /// Bundles of devices whose key is not known or in conflict.
+    keys: Vec<SessionAddress>,
+    /// Keys that nobody has judged, with the namespace that is to serve the device.
+    undecided: Vec<(Namespace, Device)>,
+    /// Bundles to begin sessions on.
+    sessions: Vec<SessionAddress>,
+}
+
+impl Needed {
+    pub(super) fn is_empty(&self) -> bool {
+        self.lists.is_empty() && self.keys.is_empty() && self.undecided.is_empty() && self.sessions.is_empty()
+    }
+
+    fn add(&mut self, other: Needed) {
+        self.lists.extend(other.lists);
+        self.keys.extend(other.keys);
+        self.undecided.extend(other.undecided);
+        self.sessions.extend(other.sessions);
+    }
+}
+
+/// Whether a failure is one of the store or of the library, and not of the network or of another device.
+pub(super) fn is_fatal(status: Status) -> bool {
+    matches!(
+        status,
+        Status::Storage
+            | Status::StorageCorrupt
+            | Status::StorageVersion
+            | Status::StorageAccount
+            | Status::Internal
+            | Status::Cancelled
+    )
+}
+
+/// Returns what is missing.
+pub(super) fn needed(tx: &mut Tx<'_>, request: &EncryptRequest, gathered: &Gathered) -> Result<Needed> {
+    let mut needed = Needed::default();
+    for jid in request.recipients_with_self() {
+        match needed_for(tx, request, &jid, gathered) {
+            Ok(of_jid) => needed.add(of_jid),
+            // A record that cannot be read is a row of the report.
+            Err(error) if error.status() == Status::StorageCorrupt => (),
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(needed)
+}
+
+fn needed_for(
+    tx: &mut Tx<'_>,
+    request: &EncryptRequest,
+    jid: &BareJid,
+    gathered: &Gathered,
+) -> Result<Needed> {
+    let mut needed = Needed { lists: needed_lists(tx, request, jid, gathered)?, ..Needed::default() };
+    let devices = recipient_devices(tx, jid, &request.namespaces)?;
+    let hopeless = request.must_serve(jid) && !devices.is_empty() && is_hopeless(tx, &devices, gathered)?;
+    for recipient in devices {
+        match needed_by(tx, &recipient, gathered, hopeless, &mut needed) {
+            Err(error) if error.status() != Status::StorageCorrupt => return Err(error),
+            _ => (),
+        }
+    }
+    Ok(needed)
+}
+
+/// Lists that are not fresh. Where a JID announces no device at all they are looked at once more, unless that was done
+/// in the last seconds.
+fn needed_lists(
+    tx: &mut Tx<'_>,
+    request: &EncryptRequest,
+    jid: &BareJid,
+    gathered: &Gathered,
+) -> Result<Vec<(Namespace, BareJid)>> {
+    let now = tx.now.aged_ms;
+    let contact = tx.contact(jid)?;
+    let announced = |namespace: &Namespace| contact.devices.iter().any(|device| device.is_active(*namespace));
+    let without = request.must_serve(jid)
+        && !request.namespaces.iter().any(announced)
+        && !gathered.looked_again.contains(jid)
+        && !request.namespaces.iter().any(|namespace| tx.memory().lists.is_quiet(*namespace, jid, now));
+    let looks = &tx.memory().lists;
+    let wanted = |namespace: &&Namespace| {
+        let untried = !gathered.lists.contains_key(&(**namespace, jid.clone()))
+            && looks.failure(**namespace, jid, now).is_none();
+        untried && (without || !looks.is_fresh(**namespace, jid, now))
+    };
+    Ok(request.namespaces.iter().filter(wanted).map(|namespace| (*namespace, jid.clone())).collect())
+}
+
+/// Whether there is a session to send on; one that cannot be read is none.
+fn has_session(tx: &mut Tx<'_>, at: &SessionAddress) -> Result<bool> {
+    match Sessions::new(tx, at).for_sending() {
+        Err(error) if error.status() == Status::StorageCorrupt => Ok(false),
+        session => Ok(session?.is_some()),
+    }
+}
+
+/// Whether every device of a JID fails for want of its bundle: then back-off must not keep it from being reached.
+fn is_hopeless(tx: &mut Tx<'_>, devices: &[RecipientDevice], gathered: &Gathered) -> Result<bool> {
+    let now = tx.now.aged_ms;
+    for RecipientDevice { at, device } in devices {
+        if matches!(gathered.bundles.get(at), Some(Ok(_))) {
+            return Ok(false);
+        }
+        let bundle = at.in_namespace(device.bundle_namespace(at.namespace));
+        let failed = tx.memory().bundles.failure(&bundle, now).is_some();
+        if !failed || (device.identity.is_confirmed() && has_session(tx, at)?) {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+fn needed_by(
+    tx: &mut Tx<'_>,
+    recipient: &RecipientDevice,
+    gathered: &Gathered,
+    hopeless: bool,
+    needed: &mut Needed,
+) -> Result<()> {
+    let RecipientDevice { at, device } = recipient;
+    let bundle = at.in_namespace(device.bundle_namespace(at.namespace));
+    let now = tx.now.aged_ms;
+    let looks = &tx.memory().bundles;
+    let held_back =
+        if hopeless { looks.is_quiet(&bundle, now) } else { looks.failure(&bundle, now).is_some() };
+    let untried = !held_back && !gathered.bundles.contains_key(&bundle);
+    let blocked = device.blocks_sending(at.namespace).is_some();
+    if !device.identity.is_confirmed() || blocked {
+        // A key that nobody vouches for is not judged: its bundle may show the real one.
+        if untried {
+            needed.keys.push(bundle);
+        }
+        if !device.identity.is_confirmed() {
+            return Ok(());
+        }
+    }
+    let contact = tx.contact(&at.jid)?;
+    let info = trust::device_info(tx, &contact, device);
+    match trust::evaluate(tx, &info) {
+        Ok(CoreTrust::Trusted) => (),
+        Ok(CoreTrust::Undecided) if !blocked => {
+            let asked = info.identity_key.map(|ed| (at.jid.clone(), ed));
+            if asked.is_some_and(|asked| !gathered.asked.contains(&asked)) {
+                needed.undecided.push((at.namespace, info));
+            }
+            return Ok(());
+        }
+        _ => return Ok(()),
+    }
+    if !blocked && untried {
+        let current = Sessions::new(tx, at).for_sending()?;
+        let looks = &tx.memory().bundles;
+        let wanted = current.is_none_or(|current| {
+            current.is_unanswered_too_long(tx.now.wall_ms) && looks.may_look_at_unanswered(at, now)
+        });
+        if wanted {
+            needed.sessions.push(at.clone());
+        }
+    }
+    Ok(())
+}
+
+/// What was learnt of one JID.
+#[derive(Default)]
+struct JidGathered {
+    lists: Vec<((Namespace, BareJid), Error)>,
+    bundles: Vec<(SessionAddress, Fetched)>,
+    looked_again: Option<BareJid>,
+}
+
+/// Gathers what is missing, once.
+pub(super) async fn gather(
+    context: &Context,
+    request: &EncryptRequest,
+    gathered: &mut Gathered,
+) -> Result<()> {
+    let jids = request.recipients_with_self();
+    let known = &*gathered;
+    let of_jids = join_all(jids.iter().map(|jid| gather_jid(context, request, jid, known))).await;
+    for of_jid in of_jids {
+        let JidGathered { lists, bundles, looked_again } = of_jid?;
+        gathered.lists.extend(lists);
+        gathered.looked_again.extend(looked_again);
+        bundles.into_iter().for_each(|(at, fetched)| gathered.note(at, fetched));
+    }
+    let undecided = context.transact(|tx| needed(tx, request, gathered))?.undecided;
+    prompt(context, request, gathered, undecided).await?;
+    let sessions = context.transact(|tx| needed(tx, request, gathered))?.sessions;
+    fetch_for_sessions(context, gathered, sessions).await
+}
+
+impl Gathered {
+    fn note(&mut self, at: SessionAddress, fetched: Fetched) {
+        match fetched {
+            Fetched::Usable(fetched) => self.bundles.insert(at, Ok(fetched)),
+            Fetched::Failed(error) => self.bundles.insert(at, Err(error)),
+            // It is looked at again in the next round.
+            Fetched::Outdated => None,
+        };
+    }
+}
+
+/// Fetches the lists of a JID, then the bundles of devices whose keys are not known.
+async fn gather_jid(
+    context: &Context,
+    request: &EncryptRequest,
+    jid: &BareJid,
+    gathered: &Gathered,
+) -> Result<JidGathered> {
+    let lists = context.transact(|tx| match needed_lists(tx, request, jid, gathered) {
+        Err(error) if error.status() == Status::StorageCorrupt => Ok(Vec::new()),
+        lists => lists,
+    })?;
+    let mut found =
+        JidGathered { looked_again: (!lists.is_empty()).then(|| jid.clone()), ..JidGathered::default() };
+    let fetches =
+        lists.iter().map(|(namespace, jid)| device_list::fetch(context, *namespace, jid, Class::Foreground));
+    for (at, list) in lists.iter().zip(join_all(fetches).await) {
+        match list {
+            Err(error) if is_fatal(error.status()) => return Err(error),
+            Err(error) => found.lists.push((at.clone(), error)),
+            Ok(_) => (),
+        }
+    }
+    let keys = context.transact(|tx| match needed_for(tx, request, jid, gathered) {
+        Err(error) if error.status() == Status::StorageCorrupt => Ok(Vec::new()),
+        needed => Ok(needed?.keys),
+    })?;
+    found.bundles = fetch_bundles(context, keys).await?;
+    Ok(found)
+}
+
+async fn fetch_bundles(
+    context: &Context,
+    addresses: Vec<SessionAddress>,
+) -> Result<Vec<(SessionAddress, Fetched)>> {
+    let fetches = addresses.iter().map(|at| bundle::fetch(context, at, Class::Foreground));
+    let fetched = join_all(fetches).await;
+    addresses.into_iter().zip(fetched).map(|(at, fetched)| Ok((at, fetched?))).collect()
+}
+
+async fn fetch_for_sessions(
+    context: &Context,
+    gathered: &mut Gathered,
+    wanted: Vec<SessionAddress>,
+) -> Result<()> {
+    let fetched = fetch_bundles(context, wanted.clone()).await?;
+    context.transact(|tx| {
+        for at in wanted {
+            let (known, now) = (tx.is_known(&at.jid), tx.now.aged_ms);
+            tx.after(move |memory| memory.bundles.looked_at_unanswered(known, &at, now));
+        }
+        Ok(())
+    })?;
+    fetched.into_iter().for_each(|(at, fetched)| gathered.note(at, fetched));
+    Ok(())
+}
+
+/// Asks the user about keys that nobody has judged.
+async fn prompt(
+    context: &Context,
+    request: &EncryptRequest,
+    gathered: &mut Gathered,
+    undecided: Vec<(Namespace, Device)>,
+) -> Result<()> {
+    if undecided.is_empty() {
+        return Ok(());
+    }
+    let devices: Vec<Device> = undecided.iter().map(|(_, device)| device.clone()).collect();
+    let keys = devices.iter().filter_map(|device| Some((device.jid.clone(), device.identity_key?)));
+    gathered.asked.extend(keys);
+    let question = Question::DecideTrust { devices, context: request.draft.context.clone() };
+    match context.ask(question, Class::Foreground).await.answer {
+        Answer::Levels(levels) => trust::apply_decisions(context, &levels),
+        _ => {
+            let row = |(namespace, device): (Namespace, Device)| Row {
+                jid: Some(device.jid),
+                device: device.id,
+                namespace: Some(namespace),
+                error: Status::Undecided.into(),
+            };
+            gathered.prompted = undecided.into_iter().map(row).collect();
+            Err(Status::TrustDecisionFailed.into())
+        }
+    }
+}
+
+/// Fetches bundles again that are too old to begin a session on, or of another stream. That may fail: then the device is
+/// a row.
+pub(super) async fn renew_bundles(
+    context: &Context,
+    request: &EncryptRequest,
+    gathered: &mut Gathered,
+) -> Result<()> {
+    let stale = context.transact(|tx| {
+        let mut stale = Vec::new();
+        for jid in request.recipients_with_self() {
+            for RecipientDevice { at, .. } in recipient_devices(tx, &jid, &request.namespaces).unwrap_or_default() {
+                let old = matches!(gathered.bundles.get(&at), Some(Ok(fetched)) if is_stale(context, fetched, tx.now.aged_ms));
+                if old && !has_session(tx, &at)? {
+                    stale.push(at);
+                }
+            }
+        }
+        Ok(stale)
+    })?;
+    if stale.is_empty() || !context.is_online() {
+        return Ok(());
+    }
+    fetch_bundles(context, stale).await?.into_iter().for_each(|(at, fetched)| gathered.note(at, fetched));
+    Ok(())
+}
+
+/// Whether a bundle may be used up or replaced by now.
+pub(super) fn is_stale(context: &Context, fetched: &FetchedBundle, now: u64) -> bool {
+    #[cfg(omemo_planted)]
+    if crate::planted::is_planted(5) {
+        return false;
+    }
+    fetched.stream != context.engine.requests().stream()
+        || now.saturating_sub(fetched.at_ms) > policy::BUNDLE_STALE_MS
+}

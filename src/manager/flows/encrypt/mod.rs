@@ -1,0 +1,92 @@
+//! Encryption: gather what is missing, then one commit for all devices.
+//!
+//! Gathering (lists, bundles, trust) may take days and touches no ratchet. The commit reads everything again, begins the
+//! sessions that are missing from the bundles that were gathered, and hands the messages out only when it is durable.
+
+mod commit;
+mod gather;
+mod plan;
+
+use super::super::api::draft::{Draft, EncryptPolicy};
+use super::super::api::event::OperationId;
+use super::super::api::report::Outcome;
+use super::super::engine::{Kind, Ticket};
+use super::super::policy;
+use super::context::Context;
+use crate::error::{Error, Result, Status};
+use gather::Gathered;
+use plan::EncryptRequest;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+/// Starts an encryption. What fails here has never begun.
+pub(in crate::manager) fn start(context: &Arc<Context>, operation: OperationId, draft: Draft) -> Result<()> {
+    plan::check(context, &draft)?;
+    let request = EncryptRequest::new(&context.config, draft);
+    let overtakes = request.draft.policy == EncryptPolicy::Now;
+    let waits = (!overtakes && !context.is_online()).then(|| Waiting::begin(context)).transpose()?;
+    let ticket = context.order.enqueue((!overtakes).then(|| request.recipients.clone()));
+    let shared = context.clone();
+    context.engine.start(operation, Kind::SurvivesStream, async move {
+        let outcome = run(&shared, &request, &ticket, waits).await.unwrap_or_else(Outcome::bare);
+        Outcome { context: request.draft.context.clone(), ..outcome }
+    })
+}
+
+/// One encryption that waits for a stream.
+struct Waiting(Arc<Context>);
+
+impl Waiting {
+    fn begin(context: &Arc<Context>) -> Result<Waiting> {
+        let before = context.waiting.fetch_add(1, Ordering::SeqCst);
+        let waiting = Waiting(context.clone());
+        match before < policy::WAITING_ENCRYPTIONS {
+            true => Ok(waiting),
+            false => Err(Error::new(Status::Limit, "Too many encryptions wait for a stream.")),
+        }
+    }
+}
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        self.0.waiting.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
+/// Waits until the stream is up.
+async fn wait_for_stream(context: &Context) {
+    loop {
+        let seen = context.stream_up.generation();
+        if context.is_online() {
+            return;
+        }
+        context.stream_up.changed(seen).await;
+    }
+}
+
+async fn run(
+    context: &Context,
+    request: &EncryptRequest,
+    ticket: &Ticket,
+    mut waiting: Option<Waiting>,
+) -> Result<Outcome> {
+    let mut gathered = Gathered::default();
+    if request.draft.policy == EncryptPolicy::Now {
+        return commit::commit(context, request, &gathered);
+    }
+    for _ in 0..policy::GATHER_ROUNDS {
+        wait_for_stream(context).await;
+        drop(waiting.take());
+        let complete = gather::gather(context, request, &mut gathered).await;
+        ticket.wait().await; // a failure keeps to the order, too
+        if let Err(error) = complete {
+            return Ok(Outcome { rows: gathered.prompted, ..Outcome::bare(error) });
+        }
+        // Others may have waited for long: what has changed since is gathered again.
+        if context.transact(|tx| gather::needed(tx, request, &gathered))?.is_empty() {
+            break;
+        }
+    }
+    gather::renew_bundles(context, request, &mut gathered).await?;
+    commit::commit(context, request, &gathered)
+}

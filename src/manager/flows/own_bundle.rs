@@ -1,0 +1,61 @@
+//! What stands on the server under this device's id: its own bundle, nothing, or somebody else's.
+
+use super::super::api::question::{Answer, Question, Reason};
+use super::super::engine::Class;
+use super::super::model::job::Job;
+use super::super::store::transaction::Tx;
+use super::context::Context;
+use super::{give_up_id, own_keys};
+use crate::crypto::convert;
+use crate::error::{Result, Status};
+use crate::protocol::address::DeviceId;
+use crate::protocol::bundle::Bundle;
+use crate::protocol::namespace::Namespace;
+use std::collections::BTreeSet;
+
+/// Fetches what stands under our id, and takes note of it. Without an answer nothing changes.
+pub(super) async fn check(context: &Context, namespace: Namespace, device: DeviceId) -> Result<()> {
+    let question = Question::FetchBundle { namespace, jid: context.config.jid.clone(), device };
+    let response = context.ask(question, Class::Foreground).await;
+    if response.stream != context.engine.requests().stream() {
+        return Err(Status::Offline.into());
+    }
+    context.transact(|tx| note_own_bundle(tx, namespace, device, response.answer))
+}
+
+/// Takes note of the bundle that stands under our id. Another identity's is never overwritten: this device takes another
+/// id. One that nobody can use, since its signature does not hold, is nobody's.
+fn note_own_bundle(tx: &mut Tx<'_>, namespace: Namespace, device: DeviceId, answer: Answer) -> Result<()> {
+    if tx.device_id()? != Some(device) {
+        return Ok(()); // The other namespace has led to another id already.
+    }
+    let outdated = match answer {
+        Answer::Bundle(theirs) => {
+            let ours = own_keys::own_bundle(tx, namespace)?;
+            let identity = convert::ed_to_mont(&theirs.identity_key);
+            if identity.as_ref() != Some(tx.identity()?.public().mont()) && theirs.verify().is_ok() {
+                return give_up_id::give_up_device_id(tx, namespace, device);
+            }
+            theirs.identity_key != ours.identity_key || !same_keys(&theirs, &ours)
+        }
+        Answer::Rejected(Reason::NotFound) => true,
+        _ => return Ok(()),
+    };
+    tx.after(move |memory| {
+        memory.verified_in.insert(namespace);
+        memory.backoff.clear(&Job::PublishBundle(namespace));
+    });
+    if outdated {
+        tx.pre_keys_mut(namespace)?.bundle_pending = true;
+        tx.wake_worker();
+    }
+    Ok(())
+}
+
+fn same_keys(a: &Bundle, b: &Bundle) -> bool {
+    let keys = |bundle: &Bundle| -> BTreeSet<(u32, [u8; 32])> {
+        bundle.pre_keys.iter().map(|pre_key| (pre_key.id, pre_key.key)).collect()
+    };
+    let signed = |bundle: &Bundle| (bundle.signed_pre_key_id, bundle.signed_pre_key, bundle.signature);
+    signed(a) == signed(b) && keys(a) == keys(b)
+}

@@ -1,0 +1,98 @@
+//! This device's keys: made for a namespace that is served for the first time, topped up, and the id they are published
+//! under.
+
+use super::super::api::services::LogLevel;
+use super::super::model::pre_keys::{OneTimeKey, PreKeyStore, SignedKey};
+use super::super::store::records::account::{AccountRecord, HighestRecord};
+use super::super::store::transaction::Tx;
+use crate::crypto::keys::KeyPair;
+use crate::crypto::rng::draw;
+use crate::error::{Error, Result, Status};
+use crate::protocol::address::DeviceId;
+use crate::protocol::bundle::Bundle;
+use crate::protocol::namespace::Namespace;
+use crate::protocol::pre_key::SignedPreKey;
+use std::collections::BTreeSet;
+
+fn highest(account: &mut AccountRecord, namespace: Namespace) -> Result<&mut HighestRecord> {
+    let code = namespace.code();
+    if !account.highest.iter().any(|highest| highest.namespace == code) {
+        account.highest.push(HighestRecord { namespace: code, ..HighestRecord::default() });
+    }
+    account.highest.iter_mut().find(|highest| highest.namespace == code).ok_or(Error::from(Status::Internal))
+}
+
+fn next_id(last: &mut u32) -> Result<u32> {
+    let next = last.checked_add(1).filter(|next| *next <= DeviceId::MAX);
+    *last = next.ok_or(Error::new(Status::Limit, "All ids of pre keys are used up."))?;
+    Ok(*last)
+}
+
+/// Fills the pre keys up again. Ids are drawn with the key and never come back.
+pub(super) fn top_up(tx: &mut Tx<'_>, namespace: Namespace) -> Result<()> {
+    let missing = tx.pre_keys(namespace)?.missing();
+    if missing == 0 {
+        return Ok(());
+    }
+    let mut fresh = Vec::with_capacity(missing);
+    for _ in 0..missing {
+        let pair = KeyPair::generate(tx.rng())?;
+        let id = next_id(&mut highest(tx.account_mut()?, namespace)?.pre_key)?;
+        fresh.push(OneTimeKey { id, pair, used_ms: None });
+    }
+    let store = tx.pre_keys_mut(namespace)?;
+    store.pre_keys.extend(fresh);
+    store.bundle_pending = true;
+    Ok(())
+}
+
+/// Deletes used pre keys that were kept for long enough.
+pub(super) fn discard_old(tx: &mut Tx<'_>) -> Result<()> {
+    let wall_ms = tx.now.wall_ms;
+    for namespace in tx.config().namespaces.clone() {
+        if tx.pre_keys(namespace)?.has_old(wall_ms) {
+            tx.pre_keys_mut(namespace)?.drop_old(wall_ms);
+        }
+    }
+    Ok(())
+}
+
+/// Makes the keys of namespaces that are served for the first time, and tops up those of the others.
+pub(in crate::manager) fn make_namespaces(tx: &mut Tx<'_>) -> Result<()> {
+    for namespace in tx.config().namespaces.clone() {
+        if !tx.account()?.namespaces.contains(&namespace.code()) {
+            let id = next_id(&mut highest(tx.account_mut()?, namespace)?.signed_pre_key)?;
+            let made_ms = tx.now.wall_ms;
+            let (identity, rng) = tx.identity_and_rng()?;
+            let SignedPreKey { id, pair, signature } = SignedPreKey::generate(namespace, identity, id, rng)?;
+            tx.put_pre_keys(namespace, Some(PreKeyStore::new(SignedKey { id, pair, signature, made_ms })));
+            tx.account_mut()?.namespaces.push(namespace.code());
+            tx.log(LogLevel::Info, "account: pre keys of a namespace were made");
+        }
+        top_up(tx, namespace)?;
+    }
+    Ok(())
+}
+
+/// Returns this device's bundle as it is to be published.
+pub(super) fn own_bundle(tx: &Tx<'_>, namespace: Namespace) -> Result<Bundle> {
+    tx.pre_keys(namespace)?.bundle(namespace, *tx.identity()?.public().ed())
+}
+
+/// Draws an id that is not taken; everything has to be published under it.
+pub(super) fn choose_device_id(tx: &mut Tx<'_>, taken: &BTreeSet<u32>) -> Result<DeviceId> {
+    loop {
+        let id = u32::from_le_bytes(*draw::<4>(tx.rng())?) & DeviceId::MAX;
+        let Some(device) = DeviceId::new(id).filter(|_| !taken.contains(&id)) else { continue };
+        tx.account_mut()?.device_id = id;
+        let namespaces = tx.config().namespaces.clone();
+        for namespace in &namespaces {
+            tx.pre_keys_mut(*namespace)?.bundle_pending = true;
+        }
+        // Nobody has anything under a fresh id.
+        tx.after(move |memory| namespaces.iter().for_each(|namespace| memory.verified_in.insert(*namespace)));
+        tx.log(LogLevel::Info, "account: a device id was chosen");
+        tx.wake_worker();
+        return Ok(device);
+    }
+}

@@ -1,0 +1,88 @@
+//! Repairing: a listed device uses a session that we do not have, or a pre key that is gone. It hears of it by a new
+//! session, begun with an empty message. At most once a device and day, and never towards a distrusted key.
+
+use super::super::engine::Class;
+use super::super::model::address::SessionAddress;
+use super::super::model::job::Job;
+use super::super::store::sessions::Sessions;
+use super::super::store::transaction::Tx;
+use super::announce::Progress;
+use super::bundle::{self, Fetched};
+use super::context::Context;
+use super::{answer, device_list, trust};
+use crate::error::Result;
+use crate::protocol::address::BareJid;
+use crate::protocol::namespace::Namespace;
+use crate::protocol::session::Session;
+
+/// Causes a repair after a message that could not be read, if it may help: nobody has authenticated that message.
+pub(super) fn suggest(tx: &mut Tx<'_>, at: &SessionAddress) -> Result<()> {
+    if Sessions::new(tx, at).sending()?.is_some() {
+        return Ok(());
+    }
+    let contact = tx.contact(&at.jid)?;
+    let device = contact.device(at.device);
+    let listed = device.is_some_and(|device| device.is_active(at.namespace));
+    if !listed {
+        return suggest_list(tx, at.namespace, &at.jid);
+    }
+    if trust::is_distrusted(tx, at)? {
+        return Ok(());
+    }
+    suggest_job(tx, Job::Repair(at.clone()))
+}
+
+/// Causes a look at a JID's list: one of its devices does not stand on it, or shows another key.
+pub(super) fn suggest_list(tx: &mut Tx<'_>, namespace: Namespace, jid: &BareJid) -> Result<()> {
+    if tx.memory().lists.was_not_found(namespace, jid, tx.now.aged_ms) {
+        return Ok(());
+    }
+    suggest_job(tx, Job::FetchList(namespace, jid.clone()))
+}
+
+/// Causes a look at a device's bundle.
+pub(super) fn suggest_bundle(tx: &mut Tx<'_>, at: &SessionAddress) -> Result<()> {
+    suggest_job(tx, Job::FetchBundle(at.clone()))
+}
+
+fn suggest_job(tx: &mut Tx<'_>, job: Job) -> Result<()> {
+    let known = job.jid().is_some_and(|jid| tx.is_known(jid));
+    let now = tx.now.aged_ms;
+    tx.after(move |memory| {
+        memory.unsolicited.cause(job, known, now);
+    });
+    tx.wake_worker();
+    Ok(())
+}
+
+/// Looks whether a sender's device stands on its JID's list by now.
+pub(super) async fn fetch_list(context: &Context, namespace: Namespace, jid: &BareJid) -> Result<Progress> {
+    device_list::fetch(context, namespace, jid, Class::Background).await?;
+    Ok(Progress::Done)
+}
+
+/// Looks which key the bundle of a device shows.
+pub(super) async fn fetch_bundle(context: &Context, at: &SessionAddress) -> Result<Progress> {
+    bundle::fetch(context, at, Class::Background).await?;
+    Ok(Progress::Done)
+}
+
+/// Begins a new session with a device, by an empty message.
+pub(super) async fn repair(context: &Context, at: &SessionAddress) -> Result<Progress> {
+    let fetched = match bundle::fetch(context, at, Class::Background).await? {
+        Fetched::Usable(fetched) => fetched,
+        Fetched::Failed(error) => return Err(error),
+        Fetched::Outdated => return Ok(Progress::Done),
+    };
+    context.transact(|tx| {
+        // What has changed since it was caused counts.
+        if Sessions::new(tx, at).sending()?.is_some() || trust::is_distrusted(tx, at)? {
+            return Ok(Progress::Done);
+        }
+        let (identity, rng) = tx.identity_and_rng()?;
+        let session = Session::initiate(identity, &fetched.bundle, rng)?;
+        answer::queue_empty_message(tx, at, &session)?;
+        Sessions::new(tx, at).replace(session, None)?;
+        Ok(Progress::Done)
+    })
+}

@@ -1,0 +1,106 @@
+//! Bundles that could not be had or used: why, and when to look again. Nothing in here is stored.
+
+use super::super::policy;
+use super::address::SessionAddress;
+use super::bounded::ByAcquaintance;
+use crate::error::{Error, Status};
+use crate::protocol::address::BareJid;
+use crate::protocol::namespace::Namespace;
+
+struct Failure {
+    error: Error,
+    count: u32,
+    at: u64,
+    until: u64,
+}
+
+/// See the module. Times are aged milliseconds.
+pub(in crate::manager) struct BundleLooks {
+    failures: ByAcquaintance<SessionAddress, Failure>,
+    /// Devices of which something was reported in this run.
+    reported: ByAcquaintance<SessionAddress, ()>,
+    /// When the bundle of a device that never answered was looked at.
+    unanswered: ByAcquaintance<SessionAddress, u64>,
+}
+
+impl Default for BundleLooks {
+    fn default() -> BundleLooks {
+        let (known, strangers) = (policy::REMEMBERED_LOOKS, policy::REMEMBERED_STRANGER_LOOKS);
+        BundleLooks {
+            failures: ByAcquaintance::new(known, strangers),
+            reported: ByAcquaintance::new(known, strangers),
+            unanswered: ByAcquaintance::new(known, strangers),
+        }
+    }
+}
+
+impl BundleLooks {
+    /// A bundle could not be had.
+    pub(in crate::manager) fn failed(&mut self, known: bool, at: &SessionAddress, error: Error, now: u64) {
+        let count = self.failures.get(at).map_or(0, |failure| failure.count);
+        let wait = policy::doubled(policy::BUNDLE_FAILED_MS, count, policy::FAILED_MAX_MS);
+        let failure =
+            Failure { error, count: count.saturating_add(1), at: now, until: now.saturating_add(wait) };
+        self.failures.insert(known, at.clone(), failure);
+    }
+
+    /// Returns why a bundle is not to be fetched now.
+    pub(in crate::manager) fn failure(&self, at: &SessionAddress, now: u64) -> Option<&Error> {
+        self.failures.get(at).filter(|failure| failure.until > now).map(|failure| &failure.error)
+    }
+
+    /// Returns whether a bundle was missing or bad so lately that looking again, for a JID that would get nothing on
+    /// any device, would tell nothing new. Other failures keep to their back-off.
+    pub(in crate::manager) fn is_quiet(&self, at: &SessionAddress, now: u64) -> bool {
+        self.failures.get(at).is_some_and(|failure| match failure.error.status() {
+            Status::BundleNotFound | Status::BundleBad => {
+                now.saturating_sub(failure.at) < policy::NO_DEVICES_LOOK_MS
+            }
+            _ => failure.until > now,
+        })
+    }
+
+    /// A bundle may be fetched again: what was wrong with it is right now.
+    pub(in crate::manager) fn clear_failure(&mut self, at: &SessionAddress) {
+        self.failures.remove(at);
+    }
+
+    /// The same, and what was reported of the device may be reported again.
+    pub(in crate::manager) fn clear(&mut self, at: &SessionAddress) {
+        self.failures.remove(at);
+        self.reported.remove(at);
+    }
+
+    /// A list has come: its devices may have a bundle by now.
+    pub(in crate::manager) fn list_changed(&mut self, namespace: Namespace, jid: &BareJid) {
+        self.failures.retain(|at, _| at.namespace != namespace || at.jid != *jid);
+    }
+
+    /// Returns whether this is the first time in this run that something is reported of a device.
+    pub(in crate::manager) fn report_once(&mut self, known: bool, at: &SessionAddress) -> bool {
+        let first = self.reported.get(at).is_none();
+        self.reported.insert(known, at.clone(), ());
+        first
+    }
+
+    /// Returns whether something was reported of a device in this run.
+    pub(in crate::manager) fn was_reported(&self, at: &SessionAddress) -> bool {
+        self.reported.get(at).is_some()
+    }
+
+    /// Returns whether the bundle of a device that never answered may be looked at now.
+    pub(in crate::manager) fn may_look_at_unanswered(&self, at: &SessionAddress, now: u64) -> bool {
+        let last = self.unanswered.get(at);
+        last.is_none_or(|last| now.saturating_sub(*last) >= policy::UNANSWERED_LOOK_MS)
+    }
+
+    /// It was looked at.
+    pub(in crate::manager) fn looked_at_unanswered(&mut self, known: bool, at: &SessionAddress, now: u64) {
+        self.unanswered.insert(known, at.clone(), now);
+    }
+
+    /// A new stream: what failed may be tried again.
+    pub(in crate::manager) fn new_stream(&mut self) {
+        self.failures.retain(|_, _| false);
+    }
+}

@@ -1,0 +1,87 @@
+//! One device of a JID: where it is announced, in which namespace it is served, and that it left omemo:2.
+
+use super::identity::Identity;
+use super::namespaces::NamespaceSet;
+use crate::error::Status;
+use crate::protocol::namespace::Namespace;
+
+/// What is known of a device.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(in crate::manager) struct KnownDevice {
+    pub(in crate::manager) id: u32,
+    /// Where the JID's own list names it now.
+    pub(in crate::manager) active: NamespaceSet,
+    pub(in crate::manager) identity: Identity,
+    /// The namespace in which it is served whatever the order says.
+    pub(in crate::manager) preferred: Option<Namespace>,
+    /// It was announced in omemo:2 since the client last set its namespace.
+    pub(in crate::manager) had_omemo2: bool,
+    /// It left omemo:2 and was served by legacy since then.
+    pub(in crate::manager) downgraded: bool,
+}
+
+impl KnownDevice {
+    pub(in crate::manager) fn new(id: u32) -> KnownDevice {
+        KnownDevice { id, ..KnownDevice::default() }
+    }
+
+    pub(in crate::manager) fn is_active(&self, namespace: Namespace) -> bool {
+        self.active.contains(namespace)
+    }
+
+    /// Returns why nothing may be sent to it in a namespace until the client accepts the key that it shows.
+    pub(in crate::manager) fn blocks_sending(&self, namespace: Namespace) -> Option<Status> {
+        self.identity.blocks_sending(namespace, self.active)
+    }
+
+    /// Returns where to look whether it shows its own key again: in the namespace of the conflict, if that matters
+    /// for sending in this one.
+    pub(in crate::manager) fn bundle_namespace(&self, namespace: Namespace) -> Namespace {
+        let conflict = self.identity.conflict().filter(|_| self.blocks_sending(namespace).is_some());
+        conflict.map_or(namespace, |conflict| conflict.namespace)
+    }
+
+    /// Returns the namespace that serves it: the first of these in which it is announced, unless the client prefers
+    /// one.
+    pub(in crate::manager) fn delivery_namespace(&self, order: &[Namespace]) -> Option<Namespace> {
+        let preferred = self.preferred.filter(|preferred| order.contains(preferred));
+        let order = preferred.into_iter().chain(order.iter().copied());
+        order.into_iter().find(|namespace| self.is_active(*namespace))
+    }
+
+    /// Returns whether nothing would be lost if it were forgotten.
+    pub(in crate::manager) fn is_forgettable(&self) -> bool {
+        self.active.is_empty() && self.identity == Identity::Unknown && self.preferred.is_none()
+    }
+
+    /// The client sets the namespace in which it is served.
+    pub(in crate::manager) fn prefer(&mut self, namespace: Option<Namespace>) {
+        self.preferred = namespace;
+        self.downgraded = false;
+        self.had_omemo2 = self.is_active(Namespace::Omemo2);
+    }
+
+    /// Notes that it left omemo:2 for legacy. True: for the first time since the client set its namespace.
+    pub(in crate::manager) fn note_downgrade(&mut self, order: &[Namespace]) -> bool {
+        self.had_omemo2 |= self.is_active(Namespace::Omemo2);
+        let left = self.had_omemo2 && self.delivery_namespace(order) == Some(Namespace::Legacy);
+        let news = left && !self.downgraded && self.prefers_omemo2(order);
+        self.downgraded |= news;
+        news
+    }
+
+    /// Returns whether omemo:2 is where it is served when it announces both.
+    fn prefers_omemo2(&self, order: &[Namespace]) -> bool {
+        let mut active = NamespaceSet::default();
+        Namespace::ALL.into_iter().for_each(|namespace| active.insert(namespace));
+        let both = KnownDevice { active, ..self.clone() };
+        both.delivery_namespace(order) == Some(Namespace::Omemo2)
+    }
+
+    /// The account does not serve a namespace any more.
+    pub(in crate::manager) fn purge_namespace(&mut self, namespace: Namespace) {
+        self.active.remove(namespace);
+        self.identity.purge_namespace(namespace);
+        self.had_omemo2 &= namespace != Namespace::Omemo2;
+    }
+}

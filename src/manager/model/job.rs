@@ -1,0 +1,51 @@
+//! Something that the background worker does.
+
+use super::address::SessionAddress;
+use crate::protocol::address::BareJid;
+use crate::protocol::namespace::Namespace;
+
+/// See the module. In the order in which jobs of the same moment begin.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(in crate::manager) enum Job {
+    /// Compare what the server has of this device with what ought to stand there.
+    Reconcile,
+    /// Replace this device's bundle.
+    PublishBundle(Namespace),
+    /// Put this device on this account's list.
+    PublishList(Namespace),
+    /// Take an id that is not ours any more off this account's list, and delete its bundle.
+    PurgeId(Namespace),
+    /// Send the empty message with this number.
+    Send(u64),
+    /// Fetch the list of a JID.
+    FetchList(Namespace, BareJid),
+    /// Fetch the bundle of a device, whose messages show another key than the known one.
+    FetchBundle(SessionAddress),
+    /// Begin a session with a device that uses one we do not have.
+    Repair(SessionAddress),
+}
+
+impl Job {
+    /// Returns whose job it is, if messages cause it.
+    pub(in crate::manager) fn jid(&self) -> Option<&BareJid> {
+        match self {
+            Job::FetchList(_, jid) => Some(jid),
+            Job::FetchBundle(at) | Job::Repair(at) => Some(&at.jid),
+            _ => None,
+        }
+    }
+
+    /// Returns the name in the log.
+    pub(in crate::manager) fn name(&self) -> &'static str {
+        match self {
+            Job::Reconcile => "reconcile",
+            Job::PublishBundle(_) => "publish bundle",
+            Job::PublishList(_) => "publish device list",
+            Job::PurgeId(_) => "purge device id",
+            Job::Send(_) => "send empty message",
+            Job::FetchList(..) => "fetch device list",
+            Job::FetchBundle(_) => "fetch bundle",
+            Job::Repair(_) => "repair session",
+        }
+    }
+}

@@ -1,0 +1,112 @@
+//! What is known and not stored: when lists and bundles were looked at, what messages caused, what is being published,
+//! and which facts are the newest. It changes only after the commit that it belongs to.
+
+use super::super::api::question::Stamp;
+use super::super::policy;
+use super::address::SessionAddress;
+use super::backoff::{Backoff, Delays};
+use super::bucket::{Bucket, BucketLimits};
+use super::bundle_looks::BundleLooks;
+use super::job::Job;
+use super::list_looks::ListLooks;
+use super::namespaces::NamespaceSet;
+use super::own_list::OwnList;
+use super::stamps::NewestStamps;
+use super::unsolicited::Unsolicited;
+use crate::error::Error;
+use crate::protocol::address::BareJid;
+use crate::protocol::namespace::Namespace;
+use std::collections::BTreeMap;
+
+/// How publishing in a namespace failed, and how often since the start.
+#[derive(Clone, Default)]
+pub(in crate::manager) struct PublishFailures {
+    pub(in crate::manager) count: u64,
+    pub(in crate::manager) last: Option<Error>,
+}
+
+/// See the module.
+pub(in crate::manager) struct Memory {
+    pub(in crate::manager) online: bool,
+    /// The newest fact about the stream.
+    pub(in crate::manager) stream_stamp: Stamp,
+    pub(in crate::manager) lists: ListLooks,
+    pub(in crate::manager) bundles: BundleLooks,
+    pub(in crate::manager) list_stamps: NewestStamps<(Namespace, BareJid)>,
+    pub(in crate::manager) key_stamps: NewestStamps<SessionAddress>,
+    pub(in crate::manager) level_stamps: NewestStamps<(BareJid, [u8; 32])>,
+    pub(in crate::manager) unsolicited: Unsolicited,
+    /// This account's lists, by namespace.
+    pub(in crate::manager) own_lists: BTreeMap<Namespace, OwnList>,
+    /// Where it was looked, in this stream, whose bundle stands under our id, or nobody can have one there.
+    pub(in crate::manager) verified_in: NamespaceSet,
+    /// The comparison with the server that `connected` began has failed, and is to be tried again.
+    pub(in crate::manager) reconcile_again: bool,
+    /// Publications that a limit delays, until when by the steady clock.
+    pub(in crate::manager) delayed: BTreeMap<Job, u64>,
+    pub(in crate::manager) backoff: Backoff<Job>,
+    pub(in crate::manager) publish_failures: BTreeMap<Namespace, PublishFailures>,
+    buckets: BTreeMap<Job, Bucket>,
+}
+
+impl Default for Memory {
+    fn default() -> Memory {
+        let (known, strangers) = (policy::REMEMBERED_LOOKS, policy::REMEMBERED_STRANGER_LOOKS);
+        Memory {
+            online: false,
+            stream_stamp: Stamp::default(),
+            lists: ListLooks::default(),
+            bundles: BundleLooks::default(),
+            list_stamps: NewestStamps::new(known, strangers),
+            key_stamps: NewestStamps::new(known, strangers),
+            level_stamps: NewestStamps::new(known, strangers),
+            unsolicited: Unsolicited::default(),
+            own_lists: BTreeMap::new(),
+            verified_in: NamespaceSet::default(),
+            reconcile_again: false,
+            delayed: BTreeMap::new(),
+            backoff: Backoff::new(Delays::RETRY, policy::REMEMBERED_LOOKS),
+            publish_failures: BTreeMap::new(),
+            buckets: BTreeMap::new(),
+        }
+    }
+}
+
+impl Memory {
+    /// A new stream: nothing is fresh, and what failed may be tried again.
+    pub(in crate::manager) fn new_stream(&mut self) {
+        self.online = true;
+        self.lists.new_stream();
+        self.bundles.new_stream();
+        self.own_lists.values_mut().for_each(OwnList::new_stream);
+        self.verified_in = NamespaceSet::default();
+        self.backoff.clear_all();
+    }
+
+    pub(in crate::manager) fn own_list(&mut self, namespace: Namespace) -> &mut OwnList {
+        self.own_lists.entry(namespace).or_default()
+    }
+
+    /// Returns the bucket of a node that is published to.
+    pub(in crate::manager) fn bucket(&mut self, job: Job) -> &mut Bucket {
+        self.buckets.entry(job).or_insert_with(|| {
+            Bucket::new(BucketLimits {
+                capacity: policy::PUBLISH_BUCKET,
+                refill_ms: policy::PUBLISH_REFILL_MS,
+                per_minute: policy::PUBLISHES_PER_MINUTE,
+            })
+        })
+    }
+
+    /// Notes that publishing in a namespace failed.
+    pub(in crate::manager) fn publish_failed(&mut self, namespace: Namespace, error: &Error) {
+        let failures = self.publish_failures.entry(namespace).or_default();
+        failures.count = failures.count.saturating_add(1);
+        failures.last = Some(error.clone());
+    }
+
+    /// Forgets what failed of a device, in all namespaces.
+    pub(in crate::manager) fn clear_bundle_failures(&mut self, at: &SessionAddress) {
+        Namespace::ALL.into_iter().for_each(|namespace| self.bundles.clear(&at.in_namespace(namespace)));
+    }
+}

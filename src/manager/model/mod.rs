@@ -1,0 +1,22 @@
+//! What the manager knows, as values: identities, devices, trust, own keys, the outbox, freshness. Pure: no store, no
+//! network, no waiting.
+
+pub(super) mod address;
+pub(super) mod backoff;
+pub(super) mod bounded;
+pub(super) mod bucket;
+pub(super) mod bundle_looks;
+pub(super) mod contact;
+pub(super) mod device;
+pub(super) mod identity;
+pub(super) mod job;
+pub(super) mod list_looks;
+pub(super) mod memory;
+pub(super) mod namespaces;
+pub(super) mod outbox;
+pub(super) mod own_list;
+pub(super) mod pre_keys;
+pub(super) mod session_set;
+pub(super) mod stamps;
+pub(super) mod trust;
+pub(super) mod unsolicited;

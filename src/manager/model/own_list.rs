@@ -1,0 +1,162 @@
+//! This account's device list in one namespace as desired state: what was seen of it last, what is being published, and
+//! what has to be published.
+//!
+//! Others write the same list. A publication that crossed a push may have overwritten what that push announced, in
+//! whichever order the server took the two; it is redone from the newest list. The push of our own publication tells
+//! nothing new.
+
+use super::super::api::question::Stamp;
+use crate::protocol::device_list::DeviceList;
+
+/// See the module.
+#[derive(Default)]
+pub(in crate::manager) struct OwnList {
+    /// The newest list that somebody else, or we, are known to have published; `None`: it has to be fetched.
+    seen: Option<(Stamp, DeviceList)>,
+    /// What we have asked the client to publish and has not been answered.
+    in_flight: Option<DeviceList>,
+    /// What we published last: its push may still come.
+    echo: Option<DeviceList>,
+    /// A push came between our publication and its answer: what it announced may be lost on the server.
+    crossed: bool,
+}
+
+impl OwnList {
+    /// Returns the newest list, if it is known.
+    pub(in crate::manager) fn seen(&self) -> Option<&DeviceList> {
+        self.seen.as_ref().map(|(_, list)| list)
+    }
+
+    /// A list came. False: it is older than what was seen, or our own one pushed back.
+    pub(in crate::manager) fn see(&mut self, list: &DeviceList, stamp: Stamp) -> bool {
+        // The same fact may come by two ways.
+        if self.seen.as_ref().is_some_and(|(seen, _)| stamp <= *seen) {
+            return false;
+        }
+        if self.in_flight.is_some() {
+            if self.in_flight.as_ref() == Some(list) {
+                self.echo = None;
+                return !self.crossed;
+            }
+            self.crossed = true;
+        } else if self.crossed && self.echo.as_ref() == Some(list) {
+            // The server took our publication after the one that crossed it: that one is still to be restored.
+            self.echo = None;
+            return false;
+        } else {
+            (self.crossed, self.echo) = (false, None);
+        }
+        self.seen = Some((stamp, list.clone()));
+        true
+    }
+
+    /// Our publication begins.
+    pub(in crate::manager) fn publishing(&mut self, list: &DeviceList) {
+        (self.in_flight, self.crossed) = (Some(list.clone()), false);
+    }
+
+    /// Our publication was taken; `stamp`: when the client said so. Returns whether the server has our list now, as far
+    /// as is known.
+    pub(in crate::manager) fn published(&mut self, stamp: Stamp) -> bool {
+        let Some(list) = self.in_flight.take() else { return false };
+        self.echo = Some(list.clone());
+        if self.crossed {
+            return false;
+        }
+        if self.seen.as_ref().is_none_or(|(seen, _)| *seen <= stamp) {
+            self.seen = Some((stamp, list));
+            return true;
+        }
+        false
+    }
+
+    /// Nobody knows whether our publication was taken: the list has to be fetched before anything is built on it.
+    pub(in crate::manager) fn publication_failed(&mut self) {
+        if self.in_flight.take().is_some() && !self.crossed {
+            self.seen = None;
+        }
+    }
+
+    /// Returns whether a publication has overwritten, or may have, what somebody else announced.
+    pub(in crate::manager) fn must_redo(&self) -> bool {
+        self.crossed && self.in_flight.is_none()
+    }
+
+    /// A new stream: what was seen is not relied on any more.
+    pub(in crate::manager) fn new_stream(&mut self) {
+        *self = OwnList::default();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::protocol::device_list::ListedDevice;
+    use crate::protocol::namespace::Namespace::Omemo2;
+
+    fn list(ids: &[u32]) -> DeviceList {
+        DeviceList::of(Omemo2, ids.iter().copied().map(ListedDevice::new).collect())
+    }
+
+    fn at(number: u64) -> Stamp {
+        Stamp(number)
+    }
+
+    #[test]
+    fn an_older_list_never_replaces_a_newer_one() {
+        let mut own = OwnList::default();
+        assert!(own.see(&list(&[1]), at(2)));
+        assert!(!own.see(&list(&[2]), at(1)));
+        assert_eq!(own.seen(), Some(&list(&[1])));
+    }
+
+    #[test]
+    fn a_push_that_crosses_our_publication_is_built_upon_in_both_orders() {
+        // The echo of ours comes behind the answer, before the answer, and not at all.
+        for echo in [Some(5), Some(3), None] {
+            let mut own = OwnList::default();
+            own.see(&list(&[17]), at(1));
+            own.publishing(&list(&[17, 9]));
+            assert!(own.see(&list(&[17, 18]), at(2)));
+            if echo == Some(3) {
+                own.see(&list(&[17, 9]), at(3));
+            }
+            assert!(!own.published(at(4)));
+            if echo == Some(5) {
+                assert!(!own.see(&list(&[17, 9]), at(5)));
+            }
+            assert!(own.must_redo());
+            assert_eq!(own.seen(), Some(&list(&[17, 18])));
+        }
+    }
+
+    #[test]
+    fn a_push_behind_the_answer_counts() {
+        let mut own = OwnList::default();
+        own.see(&list(&[1]), at(1));
+        own.publishing(&list(&[1, 9]));
+        assert!(own.published(at(2)));
+        assert!(own.see(&list(&[1, 300]), at(3)));
+        assert_eq!((own.seen(), own.must_redo()), (Some(&list(&[1, 300])), false));
+    }
+
+    #[test]
+    fn a_push_noted_behind_the_answer_but_taken_over_before_it_counts_too() {
+        let mut own = OwnList::default();
+        own.see(&list(&[1]), at(1));
+        own.publishing(&list(&[1, 9]));
+        // The answer has stamp 2 and is applied late; the push has stamp 3.
+        assert!(own.see(&list(&[1, 300]), at(3)));
+        assert!(!own.published(at(2)));
+        assert_eq!(own.seen(), Some(&list(&[1, 300])));
+    }
+
+    #[test]
+    fn what_became_of_a_publication_that_failed_is_not_assumed() {
+        let mut own = OwnList::default();
+        own.see(&list(&[1]), at(1));
+        own.publishing(&list(&[1, 9]));
+        own.publication_failed();
+        assert_eq!(own.seen(), None);
+    }
+}

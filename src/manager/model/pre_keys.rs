@@ -1,0 +1,190 @@
+//! This device's pre keys in one namespace, and the key exchanges that used them up.
+//!
+//! The private half of a used pre key stays until a bundle without it stands on the server: until then others may take
+//! the same one, and their key exchanges open, too. A key exchange is remembered for as long, so that it opens once.
+
+use super::super::policy;
+use crate::crypto::keys::KeyPair;
+use crate::error::{Error, Result, Status};
+use crate::protocol::bundle::{Bundle, PublicPreKey};
+use crate::protocol::limits;
+use crate::protocol::namespace::Namespace;
+
+/// A signed pre key.
+#[derive(Clone)]
+pub(in crate::manager) struct SignedKey {
+    pub(in crate::manager) id: u32,
+    pub(in crate::manager) pair: KeyPair,
+    pub(in crate::manager) signature: [u8; 64],
+    /// When it was made, in wall-clock milliseconds.
+    pub(in crate::manager) made_ms: i64,
+}
+
+/// A one-time pre key.
+#[derive(Clone)]
+pub(in crate::manager) struct OneTimeKey {
+    pub(in crate::manager) id: u32,
+    pub(in crate::manager) pair: KeyPair,
+    /// When a key exchange used it up, in wall-clock milliseconds.
+    pub(in crate::manager) used_ms: Option<i64>,
+}
+
+impl OneTimeKey {
+    fn is_too_old(&self, wall_ms: i64) -> bool {
+        let oldest = wall_ms.saturating_sub(policy::USED_PRE_KEY_MS);
+        self.used_ms.is_some_and(|used| used <= oldest)
+    }
+}
+
+/// A key exchange that used a pre key up.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(in crate::manager) struct ProcessedExchange {
+    pub(in crate::manager) pre_key_id: u32,
+    /// Of whose it is and of its keys.
+    pub(in crate::manager) hash: Vec<u8>,
+    /// The index of the message that it was opened with.
+    pub(in crate::manager) opened: u32,
+}
+
+/// See the module.
+#[derive(Clone)]
+pub(in crate::manager) struct PreKeyStore {
+    pub(in crate::manager) signed: SignedKey,
+    pub(in crate::manager) previous: Option<SignedKey>,
+    pub(in crate::manager) pre_keys: Vec<OneTimeKey>,
+    pub(in crate::manager) exchanges: Vec<ProcessedExchange>,
+    /// The bundle on the server is not this one.
+    pub(in crate::manager) bundle_pending: bool,
+}
+
+impl PreKeyStore {
+    pub(in crate::manager) fn new(signed: SignedKey) -> PreKeyStore {
+        PreKeyStore {
+            signed,
+            previous: None,
+            pre_keys: Vec::new(),
+            exchanges: Vec::new(),
+            bundle_pending: true,
+        }
+    }
+
+    /// Returns the signed pre key with this id, if it is the current or the previous one.
+    pub(in crate::manager) fn signed_pre_key(&self, id: u32) -> Option<&KeyPair> {
+        let both = std::iter::once(&self.signed).chain(&self.previous);
+        both.filter(|signed| signed.id == id).map(|signed| &signed.pair).next()
+    }
+
+    /// Returns the one-time pre key with this id, unused or used lately.
+    pub(in crate::manager) fn pre_key(&self, id: u32, wall_ms: i64) -> Option<&KeyPair> {
+        self.pre_keys.iter().find(|key| key.id == id && !key.is_too_old(wall_ms)).map(|key| &key.pair)
+    }
+
+    /// Returns whether a used pre key is there that no key exchange may take any more.
+    pub(in crate::manager) fn has_old(&self, wall_ms: i64) -> bool {
+        self.pre_keys.iter().any(|key| key.is_too_old(wall_ms))
+    }
+
+    /// Returns the key exchange with this hash, if it was processed.
+    pub(in crate::manager) fn processed(&self, hash: &[u8]) -> Option<&ProcessedExchange> {
+        self.exchanges.iter().find(|exchange| exchange.hash == hash)
+    }
+
+    /// Notes that a key exchange has used a pre key up.
+    pub(in crate::manager) fn consume(&mut self, id: u32, hash: &[u8], opened: u32, wall_ms: i64) {
+        if let Some(key) = self.pre_keys.iter_mut().find(|key| key.id == id) {
+            key.used_ms.get_or_insert(wall_ms);
+        }
+        self.exchanges.push(ProcessedExchange { pre_key_id: id, hash: hash.to_vec(), opened });
+        self.drop_old(wall_ms);
+        self.bundle_pending = true;
+    }
+
+    /// Forgets what is too old or too many. An exchange that is forgotten takes its pre key with it: else it would open
+    /// a second time.
+    pub(in crate::manager) fn drop_old(&mut self, wall_ms: i64) {
+        self.pre_keys.retain(|key| !key.is_too_old(wall_ms));
+        while self.exchanges.len() > limits::REMEMBERED_EXCHANGES {
+            let gone = self.exchanges.remove(0);
+            self.pre_keys.retain(|key| key.id != gone.pre_key_id || key.used_ms.is_none());
+        }
+    }
+
+    /// A bundle without the used pre keys stands on the server.
+    pub(in crate::manager) fn published(&mut self) {
+        self.bundle_pending = false;
+        self.pre_keys.retain(|key| key.used_ms.is_none());
+    }
+
+    /// Returns how many pre keys a full bundle lacks.
+    pub(in crate::manager) fn missing(&self) -> usize {
+        let unused = self.pre_keys.iter().filter(|key| key.used_ms.is_none()).count();
+        policy::PRE_KEYS.saturating_sub(unused)
+    }
+
+    /// Returns the bundle as it is to be published.
+    pub(in crate::manager) fn bundle(&self, namespace: Namespace, identity_key: [u8; 32]) -> Result<Bundle> {
+        let unused = self.pre_keys.iter().filter(|key| key.used_ms.is_none());
+        let pre_keys: Vec<PublicPreKey> =
+            unused.map(|key| PublicPreKey { id: key.id, key: *key.pair.public().as_bytes() }).collect();
+        if pre_keys.is_empty() {
+            return Err(Error::new(Status::Internal, "A bundle without pre keys."));
+        }
+        Ok(Bundle {
+            namespace,
+            identity_key,
+            signed_pre_key_id: self.signed.id,
+            signed_pre_key: *self.signed.pair.public().as_bytes(),
+            signature: self.signed.signature,
+            pre_keys,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use zeroize::Zeroizing;
+
+    fn store(count: u32) -> PreKeyStore {
+        let pair = |byte: u8| KeyPair::from_private(Zeroizing::new([byte; 32]));
+        let mut store = PreKeyStore::new(SignedKey { id: 1, pair: pair(1), signature: [0; 64], made_ms: 0 });
+        store.pre_keys = (1..=count).map(|id| OneTimeKey { id, pair: pair(2), used_ms: None }).collect();
+        store
+    }
+
+    #[test]
+    fn a_used_pre_key_opens_others_until_a_bundle_without_it_is_published() {
+        let mut store = store(3);
+        store.consume(2, &[7], 0, 1_000);
+        assert!(store.pre_key(2, 0).is_some() && store.processed(&[7]).is_some() && store.bundle_pending);
+        let ids: Vec<u32> =
+            store.bundle(Namespace::Omemo2, [0; 32]).unwrap().pre_keys.iter().map(|key| key.id).collect();
+        assert_eq!(ids, [1, 3]);
+        store.published();
+        assert!(store.pre_key(2, 0).is_none() && store.processed(&[7]).is_some() && !store.bundle_pending);
+    }
+
+    #[test]
+    fn it_stays_for_a_day_at_most() {
+        let mut store = store(3);
+        store.consume(2, &[7], 0, 1_000);
+        store.consume(3, &[8], 0, 1_000 + policy::USED_PRE_KEY_MS - 1);
+        assert!(store.pre_key(2, 0).is_some());
+        store.consume(3, &[9], 0, 1_000 + policy::USED_PRE_KEY_MS);
+        assert!(store.pre_key(2, 0).is_none() && store.pre_key(3, 0).is_some());
+    }
+
+    #[test]
+    fn no_exchange_is_forgotten_while_its_pre_key_is_there() {
+        let mut store = store(2);
+        for number in 0..5_000_u32 {
+            store.consume(1, &number.to_le_bytes(), 0, 0);
+            let forgotten = (0..=number).any(|n| store.processed(&n.to_le_bytes()).is_none());
+            assert!(!forgotten || store.pre_key(1, 0).is_none());
+            if number > 1_100 {
+                break;
+            }
+        }
+        assert!(store.pre_key(1, 0).is_none() && store.pre_key(2, 0).is_some());
+    }
+}

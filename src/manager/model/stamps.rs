@@ -1,0 +1,37 @@
+//! The order of facts: of each subject (the list of a JID, the key of a device, the level of a key) the stamp of the
+//! newest fact that was taken over. What the client said earlier never undoes what it said later.
+
+use super::super::api::question::Stamp;
+use super::bounded::ByAcquaintance;
+use std::hash::Hash;
+
+/// See the module.
+pub(in crate::manager) struct NewestStamps<K> {
+    newest: ByAcquaintance<K, Stamp>,
+    /// The newest stamp of a subject that is not remembered any more.
+    floor: Stamp,
+}
+
+impl<K: Clone + Eq + Hash> NewestStamps<K> {
+    pub(in crate::manager) fn new(known: usize, strangers: usize) -> NewestStamps<K> {
+        NewestStamps { newest: ByAcquaintance::new(known, strangers), floor: Stamp::default() }
+    }
+
+    /// Returns whether a fact is older than what its subject holds. Of a subject that is not remembered everything
+    /// older than the last forgotten one counts as old: it is asked for again at worst.
+    pub(in crate::manager) fn is_outdated(&self, subject: &K, stamp: Stamp) -> bool {
+        #[cfg(omemo_planted)]
+        if crate::planted::is_planted(1) {
+            return false;
+        }
+        stamp < *self.newest.get(subject).unwrap_or(&self.floor)
+    }
+
+    /// Takes note of a fact that was taken over.
+    pub(in crate::manager) fn note(&mut self, known: bool, subject: K, stamp: Stamp) {
+        let stamp = self.newest.get(&subject).copied().unwrap_or_default().max(stamp);
+        if let Some((_, gone)) = self.newest.insert(known, subject, stamp) {
+            self.floor = self.floor.max(gone);
+        }
+    }
+}

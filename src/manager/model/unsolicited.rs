@@ -1,0 +1,115 @@
+//! Jobs that messages cause which nobody has authenticated: in memory only, each JID with a quota of its own, strangers
+//! with one in all and one for each domain, and none of them again before its time.
+
+use super::super::policy;
+use super::bounded::ByAcquaintance;
+use super::job::Job;
+use crate::protocol::address::BareJid;
+use std::collections::BTreeMap;
+
+/// See the module.
+pub(in crate::manager) struct Unsolicited {
+    /// When each was last caused, in aged milliseconds.
+    caused: ByAcquaintance<Job, u64>,
+    /// Those that have not begun, and whether they are a known JID's.
+    waiting: BTreeMap<Job, bool>,
+}
+
+impl Default for Unsolicited {
+    fn default() -> Unsolicited {
+        let (known, strangers) = (policy::REMEMBERED_LOOKS, policy::REMEMBERED_STRANGER_LOOKS);
+        Unsolicited { caused: ByAcquaintance::new(known, strangers), waiting: BTreeMap::new() }
+    }
+}
+
+fn domain(jid: &BareJid) -> &str {
+    jid.as_str().rsplit_once('@').map_or(jid.as_str(), |(_, domain)| domain)
+}
+
+impl Unsolicited {
+    /// Notes a job, unless it was caused lately or its quota is full. True: it is new.
+    pub(in crate::manager) fn cause(&mut self, job: Job, known: bool, aged_ms: u64) -> bool {
+        let again = match job {
+            Job::Repair(_) => policy::REPAIR_AGAIN_MS,
+            _ => policy::UNSOLICITED_AGAIN_MS,
+        };
+        if self.caused.get(&job).is_some_and(|at| aged_ms.saturating_sub(*at) < again)
+            || !self.has_room(&job, known)
+        {
+            return false;
+        }
+        self.caused.insert(known, job.clone(), aged_ms);
+        self.waiting.insert(job, known);
+        true
+    }
+
+    fn has_room(&self, job: &Job, known: bool) -> bool {
+        let Some(jid) = job.jid() else { return true };
+        let count = |which: &dyn Fn(&BareJid, bool) -> bool| {
+            let waiting = self.waiting.iter();
+            waiting.filter(|(job, known)| job.jid().is_some_and(|jid| which(jid, **known))).count()
+        };
+        let same_class = |_: &BareJid, of_known: bool| of_known == known;
+        let same_domain = |other: &BareJid, of_known: bool| !of_known && domain(other) == domain(jid);
+        count(&same_class) < policy::UNSOLICITED
+            && count(&|other, _| other == jid) < policy::UNSOLICITED_PER_JID
+            && (known || count(&same_domain) < policy::UNSOLICITED_PER_DOMAIN)
+    }
+
+    /// Returns whether a job was caused so lately that it would not be caused again.
+    pub(in crate::manager) fn waits(&self, job: &Job) -> bool {
+        self.waiting.contains_key(job)
+    }
+
+    /// Returns the jobs that have not begun, those of known JIDs first.
+    pub(in crate::manager) fn waiting(&self) -> impl Iterator<Item = &Job> {
+        let of = |wanted: bool| {
+            self.waiting.iter().filter(move |(_, known)| **known == wanted).map(|(job, _)| job)
+        };
+        of(true).chain(of(false))
+    }
+
+    /// A job that has begun was cut short, and is to be done again.
+    pub(in crate::manager) fn again(&mut self, job: &Job) {
+        if self.caused.get(job).is_some() {
+            self.waiting.insert(job.clone(), self.caused.is_known(job));
+        }
+    }
+
+    /// A job has begun: it is not done again, whatever comes of it.
+    pub(in crate::manager) fn begin(&mut self, job: &Job) {
+        self.waiting.remove(job);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::protocol::namespace::Namespace::Omemo2;
+
+    fn look(name: &str) -> Job {
+        Job::FetchList(Omemo2, BareJid::from_normalized(name))
+    }
+
+    #[test]
+    fn strangers_use_up_neither_a_friends_room_nor_another_domains() {
+        let mut jobs = Unsolicited::default();
+        for n in 0..1_000 {
+            jobs.cause(look(&format!("s{n}@evil.example")), false, 0);
+        }
+        assert_eq!(jobs.waiting().count(), policy::UNSOLICITED_PER_DOMAIN);
+        assert!(jobs.cause(look("nurse@capulet.lit"), false, 0));
+        assert!(jobs.cause(look("juliet@capulet.lit"), true, 0));
+        assert_eq!(jobs.waiting().next(), Some(&look("juliet@capulet.lit")), "known JIDs come first");
+    }
+
+    #[test]
+    fn the_same_job_comes_again_when_its_time_has_passed() {
+        let mut jobs = Unsolicited::default();
+        let job = look("juliet@capulet.lit");
+        assert!(jobs.cause(job.clone(), true, 5) && !jobs.cause(job.clone(), true, 5));
+        jobs.begin(&job);
+        assert!(!jobs.cause(job.clone(), true, 5 + policy::UNSOLICITED_AGAIN_MS - 1));
+        assert!(jobs.cause(job, true, 5 + policy::UNSOLICITED_AGAIN_MS));
+    }
+}

@@ -1,0 +1,106 @@
+//! What lies under the account's lock: the configuration, the store with what is loaded of it, randomness, and memory.
+
+use super::super::api::services::Services;
+use super::super::config::Config;
+use super::super::model::address::SessionAddress;
+use super::super::model::contact::Contact;
+use super::super::model::memory::Memory;
+use super::super::model::outbox::Outbox;
+use super::super::model::pre_keys::PreKeyStore;
+use super::super::policy;
+use super::cache::Cache;
+use super::current_session::CurrentSession;
+use super::directory::Directory;
+use super::records::account::AccountRecord;
+use crate::crypto::identity::IdentityKeyPair;
+use crate::crypto::rng::Rng;
+use crate::error::{Error, Result, Status};
+use crate::protocol::address::BareJid;
+use crate::protocol::namespace::Namespace;
+use crate::storage::Storage;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use zeroize::Zeroizing;
+
+/// One account.
+pub(in crate::manager) struct Account {
+    pub(in crate::manager) config: Config,
+    pub(in crate::manager) services: Arc<dyn Services>,
+    pub(in crate::manager) rng: Box<dyn Rng>,
+    pub(in crate::manager) memory: Memory,
+    pub(super) store: Arc<dyn Storage>,
+    /// `None`: nothing may be used before it was loaded again, since a commit failed or panicked.
+    pub(super) loaded: Option<Box<Loaded>>,
+}
+
+/// What was loaded and is as it is stored.
+pub(super) struct Loaded {
+    pub(super) account: Arc<AccountRecord>,
+    /// In a place of its own: what is moved leaves a copy behind that nobody wipes.
+    pub(super) identity: Box<IdentityKeyPair>,
+    pub(super) pre_keys: BTreeMap<Namespace, Arc<PreKeyStore>>,
+    pub(super) outbox: Arc<Outbox>,
+    pub(super) directory: Directory,
+    pub(super) contacts: Cache<BareJid, Contact>,
+    pub(super) strangers: Cache<BareJid, Contact>,
+    pub(super) sessions: Cache<SessionAddress, CurrentSession>,
+    /// The record of an account that was just made and is not stored yet.
+    pub(super) created: Option<AccountRecord>,
+}
+
+impl Loaded {
+    pub(super) fn new(account: AccountRecord, identity: Box<IdentityKeyPair>) -> Loaded {
+        Loaded {
+            account: Arc::new(account),
+            identity,
+            pre_keys: BTreeMap::new(),
+            outbox: Arc::default(),
+            directory: Directory::default(),
+            contacts: Cache::new(policy::CACHED_CONTACT_BYTES),
+            strangers: Cache::new(policy::CACHED_STRANGER_BYTES),
+            sessions: Cache::new(policy::CACHED_SESSION_BYTES),
+            created: None,
+        }
+    }
+
+    /// Keeps a JID's record decoded.
+    pub(super) fn keep_contact(&mut self, contact: Arc<Contact>) {
+        let (jid, bytes) = (contact.jid.clone(), contact.bytes());
+        let (to, other) = match contact.known {
+            true => (&mut self.contacts, &mut self.strangers),
+            false => (&mut self.strangers, &mut self.contacts),
+        };
+        other.remove(&jid);
+        to.insert(jid, contact, bytes);
+    }
+
+    /// Returns a JID's record, if it is decoded.
+    pub(super) fn contact(&mut self, jid: &BareJid) -> Option<Arc<Contact>> {
+        self.contacts.get(jid).or_else(|| self.strangers.get(jid))
+    }
+}
+
+impl Account {
+    /// Makes an account of which nothing is loaded yet.
+    pub(in crate::manager) fn new(
+        config: Config,
+        store: Arc<dyn Storage>,
+        services: Arc<dyn Services>,
+        rng: Box<dyn Rng>,
+    ) -> Account {
+        Account { config, services, rng, memory: Memory::default(), store, loaded: None }
+    }
+
+    /// Loads the bytes of a record, past all caches.
+    pub(super) fn load(&self, key: &str) -> Result<Option<Zeroizing<Vec<u8>>>> {
+        self.store.load(key)
+    }
+
+    pub(super) fn loaded(&self) -> Result<&Loaded> {
+        self.loaded.as_deref().ok_or(Error::from(Status::Storage))
+    }
+
+    pub(super) fn loaded_mut(&mut self) -> Result<&mut Loaded> {
+        self.loaded.as_deref_mut().ok_or(Error::from(Status::Storage))
+    }
+}

@@ -1,0 +1,85 @@
+//! The current session with a device, as it is kept in memory and stored.
+
+use super::super::model::address::SessionAddress;
+use super::super::policy;
+use super::keys;
+use super::records::sessions::SessionRecord;
+use super::records::{self, corrupt};
+use crate::error::Result;
+use crate::protocol::session::Session;
+use crate::storage::Batch;
+
+/// The current session with a device, and what is remembered beside it.
+#[derive(Clone, Default)]
+pub(in crate::manager) struct CurrentSession {
+    pub(in crate::manager) session: Option<Session>,
+    /// The account's epoch when it last was the current one.
+    pub(super) epoch: u32,
+    /// The ratchet key for which a heartbeat was caused.
+    pub(super) heartbeat: Vec<u8>,
+    /// When it was begun, in wall-clock milliseconds.
+    pub(in crate::manager) begun_ms: i64,
+    /// Since when nothing that was begun here was answered, in wall-clock milliseconds.
+    pub(in crate::manager) unanswered_ms: i64,
+    pub(super) revision: u64,
+}
+
+impl CurrentSession {
+    /// About how many bytes one takes in memory.
+    pub(super) const BYTES: usize = 1_600;
+
+    pub(super) fn decode(bytes: &[u8], at: &SessionAddress) -> Result<CurrentSession> {
+        let record: SessionRecord = records::decode(bytes)?;
+        if record.jid != at.jid.as_str() {
+            return Err(corrupt("a session", "names another JID"));
+        }
+        let session = Session::decode(&record.session)?;
+        if session.namespace() != at.namespace {
+            return Err(corrupt("a session", "is of another namespace"));
+        }
+        Ok(CurrentSession {
+            session: Some(session),
+            epoch: record.epoch,
+            heartbeat: record.heartbeat.clone(),
+            begun_ms: record.begun_ms,
+            unanswered_ms: record.unanswered_ms,
+            revision: 0,
+        })
+    }
+
+    /// Makes a change visible to `write`.
+    pub(super) fn changed(mut self) -> CurrentSession {
+        self.revision = self.revision.wrapping_add(1);
+        self
+    }
+
+    /// Adds what changed to a commit.
+    pub(super) fn write(&self, at: &SessionAddress, before: Option<&CurrentSession>, batch: &mut Batch) {
+        if before.is_some_and(|before| before.revision == self.revision) {
+            return;
+        }
+        match &self.session {
+            Some(session) => {
+                let record = SessionRecord {
+                    jid: at.jid.as_str().to_owned(),
+                    session: session.encode().to_vec(),
+                    epoch: self.epoch,
+                    heartbeat: self.heartbeat.clone(),
+                    begun_ms: self.begun_ms,
+                    unanswered_ms: self.unanswered_ms,
+                    ..SessionRecord::default()
+                };
+                batch.put(keys::session(at), records::encode(record).to_vec());
+            }
+            None => batch.delete(keys::session(at)),
+        }
+    }
+
+    /// Returns whether it was begun here and nothing was answered for so long that its peer may never read it.
+    pub(in crate::manager) fn is_unanswered_too_long(&self, wall_ms: i64) -> bool {
+        let unanswered = |session: &Session| session.is_initiator() && !session.is_confirmed();
+        let since = wall_ms.saturating_sub(self.unanswered_ms);
+        self.session.as_ref().is_some_and(unanswered)
+            && u64::try_from(since).unwrap_or(0) >= policy::UNANSWERED_MS
+    }
+}

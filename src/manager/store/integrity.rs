@@ -1,0 +1,112 @@
+//! Loads what is always in memory, and refuses a store that contradicts itself: an identity is never made beside what an
+//! older one has left.
+
+use super::account::{Account, Loaded};
+use super::directory::Directory;
+use super::keys;
+use super::records::account::{AccountRecord, AnchorRecord};
+use super::records::outbox::OutboxRecord;
+use super::records::pre_keys::PreKeysRecord;
+use super::records::{self, Record, corrupt};
+use crate::crypto::identity::IdentityKeyPair;
+use crate::crypto::rng::draw;
+use crate::error::{Error, Result, Status};
+use crate::protocol::namespace::Namespace;
+use crate::storage::Batch;
+use std::sync::Arc;
+
+impl Account {
+    fn read<R: Record>(&self, key: &str) -> Result<Option<R>> {
+        self.load(key)?.map(|bytes| records::decode(&bytes)).transpose()
+    }
+
+    /// Loads the account, if it is not loaded.
+    pub(super) fn ensure_loaded(&mut self) -> Result<()> {
+        if self.loaded.is_some() || self.reload()? {
+            return Ok(());
+        }
+        Err(corrupt("the account", "has vanished"))
+    }
+
+    /// Loads the account, or makes an identity where the store is empty.
+    pub(in crate::manager) fn open(&mut self) -> Result<()> {
+        if self.reload()? { Ok(()) } else { self.create() }
+    }
+
+    /// Loads what is always in memory. False: the store is empty.
+    fn reload(&mut self) -> Result<bool> {
+        let account: Option<AccountRecord> = self.read(keys::ACCOUNT)?;
+        let anchor: Option<AnchorRecord> = self.read(keys::ANCHOR)?;
+        let (account, anchor) = match (account, anchor) {
+            (Some(account), Some(anchor)) => (account, anchor),
+            (None, None) => return self.check_empty().map(|()| false),
+            (None, Some(_)) => return Err(corrupt("the account", "is missing beside its anchor")),
+            (Some(_), None) => return Err(corrupt("the anchor", "is missing beside its account")),
+        };
+        if account.store_id != anchor.store_id
+            || account.jid != anchor.jid
+            || account.highest != anchor.highest
+        {
+            return Err(corrupt("the account", "contradicts its anchor"));
+        }
+        account.check()?;
+        if account.jid != self.config.jid.as_str() {
+            return Err(Status::StorageAccount.into());
+        }
+        let secret = records::secret32(&account.secret, "the account")?;
+        let identity = Box::new(match account.secret_is_seed {
+            true => IdentityKeyPair::from_seed(secret),
+            false => IdentityKeyPair::from_private(&secret),
+        });
+        let mut loaded = Loaded::new(account, identity);
+        for namespace in loaded.account.namespaces.iter().filter_map(|code| Namespace::from_code(*code)) {
+            let record: Option<PreKeysRecord> = self.read(&keys::pre_keys(namespace))?;
+            let record = record.ok_or_else(|| corrupt("the pre keys", "is missing beside its account"))?;
+            loaded.pre_keys.insert(namespace, Arc::new(record.store()?));
+        }
+        let outbox: Option<OutboxRecord> = self.read(keys::OUTBOX)?;
+        loaded.outbox = Arc::new(outbox.map_or_else(|| Ok(Default::default()), |outbox| outbox.outbox())?);
+        loaded.directory = Directory::load(&*self.store)?;
+        self.loaded = Some(Box::new(loaded));
+        Ok(true)
+    }
+
+    fn check_empty(&self) -> Result<()> {
+        let buckets = (0..=keys::BUCKETS).map(keys::bucket);
+        let others = Namespace::ALL.map(keys::pre_keys).into_iter().chain([keys::OUTBOX.to_owned()]);
+        for key in buckets.chain(others) {
+            if self.load(&key)?.is_some() {
+                return Err(corrupt("the account", "is missing beside other records"));
+            }
+        }
+        Ok(())
+    }
+
+    /// The first run: an identity, and an account without device id. The first transaction stores it.
+    fn create(&mut self) -> Result<()> {
+        let identity = Box::new(IdentityKeyPair::generate(&mut *self.rng)?);
+        let seed = identity.seed().ok_or(Error::from(Status::Internal))?.to_vec();
+        let mut record = AccountRecord::default();
+        record.store_id = draw::<16>(&mut *self.rng)?.to_vec();
+        self.config.jid.as_str().clone_into(&mut record.jid);
+        (record.secret, record.secret_is_seed) = (seed, true);
+        // What is in memory differs from it: so the first commit writes it, whatever else it changes.
+        let mut loaded = Loaded::new(AccountRecord::default(), identity);
+        loaded.created = Some(record);
+        self.loaded = Some(Box::new(loaded));
+        Ok(())
+    }
+}
+
+/// Adds the account to a commit, and its anchor where that changes.
+pub(super) fn write_account(account: &AccountRecord, before: &AccountRecord, batch: &mut Batch) {
+    if account == before {
+        return;
+    }
+    batch.put(keys::ACCOUNT, records::encode(account.clone()).to_vec());
+    if account.highest != before.highest || account.store_id != before.store_id {
+        let (store_id, jid) = (account.store_id.clone(), account.jid.clone());
+        let anchor = AnchorRecord { version: 0, store_id, jid, highest: account.highest.clone() };
+        batch.put(keys::ANCHOR, records::encode(anchor).to_vec());
+    }
+}

@@ -1,0 +1,294 @@
+//! Opening a message: which sessions with a device are tried on it, in which order, and what is stored of the one that
+//! wrote it.
+
+use super::super::model::identity::Identity;
+use super::super::model::session_set::{ArchiveReason, ArchivedSlot};
+use super::keys;
+use super::records::corrupt;
+use super::sessions::Sessions;
+use crate::crypto::keys::PublicKey;
+use crate::error::{Error, Result, Status};
+use crate::protocol::closed_chains;
+use crate::protocol::ratchet_message::RatchetMessage;
+use crate::protocol::session::{ChainBudget, Session, Step};
+use crate::protocol::skipped::SkippedKeys;
+use zeroize::Zeroizing;
+
+/// Sessions with a key that is not the device's any more that are tried on a message.
+const EXCLUDED_SESSIONS: usize = crate::protocol::limits::SPECULATIVE_SESSIONS.saturating_add(1);
+
+/// Which of the sessions with a device.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Slot {
+    Current,
+    Archived(ArchivedSlot),
+}
+
+/// A session that may have written a message.
+struct Candidate {
+    slot: Slot,
+    session: Session,
+    /// Loaded only where they are needed.
+    skipped: Option<SkippedKeys>,
+    /// Its identity key is one whose sessions are read.
+    readable: bool,
+}
+
+impl Candidate {
+    fn is_current(&self) -> bool {
+        self.slot == Slot::Current
+    }
+}
+
+/// What a message opened.
+pub(in crate::manager) struct Opened {
+    pub(in crate::manager) step: Step,
+    slot: Slot,
+}
+
+/// Whether a failure of one session says nothing about the others.
+fn is_miss(status: Status) -> bool {
+    // A ratchet key of low order is refused by every session that would have to step, and by none that knows its chain.
+    matches!(status, Status::DecryptionFailed | Status::KeyExchangeFailed)
+}
+
+impl Sessions<'_, '_> {
+    fn current_candidate(&mut self, identity: &Identity) -> Result<Option<Candidate>> {
+        let current = self.tx.current_session(&self.at)?;
+        Ok(current.session.clone().map(|session| {
+            let readable = identity.reads(session.peer_mont());
+            Candidate { slot: Slot::Current, session, skipped: None, readable }
+        }))
+    }
+
+    /// Returns the current session, then its predecessors, the youngest first.
+    fn candidates(&mut self) -> Result<Vec<Candidate>> {
+        let identity = self.identity()?;
+        let mut candidates: Vec<Candidate> = self.current_candidate(&identity)?.into_iter().collect();
+        let archive = self.read_archive()?;
+        for slot in archive.readable(self.epoch()?, self.tx.now.wall_ms) {
+            let (session, skipped) = self.read_archived(slot.slot)?;
+            let readable = identity.reads(session.peer_mont());
+            candidates.push(Candidate { slot: Slot::Archived(slot.clone()), session, skipped, readable });
+        }
+        Ok(candidates)
+    }
+
+    fn load_skipped(&self, candidate: &mut Candidate, message: &RatchetMessage) -> Result<()> {
+        if candidate.is_current() && candidate.skipped.is_none() && candidate.session.needs_skipped(message) {
+            let bytes = self.tx.raw(&keys::skipped(&self.at))?;
+            let bytes = bytes.ok_or_else(|| corrupt("skipped message keys", "is missing"))?;
+            candidate.skipped = Some(SkippedKeys::decode(&bytes)?);
+        }
+        Ok(())
+    }
+
+    /// Tries the session that a key exchange with these keys began; `None`: there is none. Ids of pre keys may have been
+    /// changed on the way: nobody authenticates them again.
+    pub(in crate::manager) fn open_begun_by(
+        &mut self,
+        began: impl Fn(&Session) -> bool,
+        message: &RatchetMessage,
+        budget: &mut ChainBudget,
+    ) -> Result<Option<Opened>> {
+        let mut candidates = self.candidates()?.into_iter();
+        let Some(mut candidate) = candidates.find(|candidate| began(&candidate.session)) else {
+            return Ok(None);
+        };
+        self.load_skipped(&mut candidate, message)?;
+        self.attempt_readable(&candidate, message, budget).map(Some)
+    }
+
+    /// Tries the sessions with this device on a message: first those that know its chain, then, since every attempt
+    /// costs a key agreement, the current one and a few that were replaced lately. Sessions that are not read are tried
+    /// last, only to tell that it is of one of these.
+    pub(in crate::manager) fn open(
+        &mut self,
+        message: &RatchetMessage,
+        budget: &mut ChainBudget,
+    ) -> Result<Opened> {
+        // The ordinary case loads nothing but the current session.
+        let identity = self.identity()?;
+        let mut tried_current = false;
+        if let Some(mut current) = self.current_candidate(&identity)?.filter(|current| current.readable) {
+            self.load_skipped(&mut current, message)?;
+            if current.session.knows(message, current.skipped.as_ref()) {
+                tried_current = true;
+                match self.attempt(&current, message, budget) {
+                    Err(error) if is_miss(error.status()) => (),
+                    result => return result,
+                }
+            }
+        }
+        if self.was_decrypted(message)? == Some(true) {
+            return Err(Status::Duplicate.into());
+        }
+        let (mut readable, others): (Vec<_>, Vec<_>) =
+            self.candidates()?.into_iter().partition(|candidate| candidate.readable);
+        readable.retain(|candidate| !(tried_current && candidate.is_current()));
+        let failure = match self.try_all(readable, message, budget) {
+            Err(error) if error.status() == Status::NoSession && tried_current => {
+                Status::DecryptionFailed.into()
+            }
+            Err(error) if matches!(error.status(), Status::DecryptionFailed | Status::NoSession) => error,
+            result => return result,
+        };
+        match self.is_of_one(others, message, budget)? {
+            true => Err(Status::PublicDataInconsistency.into()),
+            false => Err(failure),
+        }
+    }
+
+    /// Returns whether a message is of one of these sessions, which are not read. All are tried, the retired ones too, but
+    /// for a few: what they led to is thrown away.
+    fn is_of_one(
+        &mut self,
+        candidates: Vec<Candidate>,
+        message: &RatchetMessage,
+        budget: &mut ChainBudget,
+    ) -> Result<bool> {
+        for mut candidate in candidates.into_iter().take(EXCLUDED_SESSIONS) {
+            self.load_skipped(&mut candidate, message)?;
+            match self.attempt(&candidate, message, budget) {
+                Ok(_) => return Ok(true),
+                // Its chain and position are known: it is of this session.
+                Err(error) if error.status() == Status::Duplicate => return Ok(true),
+                Err(error) if error.is_storage() => return Err(error),
+                Err(_) => (),
+            }
+        }
+        Ok(false)
+    }
+
+    fn try_all(
+        &mut self,
+        candidates: Vec<Candidate>,
+        message: &RatchetMessage,
+        budget: &mut ChainBudget,
+    ) -> Result<Opened> {
+        if candidates.is_empty() {
+            return Err(Status::NoSession.into());
+        }
+        let mut stepping = Vec::new();
+        for mut candidate in candidates {
+            self.load_skipped(&mut candidate, message)?;
+            if !candidate.session.knows(message, candidate.skipped.as_ref()) {
+                stepping.push(candidate);
+                continue;
+            }
+            match self.attempt(&candidate, message, budget) {
+                Err(error) if is_miss(error.status()) => (),
+                result => return result,
+            }
+        }
+        let (mut failure, mut superseded) = (Error::from(Status::DecryptionFailed), 0_usize);
+        let epoch = self.epoch()?;
+        for candidate in stepping {
+            if let Slot::Archived(slot) = &candidate.slot {
+                superseded = superseded.saturating_add(1);
+                let few = superseded <= crate::protocol::limits::SPECULATIVE_SESSIONS;
+                if slot.reason_in(epoch) != ArchiveReason::Superseded || !few {
+                    continue;
+                }
+            }
+            match self.attempt(&candidate, message, budget) {
+                Err(error) if is_miss(error.status()) => (),
+                Err(error) if error.status() == Status::TooManySkipped => failure = error,
+                result => return result,
+            }
+        }
+        Err(failure)
+    }
+
+    fn attempt_readable(
+        &mut self,
+        candidate: &Candidate,
+        message: &RatchetMessage,
+        budget: &mut ChainBudget,
+    ) -> Result<Opened> {
+        let opened = self.attempt(candidate, message, budget)?;
+        match candidate.readable {
+            true => Ok(opened),
+            false => Err(Status::PublicDataInconsistency.into()),
+        }
+    }
+
+    fn attempt(
+        &mut self,
+        candidate: &Candidate,
+        message: &RatchetMessage,
+        budget: &mut ChainBudget,
+    ) -> Result<Opened> {
+        let (rng, load) = self.tx.rng_and_raw();
+        let (at, looked_up) = (&self.at, &mut self.looked_up);
+        let mut closed = |ratchet_key: &PublicKey| match &*looked_up {
+            Some((key, record)) if key == ratchet_key => Ok(record.clone()),
+            _ => {
+                let record = closed_chains::find(ratchet_key, &mut |number| load(&keys::chains(at, number)))?;
+                *looked_up = Some((*ratchet_key, record.clone()));
+                Ok(record)
+            }
+        };
+        let skipped = candidate.skipped.as_ref();
+        let step = candidate.session.decrypt(message, skipped, &mut closed, budget, rng)?;
+        Ok(Opened { step, slot: candidate.slot.clone() })
+    }
+
+    /// Stores what a message led to. A session that was replaced becomes current again if the message moves its chain
+    /// forward, unless the other side has answered us on the one that replaced it: then it is the late one.
+    pub(in crate::manager) fn store(&mut self, opened: Opened) -> Result<Zeroizing<Vec<u8>>> {
+        let Step { session, skipped, plaintext, advanced, chain, .. } = opened.step;
+        self.note_chain(chain.as_ref())?;
+        match opened.slot {
+            Slot::Current => {
+                self.update(session)?;
+                if skipped.is_some() {
+                    self.put_skipped(skipped.as_ref());
+                }
+            }
+            Slot::Archived(slot) => {
+                let skipped = match skipped {
+                    Some(skipped) => Some(skipped),
+                    None => self.read_archived(slot.slot)?.1,
+                };
+                if advanced && self.may_promote(&slot, &session)? {
+                    let mut archive = self.read_archive()?;
+                    archive.remove(slot.slot);
+                    self.tx.put_raw(keys::archived(&self.at, slot.slot), None);
+                    self.put_archive(&archive);
+                    self.replace(session, skipped.as_ref())?;
+                } else {
+                    self.refresh_archived(slot.slot, &session, skipped)?;
+                }
+            }
+        }
+        Ok(plaintext)
+    }
+
+    fn refresh_archived(&mut self, slot: u32, session: &Session, skipped: Option<SkippedKeys>) -> Result<()> {
+        let mut archive = self.read_archive()?;
+        let wall_ms = self.tx.now.wall_ms;
+        if let Some(entry) = archive.slots.iter_mut().find(|entry| entry.slot == slot) {
+            // The age of a retired one counts from when it was given up.
+            if entry.reason == ArchiveReason::Superseded {
+                entry.since_ms = wall_ms;
+            }
+            entry.answered |= session.is_answered();
+        }
+        self.put_archive(&archive);
+        self.put_archived(
+            slot,
+            session,
+            skipped.map(|skipped| skipped.encode().to_vec()).unwrap_or_default(),
+        );
+        Ok(())
+    }
+
+    fn may_promote(&mut self, slot: &ArchivedSlot, session: &Session) -> Result<bool> {
+        let fit = slot.reason_in(self.epoch()?) == ArchiveReason::Superseded
+            && self.identity()?.sends(session.peer_mont());
+        let current = self.tx.current_session(&self.at)?;
+        let answered = current.session.as_ref().is_some_and(Session::is_answered);
+        Ok(fit && !answered)
+    }
+}

@@ -1,0 +1,109 @@
+//! The account: identity, device id, highest ids, what the server still has to hear of; and its anchor.
+
+use super::{corrupt, record, silent};
+use crate::error::Result;
+use crate::protocol::address::DeviceId;
+use crate::protocol::namespace::Namespace;
+use prost::Message;
+use std::collections::BTreeSet;
+
+silent! { AccountRecord AnchorRecord HighestRecord PurgeRecord }
+record!(AccountRecord, "the account", [8 => 16, 11 => 64], wipes secret);
+record!(AnchorRecord, "the anchor", [4 => 16]);
+
+/// The highest ids that were ever handed out in a namespace; they never go down.
+#[derive(Clone, Copy, PartialEq, Message)]
+#[prost(skip_debug)]
+pub(in crate::manager) struct HighestRecord {
+    #[prost(uint32, tag = "1")]
+    pub(in crate::manager) namespace: u32,
+    #[prost(uint32, tag = "2")]
+    pub(in crate::manager) pre_key: u32,
+    #[prost(uint32, tag = "3")]
+    pub(in crate::manager) signed_pre_key: u32,
+}
+
+#[derive(Clone, PartialEq, Message)]
+#[prost(skip_debug)]
+pub(in crate::manager) struct AccountRecord {
+    #[prost(uint32, tag = "1")]
+    pub(in crate::manager) version: u32,
+    /// 16 random bytes, drawn once.
+    #[prost(bytes = "vec", tag = "2")]
+    pub(in crate::manager) store_id: Vec<u8>,
+    #[prost(string, tag = "3")]
+    pub(in crate::manager) jid: String,
+    /// 0: not chosen yet.
+    #[prost(uint32, tag = "4")]
+    pub(in crate::manager) device_id: u32,
+    /// The seed of the identity key, or its scalar.
+    #[prost(bytes = "vec", tag = "5")]
+    pub(in crate::manager) secret: Vec<u8>,
+    #[prost(bool, tag = "6")]
+    pub(in crate::manager) secret_is_seed: bool,
+    /// Namespaces whose keys were made.
+    #[prost(uint32, repeated, tag = "7")]
+    pub(in crate::manager) namespaces: Vec<u32>,
+    #[prost(message, repeated, tag = "8")]
+    pub(in crate::manager) highest: Vec<HighestRecord>,
+    /// Sessions of an earlier epoch are retired.
+    #[prost(uint32, tag = "9")]
+    pub(in crate::manager) epoch: u32,
+    /// The last number of an empty message.
+    #[prost(uint64, tag = "10")]
+    pub(in crate::manager) last_outbox_id: u64,
+    /// Ids of ours that are to be purged from the server, each in a namespace.
+    #[prost(message, repeated, tag = "11")]
+    pub(in crate::manager) purges: Vec<PurgeRecord>,
+    /// When a device id was given up last, in wall-clock milliseconds; 0: never.
+    #[prost(int64, tag = "12")]
+    pub(in crate::manager) id_given_up_ms: i64,
+}
+
+impl AccountRecord {
+    /// Checks what protobuf does not: ids and namespaces.
+    pub(in crate::manager) fn check(&self) -> Result<()> {
+        let is_id = |id: u32| DeviceId::new(id).is_some();
+        let namespaces: BTreeSet<u32> = self.namespaces.iter().copied().collect();
+        let known = namespaces.iter().all(|code| Namespace::from_code(*code).is_some());
+        if namespaces.len() != self.namespaces.len() || !known {
+            return Err(corrupt("the account", "names an unknown namespace, or one twice"));
+        }
+        if self.device_id != 0 && !is_id(self.device_id) {
+            return Err(corrupt("the account", "holds no valid device id"));
+        }
+        let fit =
+            |purge: &PurgeRecord| is_id(purge.device) && Namespace::from_code(purge.namespace).is_some();
+        if !self.purges.iter().all(fit) {
+            return Err(corrupt("the account", "names an id to be purged that cannot be one"));
+        }
+        Ok(())
+    }
+}
+
+/// An id of ours that is to be purged from the server.
+#[derive(Clone, Copy, PartialEq, Message)]
+#[prost(skip_debug)]
+pub(in crate::manager) struct PurgeRecord {
+    #[prost(uint32, tag = "1")]
+    pub(in crate::manager) namespace: u32,
+    /// The device id under which this device was announced there.
+    #[prost(uint32, tag = "2")]
+    pub(in crate::manager) device: u32,
+    /// It was taken off this account's list; what is left is the bundle.
+    #[prost(bool, tag = "3")]
+    pub(in crate::manager) unlisted: bool,
+}
+
+#[derive(Clone, PartialEq, Message)]
+#[prost(skip_debug)]
+pub(in crate::manager) struct AnchorRecord {
+    #[prost(uint32, tag = "1")]
+    pub(in crate::manager) version: u32,
+    #[prost(bytes = "vec", tag = "2")]
+    pub(in crate::manager) store_id: Vec<u8>,
+    #[prost(string, tag = "3")]
+    pub(in crate::manager) jid: String,
+    #[prost(message, repeated, tag = "4")]
+    pub(in crate::manager) highest: Vec<HighestRecord>,
+}

@@ -1,0 +1,116 @@
+//! The current session with a device, the list of its predecessors, and each of these.
+
+use super::super::super::model::session_set::{Archive, ArchiveReason, ArchivedSlot};
+use super::{corrupt, record, silent};
+use crate::error::Result;
+use prost::Message;
+
+silent! { SessionRecord ArchiveRecord SlotRecord ArchivedRecord }
+record!(SessionRecord, "a session", [], wipes session);
+record!(ArchiveRecord, "the archive of a session", [3 => 128]);
+record!(ArchivedRecord, "an archived session", [], wipes session skipped);
+
+/// The current session with a device.
+#[derive(Clone, PartialEq, Message)]
+#[prost(skip_debug)]
+pub(in crate::manager::store) struct SessionRecord {
+    #[prost(uint32, tag = "1")]
+    pub(in crate::manager::store) version: u32,
+    #[prost(string, tag = "2")]
+    pub(in crate::manager::store) jid: String,
+    #[prost(bytes = "vec", tag = "3")]
+    pub(in crate::manager::store) session: Vec<u8>,
+    #[prost(uint32, tag = "4")]
+    pub(in crate::manager::store) epoch: u32,
+    /// The ratchet key for which a heartbeat was caused.
+    #[prost(bytes = "vec", tag = "5")]
+    pub(in crate::manager::store) heartbeat: Vec<u8>,
+    /// When it was begun, in wall-clock milliseconds.
+    #[prost(int64, tag = "6")]
+    pub(in crate::manager::store) begun_ms: i64,
+    /// Since when nothing that we began with the device was answered; 0: something was.
+    #[prost(int64, tag = "7")]
+    pub(in crate::manager::store) unanswered_ms: i64,
+}
+
+const SUPERSEDED: u32 = 1;
+const RETIRED: u32 = 2;
+
+/// One predecessor.
+#[derive(Clone, PartialEq, Message)]
+#[prost(skip_debug)]
+pub(super) struct SlotRecord {
+    #[prost(uint32, tag = "1")]
+    slot: u32,
+    /// 1: superseded, 2: retired.
+    #[prost(uint32, tag = "2")]
+    reason: u32,
+    /// When it was archived or last decrypted something, in wall-clock milliseconds.
+    #[prost(int64, tag = "3")]
+    since_ms: i64,
+    /// The account's epoch then.
+    #[prost(uint32, tag = "4")]
+    epoch: u32,
+    /// The other side has answered us on it.
+    #[prost(bool, tag = "5")]
+    answered: bool,
+}
+
+#[derive(Clone, PartialEq, Message)]
+#[prost(skip_debug)]
+pub(in crate::manager::store) struct ArchiveRecord {
+    #[prost(uint32, tag = "1")]
+    version: u32,
+    #[prost(string, tag = "2")]
+    jid: String,
+    /// The oldest first.
+    #[prost(message, repeated, tag = "3")]
+    slots: Vec<SlotRecord>,
+    /// The last slot that was used.
+    #[prost(uint32, tag = "4")]
+    last_slot: u32,
+}
+
+impl ArchiveRecord {
+    pub(in crate::manager::store) fn new(jid: &str, archive: &Archive) -> ArchiveRecord {
+        let slot = |slot: &ArchivedSlot| SlotRecord {
+            slot: slot.slot,
+            reason: match slot.reason {
+                ArchiveReason::Superseded => SUPERSEDED,
+                ArchiveReason::Retired => RETIRED,
+            },
+            since_ms: slot.since_ms,
+            epoch: slot.epoch,
+            answered: slot.answered,
+        };
+        let slots = archive.slots.iter().map(slot).collect();
+        ArchiveRecord { version: 0, jid: jid.to_owned(), slots, last_slot: archive.last_slot }
+    }
+
+    pub(in crate::manager::store) fn archive(&self, jid: &str) -> Result<Archive> {
+        if self.jid != jid {
+            return Err(corrupt("the archive of a session", "names another JID"));
+        }
+        let slot = |slot: &SlotRecord| {
+            let reason = match slot.reason {
+                SUPERSEDED => ArchiveReason::Superseded,
+                RETIRED => ArchiveReason::Retired,
+                _ => return Err(corrupt("the archive of a session", "names an unknown reason")),
+            };
+            let (since_ms, epoch, answered) = (slot.since_ms, slot.epoch, slot.answered);
+            Ok(ArchivedSlot { slot: slot.slot, reason, since_ms, epoch, answered })
+        };
+        Ok(Archive { slots: self.slots.iter().map(slot).collect::<Result<_>>()?, last_slot: self.last_slot })
+    }
+}
+
+#[derive(Clone, PartialEq, Message)]
+#[prost(skip_debug)]
+pub(in crate::manager::store) struct ArchivedRecord {
+    #[prost(uint32, tag = "1")]
+    pub(in crate::manager::store) version: u32,
+    #[prost(bytes = "vec", tag = "2")]
+    pub(in crate::manager::store) session: Vec<u8>,
+    #[prost(bytes = "vec", tag = "3")]
+    pub(in crate::manager::store) skipped: Vec<u8>,
+}

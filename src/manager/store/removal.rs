@@ -1,0 +1,50 @@
+//! Removes a device or a JID with all that is stored of it.
+
+use super::super::model::address::SessionAddress;
+use super::sessions::Sessions;
+use super::transaction::Tx;
+use crate::error::Result;
+use crate::protocol::address::{BareJid, DeviceId};
+use crate::protocol::namespace::Namespace;
+
+/// Deletes a device's sessions and what waits to be sent on them, in one namespace.
+pub(in crate::manager) fn remove_sessions(tx: &mut Tx<'_>, at: &SessionAddress) -> Result<()> {
+    Sessions::new(tx, at).delete_all()?;
+    for id in tx.outbox()?.ids_for(at) {
+        discard_outbox_message(tx, id)?;
+    }
+    Ok(())
+}
+
+/// Takes an empty message out of the outbox.
+pub(in crate::manager) fn discard_outbox_message(tx: &mut Tx<'_>, id: u64) -> Result<()> {
+    if tx.outbox_mut()?.remove(id).is_some_and(|entry| entry.encrypted) {
+        tx.put_outbox_message(id, None);
+    }
+    Ok(())
+}
+
+/// Forgets a device of a JID.
+pub(in crate::manager) fn remove_device(tx: &mut Tx<'_>, jid: &BareJid, device: DeviceId) -> Result<()> {
+    for namespace in Namespace::ALL {
+        remove_sessions(tx, &SessionAddress { jid: jid.clone(), device, namespace })?;
+    }
+    tx.contact_mut(jid)?.devices.retain(|other| other.id != device.get());
+    Ok(())
+}
+
+/// Forgets a JID. What of it cannot be read stays in the store, unreachable.
+pub(super) fn remove_jid(tx: &mut Tx<'_>, jid: &BareJid) -> Result<()> {
+    if let Ok(contact) = tx.contact(jid) {
+        let with_key = contact.devices.iter().filter(|device| device.identity.key().is_some());
+        for device in with_key.filter_map(|device| DeviceId::new(device.id)) {
+            for namespace in Namespace::ALL {
+                let at = SessionAddress { jid: jid.clone(), device, namespace };
+                // A record that cannot be read keeps nobody from making room.
+                let _ = tx.savepoint(|tx| remove_sessions(tx, &at));
+            }
+        }
+    }
+    tx.remove_contact(jid);
+    Ok(())
+}

@@ -1,0 +1,275 @@
+//! The sessions with one device in one namespace, as a view of a transaction: the current one, its skipped keys, its
+//! predecessors, and what was decrypted of the chains that are over.
+
+use super::super::model::address::SessionAddress;
+use super::super::model::identity::Identity;
+use super::super::model::session_set::{Archive, ArchiveReason, ArchivedSlot};
+use super::super::policy;
+use super::current_session::CurrentSession;
+use super::keys;
+use super::records::sessions::{ArchiveRecord, ArchivedRecord};
+use super::records::{self, corrupt};
+use super::transaction::Tx;
+use crate::crypto::keys::PublicKey;
+use crate::error::{Error, Result, Status};
+use crate::protocol::closed_chains::{self, ChainEvent, ChainRecord, Quota};
+use crate::protocol::ratchet_message::RatchetMessage;
+use crate::protocol::session::Session;
+use crate::protocol::skipped::SkippedKeys;
+use std::sync::Arc;
+use zeroize::Zeroizing;
+
+/// Slots in which predecessors are looked for where the list of them cannot be read.
+const UNREADABLE_SLOTS: u32 = 256;
+
+/// See the module.
+pub(in crate::manager) struct Sessions<'t, 'a> {
+    pub(super) tx: &'t mut Tx<'a>,
+    pub(super) at: SessionAddress,
+    /// What is remembered of the chain that was looked up last.
+    pub(super) looked_up: Option<(PublicKey, Option<ChainRecord>)>,
+}
+
+impl<'t, 'a> Sessions<'t, 'a> {
+    pub(in crate::manager) fn new(tx: &'t mut Tx<'a>, at: &SessionAddress) -> Sessions<'t, 'a> {
+        Sessions { tx, at: at.clone(), looked_up: None }
+    }
+
+    pub(super) fn epoch(&self) -> Result<u32> {
+        Ok(self.tx.account()?.epoch)
+    }
+
+    pub(super) fn identity(&mut self) -> Result<Identity> {
+        let contact = self.tx.contact(&self.at.jid)?;
+        Ok(contact.device(self.at.device).map(|device| device.identity.clone()).unwrap_or_default())
+    }
+
+    /// Returns the current session with what is remembered beside it, if it may send: one of an earlier epoch, or with
+    /// another key than the device's, may not.
+    pub(in crate::manager) fn for_sending(&mut self) -> Result<Option<Arc<CurrentSession>>> {
+        let (epoch, identity) = (self.epoch()?, self.identity()?);
+        let current = self.tx.current_session(&self.at)?;
+        let usable = |current: &Arc<CurrentSession>| {
+            let session = current.session.as_ref();
+            current.epoch == epoch && session.is_some_and(|session| identity.sends(session.peer_mont()))
+        };
+        Ok(Some(current).filter(usable))
+    }
+
+    /// Returns the session that may send.
+    pub(in crate::manager) fn sending(&mut self) -> Result<Option<Session>> {
+        Ok(self.for_sending()?.and_then(|current| current.session.clone()))
+    }
+
+    /// Stores the current session after a step of its ratchet.
+    pub(in crate::manager) fn update(&mut self, session: Session) -> Result<()> {
+        let before = CurrentSession::clone(&*self.tx.current_session(&self.at)?);
+        let current = CurrentSession { session: Some(session), ..before }.changed();
+        self.tx.put_current_session(&self.at, current);
+        Ok(())
+    }
+
+    /// Notes that a heartbeat was caused for the other side's ratchet key. False: it was before.
+    pub(in crate::manager) fn note_heartbeat(&mut self, ratchet_key: &[u8; 32]) -> Result<bool> {
+        let before = CurrentSession::clone(&*self.tx.current_session(&self.at)?);
+        if before.heartbeat == ratchet_key {
+            return Ok(false);
+        }
+        let current = CurrentSession { heartbeat: ratchet_key.to_vec(), ..before }.changed();
+        self.tx.put_current_session(&self.at, current);
+        Ok(true)
+    }
+
+    /// Puts a session in the place of the current one, which is archived as superseded.
+    pub(in crate::manager) fn replace(
+        &mut self,
+        session: Session,
+        skipped: Option<&SkippedKeys>,
+    ) -> Result<()> {
+        let before = self.tx.current_session(&self.at)?;
+        self.archive_current(ArchiveReason::Superseded)?;
+        let wall_ms = self.tx.now.wall_ms;
+        let goes_on =
+            session.is_initiator() && before.session.as_ref().is_some_and(|old| !old.is_confirmed());
+        let current = CurrentSession {
+            session: Some(session),
+            epoch: self.epoch()?,
+            heartbeat: Vec::new(),
+            begun_ms: wall_ms,
+            unanswered_ms: if goes_on { before.unanswered_ms } else { wall_ms },
+            revision: before.revision,
+        };
+        self.tx.put_current_session(&self.at, current.changed());
+        self.put_skipped(skipped);
+        Ok(())
+    }
+
+    /// Archives a session that was begun with a key for which the device's other key does not vouch: it is read, and
+    /// takes no other session's place.
+    pub(in crate::manager) fn add_beside(
+        &mut self,
+        session: &Session,
+        skipped: Option<&SkippedKeys>,
+    ) -> Result<()> {
+        let epoch = self.epoch()?;
+        let skipped = skipped.map(|skipped| skipped.encode().to_vec()).unwrap_or_default();
+        self.archive(session, skipped, ArchiveReason::Superseded, epoch)
+    }
+
+    /// Gives the current session up: it still decrypts, and never sends again; what waits to be sent on it does not.
+    pub(in crate::manager) fn retire_current(&mut self) -> Result<()> {
+        self.archive_current(ArchiveReason::Retired)?;
+        let before = CurrentSession::clone(&*self.tx.current_session(&self.at)?);
+        if before.session.is_some() {
+            self.tx.put_current_session(&self.at, CurrentSession { session: None, ..before }.changed());
+            self.put_skipped(None);
+        }
+        Ok(())
+    }
+
+    /// Deletes all sessions with the device, and what is remembered of their chains.
+    pub(in crate::manager) fn delete_all(&mut self) -> Result<()> {
+        // What cannot be read is deleted as well.
+        let before = match self.tx.current_session(&self.at) {
+            Err(error) if error.status() == Status::StorageCorrupt => None,
+            current => Some(CurrentSession::clone(&*current?)),
+        };
+        let had_session = before.as_ref().is_none_or(|before| before.session.is_some());
+        if had_session {
+            let before = before.unwrap_or_default();
+            self.tx.put_current_session(&self.at, CurrentSession { session: None, ..before }.changed());
+            self.put_skipped(None);
+        }
+        let archived = self.tx.raw(&keys::archive(&self.at))?.is_some();
+        if archived {
+            let slots: Vec<u32> = match self.read_archive() {
+                Err(error) if error.status() == Status::StorageCorrupt => (0..UNREADABLE_SLOTS).collect(),
+                archive => archive?.slots.iter().map(|slot| slot.slot).collect(),
+            };
+            for slot in slots {
+                self.tx.put_raw(keys::archived(&self.at, slot), None);
+            }
+            self.tx.put_raw(keys::archive(&self.at), None);
+        }
+        if had_session || archived {
+            for page in closed_chains::pages() {
+                if self.tx.raw(&keys::chains(&self.at, page))?.is_some() {
+                    self.tx.put_raw(keys::chains(&self.at, page), None);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn put_skipped(&mut self, skipped: Option<&SkippedKeys>) {
+        let value = skipped.filter(|skipped| !skipped.is_empty()).map(SkippedKeys::encode);
+        self.tx.put_raw(keys::skipped(&self.at), value);
+    }
+
+    // -- The archive --
+
+    pub(super) fn read_archive(&self) -> Result<Archive> {
+        match self.tx.raw(&keys::archive(&self.at))? {
+            Some(bytes) => records::decode::<ArchiveRecord>(&bytes)?.archive(self.at.jid.as_str()),
+            None => Ok(Archive::default()),
+        }
+    }
+
+    pub(super) fn put_archive(&mut self, archive: &Archive) {
+        let record = ArchiveRecord::new(self.at.jid.as_str(), archive);
+        self.tx.put_raw(keys::archive(&self.at), Some(records::encode(record)));
+    }
+
+    fn archive_current(&mut self, reason: ArchiveReason) -> Result<()> {
+        let current = self.tx.current_session(&self.at)?;
+        let Some(session) = &current.session else { return Ok(()) };
+        let skipped = match session.skipped_keys() {
+            0 => Vec::new(),
+            _ => self.tx.raw(&keys::skipped(&self.at))?.map(|bytes| bytes.to_vec()).unwrap_or_default(),
+        };
+        self.archive(session, skipped, reason, current.epoch)
+    }
+
+    fn archive(
+        &mut self,
+        session: &Session,
+        skipped: Vec<u8>,
+        reason: ArchiveReason,
+        epoch: u32,
+    ) -> Result<()> {
+        let mut archive = self.read_archive()?;
+        let slot = archive.last_slot.checked_add(1).ok_or(Error::from(Status::Limit))?;
+        archive.last_slot = slot;
+        let (since_ms, answered) = (self.tx.now.wall_ms, session.is_answered());
+        archive.slots.push(ArchivedSlot { slot, reason, since_ms, epoch, answered });
+        let (session, skipped) = if answered { (session.clone(), skipped) } else { slim(session, skipped)? };
+        self.put_archived(slot, &session, skipped);
+        for gone in archive.take_surplus(self.epoch()?, self.tx.now.wall_ms) {
+            self.remember_chain(gone.slot)?;
+            self.tx.put_raw(keys::archived(&self.at, gone.slot), None);
+        }
+        self.put_archive(&archive);
+        Ok(())
+    }
+
+    pub(super) fn put_archived(&mut self, slot: u32, session: &Session, skipped: Vec<u8>) {
+        let record =
+            ArchivedRecord { session: session.encode().to_vec(), skipped, ..ArchivedRecord::default() };
+        self.tx.put_raw(keys::archived(&self.at, slot), Some(records::encode(record)));
+    }
+
+    pub(super) fn read_archived(&self, slot: u32) -> Result<(Session, Option<SkippedKeys>)> {
+        let bytes = self.tx.raw(&keys::archived(&self.at, slot))?;
+        let bytes = bytes.ok_or_else(|| corrupt("an archived session", "is missing"))?;
+        let record: ArchivedRecord = records::decode(&bytes)?;
+        let skipped = match record.skipped.is_empty() {
+            true => None,
+            false => Some(SkippedKeys::decode(&record.skipped)?),
+        };
+        Ok((Session::decode(&record.session)?, skipped))
+    }
+
+    // -- What was decrypted --
+
+    /// What came on the last chain of a predecessor stays known when the predecessor is deleted.
+    fn remember_chain(&mut self, slot: u32) -> Result<()> {
+        // One that cannot be read must not keep its successors from being archived.
+        let Ok((session, skipped)) = self.read_archived(slot) else { return Ok(()) };
+        self.note_chain(session.closed_chain(skipped.as_ref()).as_ref())
+    }
+
+    /// Notes what a message changed of a chain that is over.
+    pub(super) fn note_chain(&mut self, event: Option<&ChainEvent>) -> Result<()> {
+        let Some(event) = event else { return Ok(()) };
+        let quota = if self.tx.is_known(&self.at.jid) { Quota::Known } else { Quota::Stranger };
+        let load = &mut |number| self.tx.raw(&keys::chains(&self.at, number));
+        let page = closed_chains::note(event, quota, load)?;
+        self.tx.put_raw(keys::chains(&self.at, page.number), Some(Zeroizing::new(page.bytes)));
+        Ok(())
+    }
+
+    /// Returns whether a message was decrypted, as far as is remembered of its chain; `None`: nothing is.
+    pub(in crate::manager) fn was_decrypted(&mut self, message: &RatchetMessage) -> Result<Option<bool>> {
+        let header = message.header();
+        let record = match &self.looked_up {
+            Some((key, record)) if *key == header.ratchet_key => record,
+            _ => {
+                let load = &mut |number| self.tx.raw(&keys::chains(&self.at, number));
+                let found = closed_chains::find(&header.ratchet_key, load)?;
+                &self.looked_up.insert((header.ratchet_key, found)).1
+            }
+        };
+        Ok(record.as_ref().map(|record| record.is_decrypted(header.n)))
+    }
+}
+
+/// What is kept of a session that was never answered: few of its skipped keys, the youngest.
+fn slim(session: &Session, skipped: Vec<u8>) -> Result<(Session, Vec<u8>)> {
+    if skipped.is_empty()
+        || usize::try_from(session.skipped_keys()).unwrap_or(usize::MAX) <= policy::SKIPPED_UNANSWERED
+    {
+        return Ok((session.clone(), skipped));
+    }
+    let (session, few) = session.keep_youngest(&SkippedKeys::decode(&skipped)?, policy::SKIPPED_UNANSWERED);
+    Ok((session, few.encode().to_vec()))
+}

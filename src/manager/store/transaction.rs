@@ -1,0 +1,352 @@
+//! One unit of work: typed reads, staged writes, savepoints, and effects that happen after the commit.
+//!
+//! Dropping it is the rollback, also when a panic unwinds: nothing that it staged was anywhere else. After a commit that
+//! failed or panicked nothing that was loaded before is used again, since only the store knows whether it happened.
+
+use super::super::api::event::Notice;
+use super::super::api::services::LogLevel;
+use super::super::config::Config;
+use super::super::engine::Now;
+use super::super::model::address::SessionAddress;
+use super::super::model::contact::Contact;
+use super::super::model::memory::Memory;
+use super::super::model::outbox::Outbox;
+use super::super::model::pre_keys::PreKeyStore;
+use super::account::Account;
+use super::current_session::CurrentSession;
+use super::records::account::AccountRecord;
+use super::records::contact::ContactRecord;
+use super::{keys, records};
+use crate::crypto::identity::IdentityKeyPair;
+use crate::crypto::rng::Rng;
+use crate::error::{Error, Result, Status};
+use crate::protocol::address::{BareJid, DeviceId};
+use crate::protocol::namespace::Namespace;
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+use zeroize::Zeroizing;
+
+/// What a call changes. A savepoint is a layer of its own above the others.
+#[derive(Default)]
+pub(super) struct Staged {
+    pub(super) account: Option<Arc<AccountRecord>>,
+    /// `None`: of a namespace that was purged.
+    pub(super) pre_keys: BTreeMap<Namespace, Option<Arc<PreKeyStore>>>,
+    pub(super) outbox: Option<Arc<Outbox>>,
+    /// `None`: removed.
+    pub(super) contacts: HashMap<BareJid, Option<Arc<Contact>>>,
+    pub(super) sessions: HashMap<SessionAddress, Arc<CurrentSession>>,
+    pub(super) raw: BTreeMap<String, Option<Zeroizing<Vec<u8>>>>,
+}
+
+impl Staged {
+    /// Takes over what a layer above has staged.
+    fn take_over(&mut self, upper: Staged) {
+        self.account = upper.account.or(self.account.take());
+        self.outbox = upper.outbox.or(self.outbox.take());
+        self.pre_keys.extend(upper.pre_keys);
+        self.contacts.extend(upper.contacts);
+        self.sessions.extend(upper.sessions);
+        self.raw.extend(upper.raw);
+    }
+}
+
+/// The bytes of a record, if there is one.
+type RawRecord = Option<Zeroizing<Vec<u8>>>;
+type MemoryEffect = Box<dyn FnOnce(&mut Memory) + Send>;
+
+/// What happens after the commit.
+#[derive(Default)]
+pub(super) struct Effects {
+    pub(super) memory: Vec<MemoryEffect>,
+    pub(super) notices: Vec<Notice>,
+    pub(super) work: bool,
+}
+
+/// What is to be delivered when the account's lock is released.
+#[derive(Default)]
+pub(in crate::manager) struct Released {
+    pub(in crate::manager) notices: Vec<Notice>,
+    /// The background worker has something new to do.
+    pub(in crate::manager) work: bool,
+}
+
+/// See the module.
+pub(in crate::manager) struct Tx<'a> {
+    pub(super) account: &'a mut Account,
+    /// Below the last one; reads look at the last one first.
+    pub(super) lower: Vec<Staged>,
+    pub(super) staged: Staged,
+    pub(super) effects: Effects,
+    pub(in crate::manager) now: Now,
+}
+
+impl Tx<'_> {
+    pub(in crate::manager) fn config(&self) -> &Config {
+        &self.account.config
+    }
+
+    pub(in crate::manager) fn rng(&mut self) -> &mut dyn Rng {
+        &mut *self.account.rng
+    }
+
+    /// Returns what is not stored, as it was before this transaction.
+    pub(in crate::manager) fn memory(&self) -> &Memory {
+        &self.account.memory
+    }
+
+    /// Changes what is not stored, once the transaction is committed.
+    pub(in crate::manager) fn after(&mut self, effect: impl FnOnce(&mut Memory) + Send + 'static) {
+        self.effects.memory.push(Box::new(effect));
+    }
+
+    /// Tells the client something, once the transaction is committed.
+    pub(in crate::manager) fn notify(&mut self, notice: Notice) {
+        if !self.effects.notices.contains(&notice) {
+            self.effects.notices.push(notice);
+        }
+    }
+
+    /// Has the background worker look for jobs, once the transaction is committed.
+    pub(in crate::manager) fn wake_worker(&mut self) {
+        self.effects.work = true;
+    }
+
+    /// Writes a line of log: what happened, never to whom.
+    pub(in crate::manager) fn log(&self, level: LogLevel, line: &str) {
+        self.account.services.log(level, "omemo::manager", line);
+    }
+
+    pub(in crate::manager) fn services(&self) -> &dyn super::super::api::services::Services {
+        &*self.account.services
+    }
+
+    /// Does some work of which nothing stays if it fails.
+    pub(in crate::manager) fn savepoint<T>(
+        &mut self,
+        work: impl FnOnce(&mut Self) -> Result<T>,
+    ) -> Result<T> {
+        self.lower.push(std::mem::take(&mut self.staged));
+        let marks = (self.effects.memory.len(), self.effects.notices.len(), self.effects.work);
+        let result = work(self);
+        let upper = std::mem::replace(&mut self.staged, self.lower.pop().unwrap_or_default());
+        match &result {
+            Ok(_) => self.staged.take_over(upper),
+            Err(_) => {
+                self.effects.memory.truncate(marks.0);
+                self.effects.notices.truncate(marks.1);
+                self.effects.work = marks.2;
+            }
+        }
+        result
+    }
+
+    /// Returns what the topmost layer that knows it has staged.
+    fn staged<T>(&self, pick: impl Fn(&Staged) -> Option<&T>) -> Option<&T> {
+        pick(&self.staged).or_else(|| self.lower.iter().rev().find_map(pick))
+    }
+
+    // -- The account --
+
+    pub(in crate::manager) fn account(&self) -> Result<&AccountRecord> {
+        Ok(match self.staged(|staged| staged.account.as_ref()) {
+            Some(account) => account,
+            None => &self.account.loaded()?.account,
+        })
+    }
+
+    pub(in crate::manager) fn account_mut(&mut self) -> Result<&mut AccountRecord> {
+        if self.staged.account.is_none() {
+            let before = self.staged(|staged| staged.account.as_ref()).cloned();
+            self.staged.account =
+                Some(before.map_or_else(|| Ok(self.account.loaded()?.account.clone()), Ok::<_, Error>)?);
+        }
+        self.staged.account.as_mut().map(Arc::make_mut).ok_or(Status::Internal.into())
+    }
+
+    /// Returns this device's id, once it was chosen.
+    pub(in crate::manager) fn device_id(&self) -> Result<Option<DeviceId>> {
+        Ok(DeviceId::new(self.account()?.device_id))
+    }
+
+    /// Returns this device's id, where there has to be one.
+    pub(in crate::manager) fn own_device(&self) -> Result<DeviceId> {
+        self.device_id()?.ok_or(Error::from(Status::NotReady))
+    }
+
+    /// Returns whether a JID is this account's.
+    pub(in crate::manager) fn is_own(&self, jid: &BareJid) -> bool {
+        self.account.config.jid == *jid
+    }
+
+    /// Returns this device's identity.
+    pub(in crate::manager) fn identity(&self) -> Result<&IdentityKeyPair> {
+        Ok(&self.account.loaded()?.identity)
+    }
+
+    /// Returns identity and randomness together, since most who need one need both.
+    pub(in crate::manager) fn identity_and_rng(&mut self) -> Result<(&IdentityKeyPair, &mut dyn Rng)> {
+        let loaded = self.account.loaded.as_deref().ok_or(Error::from(Status::Storage))?;
+        Ok((&loaded.identity, &mut *self.account.rng))
+    }
+
+    // -- Pre keys --
+
+    pub(in crate::manager) fn pre_keys(&self, namespace: Namespace) -> Result<&PreKeyStore> {
+        let found = match self.staged(|staged| staged.pre_keys.get(&namespace)) {
+            Some(staged) => staged.as_ref(),
+            None => self.account.loaded()?.pre_keys.get(&namespace),
+        };
+        found.map(|store| &**store).ok_or(Status::UnknownNamespace.into())
+    }
+
+    pub(in crate::manager) fn pre_keys_mut(&mut self, namespace: Namespace) -> Result<&mut PreKeyStore> {
+        if !self.staged.pre_keys.contains_key(&namespace) {
+            let before = match self.staged(|staged| staged.pre_keys.get(&namespace)) {
+                Some(staged) => staged.clone(),
+                None => self.account.loaded()?.pre_keys.get(&namespace).cloned(),
+            };
+            self.staged.pre_keys.insert(namespace, before);
+        }
+        let staged = self.staged.pre_keys.get_mut(&namespace).and_then(Option::as_mut);
+        staged.map(Arc::make_mut).ok_or(Status::UnknownNamespace.into())
+    }
+
+    /// Stages the pre keys of a namespace that has none; `None`: that they are gone.
+    pub(in crate::manager) fn put_pre_keys(&mut self, namespace: Namespace, store: Option<PreKeyStore>) {
+        self.staged.pre_keys.insert(namespace, store.map(Arc::new));
+    }
+
+    // -- The outbox --
+
+    pub(in crate::manager) fn outbox(&self) -> Result<&Outbox> {
+        Ok(match self.staged(|staged| staged.outbox.as_ref()) {
+            Some(outbox) => outbox,
+            None => &self.account.loaded()?.outbox,
+        })
+    }
+
+    pub(in crate::manager) fn outbox_mut(&mut self) -> Result<&mut Outbox> {
+        if self.staged.outbox.is_none() {
+            let before = self.staged(|staged| staged.outbox.as_ref()).cloned();
+            self.staged.outbox =
+                Some(before.map_or_else(|| Ok(self.account.loaded()?.outbox.clone()), Ok::<_, Error>)?);
+        }
+        self.staged.outbox.as_mut().map(Arc::make_mut).ok_or(Status::Internal.into())
+    }
+
+    /// Loads the encrypted bytes of an empty message.
+    pub(in crate::manager) fn outbox_message(&self, id: u64) -> Result<Option<Zeroizing<Vec<u8>>>> {
+        self.raw(&keys::outbox_message(id))
+    }
+
+    pub(in crate::manager) fn put_outbox_message(&mut self, id: u64, bytes: Option<Zeroizing<Vec<u8>>>) {
+        self.put_raw(keys::outbox_message(id), bytes);
+    }
+
+    // -- JIDs --
+
+    /// Returns what is known of a JID; nothing, where it was never met.
+    pub(in crate::manager) fn contact(&mut self, jid: &BareJid) -> Result<Arc<Contact>> {
+        if let Some(staged) = self.staged(|staged| staged.contacts.get(jid)) {
+            return Ok(staged.clone().unwrap_or_else(|| Arc::new(Contact::new(jid))));
+        }
+        if let Some(contact) = self.account.loaded_mut()?.contact(jid) {
+            return Ok(contact);
+        }
+        let stored = self.account.load(&keys::contact(jid))?;
+        let contact = match stored {
+            Some(bytes) => records::decode::<ContactRecord>(&bytes)?.contact(jid)?,
+            None => Contact::new(jid),
+        };
+        let contact = Arc::new(contact);
+        self.account.loaded_mut()?.keep_contact(contact.clone());
+        Ok(contact)
+    }
+
+    pub(in crate::manager) fn contact_mut(&mut self, jid: &BareJid) -> Result<&mut Contact> {
+        if !matches!(self.staged.contacts.get(jid), Some(Some(_))) {
+            let before = self.contact(jid)?;
+            self.staged.contacts.insert(jid.clone(), Some(before));
+        }
+        let staged = self.staged.contacts.get_mut(jid).and_then(Option::as_mut);
+        staged.map(Arc::make_mut).ok_or(Status::Internal.into())
+    }
+
+    /// Stages that a JID's record is gone.
+    pub(super) fn remove_contact(&mut self, jid: &BareJid) {
+        self.staged.contacts.insert(jid.clone(), None);
+    }
+
+    /// Returns whether the client has named a JID itself; its own one it has.
+    pub(in crate::manager) fn is_known(&mut self, jid: &BareJid) -> bool {
+        self.is_own(jid) || self.contact(jid).is_ok_and(|contact| contact.known)
+    }
+
+    /// Returns all JIDs that were ever met.
+    pub(in crate::manager) fn all_jids(&self) -> Result<Vec<BareJid>> {
+        Ok(self.account.loaded()?.directory.all().cloned().collect())
+    }
+
+    /// Returns so many JIDs at most that have a device with this id and a key, those that the client knows first.
+    pub(in crate::manager) fn jids_with_device(&self, id: DeviceId, most: usize) -> Result<Vec<BareJid>> {
+        Ok(self.account.loaded()?.directory.with_device(id).take(most).cloned().collect())
+    }
+
+    /// Returns so many JIDs at most that may have this key confirmed for a device.
+    pub(in crate::manager) fn jids_with_key(&self, mont: &[u8; 32], most: usize) -> Result<Vec<BareJid>> {
+        Ok(self.account.loaded()?.directory.with_key(mont).take(most).cloned().collect())
+    }
+
+    /// Returns whether a JID that the client never named may be stored without anybody else's making room.
+    pub(in crate::manager) fn has_stranger_room(&self, jid: &BareJid) -> Result<bool> {
+        Ok(self.account.loaded()?.directory.has_stranger_room(jid))
+    }
+
+    // -- Sessions --
+
+    /// Returns the current session with a device.
+    pub(super) fn current_session(&mut self, at: &SessionAddress) -> Result<Arc<CurrentSession>> {
+        if let Some(staged) = self.staged(|staged| staged.sessions.get(at)) {
+            return Ok(staged.clone());
+        }
+        if let Some(session) = self.account.loaded_mut()?.sessions.get(at) {
+            return Ok(session);
+        }
+        let session = match self.account.load(&keys::session(at))? {
+            Some(bytes) => CurrentSession::decode(&bytes, at)?,
+            None => CurrentSession::default(),
+        };
+        let (session, bytes) = (Arc::new(session), CurrentSession::BYTES);
+        self.account.loaded_mut()?.sessions.insert(at.clone(), session.clone(), bytes);
+        Ok(session)
+    }
+
+    pub(super) fn put_current_session(&mut self, at: &SessionAddress, session: CurrentSession) {
+        self.staged.sessions.insert(at.clone(), Arc::new(session));
+    }
+
+    // -- Records without a cache --
+
+    pub(super) fn raw(&self, key: &str) -> Result<Option<Zeroizing<Vec<u8>>>> {
+        match self.staged(|staged| staged.raw.get(key)) {
+            Some(staged) => Ok(staged.clone()),
+            None => self.account.load(key),
+        }
+    }
+
+    pub(super) fn put_raw(&mut self, key: String, value: Option<Zeroizing<Vec<u8>>>) {
+        self.staged.raw.insert(key, value);
+    }
+
+    /// Returns randomness, and what loads the bytes of a record as `raw` does.
+    pub(super) fn rng_and_raw(&mut self) -> (&mut dyn Rng, impl Fn(&str) -> Result<RawRecord>) {
+        let (rng, store) = (&mut *self.account.rng, &self.account.store);
+        let (upper, lower) = (&self.staged, &self.lower);
+        (rng, move |key: &str| {
+            let mut layers = std::iter::once(upper).chain(lower.iter().rev());
+            let staged = layers.find_map(|staged| staged.raw.get(key));
+            staged.map_or_else(|| store.load(key), |staged| Ok(staged.clone()))
+        })
+    }
+}

@@ -1,0 +1,429 @@
+//! A key that only its own messages vouch for: what it may, and what it can neither do nor shut out.
+
+use super::help::*;
+use super::world::*;
+use omemo::error::Status;
+use omemo::manager::api::device::CoreTrust;
+use omemo::manager::api::draft::EncryptPolicy;
+use omemo::manager::api::event::NoticeKind;
+use omemo::manager::api::question::{Answer, Reason};
+use omemo::protocol::namespace::Namespace;
+
+in_both_namespaces! {
+    a_relayed_key_is_not_shown_as_trusted,
+    a_provisional_key_judged_trusted_is_not_shown_as_trusted,
+    a_distrusted_provisional_key_stays_distrusted,
+    a_key_that_the_bundle_confirmed_is_shown_as_trusted,
+    a_key_that_the_bundle_contradicted_stops_decrypting,
+    a_replaced_key_stops_decrypting,
+    a_confirmed_key_that_a_bundle_contradicts_keeps_its_sessions_for_reading,
+    relayed_key_exchanges_do_not_shut_out_a_contacts_list,
+    relayed_key_exchanges_do_not_shut_out_our_own_list,
+    shutting_a_list_out_takes_no_five_minutes_of_pre_keys,
+    offline_the_seventeenth_provisional_device_is_refused,
+    online_the_oldest_provisional_device_makes_room,
+    provisional_devices_on_the_list_do_not_count,
+    two_provisional_keys_of_one_device_are_both_read,
+    the_bundle_is_looked_at_when_two_keys_contradict_each_other,
+    what_identity_changed_asks_for_can_be_done,
+    a_key_confirmed_for_somebody_else_is_not_opened_in_this_name,
+    one_person_with_two_accounts_is_served_on_both,
+    a_copied_bundle_delays_nobody,
+    a_refused_list_does_not_end_connected,
+    nothing_is_encrypted_to_a_provisional_key,
+    the_gathered_bundle_is_compared_with_the_judged_key,
+}
+
+fn relay(ns: Namespace, name: &str, device: u32, to: &Client, server: &Server, content: &str) -> Stranger {
+    let mut mallory = Stranger::of(ns, name, device);
+    let (_, message) = mallory.greet(to, server, content);
+    let read = to.read(&mallory.jid, &message);
+    assert_eq!(read.error.status(), Status::Ok);
+    mallory
+}
+
+fn a_relayed_key_is_not_shown_as_trusted(ns: Namespace) {
+    let mut server = Server::of(ns);
+    let juliet = Client::new(JULIET, &mut server);
+    let mut mallory = Stranger::of(ns, ROMEO, MALLORY);
+    let (mut session, relayed) = mallory.greet(&juliet, &server, "I am Romeo");
+    let read = juliet.read(&mallory.jid, &relayed);
+    assert_eq!(text(&read), "I am Romeo");
+    assert_eq!(read.core_trust, CoreTrust::Undecided);
+    // Nor the next message, nor after a restart, nor in the list of devices.
+    juliet.restart();
+    let more = mallory.write(&mut session, (&juliet.jid, juliet.id()), "more");
+    assert_eq!(juliet.read(&mallory.jid, &more).core_trust, CoreTrust::Undecided);
+    assert_eq!(juliet.device(&mallory.jid, MALLORY).unwrap().core_trust, CoreTrust::Undecided);
+}
+
+fn a_provisional_key_judged_trusted_is_not_shown_as_trusted(ns: Namespace) {
+    let mut server = Server::of(ns);
+    let juliet = careful(ns, JULIET, &mut server);
+    let mut mallory = Stranger::of(ns, ROMEO, MALLORY);
+    let (mut session, relayed) = mallory.greet(&juliet, &server, "I am Romeo");
+    juliet.read(&mallory.jid, &relayed);
+    juliet.manager().set_trust(&mallory.jid, &as_told(ns, mallory.key()), "trusted").unwrap();
+    let more = mallory.write(&mut session, (&juliet.jid, juliet.id()), "more");
+    let read = juliet.read(&mallory.jid, &more);
+    assert_eq!(text(&read), "more");
+    assert_eq!(read.core_trust, CoreTrust::Undecided);
+}
+
+fn a_distrusted_provisional_key_stays_distrusted(ns: Namespace) {
+    let mut server = Server::of(ns);
+    let juliet = Client::new(JULIET, &mut server);
+    let mut mallory = Stranger::of(ns, ROMEO, MALLORY);
+    let (mut session, relayed) = mallory.greet(&juliet, &server, "I am Romeo");
+    juliet.read(&mallory.jid, &relayed);
+    juliet.manager().set_trust(&mallory.jid, &as_told(ns, mallory.key()), "distrusted").unwrap();
+    let more = mallory.write(&mut session, (&juliet.jid, juliet.id()), "more");
+    let read = juliet.refuse(&mallory.jid, &more, Status::SenderDistrusted);
+    assert_eq!(read.core_trust, CoreTrust::Distrusted);
+}
+
+fn a_key_that_the_bundle_confirmed_is_shown_as_trusted(ns: Namespace) {
+    let mut server = Server::of(ns);
+    let juliet = Client::new(JULIET, &mut server);
+    let mut romeo = Stranger::of(ns, ROMEO, 7);
+    let (mut session, hello) = romeo.greet(&juliet, &server, "hello");
+    assert_eq!(juliet.read(&romeo.jid, &hello).core_trust, CoreTrust::Undecided);
+    romeo.publish(&mut server);
+    juliet.refresh(&romeo.jid, &mut server);
+    let more = romeo.write(&mut session, (&juliet.jid, juliet.id()), "more");
+    assert_eq!(juliet.read(&romeo.jid, &more).core_trust, CoreTrust::Trusted);
+}
+
+fn a_key_that_the_bundle_contradicted_stops_decrypting(ns: Namespace) {
+    let mut server = Server::of(ns);
+    let juliet = Client::new(JULIET, &mut server);
+    let romeo = Stranger::of(ns, ROMEO, MALLORY);
+    let mut mallory = Stranger::of(ns, ROMEO, MALLORY);
+    let (mut session, relayed) = mallory.greet(&juliet, &server, "I am Romeo");
+    juliet.read(&romeo.jid, &relayed);
+    romeo.publish(&mut server);
+    juliet.refresh(&romeo.jid, &mut server);
+    assert_eq!(juliet.device(&romeo.jid, MALLORY).unwrap().identity_key, Some(romeo.key()));
+    assert_eq!(juliet.count_notices(NoticeKind::IdentityChanged), 1);
+    for day in 0..3 {
+        juliet.advance(DAY);
+        let more = mallory.write(&mut session, (&juliet.jid, juliet.id()), "your password?");
+        for more in [inner(&more), more] {
+            let read = juliet.refuse(&romeo.jid, &more, Status::PublicDataInconsistency);
+            assert_eq!(read.plaintext, None, "day {day}");
+        }
+    }
+    let before = juliet.sent.borrow().len();
+    juliet.run_later(&mut server);
+    assert_eq!(juliet.sent.borrow().len(), before, "a given-up session is repaired");
+}
+
+fn a_replaced_key_stops_decrypting(ns: Namespace) {
+    let mut server = Server::of(ns);
+    let juliet = Client::new(JULIET, &mut server);
+    let mut old = Stranger::of(ns, ROMEO, 7);
+    old.publish(&mut server);
+    juliet.refresh(&old.jid, &mut server);
+    let (mut session, hello) = old.greet(&juliet, &server, "hello");
+    assert_eq!(text(&juliet.read(&old.jid, &hello)), "hello");
+    let mut new = Stranger::of(ns, ROMEO, 7);
+    show_other_key(&juliet, &mut new, &mut server);
+    juliet.manager().accept_identity(&new.jid, id(7), &new.key()).unwrap();
+    let more = old.write(&mut session, (&juliet.jid, juliet.id()), "more");
+    juliet.refuse(&old.jid, &inner(&more), Status::PublicDataInconsistency);
+    juliet.restart();
+    juliet.refuse(&old.jid, &inner(&more), Status::PublicDataInconsistency);
+}
+
+fn a_confirmed_key_that_a_bundle_contradicts_keeps_its_sessions_for_reading(ns: Namespace) {
+    let mut server = Server::of(ns);
+    let juliet = Client::new(JULIET, &mut server);
+    let mut old = Stranger::of(ns, ROMEO, 7);
+    old.publish(&mut server);
+    juliet.refresh(&old.jid, &mut server);
+    let (mut session, hello) = old.greet(&juliet, &server, "hello");
+    assert_eq!(text(&juliet.read(&old.jid, &hello)), "hello");
+    // A server that wants to separate them shows another key.
+    let mut other = Stranger::of(ns, ROMEO, 7);
+    show_other_key(&juliet, &mut other, &mut server);
+    let more = old.write(&mut session, (&juliet.jid, juliet.id()), "more");
+    let read = juliet.read(&old.jid, &inner(&more));
+    assert_eq!((text(&read), read.core_trust), ("more".to_owned(), CoreTrust::Trusted));
+    let outcome = juliet.encrypt(&[&old.jid], "text", EncryptPolicy::Wait, &mut server);
+    assert!(!serves(&outcome, 7));
+    assert_eq!(row(&outcome, &old.jid, 7), Some(Status::IdentityChanged));
+}
+
+/// Many key exchanges in one name, each of another device; how many were taken.
+fn flood(ns: Namespace, name: &str, count: u32, to: &Client, server: &mut Server) -> usize {
+    let mut taken = 0;
+    for number in 0..count {
+        let mut mallory = Stranger::of(ns, name, 1_000_000 + number);
+        let (_, relayed) = mallory.greet(to, server, "x");
+        taken += usize::from(to.read(&mallory.jid, &relayed).error.status() == Status::Ok);
+        to.advance(21_000);
+        to.run(server);
+        server.mail.clear();
+    }
+    taken
+}
+
+fn relayed_key_exchanges_do_not_shut_out_a_contacts_list(ns: Namespace) {
+    let (mut server, romeo, juliet) = friends(ns);
+    flood(ns, JULIET, 1_010, &romeo, &mut server);
+    // Juliet gets a new phone.
+    let updated = romeo.manager().update_device_list(&juliet.jid, &list(ns, &[juliet.id(), 77]));
+    assert!(updated.is_ok(), "her list is refused from now on: {:?}", updated.err().map(|e| e.status()));
+    romeo.step();
+    assert!(romeo.is_active(&juliet.jid, 77));
+    let known = romeo.manager().devices(Some(&juliet.jid)).unwrap().len();
+    assert!(known <= 2 + 16, "{known} devices are kept");
+    both_ways(&romeo, &juliet, &mut server);
+}
+
+fn relayed_key_exchanges_do_not_shut_out_our_own_list(ns: Namespace) {
+    let (mut server, romeo, juliet) = friends(ns);
+    flood(ns, ROMEO, 1_010, &romeo, &mut server);
+    server.lists.insert((ns, romeo.jid.clone()), list(ns, &[romeo.id(), 77]));
+    let updated = romeo.manager().update_device_list(&romeo.jid, &list(ns, &[romeo.id(), 77]));
+    assert!(updated.is_ok(), "{:?}", updated.err().map(|e| e.status()));
+    assert_eq!(romeo.reconnect(&mut server).status(), Status::Ok);
+    romeo.restart();
+    assert_eq!(romeo.connect(&mut server).status(), Status::Ok);
+    assert!(romeo.is_active(&romeo.jid, 77));
+    both_ways(&romeo, &juliet, &mut server);
+}
+
+fn shutting_a_list_out_takes_no_five_minutes_of_pre_keys(ns: Namespace) {
+    let (mut server, romeo, juliet) = friends(ns);
+    let mut number = 1_000_000;
+    for _ in 0..15 {
+        for index in 0..server.bundle(&romeo).pre_keys.len() {
+            number += 1;
+            let mut mallory = Stranger::of(ns, JULIET, number);
+            let (_, relayed) = take_pre_key(&mut mallory, &romeo, &server, index);
+            romeo.read(&mallory.jid, &relayed);
+        }
+        romeo.advance(21_000);
+        romeo.run(&mut server);
+        server.mail.clear();
+    }
+    let updated = romeo.manager().update_device_list(&juliet.jid, &list(ns, &[juliet.id(), 77]));
+    assert!(updated.is_ok(), "{:?}", updated.err().map(|e| e.status()));
+}
+
+fn offline_the_seventeenth_provisional_device_is_refused(ns: Namespace) {
+    for name in [JULIET, ROMEO, "stranger@evil.example"] {
+        let (server, romeo, _juliet) = friends(ns);
+        romeo.manager().disconnected().unwrap();
+        romeo.step();
+        for number in 0..16 {
+            let mut mallory = Stranger::of(ns, name, 1_000_000 + number);
+            let (_, message) = take_pre_key(&mut mallory, &romeo, &server, number as usize);
+            assert_eq!(romeo.read(&mallory.jid, &message).error.status(), Status::Ok, "{name} {number}");
+        }
+        let mut mallory = Stranger::of(ns, name, 2_000_000);
+        let (_, message) = take_pre_key(&mut mallory, &romeo, &server, 20);
+        romeo.refuse(&mallory.jid, &message, Status::Limit);
+    }
+}
+
+fn online_the_oldest_provisional_device_makes_room(ns: Namespace) {
+    let (mut server, romeo, juliet) = friends(ns);
+    romeo.refresh(&juliet.jid, &mut server);
+    for number in 0..17 {
+        let mut mallory = Stranger::of(ns, JULIET, 1_000_000 + number);
+        let (_, message) = take_pre_key(&mut mallory, &romeo, &server, number as usize);
+        let first = romeo.read(&mallory.jid, &message).error.status();
+        romeo.run(&mut server);
+        server.mail.clear();
+        if first == Status::Limit {
+            // Her list had to be looked at before.
+            assert_eq!(number, 16);
+            assert_eq!(text(&romeo.read(&mallory.jid, &message)), "x");
+        }
+        romeo.advance(60_000);
+    }
+    romeo.run(&mut server);
+    let known = |id| romeo.device(&juliet.jid, id).is_some();
+    assert!(known(1_000_016), "the newest was not taken");
+    assert!(!known(1_000_000), "the oldest is still there");
+    assert!(known(juliet.id()) && romeo.is_active(&juliet.jid, juliet.id()));
+    both_ways(&romeo, &juliet, &mut server);
+}
+
+fn provisional_devices_on_the_list_do_not_count(ns: Namespace) {
+    let mut server = Server::of(ns);
+    let romeo = Client::new(ROMEO, &mut server);
+    let juliet = jid(JULIET);
+    // Twenty devices are on her list; nobody has looked at their bundles.
+    let ids: Vec<u32> = (1..=20).collect();
+    push(&romeo, &juliet, &ids);
+    romeo.manager().disconnected().unwrap();
+    romeo.step();
+    for id in ids {
+        let mut device = Stranger::of(ns, JULIET, id);
+        let (_, message) = take_pre_key(&mut device, &romeo, &server, id as usize);
+        assert_eq!(text(&romeo.read(&juliet, &message)), "x", "{id}");
+    }
+}
+
+fn two_provisional_keys_of_one_device_are_both_read(ns: Namespace) {
+    let mut server = Server::of(ns);
+    let juliet = Client::new(JULIET, &mut server);
+    juliet.manager().disconnected().unwrap();
+    juliet.step();
+    let (mut romeo, mut mallory) = (Stranger::of(ns, ROMEO, 7), Stranger::of(ns, ROMEO, 7));
+    let (mut his, first) = romeo.greet(&juliet, &server, "first");
+    let (mut others, second) = mallory.greet(&juliet, &server, "second");
+    assert_eq!(text(&juliet.read(&romeo.jid, &first)), "first");
+    assert_eq!(text(&juliet.read(&romeo.jid, &second)), "second");
+    for n in 0..3 {
+        let more = romeo.write(&mut his, (&juliet.jid, juliet.id()), "his");
+        let read = juliet.read(&romeo.jid, &more);
+        assert_eq!((text(&read), read.core_trust), ("his".to_owned(), CoreTrust::Undecided), "{n}");
+        let more = mallory.write(&mut others, (&juliet.jid, juliet.id()), "other");
+        let read = juliet.read(&romeo.jid, &more);
+        assert_eq!((text(&read), read.core_trust), ("other".to_owned(), CoreTrust::Undecided), "{n}");
+        juliet.restart();
+    }
+}
+
+fn the_bundle_is_looked_at_when_two_keys_contradict_each_other(ns: Namespace) {
+    let mut server = Server::of(ns);
+    let juliet = Client::new(JULIET, &mut server);
+    let (mut romeo, mut mallory) = (Stranger::of(ns, ROMEO, 7), Stranger::of(ns, ROMEO, 7));
+    romeo.publish(&mut server);
+    let (_, second) = mallory.greet(&juliet, &server, "second");
+    juliet.read(&romeo.jid, &second);
+    let (mut his, first) = romeo.greet(&juliet, &server, "first");
+    juliet.read(&romeo.jid, &first);
+    juliet.run(&mut server);
+    assert_eq!(juliet.device(&romeo.jid, 7).unwrap().identity_key, Some(romeo.key()));
+    let more = romeo.write(&mut his, (&juliet.jid, juliet.id()), "his");
+    let read = juliet.read(&romeo.jid, &more);
+    assert_eq!((text(&read), read.core_trust), ("his".to_owned(), CoreTrust::Trusted));
+}
+
+fn what_identity_changed_asks_for_can_be_done(ns: Namespace) {
+    let mut server = Server::of(ns);
+    let juliet = Client::new(JULIET, &mut server);
+    let old = Stranger::of(ns, ROMEO, 7);
+    old.publish(&mut server);
+    juliet.refresh(&old.jid, &mut server);
+    let mut new = Stranger::of(ns, ROMEO, 7);
+    let hello = show_other_key(&juliet, &mut new, &mut server);
+    assert_eq!(juliet.count_notices(NoticeKind::IdentityChanged), 1);
+    // Without any further call of the client's.
+    assert_eq!(juliet.device(&new.jid, 7).unwrap().conflicting_key, Some(new.key()));
+    juliet.manager().accept_identity(&new.jid, id(7), &new.key()).unwrap();
+    assert_eq!(text(&juliet.read(&new.jid, &hello)), "from the new one");
+    juliet.run(&mut server);
+    assert!(is_served(&juliet, &new.jid, 7, &mut server));
+}
+
+fn a_key_confirmed_for_somebody_else_is_not_opened_in_this_name(ns: Namespace) {
+    let (mut server, romeo, juliet) = friends(ns);
+    // Mallory has Juliet's message relayed under a name of his own.
+    let mut tybalt = Stranger::of(ns, TYBALT, 5);
+    tybalt.publish(&mut server);
+    romeo.refresh(&tybalt.jid, &mut server);
+    let (_, hello) = tybalt.greet(&romeo, &server, "hello");
+    let mallory = jid("mallory@evil.example");
+    let pre_keys = |client: &Client| {
+        client.disk.all().into_iter().filter(|(key, _)| key.contains("pre")).collect::<Vec<_>>()
+    };
+    let before = pre_keys(&romeo);
+    romeo.refuse(&mallory, &hello, Status::PublicDataInconsistency);
+    assert!(pre_keys(&romeo) == before, "a pre key was used up");
+    assert_eq!(text(&romeo.read(&tybalt.jid, &hello)), "hello");
+    drop(juliet);
+}
+
+fn one_person_with_two_accounts_is_served_on_both(ns: Namespace) {
+    let (mut server, romeo, juliet) = friends(ns);
+    let work = Stranger::of(ns, "tybalt@work.example", 5);
+    let mut home = work.twin(ns, TYBALT, 5);
+    work.publish(&mut server);
+    romeo.refresh(&work.jid, &mut server);
+    home.publish(&mut server);
+    let (_, hello) = home.greet(&romeo, &server, "hello");
+    romeo.refuse(&home.jid, &hello, Status::PublicDataInconsistency);
+    // His list and bundle are looked at by themselves.
+    romeo.run(&mut server);
+    assert_eq!(text(&romeo.read(&home.jid, &hello)), "hello");
+    assert!(is_served(&romeo, &home.jid, 5, &mut server));
+    assert!(is_served(&romeo, &work.jid, 5, &mut server));
+    drop(juliet);
+}
+
+fn a_copied_bundle_delays_nobody(ns: Namespace) {
+    let (mut server, romeo, juliet) = friends(ns);
+    // Mallory publishes a copy of Tybalt's bundle as his own before Tybalt was ever heard of.
+    let mut tybalt = Stranger::of(ns, TYBALT, 5);
+    let mallory = jid("mallory@evil.example");
+    server.lists.insert((ns, mallory.clone()), list(ns, &[5]));
+    server.bundles.insert((ns, mallory.clone(), 5), tybalt.bundle());
+    romeo.refresh(&mallory, &mut server);
+    tybalt.publish(&mut server);
+    assert!(is_served(&romeo, &tybalt.jid, 5, &mut server));
+    let (_, hello) = tybalt.greet(&romeo, &server, "hello");
+    assert_eq!(text(&romeo.read(&tybalt.jid, &hello)), "hello");
+    drop(juliet);
+}
+
+fn a_refused_list_does_not_end_connected(ns: Namespace) {
+    let (mut server, romeo, _juliet) = friends(ns);
+    let own = romeo.id();
+    for rejected in [Reason::Failed, Reason::Timeout] {
+        romeo.manager().disconnected().unwrap();
+        let operation = romeo.begin_connect();
+        let of_own = is_list_of(&romeo.jid);
+        romeo.run_with(|question| match of_own(question) {
+            true => Some(Answer::Rejected(rejected)),
+            false => Some(server.answer(&romeo, question)),
+        });
+        let outcome = romeo.take(operation);
+        let statuses: Vec<_> = outcome.rows.iter().map(|row| row.error.status()).collect();
+        assert!(statuses.iter().any(|status| *status != Status::Ok), "it is a row: {statuses:?}");
+        assert_eq!(romeo.id(), own);
+    }
+}
+
+fn nothing_is_encrypted_to_a_provisional_key(ns: Namespace) {
+    let mut server = Server::of(ns);
+    let juliet = Client::new(JULIET, &mut server);
+    let mallory = relay(ns, ROMEO, MALLORY, &juliet, &server, "I am Romeo");
+    // Its id is on Romeo's list; its bundle cannot be had.
+    push(&juliet, &mallory.jid, &[MALLORY]);
+    server.lists.insert((ns, mallory.jid.clone()), list(ns, &[MALLORY]));
+    let outcome = juliet.encrypt(&[&mallory.jid], "text", EncryptPolicy::Wait, &mut server);
+    assert!(!serves(&outcome, MALLORY), "{:?}", outcome.rows);
+    let outcome = juliet.encrypt(&[&mallory.jid], "text", EncryptPolicy::Now, &mut server);
+    assert!(!serves(&outcome, MALLORY), "{:?}", outcome.rows);
+}
+
+fn the_gathered_bundle_is_compared_with_the_judged_key(ns: Namespace) {
+    let mut server = Server::of(ns);
+    let romeo = careful(ns, ROMEO, &mut server);
+    let judged = Stranger::of(ns, JULIET, 7);
+    judged.publish(&mut server);
+    romeo.refresh(&judged.jid, &mut server);
+    romeo.manager().set_trust(&judged.jid, &judged.key(), "trusted").unwrap();
+    // Her bundle is asked for, and shows another key.
+    let other = Stranger::of(ns, JULIET, 7);
+    romeo.advance(HOUR);
+    let operation = romeo.begin_encrypt(&[&judged.jid], "text", EncryptPolicy::Wait);
+    let of_juliet = is_bundle_of(&judged.jid);
+    romeo.run_with(|question| match question {
+        question if is_prompt(question) => None,
+        question if of_juliet(question) => Some(Answer::Bundle(other.bundle())),
+        question => Some(server.answer(&romeo, question)),
+    });
+    let outcome = romeo.take(operation);
+    assert!(!serves(&outcome, 7), "a session was begun with a key that nobody judged");
+    // It changes between two encryptions that gather at the same time.
+    other.publish(&mut server);
+    let outcome = romeo.encrypt(&[&judged.jid], "text", EncryptPolicy::Wait, &mut server);
+    assert!(!serves(&outcome, 7));
+}
