@@ -24,17 +24,17 @@ use api::decrypted::Decrypted;
 use api::device::Device;
 use api::draft::Draft;
 use api::event::{Event, OperationId};
-use api::question::{Answer, Question, Reason, RequestId};
+use api::question::{Answer, Question, RequestId};
 use api::services::Services;
 pub use config::Config;
 use engine::{Engine, Kind};
 use flows::context::Context;
 use flows::device_list::Delivery;
 use flows::{
-    connect, decrypt, device_list, devices, encrypt, own_keys, purge_namespace, refresh, trust, worker,
+    connect, decrypt, device_list, devices, encrypt, own_keys, purge_namespace, refresh, take_over, trust,
+    worker,
 };
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use store::account::Account;
 
 /// One account. Cheap to clone; all clones are the same.
@@ -130,9 +130,7 @@ impl Manager {
     /// Answers a question. The answer is noted; `next_event` commits what follows from it.
     pub fn answer(&self, request: RequestId, answer: Answer) -> Result<()> {
         let (stamp, now) = (self.context.stamp(), self.context.now());
-        let is_list = matches!(answer, Answer::DeviceList(_) | Answer::Rejected(Reason::NotFound));
         self.context.engine.requests().answer(request, answer, now, stamp)?;
-        self.context.list_noted.fetch_or(is_list, Ordering::SeqCst);
         self.context.engine.wake();
         Ok(())
     }
@@ -214,8 +212,7 @@ impl Manager {
 
     /// Lets operations advance until there is news, or nothing that can go on.
     pub fn next_event(&self) -> Option<Event> {
-        device_list::apply_noted(&self.context);
-        self.context.engine.next_event()
+        self.context.engine.next_event(|noted| take_over::take_over(&self.context, noted))
     }
 
     /// Goes to sleep: from now on, `Services::wakeup` rings. False: there is work again, call `next_event`.

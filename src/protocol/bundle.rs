@@ -101,4 +101,29 @@ impl Bundle {
         identity.verify(&signed, &self.signature).map_err(bad)?;
         Ok(identity)
     }
+
+    /// Verifies the bundle, once and for all: what is returned cannot be changed any more.
+    pub fn verified(self) -> Result<VerifiedBundle> {
+        let identity = self.verify()?;
+        Ok(VerifiedBundle { bundle: self, identity })
+    }
+}
+
+/// A bundle whose identity key is fit for use and signed its signed pre key.
+#[derive(Clone)]
+pub struct VerifiedBundle {
+    bundle: Bundle,
+    identity: IdentityKey,
+}
+
+impl VerifiedBundle {
+    /// The bundle.
+    pub fn bundle(&self) -> &Bundle {
+        &self.bundle
+    }
+
+    /// Its identity key.
+    pub fn identity(&self) -> &IdentityKey {
+        &self.identity
+    }
 }

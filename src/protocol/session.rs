@@ -2,7 +2,7 @@
 //!
 //! Decryption leaves the session as it is and gives the next one. Knows neither JIDs nor device ids.
 
-use super::bundle::Bundle;
+use super::bundle::{Bundle, VerifiedBundle};
 use super::chain::Secret;
 use super::closed_chains::{ChainEvent, ChainRecord, Lookup};
 use super::key_exchange::{ExchangeId, KeyExchange};
@@ -63,8 +63,17 @@ pub struct Step {
 impl Session {
     /// Begins a session on somebody's bundle, which is verified first.
     pub fn initiate(own: &IdentityKeyPair, bundle: &Bundle, rng: &mut dyn Rng) -> Result<Session> {
-        let agreement = x3dh::initiate(own, bundle, rng)?;
-        Session::initiated(own, bundle, &agreement, rng)
+        Session::initiate_verified(own, &bundle.clone().verified()?, rng)
+    }
+
+    /// The same with a bundle that was verified before.
+    pub fn initiate_verified(
+        own: &IdentityKeyPair,
+        verified: &VerifiedBundle,
+        rng: &mut dyn Rng,
+    ) -> Result<Session> {
+        let agreement = x3dh::initiate(own, verified, rng)?;
+        Session::initiated(own, verified.bundle(), &agreement, rng)
     }
 
     pub(super) fn initiated(

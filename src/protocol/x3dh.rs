@@ -1,6 +1,6 @@
 //! The key agreement that begins a session (X3DH): four agreements, one secret. A one-time pre key is always needed.
 
-use super::bundle::{Bundle, PublicPreKey};
+use super::bundle::{Bundle, PublicPreKey, VerifiedBundle};
 use super::chain::Secret;
 use super::namespace::Namespace;
 use crate::crypto::identity::{IdentityKey, IdentityKeyPair};
@@ -27,12 +27,12 @@ fn derive(namespace: Namespace, agreements: [Secret; 4]) -> Result<Secret> {
     kdf::hkdf::<32>(&[], &parts, namespace.profile().agreement_info.as_bytes())
 }
 
-/// The initiator's side. The bundle is verified before anything is computed with its keys.
-pub fn initiate(own: &IdentityKeyPair, bundle: &Bundle, rng: &mut dyn Rng) -> Result<Agreement> {
-    let identity = bundle.verify()?;
+/// The initiator's side.
+pub fn initiate(own: &IdentityKeyPair, verified: &VerifiedBundle, rng: &mut dyn Rng) -> Result<Agreement> {
+    let bundle = verified.bundle();
     let ephemeral = KeyPair::generate(rng)?;
     let pre_key = choose(&bundle.pre_keys, rng)?;
-    initiate_with(own, bundle, identity, &ephemeral, pre_key)
+    initiate_with(own, bundle, *verified.identity(), &ephemeral, pre_key)
         .map_err(|error| if error.status() == Status::Internal { error } else { Status::BundleBad.into() })
 }
 

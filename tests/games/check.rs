@@ -21,10 +21,6 @@ const STALE_MS: u64 = 600_000;
 /// A list whose fetch failed is not asked for again before (E8).
 const FAILED_MS: u64 = 60_000;
 
-/// An answer that was noted before an encryption ended counts for it, whichever of their tasks runs first (E1). While
-/// the manager applies an answer only when the task that asked runs, what held before the run may count as well.
-const NOTED_ANSWERS_COUNT: bool = false;
-
 type Check = Result<(), String>;
 
 impl Game {
@@ -139,7 +135,7 @@ impl Game {
                 let Some(actor) = actor(key.device) else {
                     return Err(format!("a key for {}, which nobody has", key.device));
                 };
-                self.check_served(actor, message.namespace, before)?;
+                self.check_served(actor, message.namespace)?;
                 if key.key_exchange {
                     self.check_exchange(actor, message, key)?;
                 }
@@ -152,12 +148,8 @@ impl Game {
         Ok(())
     }
 
-    fn check_served(&self, actor: &'static Actor, namespace: Namespace, before: &Model) -> Check {
+    fn check_served(&self, actor: &'static Actor, namespace: Namespace) -> Check {
         let mut refusals = self.model.refusals(actor, namespace);
-        if !NOTED_ANSWERS_COUNT {
-            let before = before.refusals(actor, namespace);
-            refusals.retain(|why| before.contains(why));
-        }
         // The own list is written by ourselves, too: what counts there is compared at the end.
         refusals.retain(|why| actor.jid.as_str() != OWN || !why.contains("list"));
         match refusals.first() {

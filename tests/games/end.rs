@@ -81,7 +81,6 @@ impl Game {
         if !self.online {
             self.connect();
         } else if self.chance(30) {
-            self.run()?;
             self.disconnect();
             self.connect();
         }

@@ -83,10 +83,6 @@ impl Kind {
     }
 }
 
-/// Answers that were noted and not applied when the stream breaks are applied as of their time (E1). While the manager
-/// drops those of operations and jobs that end with the stream, the client runs before it says so.
-const ANSWERS_SURVIVE_THE_STREAM: bool = false;
-
 impl Game {
     pub fn next_kind(&mut self) -> Kind {
         // What is seldom possible is done where it is.
@@ -124,12 +120,7 @@ impl Game {
             Kind::DecryptNew => self.decrypt_new(),
             Kind::DecryptAgain => self.decrypt_again(),
             Kind::Refresh => Ok(self.refresh()),
-            Kind::Disconnect => {
-                if !ANSWERS_SURVIVE_THE_STREAM {
-                    self.run()?;
-                }
-                Ok(self.disconnect())
-            }
+            Kind::Disconnect => Ok(self.disconnect()),
             Kind::Connect => Ok(self.connect()),
             Kind::Restart => Ok(self.restart()),
             Kind::Run => self.run().map(|()| true),
@@ -236,7 +227,9 @@ impl Game {
     fn push_own(&mut self) -> bool {
         let (namespace, own) = (self.namespace(), self.own_id());
         let device = self.pick(&[31, 32]).unwrap();
-        let left = self.chance(25);
+        // Only who stands on the list has anything to take off.
+        let listed = self.server.list(namespace, &jid(OWN)).is_some_and(|list| list.contains(device));
+        let left = self.chance(25) && listed;
         match left {
             true => {
                 self.server.foreign.remove(&(namespace, device));

@@ -25,10 +25,6 @@ pub const FETCHES: usize = 4;
 /// Events that are shown of a game that differs.
 const SHOWN: usize = 45;
 
-/// A publication that crossed a push is redone in the next stream, too (E2). While the manager forgets that with the
-/// stream, the others announce themselves again.
-const REDO_SURVIVES_THE_STREAM: bool = false;
-
 /// A question that waits for its answer.
 pub struct Open {
     pub question: Question,
@@ -263,7 +259,7 @@ impl Game {
                 self.tell(format!("the server has processed {request}"));
             }
         }
-        if !told || !REDO_SURVIVES_THE_STREAM {
+        if !told {
             // The others announce themselves again.
             for namespace in self.namespaces.clone() {
                 let own = self.manager.as_ref().and_then(|_| self.own_id());

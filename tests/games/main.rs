@@ -1,7 +1,7 @@
 //! Games: answers, pushes, failures, setters, streams, restarts and runs in all orders, against a small model of what
 //! the client said last.
 //!
-//! `OMEMO_GAMES` is the number of games, 25 if it is not set; `OMEMO_SEED` plays one again and prints what happened.
+//! `OMEMO_GAMES` is the number of games, 2,000 if it is not set; `OMEMO_SEED` plays one again and prints what happened.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)] // a test fails by panicking
 #![allow(clippy::arithmetic_side_effects)] // small numbers
@@ -29,8 +29,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// Games that are played if nothing else is asked for: few, until what 2,000 of them still find is settled.
-const GAMES: u64 = 25;
+/// Games that are played if nothing else is asked for.
+const GAMES: u64 = 2_000;
 /// Events that do something, in each game.
 const EVENTS: usize = 60;
 /// How often each kind of event has to occur before each other kind, counted once a game, in a run of `GAMES`.

@@ -25,6 +25,7 @@ in_both_namespaces! {
     a_session_that_was_answered_is_not_rebuilt,
     crossing_key_exchanges_end_in_one_session,
     a_withheld_message_does_not_choose_the_session,
+    late_messages_of_a_session_that_was_lost_do_not_choose_the_session,
 }
 
 /// Romeo loses his sessions; a message of Juliet's cannot be read.
@@ -362,4 +363,35 @@ fn a_withheld_message_does_not_choose_the_session(ns: Namespace) {
     server.settle(&[&romeo, &juliet]);
     let message = romeo.say(&juliet.jid, "which session?", &mut server);
     assert_eq!(text(&juliet.read(&romeo.jid, &message)), "which session?");
+}
+
+fn late_messages_of_a_session_that_was_lost_do_not_choose_the_session(ns: Namespace) {
+    // Among the late ones, when the first one comes of the session that was made anew.
+    for (place, turned) in (0..=4).flat_map(|place| [(place, false), (place, true)]) {
+        let (mut server, romeo, juliet) = friends(ns);
+        if turned {
+            // The late ones answer Romeo for the first time.
+            let message = romeo.say(&juliet.jid, "your turn", &mut server);
+            assert_eq!(text(&juliet.read(&romeo.jid, &message)), "your turn");
+        }
+        let late: Vec<_> = (0..4).map(|n| juliet.say(&romeo.jid, &n.to_string(), &mut server)).collect();
+        lose_sessions(&juliet, &mut server);
+        juliet.refresh(&romeo.jid, &mut server);
+        let hello = juliet.say(&romeo.jid, "anew", &mut server);
+        assert_eq!(text(&romeo.read(&juliet.jid, &hello)), "anew");
+        // Romeo's answer comes without content: Juliet has it, and goes on.
+        server.settle(&[&romeo, &juliet]);
+        let fresh = juliet.say(&romeo.jid, "fresh", &mut server);
+        let mut all = late;
+        all.insert(place, fresh);
+        for message in &all {
+            text(&romeo.read(&juliet.jid, message));
+        }
+        server.settle(&[&romeo, &juliet]);
+        // What came last may have been of the session that is lost; her next word tells which one she uses.
+        let here = juliet.say(&romeo.jid, "here I am", &mut server);
+        assert_eq!(text(&romeo.read(&juliet.jid, &here)), "here I am");
+        let message = romeo.say(&juliet.jid, "which session?", &mut server);
+        assert_eq!(text(&juliet.read(&romeo.jid, &message)), "which session?", "fresh at {place}, {turned}");
+    }
 }

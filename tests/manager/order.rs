@@ -25,6 +25,11 @@ in_both_namespaces! {
     a_judgement_before_a_message_is_read_holds_for_it,
     an_older_bundle_does_not_undo_an_accepted_key,
     a_push_in_one_namespace_leaves_the_other_to_its_answer,
+    a_decision_counts_although_its_encryption_was_cancelled,
+    a_list_counts_although_nobody_waits_for_it_any_more,
+    a_key_counts_although_nobody_waits_for_it_any_more,
+    a_crossed_publication_is_redone_in_the_next_stream,
+    a_key_that_an_answer_has_shown_counts_for_an_encryption_that_was_ready_before,
 }
 
 fn an_older_answer_does_not_undo_a_newer_push(ns: Namespace) {
@@ -290,4 +295,107 @@ fn a_push_in_one_namespace_leaves_the_other_to_its_answer(ns: Namespace) {
     romeo.step();
     let active = |id| romeo.device(&tybalt, id).map(|device| device.active).unwrap_or_default();
     assert_eq!((active(7), active(8)), (vec![other], vec![ns]));
+}
+
+fn a_decision_counts_although_its_encryption_was_cancelled(ns: Namespace) {
+    let (_server, romeo, devices, prompt, operation) = asked_about(ns, 1);
+    decide_all(&romeo, prompt, "trusted");
+    romeo.manager().answer(prompt, Answer::Done).unwrap();
+    romeo.manager().cancel(operation).unwrap();
+    romeo.step();
+    assert_eq!(romeo.device(&devices[0].jid, 1).unwrap().trust_level_name, "trusted");
+}
+
+fn a_list_counts_although_nobody_waits_for_it_any_more(ns: Namespace) {
+    for cancel in [true, false] {
+        let (_server, romeo, _juliet) = two(ns);
+        let tybalt = jid(TYBALT);
+        push(&romeo, &tybalt, &[7]);
+        let operation = romeo.begin_refresh(&tybalt);
+        for (request, question) in romeo.step() {
+            if is_list_of(&tybalt)(&question) {
+                romeo.manager().answer(request, Answer::DeviceList(list(ns, &[8]))).unwrap();
+            }
+        }
+        if cancel {
+            romeo.manager().cancel(operation).unwrap();
+        } else {
+            romeo.manager().disconnected().unwrap();
+        }
+        romeo.step();
+        assert_eq!((romeo.is_active(&tybalt, 7), romeo.is_active(&tybalt, 8)), (false, true));
+    }
+}
+
+fn a_key_counts_although_nobody_waits_for_it_any_more(ns: Namespace) {
+    for cancel in [true, false] {
+        let mut server = Server::of(ns);
+        let romeo = Client::new(ROMEO, &mut server);
+        let juliet = Stranger::of(ns, JULIET, 7);
+        juliet.publish(&mut server);
+        let operation = romeo.begin_refresh(&juliet.jid);
+        for (request, _) in romeo.run_holding(&mut server, is_bundle_of(&juliet.jid)) {
+            romeo.manager().answer(request, Answer::Bundle(juliet.bundle())).unwrap();
+        }
+        if cancel {
+            romeo.manager().cancel(operation).unwrap();
+        } else {
+            romeo.manager().disconnected().unwrap();
+        }
+        romeo.step();
+        assert_eq!(romeo.device(&juliet.jid, 7).unwrap().identity_key, Some(juliet.key()));
+    }
+}
+
+fn a_crossed_publication_is_redone_in_the_next_stream(ns: Namespace) {
+    for (answered, ours_is_last) in [(false, true), (true, true), (false, false)] {
+        let mut server = Server::of(ns);
+        let romeo = Client::new(ROMEO, &mut server);
+        let (own, jid) = (romeo.id(), romeo.jid.clone());
+        // Device 300 throws this device off, which comes back; while it publishes, 301 announces itself.
+        server.lists.insert((ns, jid.clone()), list(ns, &[300]));
+        push(&romeo, &jid, &[300]);
+        let open = romeo.run_holding(&mut server, is_list_publication);
+        let (request, Question::PublishDeviceList { list: ours }) = open[0].clone() else {
+            panic!("{open:?}")
+        };
+        push(&romeo, &jid, &[300, 301]);
+        if answered {
+            romeo.manager().answer(request, Answer::Done).unwrap();
+        }
+        let last = if ours_is_last { ours } else { list(ns, &[300, 301]) };
+        server.lists.insert((ns, jid.clone()), last);
+        romeo.manager().disconnected().unwrap();
+        romeo.connect(&mut server);
+        romeo.run(&mut server);
+        let mut ids = server.list(&jid);
+        ids.sort_unstable();
+        let mut expected = vec![own, 300, 301];
+        expected.sort_unstable();
+        assert_eq!(ids, expected, "answered {answered}, ours was last {ours_is_last}");
+    }
+}
+
+fn a_key_that_an_answer_has_shown_counts_for_an_encryption_that_was_ready_before(ns: Namespace) {
+    let mut server = Server::of(ns);
+    let romeo = Client::new(ROMEO, &mut server);
+    let (juliet, tybalt) = (Stranger::of(ns, JULIET, 7), Stranger::of(ns, TYBALT, 8));
+    // She has another device, or nobody would get anything.
+    Stranger::of(ns, JULIET, 9).publish(&mut server);
+    juliet.publish(&mut server);
+    assert!(serves(&romeo.encrypt(&[&juliet.jid], "x", EncryptPolicy::Wait, &mut server), 7));
+    tybalt.publish(&mut server);
+    let operation = romeo.begin_encrypt(&[&juliet.jid, &tybalt.jid], "text", EncryptPolicy::Wait);
+    let wanted = romeo.run_holding(&mut server, is_bundle);
+    // A message shows another key of Juliet's device: its bundle is looked at.
+    let mut new = Stranger::of(ns, JULIET, 7);
+    let (_, hello) = new.greet(&romeo, &server, "from the new one");
+    romeo.refuse(&juliet.jid, &hello, Status::PublicDataInconsistency);
+    let look = romeo.run_holding(&mut server, is_bundle);
+    // The encryption has what it needs first.
+    romeo.manager().answer(wanted[0].0, Answer::Bundle(tybalt.bundle())).unwrap();
+    romeo.manager().answer(look[0].0, Answer::Bundle(new.bundle())).unwrap();
+    romeo.run(&mut server);
+    let outcome = romeo.take(operation);
+    assert_eq!([7, 8, 9].map(|device| serves(&outcome, device)), [false, true, true]);
 }

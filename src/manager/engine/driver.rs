@@ -3,7 +3,7 @@
 use super::operations::Events;
 use super::wake::WakeUp;
 use super::{
-    Clock, Event, Kind, Now, OpenRequests, OperationId, Operations, Outcome, Services, Stamp, Stamps,
+    Clock, Event, Kind, Noted, Now, OpenRequests, OperationId, Operations, Outcome, Services, Stamp, Stamps,
 };
 use crate::error::{Result, Status};
 use crate::runtime::Runtime;
@@ -12,25 +12,25 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 /// All that advances in one manager.
-pub(in crate::manager) struct Engine {
+pub(in crate::manager) struct Engine<F = ()> {
     services: Arc<dyn Services>,
     clock: Clock,
     stamps: Stamps,
     runtime: Runtime,
-    requests: Arc<OpenRequests>,
+    requests: Arc<OpenRequests<F>>,
     operations: Arc<Operations>,
     events: Arc<Events>,
     wake_up: WakeUp,
     closed: AtomicBool,
 }
 
-impl Engine {
+impl<F: Default> Engine<F> {
     /// Makes an engine without any operation. `timeout_ms` and `max_fetches`: see [`OpenRequests::new`].
     pub(in crate::manager) fn new(
         services: Arc<dyn Services>,
         timeout_ms: u64,
         max_fetches: usize,
-    ) -> Engine {
+    ) -> Engine<F> {
         let (runtime, events) = (Runtime::default(), Arc::new(Events::default()));
         Engine {
             services,
@@ -61,7 +61,7 @@ impl Engine {
     }
 
     /// Returns the open requests.
-    pub(in crate::manager) fn requests(&self) -> &Arc<OpenRequests> {
+    pub(in crate::manager) fn requests(&self) -> &Arc<OpenRequests<F>> {
         &self.requests
     }
 
@@ -104,15 +104,20 @@ impl Engine {
         }
     }
 
-    /// Advances until there is an event, or nothing that can go on. A panic of a task goes out of this call; the next
-    /// call goes on with the others.
-    pub(in crate::manager) fn next_event(&self) -> Option<Event> {
+    /// Advances until there is an event, or nothing that can go on. What was answered is taken over by `take_over` before
+    /// any task goes on: what the client has said counts for all of them, whichever of them asked. A panic of a task
+    /// goes out of this call; the next call goes on with the others.
+    pub(in crate::manager) fn next_event(&self, take_over: impl Fn(Noted<F>)) -> Option<Event> {
         let now = self.now();
         self.requests.expire(now, &self.stamps);
         self.runtime.fire(now.steady_ms);
         loop {
             if let Some(event) = self.events.pop() {
                 return Some(event);
+            }
+            if let Some(noted) = self.requests.next_noted() {
+                take_over(noted);
+                continue;
             }
             let withdrawn = self.requests.take_withdrawn();
             if !withdrawn.is_empty() {

@@ -22,7 +22,7 @@ pub(in crate::manager) use background::{Background, Jobs};
 pub(in crate::manager) use clock::{Clock, Now, Stamps};
 pub(in crate::manager) use driver::Engine;
 pub(in crate::manager) use operations::{Kind, Operations};
-pub(in crate::manager) use requests::{Class, OpenRequests, RequestKey, Response};
+pub(in crate::manager) use requests::{Class, Noted, OpenRequests, RequestKey, Response, Settled};
 pub(in crate::manager) use send_order::{SendOrder, Ticket};
 
 #[cfg(test)]

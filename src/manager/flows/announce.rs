@@ -147,8 +147,8 @@ pub(super) async fn publish_bundle(context: &Context, namespace: Namespace) -> R
     let (device, bundle) =
         context.transact(|tx| Ok((tx.own_device()?, own_keys::own_bundle(tx, namespace)?)))?;
     let published = bundle.clone();
-    let response = context.ask(Question::PublishBundle { device, bundle }, Class::Foreground).await;
-    match response.answer {
+    let settled = context.ask(Question::PublishBundle { device, bundle }, Class::Foreground).await;
+    match &settled.response.answer {
         Answer::Done => context.transact(|tx| {
             // What changed while the answer was on its way is published next.
             if tx.device_id()? == Some(device) && own_keys::own_bundle(tx, namespace)? == published {
@@ -158,7 +158,7 @@ pub(super) async fn publish_bundle(context: &Context, namespace: Namespace) -> R
             Ok(Progress::Done)
         }),
         Answer::Rejected(Reason::Timeout) => Err(Status::Timeout.into()),
-        Answer::Refused(error) => Err(device_list::refused(Status::BundleUploadFailed, &error)),
+        Answer::Refused(error) => Err(device_list::refused(Status::BundleUploadFailed, error)),
         _ => Err(Status::BundleUploadFailed.into()),
     }
 }
@@ -201,10 +201,10 @@ pub(super) async fn publish_list(context: &Context, namespace: Namespace) -> Res
 pub(super) async fn publish(context: &Context, list: DeviceList) -> Result<bool> {
     let namespace = list.namespace;
     context.memory(|memory| memory.own_list(namespace).publishing(&list))?;
-    let response = context.ask(Question::PublishDeviceList { list: list.clone() }, Class::Foreground).await;
-    let error: Error = match response.answer {
+    let settled = context.ask(Question::PublishDeviceList { list: list.clone() }, Class::Foreground).await;
+    let error: Error = match &settled.response.answer {
         Answer::Done => {
-            let stamp = response.stamp;
+            let stamp = settled.response.stamp;
             if !context.memory(|memory| memory.own_list(namespace).published(stamp))? {
                 return Ok(false);
             }
@@ -217,7 +217,7 @@ pub(super) async fn publish(context: &Context, list: DeviceList) -> Result<bool>
             return Ok(true);
         }
         Answer::Rejected(Reason::Timeout) => Status::Timeout.into(),
-        Answer::Refused(error) => device_list::refused(Status::DeviceListUploadFailed, &error),
+        Answer::Refused(error) => device_list::refused(Status::DeviceListUploadFailed, error),
         _ => Status::DeviceListUploadFailed.into(),
     };
     context.memory(|memory| memory.own_list(namespace).publication_failed())?;

@@ -127,7 +127,7 @@ pub(super) async fn send(context: &Context, id: u64) -> Result<Progress> {
     let prepared = context.transact(|tx| prepare(tx, id))?;
     let Some((at, message)) = prepared else { return Ok(Progress::Done) };
     let question = Question::SendMessage { jid: at.jid, message };
-    match context.ask(question, Class::Background).await.answer {
+    match context.ask(question, Class::Background).await.response.answer {
         Answer::Done | Answer::Rejected(Reason::Declined) => {
             context.transact(|tx| removal::discard_outbox_message(tx, id))?;
             Ok(Progress::Done)

@@ -4,6 +4,7 @@ use super::super::api::event::{Notice, NoticeKind};
 use super::super::api::question::{Answer, Question, Reason};
 use super::super::engine::{Class, Response};
 use super::super::model::address::SessionAddress;
+use super::super::model::fact::{Fetched, FetchedBundle};
 use super::super::model::identity::FromBundle;
 use super::super::store::removal;
 use super::super::store::sessions::Sessions;
@@ -15,55 +16,34 @@ use crate::error::{Error, Result, Status};
 use crate::protocol::bundle::Bundle;
 use crate::protocol::namespace::Namespace;
 
-/// A bundle whose signature holds, with its identity key and when it came.
-#[derive(Clone)]
-pub(super) struct FetchedBundle {
-    pub(super) bundle: Bundle,
-    pub(super) identity: IdentityKey,
-    /// In aged milliseconds.
-    pub(super) at_ms: u64,
-    pub(super) stream: u64,
-}
-
-/// What became of a fetch.
-pub(super) enum Fetched {
-    /// The device may be served with it.
-    Usable(Box<FetchedBundle>),
-    /// It may not, or there is none.
-    Failed(Error),
-    /// The client has said something newer about the device's key: the answer tells nothing any more.
-    Outdated,
-}
-
 /// Returns the bundle in an answer.
-fn bundle_in(answer: Answer) -> Result<Bundle> {
+fn bundle_in(answer: &Answer) -> Result<Bundle> {
     match answer {
-        Answer::Bundle(bundle) => Ok(bundle),
+        Answer::Bundle(bundle) => Ok(bundle.clone()),
         Answer::Rejected(Reason::NotFound) => Err(Status::BundleNotFound.into()),
         Answer::Rejected(Reason::Timeout) => Err(Status::Timeout.into()),
-        Answer::Refused(error) => Err(device_list::refused(Status::BundleDownloadFailed, &error)),
+        Answer::Refused(error) => Err(device_list::refused(Status::BundleDownloadFailed, error)),
         Answer::Unreadable(error) => Err(Error::new(Status::BundleBad, error.to_string())),
         _ => Err(Status::BundleDownloadFailed.into()),
     }
 }
 
 /// Takes over the answer to a fetch.
-pub(super) fn apply_response(context: &Context, at: &SessionAddress, response: Response) -> Result<Fetched> {
+pub(super) fn apply_response(context: &Context, at: &SessionAddress, response: &Response) -> Result<Fetched> {
     let subject = at.clone();
-    let verified = bundle_in(response.answer).and_then(|bundle| {
-        let identity = bundle.verify()?;
+    let fetched = bundle_in(&response.answer).and_then(|bundle| {
         let (at_ms, stream) = (response.at.aged_ms, response.stream);
-        Ok(FetchedBundle { bundle, identity, at_ms, stream })
+        Ok(FetchedBundle { verified: bundle.verified()?, at_ms, stream })
     });
     context.transact(|tx| {
         if tx.memory().key_stamps.is_outdated(&subject, response.stamp) {
             return Ok(Fetched::Outdated);
         }
         let known = tx.is_known(&at.jid);
-        let failure = match verified {
+        let failure = match fetched {
             Err(error) => error,
             Ok(fetched) => {
-                let (stamp, blocked) = (response.stamp, see_identity(tx, at, &fetched.identity)?);
+                let (stamp, blocked) = (response.stamp, see_identity(tx, at, fetched.verified.identity())?);
                 tx.after(move |memory| memory.key_stamps.note(known, subject, stamp));
                 match blocked {
                     None => {
@@ -147,9 +127,8 @@ pub(super) fn retire(tx: &mut Tx<'_>, at: &SessionAddress) -> Result<()> {
     Ok(())
 }
 
-/// Fetches the bundle of a device, and takes over what it says.
+/// Fetches the bundle of a device.
 pub(super) async fn fetch(context: &Context, at: &SessionAddress, class: Class) -> Result<Fetched> {
     let question = Question::FetchBundle { namespace: at.namespace, jid: at.jid.clone(), device: at.device };
-    let response = context.ask(question, class).await;
-    apply_response(context, at, response)
+    context.ask(question, class).await.fact.bundle()
 }

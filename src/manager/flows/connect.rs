@@ -4,10 +4,9 @@
 use super::super::api::event::OperationId;
 use super::super::api::report::{Outcome, Row};
 use super::super::api::services::LogLevel;
-use super::super::engine::{Class, Kind, RequestKey, Response};
-use super::super::model::address::SessionAddress;
+use super::super::engine::{Class, Kind};
 use super::context::Context;
-use super::{announce, bundle, device_list, own_bundle, own_keys};
+use super::{announce, device_list, own_bundle, own_keys};
 use crate::error::{Error, Result, Status};
 use crate::protocol::device_list::DeviceList;
 use crate::protocol::namespace::Namespace;
@@ -35,46 +34,26 @@ pub(in crate::manager) fn connected(context: &Arc<Context>, operation: Operation
     })
 }
 
-/// The stream is down: network questions are withdrawn, and asked again in the next one.
+/// The stream is down: network questions are withdrawn, and asked again in the next one. What was answered and not taken
+/// over yet is stored as of its time.
 pub(in crate::manager) fn disconnected(context: &Arc<Context>) -> Result<()> {
     let stamp = context.stamp();
     // Of two threads that speak of the stream the later one is right, for the requests as for the memory.
-    let noted = context.memory(|memory| {
-        if memory.stream_stamp > stamp {
-            return None;
+    let down = context.memory(|memory| {
+        let down = memory.stream_stamp <= stamp;
+        if down {
+            (memory.stream_stamp, memory.online) = (stamp, false);
+            context.engine.disconnected();
         }
-        (memory.stream_stamp, memory.online) = (stamp, false);
-        let noted = context.engine.requests().noted();
-        context.engine.disconnected();
-        Some(noted)
+        down
     })?;
-    let Some(noted) = noted else { return Ok(()) };
+    if !down {
+        return Ok(());
+    }
     context.log(LogLevel::Info, "stream: down");
-    keep_answers(context, noted);
     context.stream_down.notify();
     context.engine.wake();
     Ok(())
-}
-
-/// What was answered and not taken over yet is stored as of its time, although those who asked end with the stream.
-fn keep_answers(context: &Arc<Context>, noted: Vec<(RequestKey, Response)>) {
-    for (key, response) in noted {
-        let shared = context.clone();
-        let task = context.engine.runtime().spawn(async move {
-            // Where the store fails, what was answered is asked for again.
-            let _ = match key {
-                RequestKey::List(namespace, jid) => {
-                    device_list::apply_response(&shared, namespace, &jid, response).map(|_| ())
-                }
-                RequestKey::Bundle(namespace, jid, device) => {
-                    let at = SessionAddress { jid, device, namespace };
-                    bundle::apply_response(&shared, &at, response).map(|_| ())
-                }
-                RequestKey::Trust(_) | RequestKey::Alone(_) => Ok(()),
-            };
-        });
-        task.detach();
-    }
 }
 
 /// Compares what the server has with what ought to stand there, and has it repaired; `wait`: until that has succeeded or

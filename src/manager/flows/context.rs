@@ -7,7 +7,8 @@ use super::super::api::event::Event;
 use super::super::api::question::{Answer, Question, Reason, Stamp};
 use super::super::api::services::{LogLevel, Services};
 use super::super::config::Config;
-use super::super::engine::{Background, Class, Engine, Now, Response, SendOrder};
+use super::super::engine::{Background, Class, Engine, Now, SendOrder, Settled};
+use super::super::model::fact::Fact;
 use super::super::model::job::Job;
 use super::super::model::memory::Memory;
 use super::super::store::account::Account;
@@ -15,13 +16,13 @@ use super::super::store::transaction::Tx;
 use crate::error::{Error, Result, Status};
 use crate::runtime::Signal;
 use parking_lot::Mutex;
-use std::sync::atomic::{AtomicBool, AtomicUsize};
+use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, OnceLock};
 
 /// See the module.
 pub(in crate::manager) struct Context {
     pub(in crate::manager) config: Config,
-    pub(in crate::manager) engine: Engine,
+    pub(in crate::manager) engine: Engine<Fact>,
     pub(in crate::manager) order: Arc<SendOrder>,
     /// Rings when a background job has succeeded or failed.
     pub(in crate::manager) progress: Signal,
@@ -29,8 +30,6 @@ pub(in crate::manager) struct Context {
     pub(in crate::manager) stream_up: Signal,
     /// Rings when it goes down: what was being done in it ends.
     pub(in crate::manager) stream_down: Signal,
-    /// The client has given a device list that is not taken over yet.
-    pub(in crate::manager) list_noted: AtomicBool,
     /// Encryptions that wait for a stream.
     pub(in crate::manager) waiting: AtomicUsize,
     pub(in crate::manager) background: OnceLock<Arc<Background<Job>>>,
@@ -39,7 +38,11 @@ pub(in crate::manager) struct Context {
 }
 
 impl Context {
-    pub(in crate::manager) fn new(engine: Engine, services: Arc<dyn Services>, account: Account) -> Context {
+    pub(in crate::manager) fn new(
+        engine: Engine<Fact>,
+        services: Arc<dyn Services>,
+        account: Account,
+    ) -> Context {
         Context {
             config: account.config.clone(),
             engine,
@@ -47,7 +50,6 @@ impl Context {
             progress: Signal::default(),
             stream_up: Signal::default(),
             stream_down: Signal::default(),
-            list_noted: AtomicBool::new(false),
             waiting: AtomicUsize::new(0),
             background: OnceLock::new(),
             services,
@@ -104,14 +106,15 @@ impl Context {
         }
     }
 
-    /// Asks the client, and waits for the answer.
-    pub(in crate::manager) async fn ask(&self, question: Question, class: Class) -> Response {
+    /// Asks the client, and waits until the answer is taken over.
+    pub(in crate::manager) async fn ask(&self, question: Question, class: Class) -> Settled<Fact> {
         let (name, begun) = (name(&question), self.now().aged_ms);
         self.log(LogLevel::Debug, &format!("{name}: wanted"));
-        let response = self.engine.requests().ask(question, class).await;
+        let settled = self.engine.requests().ask(question, class).await;
+        let response = &settled.response;
         let after = response.at.aged_ms.saturating_sub(begun);
         self.log(LogLevel::Debug, &format!("{name}: {} after {after} ms", outcome(&response.answer)));
-        response
+        settled
     }
 
     /// Writes a line of log: what happened, never to whom.
@@ -162,5 +165,5 @@ pub(super) fn supersede_list(
 ) {
     let key = super::super::engine::RequestKey::List(list.namespace, jid.clone());
     let answer = Answer::DeviceList(list.clone());
-    context.engine.requests().supersede(&key, answer, stamp, context.now());
+    context.engine.requests().supersede(&key, answer, Fact::List(Ok(list.clone())), stamp, context.now());
 }

@@ -2,7 +2,7 @@
 
 use super::super::api::event::{Notice, NoticeKind};
 use super::super::api::question::{Answer, Question, Reason, Stamp};
-use super::super::engine::{Class, RequestKey, Response};
+use super::super::engine::{Class, Response};
 use super::super::model::list_looks::Source;
 use super::super::store::transaction::Tx;
 use super::context::Context;
@@ -12,7 +12,6 @@ use crate::protocol::device_list::{DeviceList, Unserveable};
 use crate::protocol::namespace::Namespace;
 use crate::protocol::stanza_error::StanzaError;
 use std::collections::BTreeSet;
-use std::sync::atomic::Ordering;
 
 /// A list, with when and how it came.
 pub(super) struct ListFact<'a> {
@@ -47,14 +46,14 @@ fn unserved(list: &DeviceList) -> BTreeSet<u32> {
 }
 
 /// Returns the list in an answer; a JID without a list announces nothing.
-pub(super) fn list_in(namespace: Namespace, answer: Answer) -> Result<DeviceList> {
+pub(super) fn list_in(namespace: Namespace, answer: &Answer) -> Result<DeviceList> {
     match answer {
-        Answer::DeviceList(list) => Ok(list),
+        Answer::DeviceList(list) => Ok(list.clone()),
         Answer::Rejected(Reason::NotFound) => Ok(DeviceList::new(namespace)),
         Answer::Rejected(Reason::Timeout) => Err(Status::Timeout.into()),
         // Looking again would show the same.
-        Answer::Unreadable(error) => Err(error),
-        Answer::Refused(error) => Err(refused(Status::DeviceListDownloadFailed, &error)),
+        Answer::Unreadable(error) => Err(error.clone()),
+        Answer::Refused(error) => Err(refused(Status::DeviceListDownloadFailed, error)),
         _ => Err(Status::DeviceListDownloadFailed.into()),
     }
 }
@@ -126,11 +125,11 @@ pub(super) fn apply_response(
     context: &Context,
     namespace: Namespace,
     jid: &BareJid,
-    response: Response,
+    response: &Response,
 ) -> Result<DeviceList> {
     let found = matches!(response.answer, Answer::DeviceList(_));
     let current = response.stream == context.engine.requests().stream();
-    let applied = list_in(namespace, response.answer).and_then(|list| {
+    let applied = list_in(namespace, &response.answer).and_then(|list| {
         let source = current.then_some(Source::Fetched { found });
         let fact = ListFact { jid, list: &list, stamp: response.stamp, source };
         context.transact(|tx| apply(tx, &fact))?;
@@ -150,27 +149,7 @@ pub(super) fn apply_response(
     applied
 }
 
-/// Takes over the lists that the client has given, before anything goes on that they may concern: whoever was woken
-/// earlier must not serve a device that a list has taken off.
-pub(in crate::manager) fn apply_noted(context: &Context) {
-    if !context.list_noted.swap(false, Ordering::SeqCst) {
-        return;
-    }
-    for (key, response) in context.engine.requests().noted_lists() {
-        if let RequestKey::List(namespace, jid) = key
-            && let Ok(list) = list_in(namespace, response.answer.clone())
-        {
-            let found = matches!(response.answer, Answer::DeviceList(_));
-            let current = response.stream == context.engine.requests().stream();
-            let source = current.then_some(Source::Fetched { found });
-            let fact = ListFact { jid: &jid, list: &list, stamp: response.stamp, source };
-            // Those who asked take it over again, and report what fails.
-            let _ = context.transact(|tx| apply(tx, &fact));
-        }
-    }
-}
-
-/// Fetches a list and takes it over.
+/// Fetches a list.
 pub(super) async fn fetch(
     context: &Context,
     namespace: Namespace,
@@ -178,8 +157,7 @@ pub(super) async fn fetch(
     class: Class,
 ) -> Result<DeviceList> {
     let question = Question::FetchDeviceList { namespace, jid: jid.clone() };
-    let response = context.ask(question, class).await;
-    apply_response(context, namespace, jid, response)
+    context.ask(question, class).await.fact.list()
 }
 
 /// Takes over a list that nobody asked for. One that is new answers the open question for it as well. One that was

@@ -1,7 +1,9 @@
 //! What stands on the server under this device's id: its own bundle, nothing, or somebody else's.
 
 use super::super::api::question::{Answer, Question, Reason};
-use super::super::engine::Class;
+use super::super::engine::{Class, Response};
+use super::super::model::address::SessionAddress;
+use super::super::model::fact::Fact;
 use super::super::model::job::Job;
 use super::super::store::transaction::Tx;
 use super::context::Context;
@@ -13,19 +15,28 @@ use crate::protocol::bundle::Bundle;
 use crate::protocol::namespace::Namespace;
 use std::collections::BTreeSet;
 
-/// Fetches what stands under our id, and takes note of it. Without an answer nothing changes.
+/// Fetches what stands under our id. Without an answer nothing changes.
 pub(super) async fn check(context: &Context, namespace: Namespace, device: DeviceId) -> Result<()> {
     let question = Question::FetchBundle { namespace, jid: context.config.jid.clone(), device };
-    let response = context.ask(question, Class::Foreground).await;
+    let settled = context.ask(question, Class::Foreground).await;
+    match settled.fact {
+        // The other namespace has led to another id meanwhile.
+        Fact::Bundle(_) | Fact::None if context.transact(|tx| tx.device_id())? != Some(device) => Ok(()),
+        fact => fact.stored(),
+    }
+}
+
+/// Takes over the answer.
+pub(super) fn apply_response(context: &Context, at: &SessionAddress, response: &Response) -> Result<()> {
     if response.stream != context.engine.requests().stream() {
         return Err(Status::Offline.into());
     }
-    context.transact(|tx| note_own_bundle(tx, namespace, device, response.answer))
+    context.transact(|tx| note_own_bundle(tx, at.namespace, at.device, &response.answer))
 }
 
 /// Takes note of the bundle that stands under our id. Another identity's is never overwritten: this device takes another
 /// id. One that nobody can use, since its signature does not hold, is nobody's.
-fn note_own_bundle(tx: &mut Tx<'_>, namespace: Namespace, device: DeviceId, answer: Answer) -> Result<()> {
+fn note_own_bundle(tx: &mut Tx<'_>, namespace: Namespace, device: DeviceId, answer: &Answer) -> Result<()> {
     if tx.device_id()? != Some(device) {
         return Ok(()); // The other namespace has led to another id already.
     }
@@ -36,7 +47,7 @@ fn note_own_bundle(tx: &mut Tx<'_>, namespace: Namespace, device: DeviceId, answ
             if identity.as_ref() != Some(tx.identity()?.public().mont()) && theirs.verify().is_ok() {
                 return give_up_id::give_up_device_id(tx, namespace, device);
             }
-            theirs.identity_key != ours.identity_key || !same_keys(&theirs, &ours)
+            theirs.identity_key != ours.identity_key || !same_keys(theirs, &ours)
         }
         Answer::Rejected(Reason::NotFound) => true,
         _ => return Ok(()),

@@ -86,7 +86,7 @@ pub(super) async fn purge_id(context: &Context, namespace: Namespace) -> Result<
     let Some(purge) = context.transact(|tx| first_purge(tx, namespace))? else { return Ok(Progress::Done) };
     let device = DeviceId::new(purge.device).ok_or(Error::from(Status::StorageCorrupt))?;
     let question = Question::FetchBundle { namespace, jid: context.config.jid.clone(), device };
-    let (ours, has_bundle) = match context.ask(question, Class::Foreground).await.answer {
+    let (ours, has_bundle) = match &context.ask(question, Class::Foreground).await.response.answer {
         Answer::Bundle(bundle) => {
             let identity = convert::ed_to_mont(&bundle.identity_key);
             (context.transact(|tx| Ok(identity.as_ref() == Some(tx.identity()?.public().mont())))?, true)
@@ -104,7 +104,8 @@ pub(super) async fn purge_id(context: &Context, namespace: Namespace) -> Result<
         return Ok(Progress::Delayed(at));
     }
     if ours && has_bundle {
-        match context.ask(Question::DeleteBundle { namespace, device }, Class::Foreground).await.answer {
+        let question = Question::DeleteBundle { namespace, device };
+        match context.ask(question, Class::Foreground).await.response.answer {
             Answer::Done | Answer::Rejected(Reason::NotFound | Reason::Declined) => (),
             Answer::Rejected(Reason::Timeout) => return Err(Status::Timeout.into()),
             _ => return Err(Status::BundleDeletionFailed.into()),
@@ -147,5 +148,5 @@ async fn own_list(context: &Context, namespace: Namespace) -> Result<DeviceList>
         return announce::newest_list(context, namespace).await;
     }
     let question = Question::FetchDeviceList { namespace, jid: context.config.jid.clone() };
-    device_list::list_in(namespace, context.ask(question, Class::Foreground).await.answer)
+    device_list::list_in(namespace, &context.ask(question, Class::Foreground).await.response.answer)
 }

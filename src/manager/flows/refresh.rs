@@ -2,9 +2,9 @@
 
 use super::super::api::report::{Outcome, Row};
 use super::super::engine::Class;
-use super::bundle::{self, Fetched};
+use super::super::model::fact::Fetched;
 use super::context::Context;
-use super::{device_list, devices};
+use super::{bundle, device_list, devices};
 use crate::error::{Error, Status};
 use crate::protocol::address::BareJid;
 use crate::protocol::namespace::Namespace;

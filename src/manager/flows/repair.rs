@@ -3,11 +3,12 @@
 
 use super::super::engine::Class;
 use super::super::model::address::SessionAddress;
+use super::super::model::fact::Fetched;
 use super::super::model::job::Job;
 use super::super::store::sessions::Sessions;
 use super::super::store::transaction::Tx;
 use super::announce::Progress;
-use super::bundle::{self, Fetched};
+use super::bundle;
 use super::context::Context;
 use super::{answer, device_list, trust};
 use crate::error::Result;
@@ -80,7 +81,7 @@ pub(super) async fn repair(context: &Context, at: &SessionAddress) -> Result<Pro
             return Ok(Progress::Done);
         }
         let (identity, rng) = tx.identity_and_rng()?;
-        let session = Session::initiate(identity, &fetched.bundle, rng)?;
+        let session = Session::initiate_verified(identity, &fetched.verified, rng)?;
         answer::queue_empty_message(tx, at, &session)?;
         Sessions::new(tx, at).replace(session, None)?;
         Ok(Progress::Done)

@@ -3,6 +3,7 @@
 use super::super::api::event::{Notice, NoticeKind};
 use super::super::api::services::LogLevel;
 use super::super::engine::{Background, Jobs, Now};
+use super::super::model::backoff::Delays;
 use super::super::model::job::Job;
 use super::super::policy;
 use super::super::store::transaction::Tx;
@@ -156,7 +157,8 @@ fn note(context: &Context, job: &Job, result: Result<Progress>) {
             memory.delayed.insert(job.clone(), *at);
         }
         Err(error) => {
-            memory.backoff.fail(job, now);
+            let delays = if job.jid().is_some() { Delays::LOOK } else { Delays::RETRY };
+            memory.backoff.fail(job, delays, now);
             if memory.backoff.failures(job) < policy::UNSOLICITED_TRIES {
                 memory.unsolicited.again(job);
             }

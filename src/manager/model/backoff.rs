@@ -1,5 +1,6 @@
 //! Back-off: what failed is tried again later, twice as late after each further failure.
 
+use super::super::policy;
 use std::collections::{BTreeMap, HashMap};
 use std::hash::Hash;
 
@@ -15,6 +16,9 @@ pub(in crate::manager) struct Delays {
 impl Delays {
     /// From a second to five minutes: for publications, messages, and commits that fail.
     pub(in crate::manager) const RETRY: Delays = Delays { first_ms: 1_000, longest_ms: 300_000 };
+    /// For lists and bundles that messages have us look at: those of servers that are down are no hurry.
+    pub(in crate::manager) const LOOK: Delays =
+        Delays { first_ms: policy::LIST_FAILED_MS, longest_ms: policy::FAILED_MAX_MS };
 
     /// Returns the delay after this many failures in a row.
     fn after(self, failures: u32) -> u64 {
@@ -34,7 +38,6 @@ struct Failure {
 ///
 /// Times are of whichever monotonic clock the caller uses throughout.
 pub(in crate::manager) struct Backoff<K> {
-    delays: Delays,
     limit: usize,
     failures: HashMap<K, Failure>,
     by_age: BTreeMap<u64, K>,
@@ -43,14 +46,14 @@ pub(in crate::manager) struct Backoff<K> {
 
 impl<K: Clone + Eq + Hash> Backoff<K> {
     /// Makes an empty memory of at most `limit` things.
-    pub(in crate::manager) fn new(delays: Delays, limit: usize) -> Backoff<K> {
-        Backoff { delays, limit, failures: HashMap::new(), by_age: BTreeMap::new(), last: 0 }
+    pub(in crate::manager) fn new(limit: usize) -> Backoff<K> {
+        Backoff { limit, failures: HashMap::new(), by_age: BTreeMap::new(), last: 0 }
     }
 
     /// Notes a failure. Returns when the thing may be tried again.
-    pub(in crate::manager) fn fail(&mut self, key: &K, now_ms: u64) -> u64 {
+    pub(in crate::manager) fn fail(&mut self, key: &K, delays: Delays, now_ms: u64) -> u64 {
         let failures = self.clear(key).saturating_add(1);
-        let not_before_ms = now_ms.saturating_add(self.delays.after(failures));
+        let not_before_ms = now_ms.saturating_add(delays.after(failures));
         while self.failures.len() >= self.limit.max(1) {
             let Some((_, oldest)) = self.by_age.pop_first() else { break };
             self.failures.remove(&oldest);
@@ -91,11 +94,11 @@ mod tests {
 
     #[test]
     fn delays_double_from_a_second_to_five_minutes() {
-        let mut backoff = Backoff::new(Delays::RETRY, 10);
+        let mut backoff = Backoff::new(10);
         let mut now = 0;
         let mut delays = Vec::new();
         for _ in 0..100 {
-            let next = backoff.fail(&"x", now);
+            let next = backoff.fail(&"x", Delays::RETRY, now);
             assert_eq!(backoff.not_before(&"x"), next);
             delays.push((next - now) / 1_000);
             now = next;
@@ -104,20 +107,20 @@ mod tests {
         assert!(delays[10..].iter().all(|delay| *delay == 300));
         assert_eq!((backoff.failures(&"x"), backoff.clear(&"x")), (100, 100));
         assert_eq!((backoff.not_before(&"x"), backoff.failures(&"x"), backoff.clear(&"x")), (0, 0, 0));
-        assert_eq!(backoff.fail(&"x", u64::MAX), u64::MAX);
+        assert_eq!(backoff.fail(&"x", Delays::RETRY, u64::MAX), u64::MAX);
     }
 
     #[test]
     fn what_failed_longest_ago_is_forgotten_first_and_nothing_else() {
-        let mut backoff = Backoff::new(Delays::RETRY, 3);
+        let mut backoff = Backoff::new(3);
         for key in [1, 2, 3] {
-            backoff.fail(&key, 0);
+            backoff.fail(&key, Delays::RETRY, 0);
         }
-        backoff.fail(&1, 5);
-        backoff.fail(&4, 6);
+        backoff.fail(&1, Delays::RETRY, 5);
+        backoff.fail(&4, Delays::RETRY, 6);
         assert_eq!([1, 2, 3, 4].map(|key| backoff.failures(&key)), [2, 0, 1, 1]);
         for key in 10..10_000 {
-            backoff.fail(&key, 7);
+            backoff.fail(&key, Delays::RETRY, 7);
             assert!(backoff.failures.len() == 3 && backoff.by_age.len() == 3);
         }
         assert_eq!([9_997, 9_998, 9_999].map(|key| backoff.failures(&key)), [1, 1, 1]);

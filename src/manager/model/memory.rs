@@ -4,7 +4,7 @@
 use super::super::api::question::Stamp;
 use super::super::policy;
 use super::address::SessionAddress;
-use super::backoff::{Backoff, Delays};
+use super::backoff::Backoff;
 use super::bucket::{Bucket, BucketLimits};
 use super::bundle_looks::BundleLooks;
 use super::job::Job;
@@ -65,7 +65,7 @@ impl Default for Memory {
             verified_in: NamespaceSet::default(),
             reconcile_again: false,
             delayed: BTreeMap::new(),
-            backoff: Backoff::new(Delays::RETRY, policy::REMEMBERED_LOOKS),
+            backoff: Backoff::new(policy::REMEMBERED_LOOKS),
             publish_failures: BTreeMap::new(),
             buckets: BTreeMap::new(),
         }

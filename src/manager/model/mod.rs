@@ -8,6 +8,7 @@ pub(super) mod bucket;
 pub(super) mod bundle_looks;
 pub(super) mod contact;
 pub(super) mod device;
+pub(super) mod fact;
 pub(super) mod identity;
 pub(super) mod job;
 pub(super) mod list_looks;

@@ -2,8 +2,8 @@
 //! what has to be published.
 //!
 //! Others write the same list. A publication that crossed a push may have overwritten what that push announced, in
-//! whichever order the server took the two; it is redone from the newest list. The push of our own publication tells
-//! nothing new.
+//! whichever order the server took the two; it is redone from the newest list, in the next stream if this one breaks
+//! before. The push of our own publication tells nothing new.
 
 use super::super::api::question::Stamp;
 use crate::protocol::device_list::DeviceList;
@@ -15,10 +15,12 @@ pub(in crate::manager) struct OwnList {
     seen: Option<(Stamp, DeviceList)>,
     /// What we have asked the client to publish and has not been answered.
     in_flight: Option<DeviceList>,
-    /// What we published last: its push may still come.
-    echo: Option<DeviceList>,
+    /// What we published last: it may still come back, pushed or fetched.
+    ours: Option<DeviceList>,
     /// A push came between our publication and its answer: what it announced may be lost on the server.
     crossed: bool,
+    /// What was pushed, and what we published across it, when the stream broke.
+    interrupted: Option<(DeviceList, DeviceList)>,
 }
 
 impl OwnList {
@@ -33,18 +35,23 @@ impl OwnList {
         if self.seen.as_ref().is_some_and(|(seen, _)| stamp <= *seen) {
             return false;
         }
+        if let Some((pushed, ours)) = self.interrupted.take()
+            && ours == *list
+        {
+            // As below.
+            (self.seen, self.ours, self.crossed) = (Some((stamp, pushed)), Some(ours), true);
+            return true;
+        }
         if self.in_flight.is_some() {
             if self.in_flight.as_ref() == Some(list) {
-                self.echo = None;
                 return !self.crossed;
             }
             self.crossed = true;
-        } else if self.crossed && self.echo.as_ref() == Some(list) {
+        } else if self.crossed && self.ours.as_ref() == Some(list) {
             // The server took our publication after the one that crossed it: that one is still to be restored.
-            self.echo = None;
             return false;
         } else {
-            (self.crossed, self.echo) = (false, None);
+            (self.crossed, self.ours) = (false, None);
         }
         self.seen = Some((stamp, list.clone()));
         true
@@ -59,7 +66,7 @@ impl OwnList {
     /// as is known.
     pub(in crate::manager) fn published(&mut self, stamp: Stamp) -> bool {
         let Some(list) = self.in_flight.take() else { return false };
-        self.echo = Some(list.clone());
+        self.ours = Some(list.clone());
         if self.crossed {
             return false;
         }
@@ -84,7 +91,13 @@ impl OwnList {
 
     /// A new stream: what was seen is not relied on any more.
     pub(in crate::manager) fn new_stream(&mut self) {
-        *self = OwnList::default();
+        let OwnList { seen, in_flight, ours, crossed, interrupted } = std::mem::take(self);
+        self.interrupted = match (crossed, seen, in_flight.or(ours)) {
+            (true, Some((_, pushed)), Some(ours)) => Some((pushed, ours)),
+            // Nothing was seen in between.
+            (false, None, None) => interrupted,
+            _ => None,
+        };
     }
 }
 
@@ -127,6 +140,30 @@ mod tests {
             }
             assert!(own.must_redo());
             assert_eq!(own.seen(), Some(&list(&[17, 18])));
+        }
+    }
+
+    #[test]
+    fn a_crossing_that_the_stream_interrupts_is_redone_where_ours_stands_on_the_server() {
+        for (answered, broken, found, redo) in [
+            (false, 1, &[17, 9][..], true),
+            (true, 1, &[17, 9], true),
+            (false, 2, &[17, 9], true),
+            (false, 1, &[17, 18], false),
+            (false, 1, &[18, 9], false),
+        ] {
+            let mut own = OwnList::default();
+            own.see(&list(&[17]), at(1));
+            own.publishing(&list(&[17, 9]));
+            own.see(&list(&[17, 18]), at(2));
+            if answered {
+                own.published(at(3));
+            }
+            (0..broken).for_each(|_| own.new_stream());
+            assert!(own.see(&list(found), at(4)));
+            assert_eq!(own.must_redo(), redo, "{answered} {broken} {found:?}");
+            let expected = if redo { list(&[17, 18]) } else { list(found) };
+            assert_eq!(own.seen(), Some(&expected));
         }
     }
 

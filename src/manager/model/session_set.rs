@@ -24,6 +24,20 @@ pub(in crate::manager) struct ArchivedSlot {
     pub(in crate::manager) epoch: u32,
     /// The other side has answered us on it.
     pub(in crate::manager) answered: bool,
+    /// The other side was known to have it when it was archived.
+    pub(in crate::manager) confirmed: bool,
+    pub(in crate::manager) order: SessionOrder,
+}
+
+/// When what happened of a session, by the number of sessions that had been archived with the device.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(in crate::manager) struct SessionOrder {
+    /// It began.
+    pub(in crate::manager) began: u32,
+    /// It became the current one, the last time.
+    pub(in crate::manager) became_current: u32,
+    /// Something was sent on our ratchet key, at the earliest.
+    pub(in crate::manager) sent: u32,
 }
 
 impl ArchivedSlot {
@@ -92,7 +106,16 @@ mod tests {
     const DAY: i64 = 86_400_000;
 
     fn slot(number: u32, reason: ArchiveReason, since_days: i64, answered: bool) -> ArchivedSlot {
-        ArchivedSlot { slot: number, reason, since_ms: since_days * DAY, epoch: 0, answered }
+        let (confirmed, order) = (answered, SessionOrder::default());
+        ArchivedSlot {
+            slot: number,
+            reason,
+            since_ms: since_days * DAY,
+            epoch: 0,
+            answered,
+            confirmed,
+            order,
+        }
     }
 
     #[test]

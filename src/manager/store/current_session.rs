@@ -1,9 +1,10 @@
 //! The current session with a device, as it is kept in memory and stored.
 
 use super::super::model::address::SessionAddress;
+use super::super::model::session_set::SessionOrder;
 use super::super::policy;
 use super::keys;
-use super::records::sessions::SessionRecord;
+use super::records::sessions::{OrderRecord, SessionRecord};
 use super::records::{self, corrupt};
 use crate::error::Result;
 use crate::protocol::session::Session;
@@ -21,6 +22,9 @@ pub(in crate::manager) struct CurrentSession {
     pub(in crate::manager) begun_ms: i64,
     /// Since when nothing that was begun here was answered, in wall-clock milliseconds.
     pub(in crate::manager) unanswered_ms: i64,
+    /// The other side has answered us on it since it became the current one.
+    pub(super) answered: bool,
+    pub(super) order: SessionOrder,
     pub(super) revision: u64,
 }
 
@@ -43,6 +47,8 @@ impl CurrentSession {
             heartbeat: record.heartbeat.clone(),
             begun_ms: record.begun_ms,
             unanswered_ms: record.unanswered_ms,
+            answered: record.answered,
+            order: OrderRecord::order(record.order),
             revision: 0,
         })
     }
@@ -67,6 +73,8 @@ impl CurrentSession {
                     heartbeat: self.heartbeat.clone(),
                     begun_ms: self.begun_ms,
                     unanswered_ms: self.unanswered_ms,
+                    answered: self.answered,
+                    order: OrderRecord::new(self.order),
                     ..SessionRecord::default()
                 };
                 batch.put(keys::session(at), records::encode(record).to_vec());

@@ -235,7 +235,8 @@ impl Sessions<'_, '_> {
     }
 
     /// Stores what a message led to. A session that was replaced becomes current again if the message moves its chain
-    /// forward, unless the other side has answered us on the one that replaced it: then it is the late one.
+    /// forward, unless the other side has answered us on the one that replaced it: then it is the late one. What it had
+    /// answered before a session was replaced tells nothing of which one it uses now.
     pub(in crate::manager) fn store(&mut self, opened: Opened) -> Result<Zeroizing<Vec<u8>>> {
         let Step { session, skipped, plaintext, advanced, chain, .. } = opened.step;
         self.note_chain(chain.as_ref())?;
@@ -256,7 +257,7 @@ impl Sessions<'_, '_> {
                     archive.remove(slot.slot);
                     self.tx.put_raw(keys::archived(&self.at, slot.slot), None);
                     self.put_archive(&archive);
-                    self.replace(session, skipped.as_ref())?;
+                    self.replace_by(session, skipped.as_ref(), Some(&slot))?;
                 } else {
                     self.refresh_archived(slot.slot, &session, skipped)?;
                 }
@@ -287,8 +288,6 @@ impl Sessions<'_, '_> {
     fn may_promote(&mut self, slot: &ArchivedSlot, session: &Session) -> Result<bool> {
         let fit = slot.reason_in(self.epoch()?) == ArchiveReason::Superseded
             && self.identity()?.sends(session.peer_mont());
-        let current = self.tx.current_session(&self.at)?;
-        let answered = current.session.as_ref().is_some_and(Session::is_answered);
-        Ok(fit && !answered)
+        Ok(fit && !self.tx.current_session(&self.at)?.answered)
     }
 }

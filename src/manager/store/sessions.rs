@@ -3,7 +3,7 @@
 
 use super::super::model::address::SessionAddress;
 use super::super::model::identity::Identity;
-use super::super::model::session_set::{Archive, ArchiveReason, ArchivedSlot};
+use super::super::model::session_set::{Archive, ArchiveReason, ArchivedSlot, SessionOrder};
 use super::super::policy;
 use super::current_session::CurrentSession;
 use super::keys;
@@ -64,7 +64,13 @@ impl<'t, 'a> Sessions<'t, 'a> {
     /// Stores the current session after a step of its ratchet.
     pub(in crate::manager) fn update(&mut self, session: Session) -> Result<()> {
         let before = CurrentSession::clone(&*self.tx.current_session(&self.at)?);
-        let current = CurrentSession { session: Some(session), ..before }.changed();
+        let key = before.session.as_ref().map(Session::own_ratchet_key);
+        let turned = key.is_some_and(|key| key != session.own_ratchet_key());
+        let SessionOrder { became_current, sent, .. } = before.order;
+        // A step on what was sent before it became the current one may be as old as that.
+        let answered = before.answered || (turned && sent >= became_current);
+        let order = SessionOrder { sent: if turned { became_current } else { sent }, ..before.order };
+        let current = CurrentSession { session: Some(session), answered, order, ..before }.changed();
         self.tx.put_current_session(&self.at, current);
         Ok(())
     }
@@ -80,19 +86,41 @@ impl<'t, 'a> Sessions<'t, 'a> {
         Ok(true)
     }
 
-    /// Puts a session in the place of the current one, which is archived as superseded.
+    /// Puts a new session in the place of the current one, which is archived as superseded.
     pub(in crate::manager) fn replace(
         &mut self,
         session: Session,
         skipped: Option<&SkippedKeys>,
+    ) -> Result<()> {
+        self.replace_by(session, skipped, None)
+    }
+
+    /// The same with one that was archived, as `slot` says.
+    pub(super) fn replace_by(
+        &mut self,
+        session: Session,
+        skipped: Option<&SkippedKeys>,
+        slot: Option<&ArchivedSlot>,
     ) -> Result<()> {
         let before = self.tx.current_session(&self.at)?;
         self.archive_current(ArchiveReason::Superseded)?;
         let wall_ms = self.tx.now.wall_ms;
         let goes_on =
             session.is_initiator() && before.session.as_ref().is_some_and(|old| !old.is_confirmed());
+        let became_current = match before.session {
+            Some(_) => self.read_archive()?.last_slot,
+            None => 0,
+        };
+        let order = match slot.map(|slot| slot.order) {
+            Some(order) if session.sending_chain_length() > 0 => SessionOrder { became_current, ..order },
+            Some(order) => SessionOrder { became_current, sent: became_current, ..order },
+            None => SessionOrder { began: became_current, became_current, sent: became_current },
+        };
+        let answered = slot.is_some_and(|slot| is_answer(slot, &session, before.order));
         let current = CurrentSession {
             session: Some(session),
+            answered,
+            order,
             epoch: self.epoch()?,
             heartbeat: Vec::new(),
             begun_ms: wall_ms,
@@ -113,7 +141,7 @@ impl<'t, 'a> Sessions<'t, 'a> {
     ) -> Result<()> {
         let epoch = self.epoch()?;
         let skipped = skipped.map(|skipped| skipped.encode().to_vec()).unwrap_or_default();
-        self.archive(session, skipped, ArchiveReason::Superseded, epoch)
+        self.archive(session, skipped, ArchiveReason::Superseded, epoch, SessionOrder::default())
     }
 
     /// Gives the current session up: it still decrypts, and never sends again; what waits to be sent on it does not.
@@ -187,7 +215,7 @@ impl<'t, 'a> Sessions<'t, 'a> {
             0 => Vec::new(),
             _ => self.tx.raw(&keys::skipped(&self.at))?.map(|bytes| bytes.to_vec()).unwrap_or_default(),
         };
-        self.archive(session, skipped, reason, current.epoch)
+        self.archive(session, skipped, reason, current.epoch, current.order)
     }
 
     fn archive(
@@ -196,12 +224,14 @@ impl<'t, 'a> Sessions<'t, 'a> {
         skipped: Vec<u8>,
         reason: ArchiveReason,
         epoch: u32,
+        order: SessionOrder,
     ) -> Result<()> {
         let mut archive = self.read_archive()?;
         let slot = archive.last_slot.checked_add(1).ok_or(Error::from(Status::Limit))?;
         archive.last_slot = slot;
         let (since_ms, answered) = (self.tx.now.wall_ms, session.is_answered());
-        archive.slots.push(ArchivedSlot { slot, reason, since_ms, epoch, answered });
+        let confirmed = session.is_confirmed();
+        archive.slots.push(ArchivedSlot { slot, reason, since_ms, epoch, answered, confirmed, order });
         let (session, skipped) = if answered { (session.clone(), skipped) } else { slim(session, skipped)? };
         self.put_archived(slot, &session, skipped);
         for gone in archive.take_surplus(self.epoch()?, self.tx.now.wall_ms) {
@@ -261,6 +291,14 @@ impl<'t, 'a> Sessions<'t, 'a> {
         };
         Ok(record.as_ref().map(|record| record.is_decrypted(header.n)))
     }
+}
+
+/// Returns whether the other side has answered us, by the message that makes an archived session the current one again, on
+/// what we sent after the session began that it replaces: then it uses this one. What was sent before says so only where
+/// the other side was not known to have it: who has a session and begins another one has lost it.
+fn is_answer(slot: &ArchivedSlot, session: &Session, replaced: SessionOrder) -> bool {
+    let turned = session.is_answered() && session.sending_chain_length() == 0;
+    turned && (slot.order.sent >= replaced.began || !slot.confirmed)
 }
 
 /// What is kept of a session that was never answered: few of its skipped keys, the youngest.

@@ -13,7 +13,7 @@ fn engine() -> (Arc<ManualClock>, Engine) {
     let client = Arc::new(ManualClock::at(0));
     let engine = Engine::new(client.clone(), TIMEOUT_MS, 32);
     engine.requests().connected();
-    while engine.next_event().is_some() {}
+    while engine.next_event(|noted| noted.settle(())).is_some() {}
     assert!(engine.sleep());
     (client, engine)
 }
@@ -23,7 +23,7 @@ fn fetching(engine: &Engine, operation: OperationId) {
     let question = Question::FetchDeviceList { namespace: Namespace::Omemo2, jid: jid("juliet@capulet.lit") };
     let requests = engine.requests().clone();
     let run = async move {
-        match requests.ask(question, Class::Foreground).await.answer {
+        match requests.ask(question, Class::Foreground).await.response.answer {
             Answer::Rejected(Reason::NotFound) => Outcome::bare(Status::NotFound),
             Answer::Rejected(Reason::Timeout) => Outcome::bare(Status::Timeout),
             _ => Outcome::bare(Status::Ok),
@@ -45,30 +45,30 @@ fn a_question_goes_out_and_its_answer_ends_the_operation() {
     assert!(engine.is_idle() && engine.timeout().is_none());
     fetching(&engine, 1);
     assert_eq!((client.wakeups(), engine.timeout(), engine.is_idle()), (1, Some(0), false));
-    let Some(Event::Ask(request, _)) = engine.next_event() else { panic!() };
-    assert!(engine.next_event().is_none() && engine.sleep());
+    let Some(Event::Ask(request, _)) = engine.next_event(|noted| noted.settle(())) else { panic!() };
+    assert!(engine.next_event(|noted| noted.settle(())).is_none() && engine.sleep());
     assert_eq!((client.wakeups(), engine.timeout()), (0, Some(TIMEOUT_MS)));
     let answer = Answer::Rejected(Reason::NotFound);
     engine.requests().answer(request, answer, engine.now(), engine.stamp()).unwrap();
     engine.wake();
     assert_eq!(client.wakeups(), 1);
-    assert_eq!(done(engine.next_event()), Some((1, Status::NotFound)));
-    assert!(engine.next_event().is_none() && engine.is_idle());
+    assert_eq!(done(engine.next_event(|noted| noted.settle(()))), Some((1, Status::NotFound)));
+    assert!(engine.next_event(|noted| noted.settle(())).is_none() && engine.is_idle());
 }
 
 #[test]
 fn a_deadline_ends_the_operation_and_withdraws_the_question() {
     let (client, engine) = engine();
     fetching(&engine, 1);
-    engine.next_event();
+    engine.next_event(|noted| noted.settle(()));
     client.advance(TIMEOUT_MS.cast_signed() - 1);
-    assert!(engine.next_event().is_none() && engine.timeout() == Some(1));
+    assert!(engine.next_event(|noted| noted.settle(())).is_none() && engine.timeout() == Some(1));
     // A step of more than an hour is a person who sets the clock.
     client.advance(7_200_000);
-    assert!(engine.next_event().is_none() && engine.timeout() == Some(1));
+    assert!(engine.next_event(|noted| noted.settle(())).is_none() && engine.timeout() == Some(1));
     client.advance(1);
     assert_eq!(engine.timeout(), Some(0));
-    let events = [engine.next_event(), engine.next_event()];
+    let events = [engine.next_event(|noted| noted.settle(())), engine.next_event(|noted| noted.settle(()))];
     assert!(matches!(events[0], Some(Event::Withdrawn(_))));
     let [_, end] = events;
     assert_eq!(done(end), Some((1, Status::Timeout)));
@@ -78,12 +78,12 @@ fn a_deadline_ends_the_operation_and_withdraws_the_question() {
 fn the_end_of_the_stream_withdraws_and_ends() {
     let (client, engine) = engine();
     fetching(&engine, 1);
-    engine.next_event();
+    engine.next_event(|noted| noted.settle(()));
     engine.sleep();
     engine.disconnected();
     engine.wake();
     assert_eq!(client.wakeups(), 2, "once for the start, once for the end");
-    let events: Vec<_> = std::iter::from_fn(|| engine.next_event()).collect();
+    let events: Vec<_> = std::iter::from_fn(|| engine.next_event(|noted| noted.settle(()))).collect();
     assert!(events.len() == 2 && engine.is_idle(), "{events:?}");
 }
 
@@ -92,9 +92,9 @@ fn a_panic_goes_out_of_next_event_once_and_the_operation_ends() {
     let (_client, engine) = engine();
     engine.start(1, Kind::SurvivesStream, async { panic!("planted") }).unwrap();
     fetching(&engine, 2);
-    assert!(catch_unwind(AssertUnwindSafe(|| engine.next_event())).is_err());
-    assert_eq!(done(engine.next_event()), Some((1, Status::Internal)));
-    assert!(matches!(engine.next_event(), Some(Event::Ask(..))));
+    assert!(catch_unwind(AssertUnwindSafe(|| engine.next_event(|noted| noted.settle(())))).is_err());
+    assert_eq!(done(engine.next_event(|noted| noted.settle(()))), Some((1, Status::Internal)));
+    assert!(matches!(engine.next_event(|noted| noted.settle(())), Some(Event::Ask(..))));
 }
 
 #[test]
@@ -109,8 +109,8 @@ fn the_client_is_woken_for_work_that_comes_while_it_falls_asleep() {
     engine.wake();
     assert_eq!(client.wakeups(), 0, "it is woken once");
     // An earlier time than the client knows of.
-    engine.next_event();
-    engine.next_event();
+    engine.next_event(|noted| noted.settle(()));
+    engine.next_event(|noted| noted.settle(()));
     assert!(engine.sleep());
     let sleep = engine.runtime().sleep_until(10);
     let run = async move {
@@ -119,7 +119,7 @@ fn the_client_is_woken_for_work_that_comes_while_it_falls_asleep() {
     };
     engine.start(2, Kind::SurvivesStream, run).unwrap();
     assert_eq!(client.wakeups(), 1);
-    assert!(engine.next_event().is_none());
+    assert!(engine.next_event(|noted| noted.settle(())).is_none());
     assert_eq!(engine.timeout(), Some(10));
 }
 
@@ -127,7 +127,7 @@ fn the_client_is_woken_for_work_that_comes_while_it_falls_asleep() {
 fn the_end_cancels_everything_and_gives_the_last_events() {
     let (_client, engine) = engine();
     fetching(&engine, 1);
-    engine.next_event();
+    engine.next_event(|noted| noted.settle(()));
     engine.start(2, Kind::SurvivesStream, std::future::pending()).unwrap();
     engine.close();
     assert_eq!(
@@ -135,7 +135,7 @@ fn the_end_cancels_everything_and_gives_the_last_events() {
         Status::Cancelled
     );
     assert_eq!(engine.cancel(1).unwrap_err().status(), Status::Stale);
-    let events: Vec<_> = std::iter::from_fn(|| engine.next_event()).collect();
+    let events: Vec<_> = std::iter::from_fn(|| engine.next_event(|noted| noted.settle(()))).collect();
     assert_eq!(events.len(), 3, "two ends, and a question withdrawn: {events:?}");
     assert!(engine.is_idle());
 }

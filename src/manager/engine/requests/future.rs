@@ -3,18 +3,17 @@
 use super::super::Question;
 use super::OpenRequests;
 use super::key::{Class, Lane, RequestKey};
-use super::table::Entry;
-use super::table::{Response, Withdraw};
+use super::table::{Entry, Settled, Table, Withdraw};
 use crate::runtime::next_number;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-impl OpenRequests {
+impl<F: Clone> OpenRequests<F> {
     /// Asks a question, or joins those who wait for the same answer already; who joins from the foreground takes the
     /// question there.
-    pub(in crate::manager) fn ask(self: &Arc<Self>, question: Question, class: Class) -> PendingRequest {
+    pub(in crate::manager) fn ask(self: &Arc<Self>, question: Question, class: Class) -> PendingRequest<F> {
         let key = RequestKey::of(&question);
         let lane = Lane::of(&question, class);
         let mut table = self.table.lock();
@@ -40,8 +39,8 @@ impl OpenRequests {
 }
 
 /// Waits for a response. Dropping it says that the response is not needed here any more.
-pub(in crate::manager) struct PendingRequest {
-    pub(super) requests: Arc<OpenRequests>,
+pub(in crate::manager) struct PendingRequest<F: Clone = ()> {
+    pub(super) requests: Arc<OpenRequests<F>>,
     /// The number of the question.
     pub(super) id: u64,
     /// The number of this future among those that wait for the question.
@@ -49,32 +48,39 @@ pub(in crate::manager) struct PendingRequest {
     pub(super) done: bool,
 }
 
-impl Future for PendingRequest {
-    type Output = Response;
+impl<F: Clone> Future for PendingRequest<F> {
+    type Output = Settled<F>;
 
-    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Response> {
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Settled<F>> {
         let requests = self.requests.clone();
         let mut table = requests.table.lock();
-        if let Some(response) = table.take_response(self.id) {
+        if let Some(settled) = table.take_response(self.id, self.user) {
             self.done = true;
-            return Poll::Ready(response);
+            return Poll::Ready(settled);
         }
         // None: everything was closed, and the task is about to be dropped.
-        let entry = table.entries.get_mut(self.id);
-        let old = entry.and_then(|entry| entry.waiters.insert(self.user, context.waker().clone()));
+        let Table { entries, answered, .. } = &mut *table;
+        let waiters = match answered.get_mut(&self.id) {
+            Some(answered) => Some(&mut answered.waiters),
+            None => entries.get_mut(self.id).map(|entry| &mut entry.waiters),
+        };
+        let old = waiters.and_then(|waiters| waiters.insert(self.user, context.waker().clone()));
         drop(table);
         drop(old);
         Poll::Pending
     }
 }
 
-impl Drop for PendingRequest {
+impl<F: Clone> Drop for PendingRequest<F> {
     fn drop(&mut self) {
         if self.done {
             return;
         }
         let mut table = self.requests.table.lock();
-        if table.release_response(self.id) {
+        let (answered, waker) = table.release_response(self.id, self.user);
+        if answered {
+            drop(table);
+            drop(waker);
             return;
         }
         let Some(entry) = table.entries.get_mut(self.id) else { return };

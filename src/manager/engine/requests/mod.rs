@@ -1,8 +1,10 @@
 //! Open requests: who waits for which response, what may be asked now, and when a question has waited for too long.
 //!
 //! Identical questions are asked once. Questions are asked while the stream is up; fetches a limited number at a time,
-//! the foreground first. Network questions end at their deadline, questions to a person have none. Knows nothing of what
-//! an answer means.
+//! the foreground first. Network questions end at their deadline, questions to a person have none.
+//!
+//! Knows nothing of what an answer means: each is handed out once, in the order in which they were given, to be taken
+//! over, also when nobody waits for it any more; those who wait go on when that is done, with what it amounted to.
 
 mod future;
 mod key;
@@ -15,24 +17,58 @@ pub(in crate::manager) use key::{Class, RequestKey};
 use key::{Lane, fits, is_fetch, is_network};
 use parking_lot::Mutex;
 use std::sync::Arc;
-pub(in crate::manager) use table::Response;
+use std::task::Waker;
 use table::{Entry, State, Table, Withdraw};
-
-/// Whether a fetch was answered by what is there, or by that there is nothing.
-fn is_found_or_not(answer: &Answer) -> bool {
-    matches!(answer, Answer::DeviceList(_) | Answer::Rejected(Reason::NotFound))
-}
+pub(in crate::manager) use table::{Response, Settled};
 
 /// All open requests of one manager.
-pub(in crate::manager) struct OpenRequests {
-    table: Mutex<Table>,
+pub(in crate::manager) struct OpenRequests<F = ()> {
+    table: Mutex<Table<F>>,
     timeout_ms: u64,
 }
 
-impl OpenRequests {
+/// An answer that is still to be taken over. Those who wait for it go on when that is done; if it never is, because a
+/// panic came in between, with what the default says.
+pub(in crate::manager) struct Noted<F: Default> {
+    requests: Arc<OpenRequests<F>>,
+    id: u64,
+    /// What was asked.
+    pub(in crate::manager) key: RequestKey,
+    /// What was answered.
+    pub(in crate::manager) response: Arc<Response>,
+    fact: F,
+}
+
+impl<F: Default> Noted<F> {
+    /// Notes what it amounted to.
+    pub(in crate::manager) fn settle(mut self, fact: F) {
+        self.fact = fact;
+    }
+}
+
+impl<F: Default> Drop for Noted<F> {
+    fn drop(&mut self) {
+        let fact = std::mem::take(&mut self.fact);
+        let waiters = self.requests.table.lock().settle(self.id, fact);
+        waiters.into_values().for_each(Waker::wake);
+    }
+}
+
+impl<F: Default> OpenRequests<F> {
+    /// Takes the oldest answer that is still to be taken over.
+    pub(in crate::manager) fn next_noted(self: &Arc<Self>) -> Option<Noted<F>> {
+        let mut table = self.table.lock();
+        let (_, id) = table.noted.pop_first()?;
+        let (key, response) =
+            table.answered.get(&id).map(|noted| (noted.key.clone(), noted.response.clone()))?;
+        Some(Noted { requests: self.clone(), id, key, response, fact: F::default() })
+    }
+}
+
+impl<F> OpenRequests<F> {
     /// Makes an empty table. `timeout_ms`: until a network question ends by itself. `max_fetches`: fetches open at a
     /// time, at least 1.
-    pub(in crate::manager) fn new(timeout_ms: u64, max_fetches: usize) -> Arc<OpenRequests> {
+    pub(in crate::manager) fn new(timeout_ms: u64, max_fetches: usize) -> Arc<OpenRequests<F>> {
         let table = Table::new(max_fetches);
         Arc::new(OpenRequests { table: Mutex::new(table), timeout_ms })
     }
@@ -54,12 +90,12 @@ impl OpenRequests {
         std::mem::take(&mut self.table.lock().withdrawn)
     }
 
-    /// Returns whether `expire`, `take_withdrawn` or `next_ask` has something to do now.
+    /// Returns whether `expire`, `next_noted`, `take_withdrawn` or `next_ask` has something to do now.
     pub(in crate::manager) fn is_ready(&self, now: Now) -> bool {
         let mut table = self.table.lock();
         table.queue_deferred(now.steady_ms);
         let late = table.deadlines.first().is_some_and(|(at, _)| *at <= now.steady_ms);
-        late || !table.withdrawn.is_empty() || table.next_queued().is_some()
+        late || !table.noted.is_empty() || !table.withdrawn.is_empty() || table.next_queued().is_some()
     }
 
     /// Returns when, after `now`, `expire` or `next_ask` has something to do although nobody called, by
@@ -100,7 +136,7 @@ impl OpenRequests {
         Ok(())
     }
 
-    /// Answers a question. Those who wait for it go on in a later step. A network question that is rejected as offline
+    /// Answers a question. The answer is noted; see [`OpenRequests::next_noted`]. A network question that is rejected as offline
     /// stays: it is asked again after the next `connected`, or after its deadline.
     pub(in crate::manager) fn answer(
         &self,
@@ -122,18 +158,17 @@ impl OpenRequests {
         }
         let answer = with_levels(entry, answer);
         let response = Response { answer, stamp, stream: table.stream, at: now };
-        let finished = table.finish(id, response, Withdraw::No);
-        drop(table);
-        finished.into_iter().for_each(Entry::wake);
+        table.finish(id, response, None, Withdraw::No);
         Ok(())
     }
 
-    /// Gives a fetch the answer that came another way, by a push for example. A fetch that was asked is withdrawn.
-    /// Returns false if there is no such fetch, or the answer does not fit it.
+    /// Gives a fetch the answer that came another way and was taken over there, by a push for example. A fetch that was
+    /// asked is withdrawn. Returns false if there is no such fetch, or the answer does not fit it.
     pub(in crate::manager) fn supersede(
         &self,
         key: &RequestKey,
         answer: Answer,
+        fact: F,
         stamp: Stamp,
         now: Now,
     ) -> bool {
@@ -144,27 +179,26 @@ impl OpenRequests {
             return false;
         }
         let response = Response { answer, stamp, stream: table.stream, at: now };
-        let finished = table.finish(id, response, Withdraw::Yes);
+        table.finish(id, response, None, Withdraw::Yes);
+        table.noted.remove(&(stamp, id));
+        let waiters = table.settle(id, fact);
         drop(table);
-        finished.into_iter().for_each(Entry::wake);
+        waiters.into_values().for_each(Waker::wake);
         true
     }
 
     /// Rejects what has waited for too long as timed out, with a stamp of this moment.
     pub(in crate::manager) fn expire(&self, now: Now, stamps: &Stamps) {
-        let mut late = Vec::new();
         let mut table = self.table.lock();
         while let Some((at, id)) = table.deadlines.first().copied()
             && at <= now.steady_ms
         {
             let answer = Answer::Rejected(Reason::Timeout);
             let response = Response { answer, stamp: stamps.take(), stream: table.stream, at: now };
-            late.extend(table.finish(id, response, Withdraw::Yes));
+            table.finish(id, response, None, Withdraw::Yes);
             // The entry has left by itself; this holds even if there were none.
             table.deadlines.remove(&(at, id));
         }
-        drop(table);
-        late.into_iter().for_each(Entry::wake);
     }
 
     /// Notes that the stream is up: a new one, unless it was up already. What was deferred is asked at once.
@@ -211,39 +245,21 @@ impl OpenRequests {
         self.table.lock().keys.contains_key(key)
     }
 
-    /// Returns the device lists that the client has given and those who asked have not fetched yet, in the order of
-    /// the answers.
-    pub(in crate::manager) fn noted_lists(&self) -> Vec<(RequestKey, Response)> {
-        let table = self.table.lock();
-        let is_list = |noted: &&table::Answered| {
-            matches!(noted.key, RequestKey::List(..)) && is_found_or_not(&noted.response.answer)
-        };
-        let lists = table.answered.values().filter(is_list);
-        let mut lists: Vec<_> = lists.map(|noted| (noted.key.clone(), noted.response.clone())).collect();
-        lists.sort_by_key(|(_, response)| response.stamp);
-        lists
-    }
-
-    /// Returns what the client has answered and those who asked have not fetched yet.
-    pub(in crate::manager) fn noted(&self) -> Vec<(RequestKey, Response)> {
-        let table = self.table.lock();
-        table.answered.values().map(|noted| (noted.key.clone(), noted.response.clone())).collect()
-    }
-
-    /// Returns whether no question is open, queued, or still to be withdrawn.
+    /// Returns whether no question is open or queued, and nothing is still to be taken over or withdrawn.
     pub(in crate::manager) fn is_idle(&self) -> bool {
         let table = self.table.lock();
-        table.entries.is_empty() && table.withdrawn.is_empty()
+        table.entries.is_empty() && table.noted.is_empty() && table.withdrawn.is_empty()
     }
 
     /// Ends everything: what was asked is withdrawn, and from now on every answer is stale.
     pub(in crate::manager) fn close(&self) {
         let mut table = self.table.lock();
-        let mut old = std::mem::take(&mut *table);
+        let mut old = std::mem::replace(&mut *table, Table::new(0));
         let mut asked: Vec<RequestId> = old.requests.keys().copied().collect();
         asked.sort_unstable();
         table.withdrawn = old.withdrawn.iter().copied().chain(asked).collect();
         table.answered = std::mem::take(&mut old.answered);
+        table.noted = std::mem::take(&mut old.noted);
         table.stream = old.stream;
         table.closed = true;
         drop(table);
@@ -265,7 +281,7 @@ fn with_levels(entry: &mut Entry, answer: Answer) -> Answer {
     Answer::Levels(levels.collect())
 }
 
-impl Table {
+impl<F> Table<F> {
     fn open(&mut self, request: RequestId) -> Result<(u64, &mut Entry)> {
         let id = self.requests.get(&request).copied().ok_or(Error::from(Status::Stale))?;
         let entry = self.entries.get_mut(id).ok_or(Error::from(Status::Stale))?;

@@ -3,6 +3,7 @@
 use super::super::{Answer, Now, Question, RequestId, Stamp};
 use super::key::{Lane, RequestKey};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
 use std::task::Waker;
 
 /// How far a question has come.
@@ -37,11 +38,6 @@ impl Entry {
         };
         Entry { key, question, lane, state: State::Queued, levels, waiters: BTreeMap::new(), users: 0 }
     }
-
-    /// Wakes all who wait. Not to be called with the lock held.
-    pub(super) fn wake(self) {
-        self.waiters.into_values().for_each(Waker::wake);
-    }
 }
 
 /// An answer, with when and where it was given.
@@ -57,10 +53,22 @@ pub(in crate::manager) struct Response {
     pub(in crate::manager) at: Now,
 }
 
-/// A response that not all who asked have fetched yet.
-pub(super) struct Answered {
+/// A response that was taken over, with what it amounted to.
+#[derive(Clone, Debug, PartialEq)]
+pub(in crate::manager) struct Settled<F> {
+    /// The response.
+    pub(in crate::manager) response: Arc<Response>,
+    /// What it amounted to.
+    pub(in crate::manager) fact: F,
+}
+
+/// A response that is still to be taken over, or that not all who asked have fetched yet.
+pub(super) struct Answered<F> {
     pub(super) key: RequestKey,
-    pub(super) response: Response,
+    pub(super) response: Arc<Response>,
+    /// `None`: it is still to be taken over.
+    pub(super) fact: Option<F>,
+    pub(super) waiters: BTreeMap<u64, Waker>,
     pub(super) users: usize,
 }
 
@@ -112,14 +120,15 @@ pub(super) struct Queue {
 }
 
 /// All of it.
-#[derive(Default)]
-pub(super) struct Table {
+pub(super) struct Table<F> {
     pub(super) entries: Entries,
     pub(super) keys: HashMap<RequestKey, u64>,
     pub(super) requests: HashMap<RequestId, u64>,
     /// Every open network question by its deadline.
     pub(super) deadlines: BTreeSet<(u64, u64)>,
-    pub(super) answered: HashMap<u64, Answered>,
+    pub(super) answered: HashMap<u64, Answered<F>>,
+    /// What is still to be taken over, in the order in which it was said.
+    pub(super) noted: BTreeSet<(Stamp, u64)>,
     pub(super) withdrawn: Vec<RequestId>,
     unlimited: Queue,
     foreground: Queue,
@@ -130,9 +139,24 @@ pub(super) struct Table {
     pub(super) stream: u64,
 }
 
-impl Table {
-    pub(super) fn new(max_fetches: usize) -> Table {
-        Table { max_fetches, ..Table::default() }
+impl<F> Table<F> {
+    pub(super) fn new(max_fetches: usize) -> Table<F> {
+        Table {
+            entries: Entries::default(),
+            keys: HashMap::new(),
+            requests: HashMap::new(),
+            deadlines: BTreeSet::new(),
+            answered: HashMap::new(),
+            noted: BTreeSet::new(),
+            withdrawn: Vec::new(),
+            unlimited: Queue::default(),
+            foreground: Queue::default(),
+            background: Queue::default(),
+            max_fetches,
+            online: false,
+            closed: false,
+            stream: 0,
+        }
     }
 
     pub(super) fn lane(&self, lane: Lane) -> &Queue {
@@ -269,28 +293,47 @@ impl Table {
         Some(entry)
     }
 
-    /// Gives a question its response. The entry that is returned has those to wake.
-    pub(super) fn finish(&mut self, id: u64, response: Response, withdraw: Withdraw) -> Option<Entry> {
-        let entry = self.remove(id, withdraw)?;
-        self.answered.insert(id, Answered { key: entry.key.clone(), response, users: entry.users });
-        Some(entry)
+    /// Gives a question its response, which is still to be taken over. `fact`: it was taken over already.
+    pub(super) fn finish(&mut self, id: u64, response: Response, fact: Option<F>, withdraw: Withdraw) {
+        let Some(entry) = self.remove(id, withdraw) else { return };
+        let Entry { key, waiters, users, .. } = entry;
+        if fact.is_none() {
+            self.noted.insert((response.stamp, id));
+        }
+        self.answered.insert(id, Answered { key, response: Arc::new(response), fact, waiters, users });
     }
 
-    /// Fetches a response for one of those who asked.
-    pub(super) fn take_response(&mut self, id: u64) -> Option<Response> {
-        let response = self.answered.get(&id)?.response.clone();
-        self.release_response(id);
-        Some(response)
-    }
-
-    /// Notes that one of those who asked needs the response no more. Returns whether there is one.
-    pub(super) fn release_response(&mut self, id: u64) -> bool {
-        let Some(answered) = self.answered.get_mut(&id) else { return false };
-        answered.users = answered.users.saturating_sub(1);
+    /// Notes what a response amounted to. Returns those to wake, when the lock is released.
+    pub(super) fn settle(&mut self, id: u64, fact: F) -> BTreeMap<u64, Waker> {
+        let Some(answered) = self.answered.get_mut(&id) else { return BTreeMap::new() };
+        answered.fact = Some(fact);
+        let waiters = std::mem::take(&mut answered.waiters);
         if answered.users == 0 {
             self.answered.remove(&id);
         }
-        true
+        waiters
+    }
+
+    /// Notes that one of those who asked needs the response no more. Returns whether there is one. It is taken over
+    /// although nobody may need it any more.
+    pub(super) fn release_response(&mut self, id: u64, user: u64) -> (bool, Option<Waker>) {
+        let Some(answered) = self.answered.get_mut(&id) else { return (false, None) };
+        answered.users = answered.users.saturating_sub(1);
+        let waker = answered.waiters.remove(&user);
+        if answered.users == 0 && answered.fact.is_some() {
+            self.answered.remove(&id);
+        }
+        (true, waker)
+    }
+}
+
+impl<F: Clone> Table<F> {
+    /// Fetches a response that was taken over for one of those who asked.
+    pub(super) fn take_response(&mut self, id: u64, user: u64) -> Option<Settled<F>> {
+        let answered = self.answered.get(&id)?;
+        let settled = Settled { response: answered.response.clone(), fact: answered.fact.clone()? };
+        self.release_response(id, user);
+        Some(settled)
     }
 }
 

@@ -41,15 +41,66 @@ fn judge(devices: &[Device]) -> Question {
     Question::DecideTrust { devices: devices.to_vec(), context: None }
 }
 
-fn poll_response(pending: &mut PendingRequest) -> Option<Response> {
+/// Takes over all that was answered.
+fn take_over(requests: &Arc<OpenRequests>) {
+    while let Some(noted) = requests.next_noted() {
+        noted.settle(());
+    }
+}
+
+fn poll_only(pending: &mut PendingRequest) -> Option<Response> {
     match Pin::new(pending).poll(&mut Context::from_waker(Waker::noop())) {
-        Poll::Ready(response) => Some(response),
+        Poll::Ready(settled) => Some((*settled.response).clone()),
         Poll::Pending => None,
     }
 }
 
+fn poll_response(pending: &mut PendingRequest) -> Option<Response> {
+    take_over(&pending.requests.clone());
+    poll_only(pending)
+}
+
 fn poll(pending: &mut PendingRequest) -> Option<Answer> {
     poll_response(pending).map(|response| response.answer)
+}
+
+#[test]
+fn answers_are_taken_over_in_their_order_before_anybody_goes_on() {
+    let requests = online(32);
+    let mut asks: Vec<_> = (1..=3).map(|device| requests.ask(bundle_of(device), FETCH)).collect();
+    let numbers: Vec<_> = std::iter::from_fn(|| requests.next_ask(at(0))).map(|(number, _)| number).collect();
+    for (number, stamp) in numbers.iter().zip([7, 9, 8]) {
+        requests.answer(*number, Answer::Rejected(Reason::NotFound), at(0), Stamp(stamp)).unwrap();
+    }
+    // The one whose answer came last is cancelled: what was answered stays a fact.
+    drop(asks.remove(1));
+    assert!(asks.iter_mut().all(|ask| poll_only(ask).is_none()) && requests.is_ready(at(0)));
+    assert!(!requests.is_idle());
+    let order: Vec<Stamp> = std::iter::from_fn(|| requests.next_noted())
+        .map(|noted| {
+            let stamp = noted.response.stamp;
+            noted.settle(());
+            stamp
+        })
+        .collect();
+    assert_eq!(order, [Stamp(7), Stamp(8), Stamp(9)]);
+    assert!(asks.iter_mut().all(|ask| poll_only(ask).is_some()));
+    assert_empty(&requests);
+}
+
+#[test]
+fn nobody_waits_for_ever_for_an_answer_that_could_not_be_taken_over() {
+    let requests: Arc<OpenRequests<Option<u8>>> = OpenRequests::new(TIMEOUT, 32);
+    requests.connected();
+    let mut ask = requests.ask(bundle_of(1), FETCH);
+    let (request, _) = requests.next_ask(at(0)).unwrap();
+    requests.answer(request, Answer::Rejected(Reason::NotFound), at(0), Stamp(1)).unwrap();
+    // A panic in between drops it.
+    drop(requests.next_noted());
+    match Pin::new(&mut ask).poll(&mut Context::from_waker(Waker::noop())) {
+        Poll::Ready(settled) => assert_eq!(settled.fact, None),
+        Poll::Pending => panic!("it waits"),
+    }
 }
 
 fn online(max_fetches: usize) -> Arc<OpenRequests> {
@@ -80,7 +131,7 @@ fn asked(requests: &OpenRequests) -> Vec<u32> {
 fn assert_empty(requests: &OpenRequests) {
     assert!(requests.is_idle());
     let table = requests.table.lock();
-    assert!(table.answered.is_empty() && table.keys.is_empty());
+    assert!(table.answered.is_empty() && table.noted.is_empty() && table.keys.is_empty());
     assert!(table.requests.is_empty() && table.deadlines.is_empty());
     for lane in Lane::ALL.map(|lane| table.lane(lane)) {
         assert!(lane.queued.is_empty() && lane.deferred.is_empty() && lane.open == 0);
@@ -353,9 +404,10 @@ fn what_nobody_waits_for_is_withdrawn_or_never_asked() {
     // Its slot is free for the next one.
     let (number, question) = requests.next_ask(at(0)).unwrap();
     assert_eq!(question, bundle_of(3));
-    // An answer that nobody fetches any more is not kept.
+    // An answer that nobody fetches any more is not kept when it was taken over.
     answer(&requests, number, Answer::Rejected(Reason::NotFound), 0).unwrap();
     drop(third);
+    take_over(&requests);
     assert_empty(&requests);
 }
 
@@ -382,12 +434,12 @@ fn a_push_answers_a_fetch_that_is_queued_or_open() {
     let mut queued = [requests.ask(list_of(romeo), FETCH), requests.ask(list_of(romeo), Class::Background)];
     let (request, _) = requests.next_ask(at(0)).unwrap();
     assert!(requests.pending_for(&key(juliet)) && requests.pending_for(&key(romeo)));
-    assert!(!requests.supersede(&key("nurse@capulet.lit"), empty_list(), Stamp(1), at(1)));
+    assert!(!requests.supersede(&key("nurse@capulet.lit"), empty_list(), (), Stamp(1), at(1)));
     let legacy = Answer::DeviceList(DeviceList::new(Namespace::Legacy));
-    assert!(!requests.supersede(&key(juliet), legacy, Stamp(1), at(1)), "no answer to this question");
-    assert!(requests.supersede(&key(romeo), empty_list(), Stamp(2), at(2)));
+    assert!(!requests.supersede(&key(juliet), legacy, (), Stamp(1), at(1)), "no answer to this question");
+    assert!(requests.supersede(&key(romeo), empty_list(), (), Stamp(2), at(2)));
     assert!(requests.take_withdrawn().is_empty(), "the client has not heard of it");
-    assert!(requests.supersede(&key(juliet), empty_list(), Stamp(3), at(3)));
+    assert!(requests.supersede(&key(juliet), empty_list(), (), Stamp(3), at(3)));
     assert_eq!(requests.take_withdrawn(), [request]);
     assert_eq!(answer(&requests, request, empty_list(), 4).unwrap_err().status(), Status::Stale);
     let response = poll_response(&mut open).unwrap();
@@ -399,7 +451,7 @@ fn a_push_answers_a_fetch_that_is_queued_or_open() {
     let devices = [key_of(juliet, 1)];
     let _trust = requests.ask(judge(&devices), FETCH);
     let key = RequestKey::of(&judge(&devices));
-    assert!(!requests.supersede(&key, Answer::Done, Stamp(4), at(4)) && requests.pending_for(&key));
+    assert!(!requests.supersede(&key, Answer::Done, (), Stamp(4), at(4)) && requests.pending_for(&key));
 }
 
 #[test]
@@ -472,7 +524,10 @@ fn ten_thousand_who_wait_are_woken_only_by_their_own_answers() {
             })
         })
         .collect();
-    let steps = || std::iter::from_fn(|| runtime.step().then_some(())).count();
+    let steps = || {
+        take_over(&requests);
+        std::iter::from_fn(|| runtime.step().then_some(())).count()
+    };
     assert_eq!(steps(), 10_000);
     let open: Vec<_> = std::iter::from_fn(|| requests.next_ask(at(0))).collect();
     let half = open.iter().step_by(2);

@@ -7,7 +7,6 @@ use super::super::super::api::services::LogLevel;
 use super::super::super::model::address::SessionAddress;
 use super::super::super::store::sessions::Sessions;
 use super::super::super::store::transaction::Tx;
-use super::super::bundle::FetchedBundle;
 use super::super::context::Context;
 use super::super::{answer, trust};
 use super::gather::{Gathered, is_fatal, is_stale};
@@ -260,7 +259,8 @@ impl Commit<'_> {
             let tried_ms = tx.now.wall_ms.saturating_sub(current.begun_ms);
             let tried_long_ago =
                 u64::try_from(tried_ms).unwrap_or(0) >= super::super::super::policy::UNANSWERED_MS;
-            let other = fetched.bundle.signed_pre_key_id != session.exchange_id().signed_pre_key_id;
+            let other =
+                fetched.verified.bundle().signed_pre_key_id != session.exchange_id().signed_pre_key_id;
             if other || tried_long_ago {
                 return Ok(None);
             }
@@ -271,8 +271,7 @@ impl Commit<'_> {
     /// Begins a session on a young bundle that shows the key that was judged.
     fn begin(&self, tx: &mut Tx<'_>, at: &SessionAddress, key: &[u8; 32]) -> Result<Session> {
         let Some(Ok(fetched)) = self.gathered.bundles.get(at) else { return Err(self.why_no_bundle(tx, at)) };
-        let FetchedBundle { bundle, identity, .. } = &**fetched;
-        if identity.mont() != key {
+        if fetched.verified.identity().mont() != key {
             return Err(Status::IdentityChanged.into());
         }
         if is_stale(self.context, fetched, tx.now.aged_ms) {
@@ -282,7 +281,7 @@ impl Commit<'_> {
             ));
         }
         let (identity, rng) = tx.identity_and_rng()?;
-        Session::initiate(identity, bundle, rng)
+        Session::initiate_verified(identity, &fetched.verified, rng)
     }
 
     fn why_no_bundle(&self, tx: &Tx<'_>, at: &SessionAddress) -> Error {

@@ -8,10 +8,11 @@ use super::super::super::api::question::{Answer, Question};
 use super::super::super::api::report::Row;
 use super::super::super::engine::Class;
 use super::super::super::model::address::SessionAddress;
+use super::super::super::model::fact::{Fetched, FetchedBundle};
 use super::super::super::policy;
 use super::super::super::store::sessions::Sessions;
 use super::super::super::store::transaction::Tx;
-use super::super::bundle::{self, Fetched, FetchedBundle};
+use super::super::bundle;
 use super::super::context::Context;
 use super::super::{device_list, trust};
 use super::plan::{EncryptRequest, RecipientDevice, recipient_devices};
@@ -312,8 +313,9 @@ async fn prompt(
     let keys = devices.iter().filter_map(|device| Some((device.jid.clone(), device.identity_key?)));
     gathered.asked.extend(keys);
     let question = Question::DecideTrust { devices, context: request.draft.context.clone() };
-    match context.ask(question, Class::Foreground).await.answer {
-        Answer::Levels(levels) => trust::apply_decisions(context, &levels),
+    let settled = context.ask(question, Class::Foreground).await;
+    match &settled.response.answer {
+        Answer::Levels(_) => settled.fact.stored(),
         _ => {
             let row = |(namespace, device): (Namespace, Device)| Row {
                 jid: Some(device.jid),

@@ -1,11 +1,11 @@
 //! The current session with a device, the list of its predecessors, and each of these.
 
-use super::super::super::model::session_set::{Archive, ArchiveReason, ArchivedSlot};
+use super::super::super::model::session_set::{Archive, ArchiveReason, ArchivedSlot, SessionOrder};
 use super::{corrupt, record, silent};
 use crate::error::Result;
 use prost::Message;
 
-silent! { SessionRecord ArchiveRecord SlotRecord ArchivedRecord }
+silent! { SessionRecord OrderRecord ArchiveRecord SlotRecord ArchivedRecord }
 record!(SessionRecord, "a session", [], wipes session);
 record!(ArchiveRecord, "the archive of a session", [3 => 128]);
 record!(ArchivedRecord, "an archived session", [], wipes session skipped);
@@ -31,6 +31,38 @@ pub(in crate::manager::store) struct SessionRecord {
     /// Since when nothing that we began with the device was answered; 0: something was.
     #[prost(int64, tag = "7")]
     pub(in crate::manager::store) unanswered_ms: i64,
+    /// The other side has answered us on it since it became the current one.
+    #[prost(bool, tag = "8")]
+    pub(in crate::manager::store) answered: bool,
+    #[prost(message, optional, tag = "9")]
+    pub(in crate::manager::store) order: Option<OrderRecord>,
+}
+
+/// When what happened of a session, by the number of sessions that had been archived with the device.
+#[derive(Clone, Copy, PartialEq, Message)]
+#[prost(skip_debug)]
+pub(in crate::manager::store) struct OrderRecord {
+    /// It began.
+    #[prost(uint32, tag = "1")]
+    began: u32,
+    /// It became the current one, the last time.
+    #[prost(uint32, tag = "2")]
+    became_current: u32,
+    /// Something was sent on our ratchet key, at the earliest.
+    #[prost(uint32, tag = "3")]
+    sent: u32,
+}
+
+impl OrderRecord {
+    pub(in crate::manager::store) fn new(order: SessionOrder) -> Option<OrderRecord> {
+        let SessionOrder { began, became_current, sent } = order;
+        Some(OrderRecord { began, became_current, sent })
+    }
+
+    pub(in crate::manager::store) fn order(record: Option<OrderRecord>) -> SessionOrder {
+        let OrderRecord { began, became_current, sent } = record.unwrap_or_default();
+        SessionOrder { began, became_current, sent }
+    }
 }
 
 const SUPERSEDED: u32 = 1;
@@ -54,6 +86,11 @@ pub(super) struct SlotRecord {
     /// The other side has answered us on it.
     #[prost(bool, tag = "5")]
     answered: bool,
+    /// The other side was known to have it when it was archived.
+    #[prost(bool, tag = "6")]
+    confirmed: bool,
+    #[prost(message, optional, tag = "7")]
+    order: Option<OrderRecord>,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -82,6 +119,8 @@ impl ArchiveRecord {
             since_ms: slot.since_ms,
             epoch: slot.epoch,
             answered: slot.answered,
+            confirmed: slot.confirmed,
+            order: OrderRecord::new(slot.order),
         };
         let slots = archive.slots.iter().map(slot).collect();
         ArchiveRecord { version: 0, jid: jid.to_owned(), slots, last_slot: archive.last_slot }
@@ -98,7 +137,8 @@ impl ArchiveRecord {
                 _ => return Err(corrupt("the archive of a session", "names an unknown reason")),
             };
             let (since_ms, epoch, answered) = (slot.since_ms, slot.epoch, slot.answered);
-            Ok(ArchivedSlot { slot: slot.slot, reason, since_ms, epoch, answered })
+            let (confirmed, order) = (slot.confirmed, OrderRecord::order(slot.order));
+            Ok(ArchivedSlot { slot: slot.slot, reason, since_ms, epoch, answered, confirmed, order })
         };
         Ok(Archive { slots: self.slots.iter().map(slot).collect::<Result<_>>()?, last_slot: self.last_slot })
     }
