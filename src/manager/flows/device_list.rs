@@ -100,10 +100,10 @@ pub(super) fn apply(tx: &mut Tx<'_>, fact: &ListFact<'_>) -> Result<()> {
         tx.notify(notice(NoticeKind::Downgraded, Namespace::Legacy, *device));
     }
     // What an earlier stream or an archive says of this account's list is nothing to publish a list from.
-    if own && source.is_some() {
-        let seen = list.clone();
+    if let Some(source) = source.filter(|_| own) {
+        let (seen, pushed) = (list.clone(), matches!(source, Source::Pushed { .. }));
         tx.after(move |memory| {
-            memory.own_list(seen.namespace).see(&seen, stamp);
+            memory.own_list(seen.namespace).see(&seen, stamp, pushed);
         });
         tx.wake_worker();
     }

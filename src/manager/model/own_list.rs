@@ -8,15 +8,30 @@
 use super::super::api::question::Stamp;
 use crate::protocol::device_list::DeviceList;
 
+/// What became of our last publication.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Publication {
+    /// There was none, or another list has followed it.
+    #[default]
+    Over,
+    /// The client has not answered.
+    InFlight,
+    /// The server has taken it; it may still come back, pushed or fetched.
+    Taken,
+    /// It failed: the server may have taken it all the same, or may still take it.
+    InDoubt,
+}
+
 /// See the module.
 #[derive(Default)]
 pub(in crate::manager) struct OwnList {
     /// The newest list that somebody else, or we, are known to have published; `None`: it has to be fetched.
     seen: Option<(Stamp, DeviceList)>,
-    /// What we have asked the client to publish and has not been answered.
-    in_flight: Option<DeviceList>,
-    /// What we published last: it may still come back, pushed or fetched.
+    /// What we published last.
     ours: Option<DeviceList>,
+    publication: Publication,
+    /// What we published before that: its push may still come.
+    before: Option<DeviceList>,
     /// A push came between our publication and its answer: what it announced may be lost on the server.
     crossed: bool,
     /// What was pushed, and what we published across it, when the stream broke.
@@ -29,29 +44,34 @@ impl OwnList {
         self.seen.as_ref().map(|(_, list)| list)
     }
 
-    /// A list came. False: it is older than what was seen, or our own one pushed back.
-    pub(in crate::manager) fn see(&mut self, list: &DeviceList, stamp: Stamp) -> bool {
+    /// A list came, pushed or fetched. False: it is older than what was seen, or our own one.
+    pub(in crate::manager) fn see(&mut self, list: &DeviceList, stamp: Stamp, pushed: bool) -> bool {
         // The same fact may come by two ways.
         if self.seen.as_ref().is_some_and(|(seen, _)| stamp <= *seen) {
             return false;
         }
-        if let Some((pushed, ours)) = self.interrupted.take()
+        if let Some((lost, ours)) = self.interrupted.take()
             && ours == *list
         {
-            // As below.
-            (self.seen, self.ours, self.crossed) = (Some((stamp, pushed)), Some(ours), true);
+            // As below, in the stream before.
+            (self.seen, self.ours, self.crossed) = (Some((stamp, lost)), Some(ours), true);
+            self.publication = Publication::Taken;
             return true;
         }
-        if self.in_flight.is_some() {
-            if self.in_flight.as_ref() == Some(list) {
-                return !self.crossed;
+        let is_ours = self.ours.as_ref() == Some(list);
+        match self.publication {
+            Publication::InFlight if is_ours => return !self.crossed,
+            Publication::InFlight if self.before.as_ref() == Some(list) => return false,
+            Publication::InFlight => self.crossed = true,
+            Publication::Taken | Publication::InDoubt if is_ours => {
+                self.publication = Publication::Taken;
+                if self.crossed {
+                    // The server took our publication after the one that crossed it: that one is still to be restored.
+                    return false;
+                }
             }
-            self.crossed = true;
-        } else if self.crossed && self.ours.as_ref() == Some(list) {
-            // The server took our publication after the one that crossed it: that one is still to be restored.
-            return false;
-        } else {
-            (self.crossed, self.ours) = (false, None);
+            Publication::InDoubt if pushed => self.crossed = true,
+            _ => (self.publication, self.crossed) = (Publication::Over, false),
         }
         self.seen = Some((stamp, list.clone()));
         true
@@ -59,14 +79,17 @@ impl OwnList {
 
     /// Our publication begins.
     pub(in crate::manager) fn publishing(&mut self, list: &DeviceList) {
-        (self.in_flight, self.crossed) = (Some(list.clone()), false);
+        self.before = self.ours.replace(list.clone());
+        (self.publication, self.crossed) = (Publication::InFlight, false);
     }
 
     /// Our publication was taken; `stamp`: when the client said so. Returns whether the server has our list now, as far
     /// as is known.
     pub(in crate::manager) fn published(&mut self, stamp: Stamp) -> bool {
-        let Some(list) = self.in_flight.take() else { return false };
-        self.ours = Some(list.clone());
+        let Some(list) = self.ours.clone().filter(|_| self.publication == Publication::InFlight) else {
+            return false;
+        };
+        self.publication = Publication::Taken;
         if self.crossed {
             return false;
         }
@@ -79,22 +102,25 @@ impl OwnList {
 
     /// Nobody knows whether our publication was taken: the list has to be fetched before anything is built on it.
     pub(in crate::manager) fn publication_failed(&mut self) {
-        if self.in_flight.take().is_some() && !self.crossed {
-            self.seen = None;
+        if self.publication == Publication::InFlight {
+            self.publication = Publication::InDoubt;
+            if !self.crossed {
+                self.seen = None;
+            }
         }
     }
 
     /// Returns whether a publication has overwritten, or may have, what somebody else announced.
     pub(in crate::manager) fn must_redo(&self) -> bool {
-        self.crossed && self.in_flight.is_none()
+        self.crossed && self.publication != Publication::InFlight
     }
 
     /// A new stream: what was seen is not relied on any more.
     pub(in crate::manager) fn new_stream(&mut self) {
-        let OwnList { seen, in_flight, ours, crossed, interrupted } = std::mem::take(self);
-        self.interrupted = match (crossed, seen, in_flight.or(ours)) {
+        let OwnList { seen, ours, crossed, interrupted, .. } = std::mem::take(self);
+        self.interrupted = match (crossed, seen, ours) {
             (true, Some((_, pushed)), Some(ours)) => Some((pushed, ours)),
-            // Nothing was seen in between.
+            // Nothing was seen or published in between.
             (false, None, None) => interrupted,
             _ => None,
         };
@@ -118,8 +144,8 @@ mod tests {
     #[test]
     fn an_older_list_never_replaces_a_newer_one() {
         let mut own = OwnList::default();
-        assert!(own.see(&list(&[1]), at(2)));
-        assert!(!own.see(&list(&[2]), at(1)));
+        assert!(own.see(&list(&[1]), at(2), true));
+        assert!(!own.see(&list(&[2]), at(1), true));
         assert_eq!(own.seen(), Some(&list(&[1])));
     }
 
@@ -128,15 +154,15 @@ mod tests {
         // The echo of ours comes behind the answer, before the answer, and not at all.
         for echo in [Some(5), Some(3), None] {
             let mut own = OwnList::default();
-            own.see(&list(&[17]), at(1));
+            own.see(&list(&[17]), at(1), true);
             own.publishing(&list(&[17, 9]));
-            assert!(own.see(&list(&[17, 18]), at(2)));
+            assert!(own.see(&list(&[17, 18]), at(2), true));
             if echo == Some(3) {
-                own.see(&list(&[17, 9]), at(3));
+                own.see(&list(&[17, 9]), at(3), true);
             }
             assert!(!own.published(at(4)));
             if echo == Some(5) {
-                assert!(!own.see(&list(&[17, 9]), at(5)));
+                assert!(!own.see(&list(&[17, 9]), at(5), true));
             }
             assert!(own.must_redo());
             assert_eq!(own.seen(), Some(&list(&[17, 18])));
@@ -153,14 +179,14 @@ mod tests {
             (false, 1, &[18, 9], false),
         ] {
             let mut own = OwnList::default();
-            own.see(&list(&[17]), at(1));
+            own.see(&list(&[17]), at(1), true);
             own.publishing(&list(&[17, 9]));
-            own.see(&list(&[17, 18]), at(2));
+            own.see(&list(&[17, 18]), at(2), true);
             if answered {
                 own.published(at(3));
             }
             (0..broken).for_each(|_| own.new_stream());
-            assert!(own.see(&list(found), at(4)));
+            assert!(own.see(&list(found), at(4), true));
             assert_eq!(own.must_redo(), redo, "{answered} {broken} {found:?}");
             let expected = if redo { list(&[17, 18]) } else { list(found) };
             assert_eq!(own.seen(), Some(&expected));
@@ -170,28 +196,57 @@ mod tests {
     #[test]
     fn a_push_behind_the_answer_counts() {
         let mut own = OwnList::default();
-        own.see(&list(&[1]), at(1));
+        own.see(&list(&[1]), at(1), true);
         own.publishing(&list(&[1, 9]));
         assert!(own.published(at(2)));
-        assert!(own.see(&list(&[1, 300]), at(3)));
+        assert!(own.see(&list(&[1, 300]), at(3), true));
         assert_eq!((own.seen(), own.must_redo()), (Some(&list(&[1, 300])), false));
     }
 
     #[test]
     fn a_push_noted_behind_the_answer_but_taken_over_before_it_counts_too() {
         let mut own = OwnList::default();
-        own.see(&list(&[1]), at(1));
+        own.see(&list(&[1]), at(1), true);
         own.publishing(&list(&[1, 9]));
         // The answer has stamp 2 and is applied late; the push has stamp 3.
-        assert!(own.see(&list(&[1, 300]), at(3)));
+        assert!(own.see(&list(&[1, 300]), at(3), true));
         assert!(!own.published(at(2)));
         assert_eq!(own.seen(), Some(&list(&[1, 300])));
     }
 
     #[test]
+    fn a_push_across_a_publication_that_failed_is_restored_if_that_was_taken_all_the_same() {
+        let mut own = OwnList::default();
+        own.see(&list(&[17]), at(1), true);
+        own.publishing(&list(&[17, 9]));
+        own.publication_failed();
+        assert!(own.see(&list(&[17, 18]), at(2), true));
+        assert!(!own.see(&list(&[17, 9]), at(3), true), "the server has taken ours behind it");
+        assert_eq!((own.seen(), own.must_redo()), (Some(&list(&[17, 18])), true));
+        // What is fetched behind the failure is what stands there.
+        own.publishing(&list(&[17, 18, 9]));
+        own.publication_failed();
+        assert!(own.see(&list(&[17, 18]), at(4), false));
+        assert!(!own.must_redo());
+    }
+
+    #[test]
+    fn the_push_of_the_publication_before_tells_nothing() {
+        let mut own = OwnList::default();
+        own.see(&list(&[17]), at(1), true);
+        own.publishing(&list(&[17, 9]));
+        own.see(&list(&[18]), at(2), true);
+        assert!(!own.published(at(3)));
+        own.publishing(&list(&[18, 9]));
+        assert!(!own.see(&list(&[17, 9]), at(4), true));
+        assert!(own.published(at(5)));
+        assert_eq!((own.seen(), own.must_redo()), (Some(&list(&[18, 9])), false));
+    }
+
+    #[test]
     fn what_became_of_a_publication_that_failed_is_not_assumed() {
         let mut own = OwnList::default();
-        own.see(&list(&[1]), at(1));
+        own.see(&list(&[1]), at(1), true);
         own.publishing(&list(&[1, 9]));
         own.publication_failed();
         assert_eq!(own.seen(), None);
