@@ -238,7 +238,12 @@ impl Game {
         }
         // Sometimes it throws this device off.
         let kept = if self.chance(20) { None } else { own };
-        let list = self.server.write_own_list(namespace, kept);
+        let mut list = self.server.write_own_list(namespace, kept);
+        if left && !self.online && self.server.ours.get(&namespace) == Some(&list) {
+            // Nobody could tell it from what this device published before the stream broke.
+            self.announce(namespace, device);
+            list = self.server.write_own_list(namespace, kept);
+        }
         self.tell(format!("another device writes {namespace:?} {}", entries(&list)));
         if self.online {
             self.server.inbox.push_back(Stanza::Push(list));
@@ -255,7 +260,7 @@ impl Game {
         self.server.lists.remove(&(namespace, jid(name)));
         let told = self.manager().device_list_gone(&jid(name), namespace).is_ok();
         if told {
-            self.list_failures.remove(&(namespace, jid(name)));
+            self.supersede(namespace, &jid(name));
             self.model.say(Fact::List(namespace, jid(name), BTreeSet::new()));
         }
         told
@@ -364,7 +369,7 @@ impl Game {
 
     pub fn disconnect(&mut self) -> bool {
         self.tell("disconnected");
-        self.lose_stream();
+        self.lose_stream(false);
         self.manager().disconnected().is_ok()
     }
 
@@ -391,7 +396,7 @@ impl Game {
 
     fn restart(&mut self) -> bool {
         self.tell("restart");
-        self.lose_stream();
+        self.lose_stream(true);
         self.open.clear();
         self.encryptions.clear();
         self.failed.clear();

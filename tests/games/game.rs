@@ -33,6 +33,8 @@ pub struct Open {
     pub asked_ms: u64,
     /// The own server has processed it; the result is on its way.
     pub processed: bool,
+    /// A push has answered it.
+    pub superseded: bool,
     /// The decisions so far, each with the number of its call.
     pub decisions: Vec<(u64, Fact)>,
 }
@@ -248,7 +250,7 @@ impl Game {
 
     /// The stream breaks: what was on its way is lost, and the server may have processed it or not. Not where a push
     /// is lost with it: then nobody could know what the publication has overwritten.
-    pub fn lose_stream(&mut self) {
+    pub fn lose_stream(&mut self, restart: bool) {
         let told = !self.server.inbox.iter().any(|stanza| matches!(stanza, Stanza::Push(_)));
         self.server.inbox.clear();
         for request in self.open.keys().copied().collect::<Vec<_>>() {
@@ -259,8 +261,8 @@ impl Game {
                 self.tell(format!("the server has processed {request}"));
             }
         }
-        if !told {
-            // The others announce themselves again.
+        if !told || restart {
+            // Nobody remembers what crossed what: the others announce themselves again.
             for namespace in self.namespaces.clone() {
                 let own = self.manager.as_ref().and_then(|_| self.own_id());
                 self.server.write_own_list(namespace, own);
@@ -316,10 +318,19 @@ impl Game {
     pub fn push(&mut self, jid: &BareJid, list: &DeviceList) -> bool {
         let pushed = self.manager().update_device_list(jid, list).is_ok();
         if pushed {
-            self.list_failures.remove(&(list.namespace, jid.clone()));
+            self.supersede(list.namespace, jid);
             self.model.say(Fact::List(list.namespace, jid.clone(), ids(list)));
         }
         pushed
+    }
+
+    /// What was said of a list answers the open question for it.
+    pub fn supersede(&mut self, namespace: Namespace, jid: &BareJid) {
+        self.list_failures.remove(&(namespace, jid.clone()));
+        for open in self.open.values_mut() {
+            open.superseded |=
+                list_of(&open.question).is_some_and(|(of, who)| (of, &who) == (namespace, jid));
+        }
     }
 
     /// The own server processes a question.
@@ -365,7 +376,7 @@ impl Game {
         let before = self.model.clone();
         self.model.settle();
         let now = self.now();
-        let late = |open: &Open| now >= open.asked_ms + 60_000;
+        let late = |open: &Open| now >= open.asked_ms + 60_000 && !open.superseded;
         let late = self.open.values().filter(|open| late(open)).map(|open| open.question.clone());
         let mut failed: Vec<_> = late.filter_map(|question| list_of(&question)).collect();
         failed.append(&mut self.failed);
@@ -399,7 +410,8 @@ impl Game {
     fn asked(&mut self, request: u64, question: Question) -> Result<(), String> {
         self.tell(format!("question {request}: {}", describe(&question)));
         let (asked, asked_ms) = (self.server.look(&question), self.now());
-        let open = Open { question, asked, asked_ms, processed: false, decisions: Vec::new() };
+        let open =
+            Open { question, asked, asked_ms, processed: false, superseded: false, decisions: Vec::new() };
         self.open.insert(request, open);
         self.check_question(request)?;
         if is_own(&self.open[&request].question) && self.chance(40) {

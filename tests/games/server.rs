@@ -30,6 +30,8 @@ pub struct Server {
     pub lists: HashMap<(Namespace, BareJid), DeviceList>,
     pub bundles: HashMap<(u32, Namespace), Published>,
     pub own_bundles: HashMap<(Namespace, u32), Bundle>,
+    /// What this device published last.
+    pub ours: HashMap<Namespace, DeviceList>,
     /// What each other device of the own account announced last.
     pub foreign: BTreeMap<(Namespace, u32), ListedDevice>,
     pub inbox: VecDeque<Stanza>,
@@ -77,6 +79,7 @@ impl Server {
         match question {
             Question::PublishDeviceList { list } => {
                 self.lists.insert((list.namespace, jid(OWN)), list.clone());
+                self.ours.insert(list.namespace, list.clone());
             }
             Question::PublishBundle { device, bundle } => {
                 self.own_bundles.insert((bundle.namespace, device.get()), bundle.clone());

@@ -197,10 +197,21 @@ pub(super) async fn publish_list(context: &Context, namespace: Namespace) -> Res
     Ok(Progress::Done)
 }
 
+/// A publication of this account's list. When this is dropped without an answer, nobody knows what became of it.
+struct InFlight<'a>(&'a Context, Namespace);
+
+impl Drop for InFlight<'_> {
+    fn drop(&mut self) {
+        // Where the account is closed nothing is published any more.
+        let _ = self.0.memory(|memory| memory.own_list(self.1).publication_failed());
+    }
+}
+
 /// Publishes this account's list. False: a push came in between, and it has to be looked at again.
 pub(super) async fn publish(context: &Context, list: DeviceList) -> Result<bool> {
     let namespace = list.namespace;
     context.memory(|memory| memory.own_list(namespace).publishing(&list))?;
+    let _in_flight = InFlight(context, namespace);
     let settled = context.ask(Question::PublishDeviceList { list: list.clone() }, Class::Foreground).await;
     let error: Error = match &settled.response.answer {
         Answer::Done => {
@@ -220,6 +231,5 @@ pub(super) async fn publish(context: &Context, list: DeviceList) -> Result<bool>
         Answer::Refused(error) => device_list::refused(Status::DeviceListUploadFailed, error),
         _ => Status::DeviceListUploadFailed.into(),
     };
-    context.memory(|memory| memory.own_list(namespace).publication_failed())?;
     Err(error)
 }
