@@ -34,7 +34,7 @@ pub(in crate::manager) struct OwnList {
     before: Option<DeviceList>,
     /// A push came between our publication and its answer: what it announced may be lost on the server.
     crossed: bool,
-    /// What was pushed, and what we published across it, when the stream broke.
+    /// When the stream broke: what ought to be restored, if this list of ours stands on the server.
     interrupted: Option<(DeviceList, DeviceList)>,
 }
 
@@ -117,11 +117,14 @@ impl OwnList {
 
     /// A new stream: what was seen is not relied on any more.
     pub(in crate::manager) fn new_stream(&mut self) {
-        let OwnList { seen, ours, crossed, interrupted, .. } = std::mem::take(self);
-        self.interrupted = match (crossed, seen, ours) {
-            (true, Some((_, pushed)), Some(ours)) => Some((pushed, ours)),
+        let OwnList { seen, ours, publication, before, crossed, interrupted } = std::mem::take(self);
+        let open = matches!(publication, Publication::InFlight | Publication::InDoubt);
+        self.interrupted = match (seen, ours) {
+            (Some((_, pushed)), Some(ours)) if crossed => Some((pushed, ours)),
+            // It may not have been taken, and may have been the one that restores what was lost.
+            (_, Some(ours)) if open => before.map(|before| (ours, before)),
             // Nothing was seen or published in between.
-            (false, None, None) => interrupted,
+            (None, None) => interrupted,
             _ => None,
         };
     }
@@ -190,6 +193,22 @@ mod tests {
             assert_eq!(own.must_redo(), redo, "{answered} {broken} {found:?}");
             let expected = if redo { list(&[17, 18]) } else { list(found) };
             assert_eq!(own.seen(), Some(&expected));
+        }
+    }
+
+    #[test]
+    fn what_was_to_restore_a_crossing_is_published_again_if_the_stream_has_swallowed_it() {
+        for (found, redo) in [(&[17, 9][..], true), (&[17, 18, 9], false), (&[18], false)] {
+            let mut own = OwnList::default();
+            own.see(&list(&[17]), at(1), true);
+            own.publishing(&list(&[17, 9]));
+            own.see(&list(&[17, 18]), at(2), true);
+            own.published(at(3));
+            own.publishing(&list(&[17, 18, 9]));
+            own.new_stream();
+            own.see(&list(found), at(4), false);
+            let expected = if redo { list(&[17, 18, 9]) } else { list(found) };
+            assert_eq!((own.must_redo(), own.seen()), (redo, Some(&expected)));
         }
     }
 
