@@ -1,7 +1,8 @@
-/* libomemo through its C API, measured: a message to 1, 10, 100 and 1,000 devices, with the store in memory. Prints
+/* libomemo through its C API, measured: a message to 1, 10, 100, 1,000 and 10,000 devices, with the store in memory. Prints
  * {"op", "us"} one a line. Sessions exist and are not confirmed yet, as for the peers.
  *
- * The devices are real: each is an account of its own for a moment, whose bundle is kept. Ten of them share a JID.
+ * The devices are real: each is an account of its own for a moment, whose bundle is kept. Ten of them share a JID. Of
+ * 10,000 devices a thousand are real; the others, of other JIDs, show the bundles of these.
  */
 #define _POSIX_C_SOURCE 200809L
 #include <omemo.h>
@@ -38,7 +39,7 @@ static void fetch_device_list(void *user_data, omemo_request request, const char
   }
   omemo_device_list *list = omemo_device_list_new(ns);
   for (size_t i = 0; i < PER_JID; i++)
-    if (known[group * PER_JID + i].id) omemo_device_list_add(list, known[group * PER_JID + i].id, NULL, NULL);
+    if (known[(group * PER_JID + i) % DEVICES].id) omemo_device_list_add(list, known[(group * PER_JID + i) % DEVICES].id, NULL, NULL);
   omemo_request_resolve_device_list(request, list);
   omemo_device_list_free(list);
 }
@@ -48,8 +49,8 @@ static void fetch_bundle(void *user_data, omemo_request request, const char *ns,
   (void)user_data, (void)ns;
   if (sscanf(jid, "device%u@", &group) != 1) die("a bundle of nobody");
   for (size_t i = 0; i < PER_JID; i++)
-    if (known[group * PER_JID + i].id == device) {
-      const char *xml = known[group * PER_JID + i].bundle;
+    if (known[(group * PER_JID + i) % DEVICES].id == device) {
+      const char *xml = known[(group * PER_JID + i) % DEVICES].bundle;
       omemo_request_resolve_xml(request, xml, strlen(xml));
       return;
     }
@@ -143,7 +144,7 @@ static double encrypt(omemo_manager *manager, const omemo_draft *draft) {
 
 int main(int argc, char **argv) {
   static double samples[MAX_SAMPLES];
-  static const size_t counts[] = {1, 10, 100, 1000};
+  static const size_t counts[] = {1, 10, 100, 1000, 10000};
   const double budget = argc > 1 ? atof(argv[1]) : 0.2;
   size_t made = 0;
   for (size_t c = 0; c < sizeof counts / sizeof *counts; c++) {
@@ -152,25 +153,25 @@ int main(int argc, char **argv) {
     size_t count = 0;
     double spent = 0;
     char jid[64];
-    for (; made < counts[c]; made++) {
+    for (; made < counts[c] && made < DEVICES; made++) {
       making = made;
       jid_of(jid, sizeof jid, made);
       omemo_manager_free(account("maker@capulet.lit", known));
     }
     sender = account("romeo@montague.lit", NULL);
-    for (size_t device = 0; device < made; device += PER_JID) {
+    for (size_t device = 0; device < counts[c]; device += PER_JID) {
       jid_of(jid, sizeof jid, device);
       omemo_draft_add_recipient(draft, jid);
     }
     omemo_draft_set_body(draft,
                          "But, soft! what light through yonder window breaks? It is the east, and Juliet is the sun.");
-    printf("{\"op\": \"first_message_%u\", \"us\": %.3f}\n", (unsigned)made, encrypt(sender, draft) * 1e6);
+    printf("{\"op\": \"first_message_%u\", \"us\": %.3f}\n", (unsigned)counts[c], encrypt(sender, draft) * 1e6);
     while (count < 3 || (spent < budget && count < 200)) {
       samples[count] = encrypt(sender, draft);
       spent += samples[count++];
     }
     qsort(samples, count, sizeof *samples, compare);
-    printf("{\"op\": \"message_%u\", \"us\": %.3f}\n", (unsigned)made, samples[count / 2] * 1e6);
+    printf("{\"op\": \"message_%u\", \"us\": %.3f}\n", (unsigned)counts[c], samples[count / 2] * 1e6);
     fflush(stdout);
     omemo_draft_free(draft);
     omemo_manager_free(sender);

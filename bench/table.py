@@ -22,11 +22,27 @@ WHAT = {
     "message_10": "message to 10 devices",
     "message_100": "message to 100 devices",
     "message_1000": "message to 1,000 devices",
+    "message_10000": "message to 10,000 devices",
     "first_message_1": "first message to 1 device",
     "first_message_10": "first message to 10 devices",
     "first_message_100": "first message to 100 devices",
     "first_message_1000": "first message to 1,000 devices",
+    "first_message_10000": "first message to 10,000 devices",
 }
+
+# What is held to a limit of its own, not to a peer.
+LIMITS = {
+    "room_200_round_trips_for_lists": "room of 200 with outdated lists: round trips in which lists come",
+    "room_200_round_trips_for_bundles_alone": "the same: round trips in which only bundles come",
+    "room_10000_known_first_decrypt_us": "semi-anonymous room, 10,000 known JIDs: first message, microseconds",
+    "room_10000_known_first_decrypt_loads": "the same: loads of the store",
+    "room_10000_known_decrypt_us": "the same: a later message, microseconds",
+    "room_10000_known_decrypt_loads": "the same: loads of the store",
+    "room_10000_known_unknown_sender_us": "the same: a message of a stranger, microseconds",
+    "room_10000_known_unknown_sender_loads": "the same: loads of the store",
+}
+# Per device: how many times as much a message to the first may cost as one to the second.
+FLAT = [("first_message_10000", "first_message_100", 100, 1.3), ("message_10000", "message_100", 100, 1.3)]
 
 
 # Peers that do less or something else there: they are shown, marked, and count in no ratio.
@@ -41,11 +57,14 @@ NOT_THE_SAME = {
 
 
 def main():
-    samples = {}
+    samples, limited = {}, {}
     with open(sys.argv[1], encoding="utf-8") as raw:
         for line in raw:
             peer, text = line.split(" ", 1)
             sample = json.loads(text)
+            if sample["op"] in LIMITS:
+                limited.setdefault(sample["op"], []).append(sample)
+                continue
             samples.setdefault(sample["op"], {}).setdefault(peer, []).append(sample["us"])
     unknown = set(samples) - set(WHAT)
     if unknown:
@@ -58,8 +77,18 @@ def main():
         same = [us for peer, us in medians.items() if (op, peer) not in NOT_THE_SAME]
         ratio = round(ours / min(same), 3) if ours is not None and same else None
         rows.append({"op": op, "ours_us": ours, "peers": medians, "ratio_to_best_peer": ratio})
+    held = [
+        {"what": what, "value": round(statistics.median(one["value"] for one in limited[op]), 1), "limit": limited[op][0]["limit"]}
+        for op, what in LIMITS.items()
+        if op in limited
+    ]
+    ours = {row["op"]: row["ours_us"] for row in rows}
+    for many, few, times, limit in FLAT:
+        if ours.get(many) and ours.get(few):
+            what = f"per device, {WHAT[many]} by {WHAT[few]}"
+            held.append({"what": what, "value": round(ours[many] / times / ours[few], 2), "limit": limit})
     with open(sys.argv[2], "w", encoding="utf-8") as out:
-        json.dump(rows, out, indent=1)
+        json.dump({"compared": rows, "limits": held}, out, indent=1)
         out.write("\n")
 
     peers = sorted({peer for row in rows for peer in row["peers"]})
@@ -72,6 +101,10 @@ def main():
     widths = [max(len(row[i]) for row in table) for i in range(len(table[0]))]
     for row in table:
         print("  ".join(cell.ljust(w) if i == 0 else cell.rjust(w) for i, (cell, w) in enumerate(zip(row, widths))))
+    print("\nheld to a limit:")
+    for one in held:
+        mark = "" if one["value"] <= one["limit"] else "  OVER"
+        print(f"  {one['what']}: {one['value']:,} (at most {one['limit']:,}){mark}")
     print("\n* not the same work, left out of the ratio:")
     for (op, peer), why in NOT_THE_SAME.items():
         print(f"  {WHAT[op]}, {peer}: {why}")

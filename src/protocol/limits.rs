@@ -73,10 +73,6 @@ pub const SESSION_RECORD_BYTES: usize = 4 * 1024;
 pub const KNOWN_DEVICES_PER_JID: usize = 1_000;
 /// Bytes of one of the 256 buckets of the index of JIDs: at 40 bytes a JID, 400,000 JIDs in all.
 pub const INDEX_BUCKET_BYTES: usize = 64 * 1024;
-/// Follow-ups caused by what nobody has authenticated, at a time; they are in memory only.
-pub const UNASKED_FOLLOW_UPS: usize = 256;
-/// Devices of which it is remembered, in memory only, that their bundle could not be had or that they were told of.
-pub const REMEMBERED_FAILURES: usize = 10_000;
 /// Key exchanges of which it is remembered that they used up a pre key.
 pub const REMEMBERED_EXCHANGES: usize = 256;
 /// Empty messages that wait to be sent. More are not caused.
@@ -85,7 +81,5 @@ pub const WAITING_MESSAGES: usize = 1_000;
 pub const KEYS_TRIED: usize = 16;
 /// Attempts at one message over all keys and senders: each may cost some key agreements.
 pub const ATTEMPTS_PER_MESSAGE: usize = 100;
-/// Known JIDs that are looked at for a message in a room whose sender nobody names.
-pub const ROOM_JIDS_LOOKED_AT: usize = 10_000;
 /// Bytes of the record of empty messages that wait to be sent.
 pub const WAITING_MESSAGES_BYTES: usize = 512 * 1024;

@@ -5,11 +5,12 @@ use super::super::policy;
 use super::bounded::ByAcquaintance;
 use super::job::Job;
 use crate::protocol::address::BareJid;
+use crate::protocol::namespace::Namespace;
 use std::collections::BTreeMap;
 
 /// See the module.
 pub(in crate::manager) struct Unsolicited {
-    /// When each was last caused, in aged milliseconds.
+    /// When each was last caused, in aged milliseconds. Repairs of a device are one, whatever the namespace.
     caused: ByAcquaintance<Job, u64>,
     /// Those that have not begun, and whether they are a known JID's.
     waiting: BTreeMap<Job, bool>,
@@ -26,6 +27,14 @@ fn domain(jid: &BareJid) -> &str {
     jid.as_str().rsplit_once('@').map_or(jid.as_str(), |(_, domain)| domain)
 }
 
+/// Returns what a job counts as.
+fn limited_as(job: &Job) -> Job {
+    match job {
+        Job::Repair(at) => Job::Repair(at.in_namespace(Namespace::Omemo2)),
+        job => job.clone(),
+    }
+}
+
 impl Unsolicited {
     /// Notes a job, unless it was caused lately or its quota is full. True: it is new.
     pub(in crate::manager) fn cause(&mut self, job: Job, known: bool, aged_ms: u64) -> bool {
@@ -33,12 +42,13 @@ impl Unsolicited {
             Job::Repair(_) => policy::REPAIR_AGAIN_MS,
             _ => policy::UNSOLICITED_AGAIN_MS,
         };
-        if self.caused.get(&job).is_some_and(|at| aged_ms.saturating_sub(*at) < again)
+        let limited = limited_as(&job);
+        if self.caused.get(&limited).is_some_and(|at| aged_ms.saturating_sub(*at) < again)
             || !self.has_room(&job, known)
         {
             return false;
         }
-        self.caused.insert(known, job.clone(), aged_ms);
+        self.caused.insert(known, limited, aged_ms);
         self.waiting.insert(job, known);
         true
     }
@@ -71,8 +81,9 @@ impl Unsolicited {
 
     /// A job that has begun was cut short, and is to be done again.
     pub(in crate::manager) fn again(&mut self, job: &Job) {
-        if self.caused.get(job).is_some() {
-            self.waiting.insert(job.clone(), self.caused.is_known(job));
+        let limited = limited_as(job);
+        if self.caused.get(&limited).is_some() {
+            self.waiting.insert(job.clone(), self.caused.is_known(&limited));
         }
     }
 
@@ -111,5 +122,19 @@ mod tests {
         jobs.begin(&job);
         assert!(!jobs.cause(job.clone(), true, 5 + policy::UNSOLICITED_AGAIN_MS - 1));
         assert!(jobs.cause(job, true, 5 + policy::UNSOLICITED_AGAIN_MS));
+    }
+    #[test]
+    fn a_device_is_repaired_once_a_day_in_all_namespaces() {
+        use super::super::address::SessionAddress;
+        use crate::protocol::address::DeviceId;
+        let mut jobs = Unsolicited::default();
+        let (jid, device) = (BareJid::from_normalized("juliet@capulet.lit"), DeviceId::new(7).unwrap());
+        let at = SessionAddress { jid, device, namespace: Namespace::Legacy };
+        assert!(jobs.cause(Job::Repair(at.clone()), true, 5));
+        assert!(!jobs.cause(Job::Repair(at.in_namespace(Omemo2)), true, 6));
+        jobs.begin(&Job::Repair(at.clone()));
+        jobs.again(&Job::Repair(at.clone()));
+        assert_eq!(jobs.waiting().next(), Some(&Job::Repair(at.clone())));
+        assert!(jobs.cause(Job::Repair(at.in_namespace(Omemo2)), true, 5 + policy::REPAIR_AGAIN_MS));
     }
 }
