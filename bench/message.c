@@ -1,4 +1,5 @@
-/* libomemo through its C API, measured: a message to 1, 10, 100, 1,000 and 10,000 devices, with the store in memory. Prints
+/* libomemo through its C API, measured: a message to 1, 10, 100, 1,000 and 10,000 devices, with the store in memory.
+ * Prints
  * {"op", "us"} one a line. Sessions exist and are not confirmed yet, as for the peers.
  *
  * The devices are real: each is an account of its own for a moment, whose bundle is kept. Ten of them share a JID. Of
@@ -39,7 +40,8 @@ static void fetch_device_list(void *user_data, omemo_request request, const char
   }
   omemo_device_list *list = omemo_device_list_new(ns);
   for (size_t i = 0; i < PER_JID; i++)
-    if (known[(group * PER_JID + i) % DEVICES].id) omemo_device_list_add(list, known[(group * PER_JID + i) % DEVICES].id, NULL, NULL);
+    if (known[(group * PER_JID + i) % DEVICES].id)
+      omemo_device_list_add(list, known[(group * PER_JID + i) % DEVICES].id, NULL, NULL);
   omemo_request_resolve_device_list(request, list);
   omemo_device_list_free(list);
 }

@@ -20,6 +20,7 @@ in_both_namespaces! {
     a_bundle_that_is_missing_beside_a_good_device_is_looked_at_after_a_minute,
     the_bundle_of_our_other_device_is_looked_at_after_a_minute,
     a_bundle_that_stays_missing_is_asked_for_less_and_less,
+    a_bundle_that_failed_in_the_old_stream_is_asked_for_in_the_new_one,
     a_message_of_a_device_forgets_that_its_bundle_was_missing,
     an_unusable_bundle_that_was_mended_is_used,
     a_list_that_was_pushed_empty_counts_for_a_minute,
@@ -480,5 +481,26 @@ fn a_bundle_of_a_long_prompt_is_fetched_anew(ns: Namespace) {
         romeo.run(&mut server);
         assert_eq!(romeo.take(operation).status(), Status::Ok);
         assert_eq!(romeo.count_asked(is_bundle) - before, expected, "{minutes} minutes");
+    }
+}
+
+fn a_bundle_that_failed_in_the_old_stream_is_asked_for_in_the_new_one(ns: Namespace) {
+    let mut server = Server::of(ns);
+    let romeo = Client::new(ROMEO, &mut server);
+    let juliet = Stranger::of(ns, JULIET, 7);
+    juliet.publish(&mut server);
+    for answer in [Reason::NotFound, Reason::Failed] {
+        let operation = romeo.begin_encrypt(&[&juliet.jid], "text", EncryptPolicy::Wait);
+        let open = romeo.run_holding(&mut server, is_bundle_of(&juliet.jid));
+        // It is noted; before `run` the stream breaks and comes up again.
+        romeo.manager().answer(open[0].0, Answer::Rejected(answer)).unwrap();
+        romeo.manager().disconnected().unwrap();
+        romeo.manager().cancel(operation).unwrap();
+        romeo.connect(&mut server);
+        let again = romeo.begin_encrypt(&[&juliet.jid], "text", EncryptPolicy::Wait);
+        let open = romeo.run_holding(&mut server, is_bundle_of(&juliet.jid));
+        assert_eq!(open.len(), 1, "what failed in the old stream counts in the new one");
+        romeo.manager().cancel(again).unwrap();
+        romeo.step();
     }
 }

@@ -12,6 +12,7 @@ in_both_namespaces! {
     strangers_do_not_keep_a_friends_session_from_repair,
     a_distrusted_device_is_not_written_to_by_itself,
     a_repair_that_is_lost_is_not_made_at_each_message,
+    a_repair_whose_bundle_cannot_be_had_at_first_is_made_later,
     a_pre_key_that_is_gone_is_healed,
     an_unknown_pre_key_in_a_listed_devices_name_replaces_no_session,
     an_unknown_pre_key_of_an_unlisted_device_is_not_repaired,
@@ -393,5 +394,30 @@ fn late_messages_of_a_session_that_was_lost_do_not_choose_the_session(ns: Namesp
         assert_eq!(text(&romeo.read(&juliet.jid, &here)), "here I am");
         let message = romeo.say(&juliet.jid, "which session?", &mut server);
         assert_eq!(text(&juliet.read(&romeo.jid, &message)), "which session?", "fresh at {place}, {turned}");
+    }
+}
+
+fn a_repair_whose_bundle_cannot_be_had_at_first_is_made_later(ns: Namespace) {
+    for stream_breaks in [false, true] {
+        let (mut server, romeo, juliet) = after_a_loss(ns);
+        fails_with(&romeo, &juliet, &mut server, Status::NoSession);
+        let wanted = is_bundle_of(&juliet.jid);
+        if stream_breaks {
+            let open = romeo.run_holding(&mut server, &wanted);
+            assert_eq!(open.len(), 1);
+            romeo.reconnect(&mut server);
+        } else {
+            romeo.run_with(|question| match wanted(question) {
+                true => Some(Answer::Rejected(Reason::Failed)),
+                false => Some(server.answer(&romeo, question)),
+            });
+            let asked = romeo.count_asked(&wanted);
+            romeo.advance(30_000);
+            romeo.run(&mut server);
+            assert_eq!(romeo.count_asked(&wanted), asked, "a server that is down is given no rest");
+            romeo.advance(31_000);
+        }
+        server.settle(&[&romeo, &juliet]);
+        both_ways(&juliet, &romeo, &mut server);
     }
 }

@@ -27,6 +27,7 @@ in_both_namespaces! {
     a_push_in_one_namespace_leaves_the_other_to_its_answer,
     a_decision_counts_although_its_encryption_was_cancelled,
     a_list_counts_although_nobody_waits_for_it_any_more,
+    a_list_that_is_not_found_counts_for_an_encryption_that_was_ready_before,
     a_key_counts_although_nobody_waits_for_it_any_more,
     a_crossed_publication_is_redone_in_the_next_stream,
     a_key_that_an_answer_has_shown_counts_for_an_encryption_that_was_ready_before,
@@ -398,4 +399,25 @@ fn a_key_that_an_answer_has_shown_counts_for_an_encryption_that_was_ready_before
     romeo.run(&mut server);
     let outcome = romeo.take(operation);
     assert_eq!([7, 8, 9].map(|device| serves(&outcome, device)), [false, true, true]);
+}
+
+fn a_list_that_is_not_found_counts_for_an_encryption_that_was_ready_before(ns: Namespace) {
+    let mut server = Server::of(ns);
+    let romeo = Client::new(ROMEO, &mut server);
+    let (juliet, tybalt, paris) =
+        (Stranger::of(ns, JULIET, 7), Stranger::of(ns, TYBALT, 8), Stranger::of(ns, PARIS, 9));
+    [&juliet, &tybalt, &paris].iter().for_each(|device| device.publish(&mut server));
+    romeo.encrypt(&[&juliet.jid, &paris.jid], "x", EncryptPolicy::Wait, &mut server);
+    let operation = romeo.begin_encrypt(&[&juliet.jid, &tybalt.jid, &paris.jid], "text", EncryptPolicy::Wait);
+    let wanted = romeo.run_holding(&mut server, is_bundle_of(&tybalt.jid));
+    romeo.begin_refresh(&juliet.jid);
+    let looked = romeo.run_holding(&mut server, is_list_of(&juliet.jid));
+    // The encryption has what it needs; then the server says that Juliet has no list any more.
+    romeo.manager().answer(wanted[0].0, Answer::Bundle(tybalt.bundle())).unwrap();
+    romeo.manager().answer(looked[0].0, Answer::Rejected(Reason::NotFound)).unwrap();
+    romeo.run_with(|question| match is_list_of(&juliet.jid)(question) {
+        true => Some(Answer::Rejected(Reason::NotFound)),
+        false => Some(server.answer(&romeo, question)),
+    });
+    assert!(!serves(&romeo.take(operation), 7), "a device whose list is gone is served");
 }

@@ -27,6 +27,7 @@ in_both_namespaces! {
     a_publication_that_was_cut_off_is_made_again_from_the_newest_list,
     a_list_that_fills_up_is_never_published_beyond_what_is_read,
     a_bundle_that_could_not_be_looked_at_is_not_overwritten,
+    an_own_bundle_that_could_not_be_looked_at_is_looked_at_again,
     a_bundle_that_nobody_can_use_under_our_id_does_not_cost_the_id,
     one_id_a_day_is_given_up_at_most,
     an_id_that_was_given_up_leaves_the_list,
@@ -450,4 +451,24 @@ fn a_pushed_own_list_without_us_offline_is_mended_at_the_next_connect(ns: Namesp
     romeo.restart();
     romeo.connect(&mut server);
     assert_eq!(server.list(&romeo.jid), [100, romeo.id()]);
+}
+
+fn an_own_bundle_that_could_not_be_looked_at_is_looked_at_again(ns: Namespace) {
+    let mut server = Server::of(ns);
+    let romeo = Client::new(ROMEO, &mut server);
+    romeo.manager().disconnected().unwrap();
+    // The server lost the bundle, and is in trouble when it is asked for it.
+    server.bundles.clear();
+    romeo.begin_connect();
+    let is_own = is_bundle_of(&romeo.jid);
+    let failing = |server: &mut Server, question: &Question| match is_own(question) {
+        true => Some(Answer::Rejected(Reason::Failed)),
+        false => Some(server.answer(&romeo, question)),
+    };
+    romeo.run_with(|question| failing(&mut server, question));
+    for _ in 0..8 {
+        romeo.advance(10_000);
+        romeo.run(&mut server);
+    }
+    assert_eq!(server.bundle(&romeo).identity_key, romeo.key());
 }

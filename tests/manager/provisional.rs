@@ -16,7 +16,9 @@ in_both_namespaces! {
     a_key_that_the_bundle_confirmed_is_shown_as_trusted,
     a_key_that_the_bundle_contradicted_stops_decrypting,
     a_replaced_key_stops_decrypting,
+    a_message_of_a_replaced_key_repairs_nothing,
     a_confirmed_key_that_a_bundle_contradicts_keeps_its_sessions_for_reading,
+    a_key_that_a_bundle_contradicts_gets_no_empty_message,
     relayed_key_exchanges_do_not_shut_out_a_contacts_list,
     relayed_key_exchanges_do_not_shut_out_our_own_list,
     shutting_a_list_out_takes_no_five_minutes_of_pre_keys,
@@ -426,4 +428,51 @@ fn the_gathered_bundle_is_compared_with_the_judged_key(ns: Namespace) {
     other.publish(&mut server);
     let outcome = romeo.encrypt(&[&judged.jid], "text", EncryptPolicy::Wait, &mut server);
     assert!(!serves(&outcome, 7));
+}
+
+fn a_message_of_a_replaced_key_repairs_nothing(ns: Namespace) {
+    let mut server = Server::of(ns);
+    let juliet = Client::new(JULIET, &mut server);
+    let mut old = Stranger::of(ns, ROMEO, 7);
+    old.publish(&mut server);
+    juliet.refresh(&old.jid, &mut server);
+    let (mut session, hello) = old.greet(&juliet, &server, "hello");
+    assert_eq!(text(&juliet.read(&old.jid, &hello)), "hello");
+    juliet.run(&mut server);
+    let mut new = Stranger::of(ns, ROMEO, 7);
+    show_other_key(&juliet, &mut new, &mut server);
+    juliet.manager().accept_identity(&new.jid, id(7), &new.key()).unwrap();
+    juliet.run(&mut server);
+    let sent = juliet.count_asked(is_send);
+    // The same position, the next ones, and one behind a gap: none of them is a session that was lost.
+    let more: Vec<_> = (0..4).map(|_| old.write(&mut session, (&juliet.jid, juliet.id()), "more")).collect();
+    for message in [&more[0], &more[0], &more[3], &more[1]] {
+        juliet.refuse(&old.jid, &inner(message), Status::PublicDataInconsistency);
+        juliet.run_later(&mut server);
+    }
+    assert_eq!(juliet.count_asked(is_send), sent, "it writes to a device that asked for nothing");
+}
+
+fn a_key_that_a_bundle_contradicts_gets_no_empty_message(ns: Namespace) {
+    let mut server = Server::of(ns);
+    let juliet = Client::new(JULIET, &mut server);
+    let mut old = Stranger::of(ns, ROMEO, 7);
+    old.publish(&mut server);
+    juliet.refresh(&old.jid, &mut server);
+    let (mut session, hello) = old.greet(&juliet, &server, "hello");
+    assert_eq!(text(&juliet.read(&old.jid, &hello)), "hello");
+    // The answer to its key exchange still waits when the other key is shown.
+    juliet.manager().disconnected().unwrap();
+    juliet.step();
+    juliet.connect(&mut server);
+    let mut other = Stranger::of(ns, ROMEO, 7);
+    show_other_key(&juliet, &mut other, &mut server);
+    let sent = juliet.count_asked(is_send);
+    // A long monologue is answered otherwise.
+    for n in 0..60 {
+        let more = old.write(&mut session, (&juliet.jid, juliet.id()), &n.to_string());
+        assert_eq!(text(&juliet.read(&old.jid, &inner(&more))), n.to_string());
+    }
+    juliet.run_later(&mut server);
+    assert_eq!(juliet.count_asked(is_send), sent, "it is written to before its key is accepted");
 }

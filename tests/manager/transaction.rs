@@ -16,6 +16,7 @@ in_both_namespaces! {
     one_unreadable_session_does_not_stop_a_room,
     one_unreadable_list_of_devices_does_not_stop_a_room,
     an_unreadable_record_stays_as_it_is,
+    an_unreadable_record_keeps_no_other_member_of_a_room_from_being_read,
     the_order_of_encryptions_holds_although_one_fails,
     rows_of_a_failed_operation_say_nothing_of_served,
     a_level_name_is_bounded,
@@ -224,4 +225,23 @@ fn a_commit_that_failed_is_seen_by_nobody(ns: Namespace) {
     romeo.connect(&mut server);
     Stranger::of(ns, TYBALT, 7).publish(&mut server);
     assert!(is_served(&romeo, &tybalt, 7, &mut server));
+}
+
+fn an_unreadable_record_keeps_no_other_member_of_a_room_from_being_read(ns: Namespace) {
+    for kind in ["session", "jid", "archive"] {
+        let (mut server, romeo, juliet) = friends(ns);
+        // Another member of the room announces a device with her id; what is stored of it is cut.
+        let mut paris = Stranger::of(ns, PARIS, juliet.id());
+        paris.publish(&mut server);
+        romeo.refresh(&paris.jid, &mut server);
+        for content in ["hello", "anew"] {
+            let (_, message) = paris.greet(&romeo, &server, content);
+            assert_eq!(text(&romeo.read(&paris.jid, &message)), content);
+            romeo.run(&mut server);
+        }
+        let message = juliet.say(&romeo.jid, "text", &mut server);
+        assert!(romeo.restart_after(|disk| disk.truncate(kind, PARIS)) > 0, "{kind}");
+        let read = romeo.manager().decrypt(None, Some(&jid("room@rooms.lit")), &message).unwrap();
+        assert_eq!((text(&read), read.from.as_ref()), ("text".to_owned(), Some(&juliet.jid)), "{kind}");
+    }
 }
