@@ -91,10 +91,15 @@ pub(super) const UNSOLICITED_PER_JID: usize = 32;
 pub(super) const UNSOLICITED_PER_DOMAIN: usize = 128;
 /// Unsolicited jobs done at a time: half, so that publications and answers never wait for them.
 pub(super) const UNSOLICITED_JOBS: usize = 16;
+/// Those of them that are for strangers: they leave as many to known JIDs.
+pub(super) const STRANGER_JOBS: usize = 8;
 /// How often an unsolicited job that failed is tried in a stream.
 pub(super) const UNSOLICITED_TRIES: u32 = 3;
 /// The same list is not looked at again within an hour because of what strangers send.
 pub(super) const UNSOLICITED_AGAIN_MS: u64 = HOUR;
+/// How soon a message that shows another key than the known one has the device's bundle looked at once more: a forged one
+/// must not keep the client from the key of a device that is installed anew.
+pub(super) const BUNDLE_LOOK_AGAIN_MS: u64 = MINUTE;
 /// A session with one device is repaired at most once a day: an old archive must not replace good sessions.
 pub(super) const REPAIR_AGAIN_MS: u64 = DAY;
 /// An empty message that could not be sent for so long is of no use any more.

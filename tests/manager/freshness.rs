@@ -17,6 +17,7 @@ in_both_namespaces! {
     a_quiet_client_with_its_own_clock_fetches_lists_again,
     a_list_grows_old_after_an_hour,
     a_bundle_that_follows_its_device_is_looked_at_by_the_next_message,
+    a_distrusted_device_keeps_nobody_from_another_one,
     a_bundle_that_is_missing_beside_a_good_device_is_looked_at_after_a_minute,
     the_bundle_of_our_other_device_is_looked_at_after_a_minute,
     a_bundle_that_stays_missing_is_asked_for_less_and_less,
@@ -32,6 +33,7 @@ in_both_namespaces! {
     offline_now_says_so_for_a_device_without_bundle,
     a_thousand_encryptions_wait_offline_and_no_more,
     background_questions_never_repeat_item_not_found_within_an_hour,
+    a_bundle_that_is_not_there_is_asked_for_once_an_hour_by_itself,
     a_wall_clock_that_is_set_back_makes_nothing_fresh,
     an_own_key_on_another_own_device_is_a_row,
     an_id_that_cannot_be_served_is_a_row,
@@ -503,4 +505,48 @@ fn a_bundle_that_failed_in_the_old_stream_is_asked_for_in_the_new_one(ns: Namesp
         romeo.manager().cancel(again).unwrap();
         romeo.step();
     }
+}
+
+fn a_distrusted_device_keeps_nobody_from_another_one(ns: Namespace) {
+    let mut server = Server::of(ns);
+    let romeo = Client::new(ROMEO, &mut server);
+    let (lost, new) = (Stranger::of(ns, JULIET, 7), Stranger::of(ns, JULIET, 8));
+    lost.publish(&mut server);
+    romeo.say(&lost.jid, "hello", &mut server);
+    romeo.manager().set_trust(&lost.jid, &lost.key(), "distrusted").unwrap();
+    // Nobody has pushed that she has another device; the list is looked at again all the same.
+    romeo.advance(10_000);
+    new.publish(&mut server);
+    server.lists.insert((ns, new.jid.clone()), list(ns, &[7, 8]));
+    let bundle = server.bundles.remove(&(ns, new.jid.clone(), 8)).unwrap();
+    assert!(!serves(&romeo.encrypt(&[&new.jid], "x", EncryptPolicy::Wait, &mut server), 8));
+    // Its bundle comes seconds later.
+    server.bundles.insert((ns, new.jid.clone(), 8), bundle);
+    romeo.advance(10_000);
+    let outcome = romeo.encrypt(&[&new.jid], "x", EncryptPolicy::Wait, &mut server);
+    assert_eq!((serves(&outcome, 7), serves(&outcome, 8)), (false, true), "{:?}", outcome.rows);
+}
+
+fn a_bundle_that_is_not_there_is_asked_for_once_an_hour_by_itself(ns: Namespace) {
+    let mut server = Server::of(ns);
+    let romeo = Client::new(ROMEO, &mut server);
+    let mut juliet = Stranger::of(ns, JULIET, 7);
+    juliet.publish(&mut server);
+    let (mut session, hello) = juliet.greet(&romeo, &server, "hello");
+    assert_eq!(text(&romeo.read(&juliet.jid, &hello)), "hello");
+    romeo.run(&mut server);
+    // Her bundle is gone, and so are our sessions.
+    server.bundles.remove(&(ns, juliet.jid.clone(), 7));
+    lose_sessions(&romeo, &mut server);
+    romeo.refresh(&juliet.jid, &mut server);
+    let asked = romeo.count_asked(is_bundle_of(&juliet.jid));
+    let to = (romeo.jid.clone(), romeo.id());
+    for n in 0..10 {
+        let message = juliet.write(&mut session, (&to.0, to.1), &n.to_string());
+        romeo.refuse(&juliet.jid, &inner(&message), Status::NoSession);
+        romeo.advance(300_000);
+        romeo.run(&mut server);
+    }
+    let asked = romeo.count_asked(is_bundle_of(&juliet.jid)) - asked;
+    assert!(asked <= 1, "{asked} questions in fifty minutes");
 }

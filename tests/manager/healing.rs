@@ -24,9 +24,11 @@ in_both_namespaces! {
     a_bundle_that_cannot_be_fetched_again_is_a_row,
     a_session_that_was_never_answered_is_rebuilt_after_a_week,
     a_session_that_was_answered_is_not_rebuilt,
+    a_session_that_was_never_answered_does_where_its_bundle_is_of_an_old_stream,
     crossing_key_exchanges_end_in_one_session,
     a_withheld_message_does_not_choose_the_session,
     late_messages_of_a_session_that_was_lost_do_not_choose_the_session,
+    late_messages_of_a_session_that_was_lost_long_ago_do_not_either,
 }
 
 /// Romeo loses his sessions; a message of Juliet's cannot be read.
@@ -420,4 +422,48 @@ fn a_repair_whose_bundle_cannot_be_had_at_first_is_made_later(ns: Namespace) {
         server.settle(&[&romeo, &juliet]);
         both_ways(&juliet, &romeo, &mut server);
     }
+}
+
+fn a_session_that_was_never_answered_does_where_its_bundle_is_of_an_old_stream(ns: Namespace) {
+    for fetched_again in [true, false] {
+        let mut server = Server::of(ns);
+        let romeo = Client::new(ROMEO, &mut server);
+        let juliet = Stranger::of(ns, JULIET, 7);
+        juliet.publish(&mut server);
+        romeo.say(&juliet.jid, "hello", &mut server);
+        // A week later she has another signed pre key, and the stream breaks while another bundle is waited for.
+        romeo.advance(8 * DAY);
+        server.bundles.get_mut(&(ns, juliet.jid.clone(), 7)).unwrap().signed_pre_key_id += 1;
+        let tybalt = Stranger::of(ns, TYBALT, 8);
+        tybalt.publish(&mut server);
+        let operation = romeo.begin_encrypt(&[&juliet.jid, &tybalt.jid], "text", EncryptPolicy::Wait);
+        romeo.run_holding(&mut server, is_bundle_of(&tybalt.jid));
+        romeo.manager().disconnected().unwrap();
+        romeo.begin_connect();
+        romeo.run_with(|question| match is_bundle_of(&juliet.jid)(question) && !fetched_again {
+            true => Some(Answer::Rejected(Reason::Failed)),
+            false => Some(server.answer(&romeo, question)),
+        });
+        let outcome = romeo.take(operation);
+        assert!(serves(&outcome, 7) && serves(&outcome, 8), "{:?}", outcome.rows);
+    }
+}
+
+fn late_messages_of_a_session_that_was_lost_long_ago_do_not_either(ns: Namespace) {
+    let (mut server, romeo, juliet) = friends(ns);
+    let late = juliet.say(&romeo.jid, "late", &mut server);
+    for word in ["first", "second"] {
+        lose_sessions(&juliet, &mut server);
+        juliet.refresh(&romeo.jid, &mut server);
+        let hello = juliet.say(&romeo.jid, word, &mut server);
+        assert_eq!(text(&romeo.read(&juliet.jid, &hello)), word);
+        if word == "first" {
+            server.settle(&[&romeo, &juliet]);
+            both_ways(&romeo, &juliet, &mut server);
+        }
+    }
+    // She has answered on the session that replaced its one, and begun another one since.
+    assert_eq!(text(&romeo.read(&juliet.jid, &late)), "late");
+    let message = romeo.say(&juliet.jid, "which session?", &mut server);
+    assert_eq!(text(&juliet.read(&romeo.jid, &message)), "which session?");
 }

@@ -5,6 +5,7 @@ use super::world::*;
 use crate::support::world::device::{Device, Options, settle};
 use crate::support::world::{Answering, Kind, World};
 use omemo::error::Status;
+use omemo::manager::api::draft::EncryptPolicy;
 use omemo::manager::api::event::NoticeKind;
 use omemo::manager::api::question::{Answer, Question, Reason};
 use omemo::protocol::namespace::Namespace::{self, Legacy, Omemo2};
@@ -31,6 +32,7 @@ in_both_namespaces! {
     a_bundle_that_nobody_can_use_under_our_id_does_not_cost_the_id,
     one_id_a_day_is_given_up_at_most,
     an_id_that_was_given_up_leaves_the_list,
+    an_id_that_was_given_up_stops_no_encryption,
     a_bundle_that_changed_while_it_was_published_is_published_again,
     a_publication_that_timed_out_is_said_so,
     a_pushed_own_list_without_us_offline_is_mended_at_the_next_connect,
@@ -471,4 +473,35 @@ fn an_own_bundle_that_could_not_be_looked_at_is_looked_at_again(ns: Namespace) {
         romeo.run(&mut server);
     }
     assert_eq!(server.bundle(&romeo).identity_key, romeo.key());
+}
+
+fn an_id_that_was_given_up_stops_no_encryption(ns: Namespace) {
+    let (mut server, romeo, juliet) = friends(ns);
+    let old = romeo.id();
+    // Another identity's bundle stands under our id; the list with the old id cannot be replaced.
+    Stranger::of(ns, ROMEO, old).publish(&mut server);
+    server.lists.insert((ns, romeo.jid.clone()), list(ns, &[old]));
+    romeo.manager().disconnected().unwrap();
+    romeo.begin_connect();
+    let refuse = |server: &mut Server, question: &Question| match is_list_publication(question) {
+        true => Some(Answer::Rejected(Reason::Failed)),
+        false => Some(server.answer(&romeo, question)),
+    };
+    romeo.run_with(|question| refuse(&mut server, question));
+    assert_ne!(romeo.id(), old);
+    let operation = romeo.begin_encrypt(&[&juliet.jid], "text", EncryptPolicy::Wait);
+    romeo.run_with(|question| refuse(&mut server, question));
+    let outcome = romeo.take(operation);
+    assert!(serves(&outcome, juliet.id()) && !serves(&outcome, old), "{:?}", outcome.rows);
+    // A bundle under it that cannot be read keeps it no longer on the list.
+    let is_old =
+        |question: &Question| matches!(question, Question::FetchBundle { device, .. } if device.get() == old);
+    for _ in 0..6 {
+        romeo.advance(61_000);
+        romeo.run_with(|question| match is_old(question) {
+            true => Some(Answer::Unreadable(Status::Malformed.into())),
+            false => Some(server.answer(&romeo, question)),
+        });
+    }
+    assert_eq!(server.list(&romeo.jid), [romeo.id()]);
 }

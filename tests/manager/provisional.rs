@@ -28,6 +28,7 @@ in_both_namespaces! {
     two_provisional_keys_of_one_device_are_both_read,
     the_bundle_is_looked_at_when_two_keys_contradict_each_other,
     what_identity_changed_asks_for_can_be_done,
+    a_forged_key_does_not_silence_the_real_change,
     a_key_confirmed_for_somebody_else_is_not_opened_in_this_name,
     one_person_with_two_accounts_is_served_on_both,
     a_copied_bundle_delays_nobody,
@@ -475,4 +476,23 @@ fn a_key_that_a_bundle_contradicts_gets_no_empty_message(ns: Namespace) {
     }
     juliet.run_later(&mut server);
     assert_eq!(juliet.count_asked(is_send), sent, "it is written to before its key is accepted");
+}
+
+fn a_forged_key_does_not_silence_the_real_change(ns: Namespace) {
+    let mut server = Server::of(ns);
+    let romeo = Client::new(ROMEO, &mut server);
+    let old = Stranger::of(ns, JULIET, 7);
+    old.publish(&mut server);
+    romeo.say(&old.jid, "hello", &mut server);
+    // Somebody forges a key exchange in her name; her bundle shows her own key.
+    let (_, forged) = Stranger::of(ns, JULIET, 7).greet(&romeo, &server, "forged");
+    romeo.refuse(&old.jid, &forged, Status::PublicDataInconsistency);
+    romeo.run(&mut server);
+    assert_eq!(romeo.count_notices(NoticeKind::IdentityChanged), 1);
+    // Minutes later she sets her device up anew.
+    romeo.advance(120_000);
+    let mut new = Stranger::of(ns, JULIET, 7);
+    show_other_key(&romeo, &mut new, &mut server);
+    assert_eq!(romeo.count_notices(NoticeKind::IdentityChanged), 2);
+    romeo.manager().accept_identity(&new.jid, id(7), &new.key()).unwrap();
 }

@@ -16,6 +16,7 @@ in_both_namespaces! {
     r7_every_step_resumes_after_a_failed_commit,
     r7_every_step_resumes_after_a_failed_answer_and_after_a_crash,
     publishing_that_fails_is_told_and_done_later,
+    connecting_goes_on_by_itself_whatever_commit_fails,
     a_foreign_bundle_under_our_id_is_never_overwritten,
     an_own_list_without_us_is_repaired_but_not_for_ever,
 }
@@ -245,4 +246,21 @@ fn an_own_list_without_us_is_repaired_but_not_for_ever(ns: Namespace) {
     assert!((1..=4).contains(&published), "{published} publishes in less than a minute");
     romeo.run_later(&mut server);
     assert_eq!(server.list(&romeo.jid), [romeo.id()]);
+}
+
+fn connecting_goes_on_by_itself_whatever_commit_fails(ns: Namespace) {
+    for fault in [Fault::Nothing, Fault::Everything] {
+        for n in 1..8 {
+            let mut server = Server::of(ns);
+            let romeo = Client::closed(config(ns, ROMEO, "trusted"), Default::default());
+            romeo.open().unwrap();
+            romeo.disk.fail(n, fault);
+            romeo.begin_connect();
+            romeo.run(&mut server);
+            romeo.run_later(&mut server);
+            let own = romeo.manager().device_id().unwrap().expect("it never gets an id").get();
+            assert_eq!(server.list(&romeo.jid), [own], "commit {n}");
+            assert_eq!(server.bundle(&romeo).identity_key, romeo.key(), "commit {n}");
+        }
+    }
 }

@@ -16,6 +16,7 @@ in_both_namespaces! {
     one_unreadable_session_does_not_stop_a_room,
     one_unreadable_list_of_devices_does_not_stop_a_room,
     an_unreadable_record_stays_as_it_is,
+    an_unreadable_archived_session_keeps_the_others_readable,
     an_unreadable_record_keeps_no_other_member_of_a_room_from_being_read,
     the_order_of_encryptions_holds_although_one_fails,
     rows_of_a_failed_operation_say_nothing_of_served,
@@ -243,5 +244,27 @@ fn an_unreadable_record_keeps_no_other_member_of_a_room_from_being_read(ns: Name
         assert!(romeo.restart_after(|disk| disk.truncate(kind, PARIS)) > 0, "{kind}");
         let read = romeo.manager().decrypt(None, Some(&jid("room@rooms.lit")), &message).unwrap();
         assert_eq!((text(&read), read.from.as_ref()), ("text".to_owned(), Some(&juliet.jid)), "{kind}");
+    }
+}
+
+fn an_unreadable_archived_session_keeps_the_others_readable(ns: Namespace) {
+    let (mut server, romeo, juliet) = friends(ns);
+    lose_sessions(&juliet, &mut server);
+    juliet.refresh(&romeo.jid, &mut server);
+    let hello = juliet.say(&romeo.jid, "anew", &mut server);
+    assert_eq!(text(&romeo.read(&juliet.jid, &hello)), "anew");
+    server.settle(&[&romeo, &juliet]);
+    // What is archived, not the list of it.
+    let cut = romeo.restart_after(|disk| {
+        let mut records = disk.records.lock().unwrap();
+        let archived = records
+            .iter_mut()
+            .filter(|(key, _)| key.starts_with("v1/archive/") && key.matches('/').count() == 5);
+        archived.map(|(_, value)| value.truncate(value.len() / 2)).count()
+    });
+    assert!(cut > 0);
+    romeo.connect(&mut server);
+    for _ in 0..3 {
+        both_ways(&romeo, &juliet, &mut server);
     }
 }

@@ -5,7 +5,7 @@
 //! again.
 
 use super::super::api::event::{Notice, NoticeKind};
-use super::super::api::question::{Answer, Question, Reason};
+use super::super::api::question::{Answer, Question, Reason, Stamp};
 use super::super::engine::Class;
 use super::super::model::job::Job;
 use super::super::model::list_looks::Source;
@@ -163,21 +163,25 @@ pub(super) async fn publish_bundle(context: &Context, namespace: Namespace) -> R
     }
 }
 
-/// Returns this account's list as it was seen last, or fetches it.
-pub(super) async fn newest_list(context: &Context, namespace: Namespace) -> Result<DeviceList> {
-    let seen = |memory: &mut Memory| memory.own_list(namespace).seen().cloned();
-    if let Some(list) = context.memory(seen)? {
-        return Ok(list);
+/// Returns this account's list as it was seen last, with its stamp, or fetches it. `None`: the stream broke meanwhile.
+pub(super) async fn newest_list(
+    context: &Context,
+    namespace: Namespace,
+) -> Result<Option<(Stamp, DeviceList)>> {
+    let newest = |memory: &mut Memory| memory.own_list(namespace).newest();
+    if let Some(newest) = context.memory(newest)? {
+        return Ok(Some(newest));
     }
-    let fetched = device_list::fetch(context, namespace, &context.config.jid, Class::Foreground).await?;
-    // A push may have come meanwhile.
-    Ok(context.memory(seen)?.unwrap_or(fetched))
+    device_list::fetch(context, namespace, &context.config.jid, Class::Foreground).await?;
+    context.memory(newest)
 }
 
 /// Puts this device on this account's list, and takes nobody off it.
 pub(super) async fn publish_list(context: &Context, namespace: Namespace) -> Result<Progress> {
     for _ in 0..ATTEMPTS {
-        let mut list = newest_list(context, namespace).await?;
+        let Some((stamp, mut list)) = newest_list(context, namespace).await? else {
+            return Err(Status::Offline.into());
+        };
         let (device, pending) =
             context.transact(|tx| Ok((tx.own_device()?, tx.pre_keys(namespace)?.bundle_pending)))?;
         if pending || context.memory(|memory| is_listed(memory, namespace, device))? {
@@ -189,7 +193,7 @@ pub(super) async fn publish_list(context: &Context, namespace: Namespace) -> Res
         if let Some(at) = take_publication(context, &Job::PublishList(namespace), namespace)? {
             return Ok(Progress::Delayed(at));
         }
-        if publish(context, list).await? {
+        if publish(context, list, Some(stamp)).await? {
             return Ok(Progress::Done);
         }
     }
@@ -207,10 +211,13 @@ impl Drop for InFlight<'_> {
     }
 }
 
-/// Publishes this account's list. False: a push came in between, and it has to be looked at again.
-pub(super) async fn publish(context: &Context, list: DeviceList) -> Result<bool> {
+/// Publishes this account's list, built on the one with this stamp. False: a push came in between, and it has to be
+/// looked at again.
+pub(super) async fn publish(context: &Context, list: DeviceList, built_on: Option<Stamp>) -> Result<bool> {
     let namespace = list.namespace;
-    context.memory(|memory| memory.own_list(namespace).publishing(&list))?;
+    if !context.memory(|memory| memory.own_list(namespace).publishing(&list, built_on))? {
+        return Ok(false);
+    }
     let _in_flight = InFlight(context, namespace);
     let settled = context.ask(Question::PublishDeviceList { list: list.clone() }, Class::Foreground).await;
     let error: Error = match &settled.response.answer {

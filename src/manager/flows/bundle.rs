@@ -30,6 +30,14 @@ fn bundle_in(answer: &Answer) -> Result<Bundle> {
 
 /// Takes over the answer to a fetch.
 pub(super) fn apply_response(context: &Context, at: &SessionAddress, response: &Response) -> Result<Fetched> {
+    match apply(context, at, response) {
+        // It is a row, and stops nobody else.
+        Err(error) if error.status() == Status::StorageCorrupt => Ok(Fetched::Failed(error)),
+        applied => applied,
+    }
+}
+
+fn apply(context: &Context, at: &SessionAddress, response: &Response) -> Result<Fetched> {
     let subject = at.clone();
     let fetched = bundle_in(&response.answer).and_then(|bundle| {
         let (at_ms, stream) = (response.at.aged_ms, response.stream);
@@ -83,7 +91,10 @@ fn see_identity(tx: &mut Tx<'_>, at: &SessionAddress, key: &IdentityKey) -> Resu
     };
     match seen {
         FromBundle::First => tx.notify(notice(NoticeKind::Devices, Status::Ok)),
-        FromBundle::Same { resolved: false } => (),
+        FromBundle::Same { resolved: false } => {
+            let at = at.clone();
+            tx.after(move |memory| memory.bundles.clear_report(&at));
+        }
         FromBundle::Same { resolved: true } => {
             // It may be served wherever that spoke against it.
             let at = at.clone();

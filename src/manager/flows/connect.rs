@@ -22,6 +22,7 @@ pub(in crate::manager) fn connected(context: &Arc<Context>, operation: Operation
         if memory.stream_stamp < stamp {
             memory.stream_stamp = stamp;
             memory.new_stream();
+            memory.reconcile_again = false;
             context.engine.requests().connected();
         }
     })?;
@@ -59,6 +60,34 @@ pub(in crate::manager) fn disconnected(context: &Arc<Context>) -> Result<()> {
 /// Compares what the server has with what ought to stand there, and has it repaired; `wait`: until that has succeeded or
 /// failed once in each namespace.
 pub(super) async fn reconcile(context: &Context, wait: bool) -> Result<Outcome> {
+    let mut attempt = Attempt { context, stream: context.engine.requests().stream(), again: true };
+    let outcome = compare(context, wait, &mut attempt).await;
+    // What failed by the store is tried again, too.
+    attempt.again |= outcome.is_err();
+    outcome
+}
+
+/// One comparison. Unless it came to its end it is made again by the worker, whatever ended it.
+struct Attempt<'a> {
+    context: &'a Context,
+    stream: u64,
+    again: bool,
+}
+
+impl Drop for Attempt<'_> {
+    fn drop(&mut self) {
+        if self.stream != self.context.engine.requests().stream() {
+            return;
+        }
+        // Where the account is closed nothing is compared any more.
+        let _ = self.context.memory(|memory| memory.reconcile_again = self.again);
+        if self.again {
+            self.context.wake_worker();
+        }
+    }
+}
+
+async fn compare(context: &Context, wait: bool, attempt: &mut Attempt<'_>) -> Result<Outcome> {
     let namespaces = context.config.namespaces.clone();
     let (reported, before) = announce::begin_report(context)?;
     let fetches = namespaces
@@ -66,12 +95,8 @@ pub(super) async fn reconcile(context: &Context, wait: bool) -> Result<Outcome> 
         .map(|namespace| device_list::fetch(context, *namespace, &context.config.jid, Class::Foreground));
     let mut lists: Vec<(Namespace, Result<DeviceList>)> =
         namespaces.iter().copied().zip(join_all(fetches).await).collect();
-    let again = lists.iter().any(|(_, list)| list.as_ref().is_err_and(|error| !is_refused(error.status())));
-    context.memory(|memory| memory.reconcile_again = again)?;
-    if again {
-        // What comes below may end this try before anybody looks for jobs.
-        context.wake_worker();
-    }
+    let mut again =
+        lists.iter().any(|(_, list)| list.as_ref().is_err_and(|error| !is_refused(error.status())));
     let first_run = context.transact(|tx| Ok(tx.device_id()?.is_none()))?;
     if let Some((_, Err(error))) =
         lists.iter().find(|(_, list)| list.as_ref().is_err_and(|error| error.is_storage()))
@@ -93,8 +118,10 @@ pub(super) async fn reconcile(context: &Context, wait: bool) -> Result<Outcome> 
             None => own_keys::choose_device_id(tx, &taken).map(|_| ()),
         })?;
     } else {
-        compare_bundles(context, &mut lists).await?;
+        compare_bundles(context, &mut lists, &mut again).await?;
     }
+    attempt.again = again;
+    context.memory(|memory| memory.reconcile_again = again)?;
     context.wake_worker();
     let rows = if wait { announce::wait(context, &reported, &before).await? } else { Vec::new() };
     Ok(outcome(&namespaces, &lists, &reported, rows))
@@ -132,7 +159,11 @@ fn outcome(
 
 /// Where the list names this device, its bundle must be ours. What speaks against that in one namespace is its row, and
 /// no reason to leave the others alone.
-async fn compare_bundles(context: &Context, lists: &mut [(Namespace, Result<DeviceList>)]) -> Result<()> {
+async fn compare_bundles(
+    context: &Context,
+    lists: &mut [(Namespace, Result<DeviceList>)],
+    again: &mut bool,
+) -> Result<()> {
     let Some(device) = context.transact(|tx| tx.device_id())? else { return Ok(()) };
     for (namespace, fetched) in lists {
         let Ok(list) = fetched else { continue };
@@ -141,9 +172,7 @@ async fn compare_bundles(context: &Context, lists: &mut [(Namespace, Result<Devi
                 Err(error) if error.is_storage() => return Err(error),
                 Err(error) => *fetched = Err(error),
                 // Without an answer nobody knows what stands there: it is looked at again.
-                Ok(()) => context.memory(|memory| {
-                    memory.reconcile_again |= !memory.verified_in.contains(*namespace);
-                })?,
+                Ok(()) => *again |= !context.memory(|memory| memory.verified_in.contains(*namespace))?,
             }
         } else {
             // Who lost the list has lost the bundle, too, more often than not.

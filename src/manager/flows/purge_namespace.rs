@@ -4,7 +4,7 @@
 //! What the server still has to hear is stored with the account, so that it survives whatever cuts it short. The list
 //! goes first: who still finds a device on it would look for a bundle that is not there.
 
-use super::super::api::question::{Answer, Question, Reason};
+use super::super::api::question::{Answer, Question, Reason, Stamp};
 use super::super::api::services::LogLevel;
 use super::super::engine::Class;
 use super::super::model::address::SessionAddress;
@@ -85,6 +85,13 @@ fn is_same(a: &PurgeRecord, b: &PurgeRecord) -> bool {
 pub(super) async fn purge_id(context: &Context, namespace: Namespace) -> Result<Progress> {
     let Some(purge) = context.transact(|tx| first_purge(tx, namespace))? else { return Ok(Progress::Done) };
     let device = DeviceId::new(purge.device).ok_or(Error::from(Status::StorageCorrupt))?;
+    // An id that was given up is not ours any more, wherever it stands, whatever stands under it: who has it announces it
+    // again.
+    if context.transact(|tx| tx.device_id())? != Some(device)
+        && let Some(at) = remove_from_list(context, &purge, namespace).await?
+    {
+        return Ok(Progress::Delayed(at));
+    }
     let question = Question::FetchBundle { namespace, jid: context.config.jid.clone(), device };
     let (ours, has_bundle) = match &context.ask(question, Class::Foreground).await.response.answer {
         Answer::Bundle(bundle) => {
@@ -95,12 +102,7 @@ pub(super) async fn purge_id(context: &Context, namespace: Namespace) -> Result<
         Answer::Rejected(Reason::Timeout) => return Err(Status::Timeout.into()),
         _ => return Err(Status::BundleDownloadFailed.into()),
     };
-    // An id that was given up is not ours any more, wherever it stands: who has it announces it again.
-    let given_up = context.transact(|tx| tx.device_id())? != Some(device);
-    if (ours || given_up)
-        && !purge.unlisted
-        && let Some(at) = remove_from_list(context, &purge, namespace).await?
-    {
+    if ours && let Some(at) = remove_from_list(context, &purge, namespace).await? {
         return Ok(Progress::Delayed(at));
     }
     if ours && has_bundle {
@@ -123,15 +125,20 @@ async fn remove_from_list(
     purge: &PurgeRecord,
     namespace: Namespace,
 ) -> Result<Option<u64>> {
+    if context
+        .transact(|tx| Ok(tx.account()?.purges.iter().any(|other| is_same(other, purge) && other.unlisted)))?
+    {
+        return Ok(None);
+    }
     loop {
-        let mut list = own_list(context, namespace).await?;
+        let (stamp, mut list) = own_list(context, namespace).await?;
         if !list.remove(purge.device) {
             break;
         }
         if let Some(at) = announce::take_publication(context, &Job::PublishList(namespace), namespace)? {
             return Ok(Some(at));
         }
-        if announce::publish(context, list).await? {
+        if announce::publish(context, list, stamp).await? {
             break;
         }
     }
@@ -142,11 +149,14 @@ async fn remove_from_list(
     })
 }
 
-/// Returns this account's list; of a namespace that is not served nothing is taken over.
-async fn own_list(context: &Context, namespace: Namespace) -> Result<DeviceList> {
+/// Returns this account's list, with its stamp; of a namespace that is not served nothing is taken over.
+async fn own_list(context: &Context, namespace: Namespace) -> Result<(Option<Stamp>, DeviceList)> {
     if context.config.namespaces.contains(&namespace) {
-        return announce::newest_list(context, namespace).await;
+        let newest = announce::newest_list(context, namespace).await?;
+        let (stamp, list) = newest.ok_or(Error::from(Status::Offline))?;
+        return Ok((Some(stamp), list));
     }
     let question = Question::FetchDeviceList { namespace, jid: context.config.jid.clone() };
-    device_list::list_in(namespace, &context.ask(question, Class::Foreground).await.response.answer)
+    let settled = context.ask(question, Class::Foreground).await;
+    Ok((None, device_list::list_in(namespace, &settled.response.answer)?))
 }

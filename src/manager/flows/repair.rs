@@ -30,6 +30,9 @@ pub(super) fn suggest(tx: &mut Tx<'_>, at: &SessionAddress) -> Result<()> {
     if trust::is_distrusted(tx, at)? {
         return Ok(());
     }
+    if tx.memory().bundles.was_not_found(at, tx.now.aged_ms) {
+        return Ok(());
+    }
     suggest_job(tx, Job::Repair(at.clone()))
 }
 
@@ -43,6 +46,9 @@ pub(super) fn suggest_list(tx: &mut Tx<'_>, namespace: Namespace, jid: &BareJid)
 
 /// Causes a look at a device's bundle.
 pub(super) fn suggest_bundle(tx: &mut Tx<'_>, at: &SessionAddress) -> Result<()> {
+    if tx.memory().bundles.was_not_found(at, tx.now.aged_ms) {
+        return Ok(());
+    }
     suggest_job(tx, Job::FetchBundle(at.clone()))
 }
 
@@ -56,21 +62,27 @@ fn suggest_job(tx: &mut Tx<'_>, job: Job) -> Result<()> {
     Ok(())
 }
 
+/// Returns how urgent a look is that messages have caused.
+fn class(context: &Context, jid: &BareJid) -> Result<Class> {
+    let known = context.transact(|tx| Ok(tx.is_known(jid)))?;
+    Ok(if known { Class::Background } else { Class::Stranger })
+}
+
 /// Looks whether a sender's device stands on its JID's list by now.
 pub(super) async fn fetch_list(context: &Context, namespace: Namespace, jid: &BareJid) -> Result<Progress> {
-    device_list::fetch(context, namespace, jid, Class::Background).await?;
+    device_list::fetch(context, namespace, jid, class(context, jid)?).await?;
     Ok(Progress::Done)
 }
 
 /// Looks which key the bundle of a device shows.
 pub(super) async fn fetch_bundle(context: &Context, at: &SessionAddress) -> Result<Progress> {
-    bundle::fetch(context, at, Class::Background).await?;
+    bundle::fetch(context, at, class(context, &at.jid)?).await?;
     Ok(Progress::Done)
 }
 
 /// Begins a new session with a device, by an empty message.
 pub(super) async fn repair(context: &Context, at: &SessionAddress) -> Result<Progress> {
-    let fetched = match bundle::fetch(context, at, Class::Background).await? {
+    let fetched = match bundle::fetch(context, at, class(context, &at.jid)?).await? {
         Fetched::Usable(fetched) => fetched,
         Fetched::Failed(error) => return Err(error),
         Fetched::Outdated => return Ok(Progress::Done),

@@ -5,10 +5,10 @@
 use super::super::api::question::Answer;
 use super::super::engine::{Noted, RequestKey};
 use super::super::model::address::SessionAddress;
-use super::super::model::fact::Fact;
+use super::super::model::fact::{Fact, Fetched};
 use super::context::Context;
 use super::{bundle, device_list, own_bundle, trust};
-use crate::error::Result;
+use crate::error::{Result, Status};
 
 /// Takes an answer over, and lets those go on who wait for it.
 pub(in crate::manager) fn take_over(context: &Context, noted: Noted<Fact>) {
@@ -30,7 +30,7 @@ pub(in crate::manager) fn take_over(context: &Context, noted: Noted<Fact>) {
     noted.settle(fact);
 }
 
-/// A bundle under this device's id is compared with ours; one under an id that it has given up tells nothing.
+/// A bundle under this device's id is compared with ours; one under an id that it has given up serves nobody.
 fn of_bundle(context: &Context, noted: &Noted<Fact>, at: &SessionAddress) -> Result<Fact> {
     let (this, given_up) = context.transact(|tx| {
         let purges = &tx.account()?.purges;
@@ -41,7 +41,7 @@ fn of_bundle(context: &Context, noted: &Noted<Fact>, at: &SessionAddress) -> Res
         true if this == Some(at.device) => {
             Fact::Stored(own_bundle::apply_response(context, at, &noted.response))
         }
-        true if given_up => Fact::None,
+        true if given_up => Fact::Bundle(Ok(Fetched::Failed(Status::BundleNotFound.into()))),
         _ => Fact::Bundle(bundle::apply_response(context, at, &noted.response)),
     })
 }

@@ -74,10 +74,20 @@ fn due(tx: &mut Tx<'_>, busy: &BTreeSet<Job>) -> Result<(Vec<Job>, Option<u64>)>
     }
     jobs.extend(tx.memory().unsolicited.waiting().cloned());
     let (mut next, mut ready) = (None::<u64>, Vec::new());
-    let mut unsolicited = busy.iter().filter(|job| job.jid().is_some()).count();
+    let mut count = |known: bool| {
+        busy.iter().filter(|job| job.jid().is_some_and(|jid| tx.is_known(jid) == known)).count()
+    };
+    let (mut of_known, mut of_strangers) = (count(true), count(false));
     for job in jobs {
-        // What messages cause leaves half of the places to what the account itself needs.
-        let crowded = job.jid().is_some() && unsolicited >= policy::UNSOLICITED_JOBS;
+        // What messages cause leaves half of the places to what the account itself needs, and strangers half of these to
+        // known JIDs.
+        let known = job.jid().map(|jid| tx.is_known(jid));
+        let unsolicited = of_known.saturating_add(of_strangers);
+        let crowded = match known {
+            None => false,
+            Some(true) => unsolicited >= policy::UNSOLICITED_JOBS,
+            Some(false) => unsolicited >= policy::UNSOLICITED_JOBS || of_strangers >= policy::STRANGER_JOBS,
+        };
         if busy.contains(&job) || crowded || conflicts(&job, busy) || conflicts(&job, &ready) {
             continue;
         }
@@ -85,7 +95,8 @@ fn due(tx: &mut Tx<'_>, busy: &BTreeSet<Job>) -> Result<(Vec<Job>, Option<u64>)>
         let not_before = tx.memory().backoff.not_before(&job).max(delayed);
         match not_before <= tx.now.steady_ms {
             true => {
-                unsolicited = unsolicited.saturating_add(job.jid().is_some().into());
+                of_known = of_known.saturating_add((known == Some(true)).into());
+                of_strangers = of_strangers.saturating_add((known == Some(false)).into());
                 ready.push(job);
             }
             false => next = Some(next.map_or(not_before, |next| next.min(not_before))),
@@ -159,7 +170,9 @@ fn note(context: &Context, job: &Job, result: Result<Progress>) {
         Err(error) => {
             let delays = if job.jid().is_some() { Delays::LOOK } else { Delays::RETRY };
             memory.backoff.fail(job, delays, now);
-            if memory.backoff.failures(job) < policy::UNSOLICITED_TRIES {
+            // What is not there is not asked for again within the hour.
+            let not_there = error.status() == Status::BundleNotFound;
+            if !not_there && memory.backoff.failures(job) < policy::UNSOLICITED_TRIES {
                 memory.unsolicited.again(job);
             }
             if let Some(namespace) = publishes {

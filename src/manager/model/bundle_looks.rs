@@ -60,6 +60,14 @@ impl BundleLooks {
         })
     }
 
+    /// Returns whether an unsolicited fetch would only repeat that there is no bundle.
+    pub(in crate::manager) fn was_not_found(&self, at: &SessionAddress, now: u64) -> bool {
+        self.failures.get(at).is_some_and(|failure| {
+            failure.error.status() == Status::BundleNotFound
+                && now.saturating_sub(failure.at) < policy::BACKGROUND_NOT_FOUND_MS
+        })
+    }
+
     /// A bundle may be fetched again: what was wrong with it is right now.
     pub(in crate::manager) fn clear_failure(&mut self, at: &SessionAddress) {
         self.failures.remove(at);
@@ -81,6 +89,11 @@ impl BundleLooks {
         let first = self.reported.get(at).is_none();
         self.reported.insert(known, at.clone(), ());
         first
+    }
+
+    /// The device's bundle shows the known key: what is reported of it next is news.
+    pub(in crate::manager) fn clear_report(&mut self, at: &SessionAddress) {
+        self.reported.remove(at);
     }
 
     /// Returns whether something was reported of a device in this run.

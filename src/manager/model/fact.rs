@@ -55,6 +55,8 @@ impl Fact {
     pub(in crate::manager) fn bundle(self) -> Result<Fetched> {
         match self {
             Fact::Bundle(bundle) => bundle,
+            // The id has become this device's own meanwhile.
+            Fact::Stored(_) => Ok(Fetched::Outdated),
             _ => lost(),
         }
     }

@@ -30,7 +30,7 @@ pub(in crate::manager) struct OwnList {
     /// What we published last.
     ours: Option<DeviceList>,
     publication: Publication,
-    /// What we published before that: its push may still come.
+    /// What we published before that, if a push crossed it and nothing else was seen since: its push may still come.
     before: Option<DeviceList>,
     /// A push came between our publication and its answer: what it announced may be lost on the server.
     crossed: bool,
@@ -42,6 +42,11 @@ impl OwnList {
     /// Returns the newest list, if it is known.
     pub(in crate::manager) fn seen(&self) -> Option<&DeviceList> {
         self.seen.as_ref().map(|(_, list)| list)
+    }
+
+    /// Returns the same with its stamp.
+    pub(in crate::manager) fn newest(&self) -> Option<(Stamp, DeviceList)> {
+        self.seen.clone()
     }
 
     /// A list came, pushed or fetched. False: it is older than what was seen, or our own one.
@@ -61,7 +66,11 @@ impl OwnList {
         let is_ours = self.ours.as_ref() == Some(list);
         match self.publication {
             Publication::InFlight if is_ours => return !self.crossed,
-            Publication::InFlight if self.before.as_ref() == Some(list) => return false,
+            Publication::InFlight if self.before.as_ref() == Some(list) => {
+                // It comes once.
+                self.before = None;
+                return false;
+            }
             Publication::InFlight => self.crossed = true,
             Publication::Taken | Publication::InDoubt if is_ours => {
                 self.publication = Publication::Taken;
@@ -71,16 +80,21 @@ impl OwnList {
                 }
             }
             Publication::InDoubt if pushed => self.crossed = true,
-            _ => (self.publication, self.crossed) = (Publication::Over, false),
+            _ => (self.publication, self.ours, self.crossed) = (Publication::Over, None, false),
         }
         self.seen = Some((stamp, list.clone()));
         true
     }
 
-    /// Our publication begins.
-    pub(in crate::manager) fn publishing(&mut self, list: &DeviceList) {
-        self.before = self.ours.replace(list.clone());
+    /// Our publication begins, built on the list with this stamp. False: that is not the newest one any more, and nothing
+    /// may be published from it. `None`: of a namespace that is not served nothing is seen.
+    pub(in crate::manager) fn publishing(&mut self, list: &DeviceList, built_on: Option<Stamp>) -> bool {
+        if built_on.is_some() && self.seen.as_ref().map(|(seen, _)| *seen) != built_on {
+            return false;
+        }
+        self.before = self.ours.replace(list.clone()).filter(|_| self.crossed);
         (self.publication, self.crossed) = (Publication::InFlight, false);
+        true
     }
 
     /// Our publication was taken; `stamp`: when the client said so. Returns whether the server has our list now, as far
@@ -140,6 +154,11 @@ mod tests {
         DeviceList::of(Omemo2, ids.iter().copied().map(ListedDevice::new).collect())
     }
 
+    fn publish(own: &mut OwnList, list: &DeviceList) {
+        let built_on = own.newest().map(|(stamp, _)| stamp);
+        assert!(own.publishing(list, built_on));
+    }
+
     fn at(number: u64) -> Stamp {
         Stamp(number)
     }
@@ -158,7 +177,7 @@ mod tests {
         for echo in [Some(5), Some(3), None] {
             let mut own = OwnList::default();
             own.see(&list(&[17]), at(1), true);
-            own.publishing(&list(&[17, 9]));
+            publish(&mut own, &list(&[17, 9]));
             assert!(own.see(&list(&[17, 18]), at(2), true));
             if echo == Some(3) {
                 own.see(&list(&[17, 9]), at(3), true);
@@ -183,7 +202,7 @@ mod tests {
         ] {
             let mut own = OwnList::default();
             own.see(&list(&[17]), at(1), true);
-            own.publishing(&list(&[17, 9]));
+            publish(&mut own, &list(&[17, 9]));
             own.see(&list(&[17, 18]), at(2), true);
             if answered {
                 own.published(at(3));
@@ -201,10 +220,10 @@ mod tests {
         for (found, redo) in [(&[17, 9][..], true), (&[17, 18, 9], false), (&[18], false)] {
             let mut own = OwnList::default();
             own.see(&list(&[17]), at(1), true);
-            own.publishing(&list(&[17, 9]));
+            publish(&mut own, &list(&[17, 9]));
             own.see(&list(&[17, 18]), at(2), true);
             own.published(at(3));
-            own.publishing(&list(&[17, 18, 9]));
+            publish(&mut own, &list(&[17, 18, 9]));
             own.new_stream();
             own.see(&list(found), at(4), false);
             let expected = if redo { list(&[17, 18, 9]) } else { list(found) };
@@ -213,10 +232,42 @@ mod tests {
     }
 
     #[test]
+    fn a_list_is_published_only_from_the_newest_one() {
+        let mut own = OwnList::default();
+        own.see(&list(&[17]), at(1), true);
+        own.see(&list(&[17, 18]), at(2), true);
+        assert!(!own.publishing(&list(&[17, 9]), Some(at(1))));
+        assert!(own.publishing(&list(&[17, 18, 9]), Some(at(2))));
+    }
+
+    #[test]
+    fn a_list_that_looks_like_an_old_one_of_ours_is_taken_as_it_is() {
+        for stream_breaks in [false, true] {
+            let mut own = OwnList::default();
+            own.see(&list(&[17]), at(1), true);
+            publish(&mut own, &list(&[17, 9]));
+            own.published(at(2));
+            // 18 joins, and throws us off; we come back; then 17 takes 18 off.
+            own.see(&list(&[17, 18, 9]), at(3), true);
+            own.see(&list(&[17, 18]), at(4), true);
+            publish(&mut own, &list(&[17, 18, 9]));
+            if stream_breaks {
+                own.new_stream();
+            }
+            assert!(own.see(&list(&[17, 9]), at(5), true));
+            assert_eq!(own.seen(), Some(&list(&[17, 9])));
+            // In one stream it crossed our publication, and is made again; nobody is put back by it.
+            assert_eq!(own.must_redo(), false);
+            own.published(at(6));
+            assert_eq!((own.must_redo(), own.seen()), (!stream_breaks, Some(&list(&[17, 9]))));
+        }
+    }
+
+    #[test]
     fn a_push_behind_the_answer_counts() {
         let mut own = OwnList::default();
         own.see(&list(&[1]), at(1), true);
-        own.publishing(&list(&[1, 9]));
+        publish(&mut own, &list(&[1, 9]));
         assert!(own.published(at(2)));
         assert!(own.see(&list(&[1, 300]), at(3), true));
         assert_eq!((own.seen(), own.must_redo()), (Some(&list(&[1, 300])), false));
@@ -226,7 +277,7 @@ mod tests {
     fn a_push_noted_behind_the_answer_but_taken_over_before_it_counts_too() {
         let mut own = OwnList::default();
         own.see(&list(&[1]), at(1), true);
-        own.publishing(&list(&[1, 9]));
+        publish(&mut own, &list(&[1, 9]));
         // The answer has stamp 2 and is applied late; the push has stamp 3.
         assert!(own.see(&list(&[1, 300]), at(3), true));
         assert!(!own.published(at(2)));
@@ -237,13 +288,13 @@ mod tests {
     fn a_push_across_a_publication_that_failed_is_restored_if_that_was_taken_all_the_same() {
         let mut own = OwnList::default();
         own.see(&list(&[17]), at(1), true);
-        own.publishing(&list(&[17, 9]));
+        publish(&mut own, &list(&[17, 9]));
         own.publication_failed();
         assert!(own.see(&list(&[17, 18]), at(2), true));
         assert!(!own.see(&list(&[17, 9]), at(3), true), "the server has taken ours behind it");
         assert_eq!((own.seen(), own.must_redo()), (Some(&list(&[17, 18])), true));
         // What is fetched behind the failure is what stands there.
-        own.publishing(&list(&[17, 18, 9]));
+        publish(&mut own, &list(&[17, 18, 9]));
         own.publication_failed();
         assert!(own.see(&list(&[17, 18]), at(4), false));
         assert!(!own.must_redo());
@@ -253,10 +304,10 @@ mod tests {
     fn the_push_of_the_publication_before_tells_nothing() {
         let mut own = OwnList::default();
         own.see(&list(&[17]), at(1), true);
-        own.publishing(&list(&[17, 9]));
+        publish(&mut own, &list(&[17, 9]));
         own.see(&list(&[18]), at(2), true);
         assert!(!own.published(at(3)));
-        own.publishing(&list(&[18, 9]));
+        publish(&mut own, &list(&[18, 9]));
         assert!(!own.see(&list(&[17, 9]), at(4), true));
         assert!(own.published(at(5)));
         assert_eq!((own.seen(), own.must_redo()), (Some(&list(&[18, 9])), false));
@@ -266,7 +317,7 @@ mod tests {
     fn what_became_of_a_publication_that_failed_is_not_assumed() {
         let mut own = OwnList::default();
         own.see(&list(&[1]), at(1), true);
-        own.publishing(&list(&[1, 9]));
+        publish(&mut own, &list(&[1, 9]));
         own.publication_failed();
         assert_eq!(own.seen(), None);
     }

@@ -44,6 +44,8 @@ pub(in crate::manager) struct ProcessedExchange {
     pub(in crate::manager) hash: Vec<u8>,
     /// The index of the message that it was opened with.
     pub(in crate::manager) opened: u32,
+    /// It was a known JID's.
+    pub(in crate::manager) known: bool,
 }
 
 /// See the module.
@@ -90,21 +92,29 @@ impl PreKeyStore {
     }
 
     /// Notes that a key exchange has used a pre key up.
-    pub(in crate::manager) fn consume(&mut self, id: u32, hash: &[u8], opened: u32, wall_ms: i64) {
-        if let Some(key) = self.pre_keys.iter_mut().find(|key| key.id == id) {
+    pub(in crate::manager) fn consume(&mut self, exchange: ProcessedExchange, wall_ms: i64) {
+        if let Some(key) = self.pre_keys.iter_mut().find(|key| key.id == exchange.pre_key_id) {
             key.used_ms.get_or_insert(wall_ms);
         }
-        self.exchanges.push(ProcessedExchange { pre_key_id: id, hash: hash.to_vec(), opened });
+        self.exchanges.push(exchange);
         self.drop_old(wall_ms);
         self.bundle_pending = true;
     }
 
-    /// Forgets what is too old or too many. An exchange that is forgotten takes its pre key with it: else it would open
+    /// Forgets what is too old or too many, the oldest first; strangers have half of the places. An exchange that is forgotten takes its pre key with it: else it would open
     /// a second time.
     pub(in crate::manager) fn drop_old(&mut self, wall_ms: i64) {
         self.pre_keys.retain(|key| !key.is_too_old(wall_ms));
-        while self.exchanges.len() > limits::REMEMBERED_EXCHANGES {
-            let gone = self.exchanges.remove(0);
+        let half = limits::REMEMBERED_EXCHANGES.checked_div(2).unwrap_or(0);
+        loop {
+            let strangers = self.exchanges.iter().filter(|exchange| !exchange.known).count();
+            let surplus = self.exchanges.len() > limits::REMEMBERED_EXCHANGES;
+            let place = match strangers > half {
+                true => self.exchanges.iter().position(|exchange| !exchange.known),
+                false => surplus.then_some(0),
+            };
+            let Some(place) = place else { break };
+            let gone = self.exchanges.remove(place);
             self.pre_keys.retain(|key| key.id != gone.pre_key_id || key.used_ms.is_none());
         }
     }
@@ -152,10 +162,14 @@ mod tests {
         store
     }
 
+    fn exchange(pre_key_id: u32, hash: &[u8], known: bool) -> ProcessedExchange {
+        ProcessedExchange { pre_key_id, hash: hash.to_vec(), opened: 0, known }
+    }
+
     #[test]
     fn a_used_pre_key_opens_others_until_a_bundle_without_it_is_published() {
         let mut store = store(3);
-        store.consume(2, &[7], 0, 1_000);
+        store.consume(exchange(2, &[7], true), 1_000);
         assert!(store.pre_key(2, 0).is_some() && store.processed(&[7]).is_some() && store.bundle_pending);
         let ids: Vec<u32> =
             store.bundle(Namespace::Omemo2, [0; 32]).unwrap().pre_keys.iter().map(|key| key.id).collect();
@@ -167,10 +181,10 @@ mod tests {
     #[test]
     fn it_stays_for_a_day_at_most() {
         let mut store = store(3);
-        store.consume(2, &[7], 0, 1_000);
-        store.consume(3, &[8], 0, 1_000 + policy::USED_PRE_KEY_MS - 1);
+        store.consume(exchange(2, &[7], true), 1_000);
+        store.consume(exchange(3, &[8], true), 1_000 + policy::USED_PRE_KEY_MS - 1);
         assert!(store.pre_key(2, 0).is_some());
-        store.consume(3, &[9], 0, 1_000 + policy::USED_PRE_KEY_MS);
+        store.consume(exchange(3, &[9], true), 1_000 + policy::USED_PRE_KEY_MS);
         assert!(store.pre_key(2, 0).is_none() && store.pre_key(3, 0).is_some());
     }
 
@@ -178,7 +192,7 @@ mod tests {
     fn no_exchange_is_forgotten_while_its_pre_key_is_there() {
         let mut store = store(2);
         for number in 0..5_000_u32 {
-            store.consume(1, &number.to_le_bytes(), 0, 0);
+            store.consume(exchange(1, &number.to_le_bytes(), true), 0);
             let forgotten = (0..=number).any(|n| store.processed(&n.to_le_bytes()).is_none());
             assert!(!forgotten || store.pre_key(1, 0).is_none());
             if number > 1_100 {
@@ -186,5 +200,16 @@ mod tests {
             }
         }
         assert!(store.pre_key(1, 0).is_none() && store.pre_key(2, 0).is_some());
+    }
+    #[test]
+    fn strangers_do_not_push_out_what_known_jids_have_sent() {
+        let mut store = store(5);
+        store.consume(exchange(1, b"friend", true), 0);
+        for number in 0_u32..1_000 {
+            store.consume(exchange(1, &number.to_le_bytes(), false), 0);
+        }
+        assert!(store.processed(b"friend").is_some());
+        assert_eq!(store.exchanges.len(), limits::REMEMBERED_EXCHANGES / 2 + 1);
+        assert!(store.processed(&999_u32.to_le_bytes()).is_some(), "the youngest of them");
     }
 }

@@ -26,6 +26,8 @@ pub(in crate::manager) struct ArchivedSlot {
     pub(in crate::manager) answered: bool,
     /// The other side was known to have it when it was archived.
     pub(in crate::manager) confirmed: bool,
+    /// The other side has answered us on it while it was the current one: no session that it had replaced is chosen again.
+    pub(in crate::manager) chosen: bool,
     pub(in crate::manager) order: SessionOrder,
 }
 
@@ -93,6 +95,11 @@ impl Archive {
         gone
     }
 
+    /// Returns whether the other side has answered us on one that was archived after this one.
+    pub(in crate::manager) fn is_overtaken(&self, slot: u32) -> bool {
+        self.slots.iter().any(|other| other.slot > slot && other.chosen)
+    }
+
     pub(in crate::manager) fn remove(&mut self, slot: u32) {
         self.slots.retain(|other| other.slot != slot);
     }
@@ -114,6 +121,7 @@ mod tests {
             epoch: 0,
             answered,
             confirmed,
+            chosen: answered,
             order,
         }
     }

@@ -40,6 +40,7 @@ impl Unsolicited {
     pub(in crate::manager) fn cause(&mut self, job: Job, known: bool, aged_ms: u64) -> bool {
         let again = match job {
             Job::Repair(_) => policy::REPAIR_AGAIN_MS,
+            Job::FetchBundle(_) => policy::BUNDLE_LOOK_AGAIN_MS,
             _ => policy::UNSOLICITED_AGAIN_MS,
         };
         let limited = limited_as(&job);

@@ -61,17 +61,23 @@ impl Sessions<'_, '_> {
         }))
     }
 
-    /// Returns the current session, then its predecessors, the youngest first.
-    fn candidates(&mut self) -> Result<Vec<Candidate>> {
+    /// Returns the current session, then its predecessors, the youngest first; and why some of these are left out.
+    fn candidates(&mut self) -> Result<(Vec<Candidate>, Option<Error>)> {
         let identity = self.identity()?;
         let mut candidates: Vec<Candidate> = self.current_candidate(&identity)?.into_iter().collect();
-        let archive = self.read_archive()?;
+        let (archive, mut unreadable) = (self.read_archive()?, None);
         for slot in archive.readable(self.epoch()?, self.tx.now.wall_ms) {
-            let (session, skipped) = self.read_archived(slot.slot)?;
+            let (session, skipped) = match self.read_archived(slot.slot) {
+                Err(error) if error.status() == Status::StorageCorrupt => {
+                    unreadable.get_or_insert(error);
+                    continue;
+                }
+                archived => archived?,
+            };
             let readable = identity.reads(session.peer_mont());
             candidates.push(Candidate { slot: Slot::Archived(slot.clone()), session, skipped, readable });
         }
-        Ok(candidates)
+        Ok((candidates, unreadable))
     }
 
     fn load_skipped(&self, candidate: &mut Candidate, message: &RatchetMessage) -> Result<()> {
@@ -91,9 +97,10 @@ impl Sessions<'_, '_> {
         message: &RatchetMessage,
         budget: &mut ChainBudget,
     ) -> Result<Option<Opened>> {
-        let mut candidates = self.candidates()?.into_iter();
-        let Some(mut candidate) = candidates.find(|candidate| began(&candidate.session)) else {
-            return Ok(None);
+        let (candidates, unreadable) = self.candidates()?;
+        let Some(mut candidate) = candidates.into_iter().find(|candidate| began(&candidate.session)) else {
+            // It may be of the one that cannot be read.
+            return unreadable.map_or(Ok(None), Err);
         };
         self.load_skipped(&mut candidate, message)?;
         self.attempt_readable(&candidate, message, budget).map(Some)
@@ -123,8 +130,9 @@ impl Sessions<'_, '_> {
         if self.was_decrypted(message)? == Some(true) {
             return Err(Status::Duplicate.into());
         }
+        let (candidates, unreadable) = self.candidates()?;
         let (mut readable, others): (Vec<_>, Vec<_>) =
-            self.candidates()?.into_iter().partition(|candidate| candidate.readable);
+            candidates.into_iter().partition(|candidate| candidate.readable);
         readable.retain(|candidate| !(tried_current && candidate.is_current()));
         let failure = match self.try_all(readable, message, budget) {
             Err(error) if error.status() == Status::NoSession && tried_current => {
@@ -135,7 +143,7 @@ impl Sessions<'_, '_> {
         };
         match self.is_of_one(others, message, budget)? {
             true => Err(Status::PublicDataInconsistency.into()),
-            false => Err(failure),
+            false => Err(unreadable.unwrap_or(failure)),
         }
     }
 
@@ -288,6 +296,8 @@ impl Sessions<'_, '_> {
     fn may_promote(&mut self, slot: &ArchivedSlot, session: &Session) -> Result<bool> {
         let fit = slot.reason_in(self.epoch()?) == ArchiveReason::Superseded
             && self.identity()?.sends(session.peer_mont());
-        Ok(fit && !self.tx.current_session(&self.at)?.answered)
+        let overtaken =
+            self.tx.current_session(&self.at)?.answered || self.read_archive()?.is_overtaken(slot.slot);
+        Ok(fit && !overtaken)
     }
 }

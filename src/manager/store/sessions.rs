@@ -141,7 +141,7 @@ impl<'t, 'a> Sessions<'t, 'a> {
     ) -> Result<()> {
         let epoch = self.epoch()?;
         let skipped = skipped.map(|skipped| skipped.encode().to_vec()).unwrap_or_default();
-        self.archive(session, skipped, ArchiveReason::Superseded, epoch, SessionOrder::default())
+        self.archive(session, skipped, ArchiveReason::Superseded, epoch, (SessionOrder::default(), false))
     }
 
     /// Gives the current session up: it still decrypts, and never sends again; what waits to be sent on it does not.
@@ -215,7 +215,7 @@ impl<'t, 'a> Sessions<'t, 'a> {
             0 => Vec::new(),
             _ => self.tx.raw(&keys::skipped(&self.at))?.map(|bytes| bytes.to_vec()).unwrap_or_default(),
         };
-        self.archive(session, skipped, reason, current.epoch, current.order)
+        self.archive(session, skipped, reason, current.epoch, (current.order, current.answered))
     }
 
     fn archive(
@@ -224,14 +224,23 @@ impl<'t, 'a> Sessions<'t, 'a> {
         skipped: Vec<u8>,
         reason: ArchiveReason,
         epoch: u32,
-        order: SessionOrder,
+        (order, chosen): (SessionOrder, bool),
     ) -> Result<()> {
         let mut archive = self.read_archive()?;
         let slot = archive.last_slot.checked_add(1).ok_or(Error::from(Status::Limit))?;
         archive.last_slot = slot;
         let (since_ms, answered) = (self.tx.now.wall_ms, session.is_answered());
         let confirmed = session.is_confirmed();
-        archive.slots.push(ArchivedSlot { slot, reason, since_ms, epoch, answered, confirmed, order });
+        archive.slots.push(ArchivedSlot {
+            slot,
+            reason,
+            since_ms,
+            epoch,
+            answered,
+            confirmed,
+            chosen,
+            order,
+        });
         let (session, skipped) = if answered { (session.clone(), skipped) } else { slim(session, skipped)? };
         self.put_archived(slot, &session, skipped);
         for gone in archive.take_surplus(self.epoch()?, self.tx.now.wall_ms) {

@@ -19,9 +19,7 @@ impl<F: Clone> OpenRequests<F> {
         let mut table = self.table.lock();
         let id = match table.keys.get(&key).copied() {
             Some(id) => {
-                if class == Class::Foreground {
-                    table.lift(id);
-                }
+                table.lift(id, lane);
                 id
             }
             None => {

@@ -48,6 +48,8 @@ pub(in crate::manager) enum Class {
     Foreground,
     /// Work that the library gave itself: it gets at most half of the slots, and only those that nobody else wants.
     Background,
+    /// The same for somebody whom the client has never named: at most half of that, and last.
+    Stranger,
 }
 
 /// Where a question waits.
@@ -59,10 +61,12 @@ pub(super) enum Lane {
     Foreground,
     /// Fetches of the background.
     Background,
+    /// Those for strangers.
+    Stranger,
 }
 
 impl Lane {
-    pub(super) const ALL: [Lane; 3] = [Lane::Unlimited, Lane::Foreground, Lane::Background];
+    pub(super) const ALL: [Lane; 4] = [Lane::Unlimited, Lane::Foreground, Lane::Background, Lane::Stranger];
 
     /// Returns where a question of this class waits.
     pub(super) fn of(question: &Question, class: Class) -> Lane {
@@ -70,6 +74,7 @@ impl Lane {
             (false, _) => Lane::Unlimited,
             (true, Class::Foreground) => Lane::Foreground,
             (true, Class::Background) => Lane::Background,
+            (true, Class::Stranger) => Lane::Stranger,
         }
     }
 }

@@ -133,6 +133,7 @@ pub(super) struct Table<F> {
     unlimited: Queue,
     foreground: Queue,
     background: Queue,
+    strangers: Queue,
     max_fetches: usize,
     pub(super) online: bool,
     pub(super) closed: bool,
@@ -152,6 +153,7 @@ impl<F> Table<F> {
             unlimited: Queue::default(),
             foreground: Queue::default(),
             background: Queue::default(),
+            strangers: Queue::default(),
             max_fetches,
             online: false,
             closed: false,
@@ -164,6 +166,7 @@ impl<F> Table<F> {
             Lane::Unlimited => &self.unlimited,
             Lane::Foreground => &self.foreground,
             Lane::Background => &self.background,
+            Lane::Stranger => &self.strangers,
         }
     }
 
@@ -172,13 +175,16 @@ impl<F> Table<F> {
             Lane::Unlimited => &mut self.unlimited,
             Lane::Foreground => &mut self.foreground,
             Lane::Background => &mut self.background,
+            Lane::Stranger => &mut self.strangers,
         }
     }
 
-    /// Returns whether a lane may ask one more question. The background has half of the slots, or the only one.
+    /// Returns whether a lane may ask one more question. The background has half of the slots, strangers half of these, or
+    /// the only one.
     pub(super) fn may_ask(&self, lane: Lane) -> bool {
         let max = self.max_fetches.max(1);
-        let free = self.foreground.open.saturating_add(self.background.open) < max;
+        let background = self.background.open.saturating_add(self.strangers.open);
+        let free = self.foreground.open.saturating_add(background) < max;
         #[cfg(omemo_planted)]
         if crate::planted::is_planted(7) {
             return self.online && (lane == Lane::Unlimited || free);
@@ -188,7 +194,11 @@ impl<F> Table<F> {
             && match lane {
                 Lane::Unlimited => true,
                 Lane::Foreground => free,
-                Lane::Background => free && self.background.open < half,
+                Lane::Background => free && background < half,
+                Lane::Stranger => {
+                    let quarter = half.checked_div(2).unwrap_or(0).max(1);
+                    free && background < half && self.strangers.open < quarter
+                }
             }
     }
 
@@ -200,7 +210,7 @@ impl<F> Table<F> {
             false => None,
         };
         let foreground = [first(Lane::Unlimited), first(Lane::Foreground)].into_iter().flatten().min();
-        foreground.or_else(|| first(Lane::Background))
+        foreground.or_else(|| first(Lane::Background)).or_else(|| first(Lane::Stranger))
     }
 
     /// Queues what was deferred until `now` or earlier.
@@ -270,14 +280,17 @@ impl<F> Table<F> {
         self.enter(id, lane, state);
     }
 
-    /// Moves a fetch of the background to the foreground; others stay where they are.
-    pub(super) fn lift(&mut self, id: u64) {
+    /// Moves a fetch to a lane that is served earlier; others stay where they are.
+    pub(super) fn lift(&mut self, id: u64, to: Lane) {
         let Some(entry) = self.entries.get_mut(id) else { return };
-        if entry.lane == Lane::Background {
-            entry.lane = Lane::Foreground;
-            let state = entry.state;
-            self.leave(id, Lane::Background, state);
-            self.enter(id, Lane::Foreground, state);
+        let earlier = matches!(
+            (entry.lane, to),
+            (Lane::Background | Lane::Stranger, Lane::Foreground) | (Lane::Stranger, Lane::Background)
+        );
+        if earlier {
+            let (from, state) = (std::mem::replace(&mut entry.lane, to), entry.state);
+            self.leave(id, from, state);
+            self.enter(id, to, state);
         }
     }
 

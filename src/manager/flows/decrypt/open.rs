@@ -6,6 +6,7 @@ use super::super::super::config::Config;
 use super::super::super::model::address::SessionAddress;
 use super::super::super::model::device::KnownDevice;
 use super::super::super::model::identity::{FromExchange, Identity, KnownKey};
+use super::super::super::model::pre_keys::ProcessedExchange;
 use super::super::super::store::opening;
 use super::super::super::store::removal;
 use super::super::super::store::sessions::Sessions;
@@ -133,7 +134,9 @@ fn open_exchange(
     begin_session(tx, exchange, at, &step, relation)?;
     let wall_ms = tx.now.wall_ms;
     let (pre_key_id, opened) = (exchange.id().pre_key_id, exchange.message().header().n);
-    tx.pre_keys_mut(at.namespace)?.consume(pre_key_id, hash.as_bytes(), opened, wall_ms);
+    let known = tx.is_known(&at.jid);
+    let exchange = ProcessedExchange { pre_key_id, hash: hash.as_bytes().to_vec(), opened, known };
+    tx.pre_keys_mut(at.namespace)?.consume(exchange, wall_ms);
     own_keys::top_up(tx, at.namespace)?;
     log_step(tx, "new session", &step.session);
     effects::after_exchange(tx, at, relation)?;
@@ -167,8 +170,11 @@ fn accept(
     let store = tx.pre_keys(at.namespace)?;
     let signed = store.signed_pre_key(exchange.id().signed_pre_key_id).cloned();
     let pre_key = store.pre_key(exchange.id().pre_key_id, tx.now.wall_ms).cloned();
-    let signed = signed.ok_or(Error::from(Status::PreKeyUnknown))?;
-    let pre_key = pre_key.ok_or(Error::from(Status::PreKeyUnknown))?;
+    let (Some(signed), Some(pre_key)) = (signed, pre_key) else {
+        // That it was processed may be forgotten; what was decrypted is remembered for longer.
+        let decrypted = Sessions::new(tx, at).was_decrypted(exchange.message())? == Some(true);
+        return Err(if decrypted { Status::Duplicate } else { Status::PreKeyUnknown }.into());
+    };
     let (identity, rng) = tx.identity_and_rng()?;
     Session::accept(identity, &signed, &pre_key, exchange, budget, rng)
 }

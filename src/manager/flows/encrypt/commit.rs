@@ -253,8 +253,10 @@ impl Commit<'_> {
         let session = current.session.as_ref().filter(|session| session.peer_mont() == key);
         let Some(session) = session else { return Ok(None) };
         let fetched = self.gathered.bundles.get(at).and_then(|fetched| fetched.as_ref().ok());
+        // Where nothing can be begun the old one has to do.
         if let Some(fetched) = fetched
             && current.is_unanswered_too_long(tx.now.wall_ms)
+            && !is_stale(self.context, fetched, tx.now.aged_ms)
         {
             let tried_ms = tx.now.wall_ms.saturating_sub(current.begun_ms);
             let tried_long_ago =

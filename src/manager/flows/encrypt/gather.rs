@@ -8,6 +8,8 @@ use super::super::super::api::question::{Answer, Question};
 use super::super::super::api::report::Row;
 use super::super::super::engine::Class;
 use super::super::super::model::address::SessionAddress;
+use super::super::super::model::contact::Contact;
+use super::super::super::model::device::KnownDevice;
 use super::super::super::model::fact::{Fetched, FetchedBundle};
 use super::super::super::policy;
 use super::super::super::store::sessions::Sessions;
@@ -115,10 +117,10 @@ fn needed_lists(
 ) -> Result<Vec<(Namespace, BareJid)>> {
     let now = tx.now.aged_ms;
     let contact = tx.contact(jid)?;
-    let announced = |namespace: &Namespace| contact.devices.iter().any(|device| device.is_active(*namespace));
+    let announced = |device: &&KnownDevice| request.namespaces.iter().any(|of| device.is_active(*of));
     let without = request.must_serve(jid)
-        && !request.namespaces.iter().any(announced)
         && !gathered.looked_again.contains(jid)
+        && contact.devices.iter().filter(announced).all(|device| is_out(tx, &contact, device))
         && !request.namespaces.iter().any(|namespace| tx.memory().lists.is_quiet(*namespace, jid, now));
     let looks = &tx.memory().lists;
     let wanted = |namespace: &&Namespace| {
@@ -129,6 +131,12 @@ fn needed_lists(
     Ok(request.namespaces.iter().filter(wanted).map(|namespace| (*namespace, jid.clone())).collect())
 }
 
+/// Whether the client distrusts a device, so that it gets nothing whatever the network says.
+fn is_out(tx: &Tx<'_>, contact: &Contact, device: &KnownDevice) -> bool {
+    let info = trust::device_info(tx, contact, device);
+    info.identity_key.is_some() && trust::evaluate_or_undecided(tx, &info) == CoreTrust::Distrusted
+}
+
 /// Whether there is a session to send on; one that cannot be read is none.
 fn has_session(tx: &mut Tx<'_>, at: &SessionAddress) -> Result<bool> {
     match Sessions::new(tx, at).for_sending() {
@@ -137,10 +145,22 @@ fn has_session(tx: &mut Tx<'_>, at: &SessionAddress) -> Result<bool> {
     }
 }
 
+/// Whether there is one that is not to be begun anew: the other side has answered on it, or may still do so.
+fn has_lasting_session(tx: &mut Tx<'_>, at: &SessionAddress) -> Result<bool> {
+    match Sessions::new(tx, at).for_sending() {
+        Err(error) if error.status() == Status::StorageCorrupt => Ok(true),
+        session => Ok(session?.is_some_and(|current| !current.is_unanswered_too_long(tx.now.wall_ms))),
+    }
+}
+
 /// Whether every device of a JID fails for want of its bundle: then back-off must not keep it from being reached.
 fn is_hopeless(tx: &mut Tx<'_>, devices: &[RecipientDevice], gathered: &Gathered) -> Result<bool> {
     let now = tx.now.aged_ms;
     for RecipientDevice { at, device } in devices {
+        let contact = tx.contact(&at.jid)?;
+        if is_out(tx, &contact, device) {
+            continue;
+        }
         if matches!(gathered.bundles.get(at), Some(Ok(_))) {
             return Ok(false);
         }
@@ -341,7 +361,7 @@ pub(super) async fn renew_bundles(
         for jid in request.recipients_with_self() {
             for RecipientDevice { at, .. } in recipient_devices(tx, &jid, &request.namespaces).unwrap_or_default() {
                 let old = matches!(gathered.bundles.get(&at), Some(Ok(fetched)) if is_stale(context, fetched, tx.now.aged_ms));
-                if old && !has_session(tx, &at)? {
+                if old && !has_lasting_session(tx, &at)? {
                     stale.push(at);
                 }
             }

@@ -74,11 +74,19 @@ pub(super) fn recipient_devices(
 ) -> Result<Vec<RecipientDevice>> {
     let this = tx.device_id()?.filter(|_| tx.is_own(jid));
     let contact = tx.contact(jid)?;
+    // Ids that this device has given up are on the list until that is published anew.
+    let given_up: Vec<u32> = match this.is_some() {
+        true => tx.account()?.purges.iter().map(|purge| purge.device).collect(),
+        false => Vec::new(),
+    };
     let mut devices = Vec::new();
     for device in &contact.devices {
         let served = device.delivery_namespace(namespaces);
         let (Some(namespace), Some(id)) = (served, DeviceId::new(device.id)) else { continue };
-        if Some(id) != this && !(this.is_some() && shows_our_key(tx, device)?) {
+        if Some(id) != this
+            && !given_up.contains(&device.id)
+            && !(this.is_some() && shows_our_key(tx, device)?)
+        {
             let at = SessionAddress { jid: jid.clone(), device: id, namespace };
             devices.push(RecipientDevice { at, device: device.clone() });
         }
@@ -107,7 +115,8 @@ pub(super) fn unreachable_devices(
     let mut unreachable = Vec::new();
     for device in contact.devices.iter().filter(|device| !reached.contains(&device.id)) {
         let Some(namespace) = device.delivery_namespace(&order) else { continue };
-        if this.is_some_and(|this| this.get() == device.id) {
+        let given_up = || Ok::<_, Error>(tx.account()?.purges.iter().any(|purge| purge.device == device.id));
+        if this.is_some_and(|this| this.get() == device.id) || (this.is_some() && given_up()?) {
             continue;
         }
         let error = match this.is_some() && shows_our_key(tx, device)? {

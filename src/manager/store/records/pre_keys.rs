@@ -87,6 +87,9 @@ pub(super) struct ExchangeRecord {
     /// The index of the message that it was opened with.
     #[prost(uint32, tag = "3")]
     opened: u32,
+    /// It was a known JID's.
+    #[prost(bool, tag = "4")]
+    known: bool,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -113,6 +116,7 @@ impl PreKeysRecord {
             pre_key_id: exchange.pre_key_id,
             hash: exchange.hash.clone(),
             opened: exchange.opened,
+            known: exchange.known,
         };
         PreKeysRecord {
             version: 0,
@@ -137,6 +141,7 @@ impl PreKeysRecord {
             pre_key_id: exchange.pre_key_id,
             hash: exchange.hash.clone(),
             opened: exchange.opened,
+            known: exchange.known,
         };
         Ok(PreKeyStore {
             signed: self.signed.as_ref().ok_or_else(missing)?.key()?,

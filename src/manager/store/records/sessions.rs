@@ -91,6 +91,9 @@ pub(super) struct SlotRecord {
     confirmed: bool,
     #[prost(message, optional, tag = "7")]
     order: Option<OrderRecord>,
+    /// The other side has answered us on it while it was the current one.
+    #[prost(bool, tag = "8")]
+    chosen: bool,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -121,6 +124,7 @@ impl ArchiveRecord {
             answered: slot.answered,
             confirmed: slot.confirmed,
             order: OrderRecord::new(slot.order),
+            chosen: slot.chosen,
         };
         let slots = archive.slots.iter().map(slot).collect();
         ArchiveRecord { version: 0, jid: jid.to_owned(), slots, last_slot: archive.last_slot }
@@ -137,8 +141,8 @@ impl ArchiveRecord {
                 _ => return Err(corrupt("the archive of a session", "names an unknown reason")),
             };
             let (since_ms, epoch, answered) = (slot.since_ms, slot.epoch, slot.answered);
-            let (confirmed, order) = (slot.confirmed, OrderRecord::order(slot.order));
-            Ok(ArchivedSlot { slot: slot.slot, reason, since_ms, epoch, answered, confirmed, order })
+            let (confirmed, chosen, order) = (slot.confirmed, slot.chosen, OrderRecord::order(slot.order));
+            Ok(ArchivedSlot { slot: slot.slot, reason, since_ms, epoch, answered, confirmed, chosen, order })
         };
         Ok(Archive { slots: self.slots.iter().map(slot).collect::<Result<_>>()?, last_slot: self.last_slot })
     }
