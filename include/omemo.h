@@ -250,6 +250,8 @@ enum omemo_status
   OMEMO_ERR_PRE_KEY_UNKNOWN = -508,
   /** This is our own message, sent back to us. */
   OMEMO_ERR_OWN_ECHO = -509,
+  /** The content says that somebody else has written it. */
+  OMEMO_ERR_AFFIX = -510,
 };
 #ifndef __cplusplus
 #if __STDC_VERSION__ >= 202311L
@@ -2071,8 +2073,8 @@ const char *omemo_decrypted_text(const omemo_decrypted *decrypted);
 const uint8_t *omemo_decrypted_plaintext(const omemo_decrypted *decrypted, size_t *len);
 
 /**
- * The text to show, in every namespace. The envelope's from, to and time are not checked here: trust
- * omemo_decrypted_from.
+ * The text to show, in every namespace. The envelope's to and time are not checked; where its from names another bare
+ * JID than omemo_decrypted_from, the status is OMEMO_ERR_AFFIX and there is no content.
  * Parameters:
  * - decrypted: what came out of the stanza.
  * Returns: the text; NULL: the content is no text, or there is none.

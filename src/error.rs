@@ -121,6 +121,7 @@ statuses! {
     PublicDataInconsistency = -507, "OMEMO_ERR_PUBLIC_DATA_INCONSISTENCY", "The sender's key is not the one known for the device.";
     PreKeyUnknown = -508, "OMEMO_ERR_PRE_KEY_UNKNOWN", "The key exchange names a pre key that does not exist any more.";
     OwnEcho = -509, "OMEMO_ERR_OWN_ECHO", "This is our own message, sent back to us.";
+    Affix = -510, "OMEMO_ERR_AFFIX", "The content says that somebody else has written it.";
 }
 
 impl Status {

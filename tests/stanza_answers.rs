@@ -435,7 +435,11 @@ fn of_others_the_newest_item_counts_and_of_this_account_all() {
             |own: &[u32], others: &[u32]| (Answer::Found(own.to_vec()), Answer::Found(others.to_vec()));
         // XEP-0060 has the newest last.
         assert_eq!(both(&(of("a", &[1, 2]) + &of("b", &[2, 3]))), found(&[2, 3, 1], &[2, 3]));
-        assert_eq!(both(&(of("a", &[1]) + &of("current", &[2]) + &of("b", &[3]))), found(&[2], &[2]));
+        assert_eq!(both(&(of("a", &[1]) + &of("current", &[2]) + &of("b", &[3]))), found(&[2, 1, 3], &[2]));
+        // Together they are too long, whatever comes behind them.
+        let many = |first: u32| (first..first + 200).collect::<Vec<u32>>();
+        let (own, _) = both(&(of("a", &many(1)) + &of("b", &many(201)) + &of("c", &[1_000])));
+        assert_eq!(unreadable(own), Status::Limit);
         assert_eq!(both(&(of("a", &[]) + &of("b", &[]))), found(&[], &[]));
         assert_eq!(both(&(of("a", &[1]) + &of("b", &[]))), found(&[1], &[]));
         // An older item that cannot be read hides nothing; a newer one does.

@@ -67,7 +67,8 @@ pub struct omemo_decrypted {
 }
 
 impl omemo_decrypted {
-    fn new(decrypted: Decrypted) -> omemo_decrypted {
+    fn new(mut decrypted: Decrypted) -> omemo_decrypted {
+        check_sender(&mut decrypted);
         omemo_decrypted {
             error: decrypted.error.clone(),
             text: text::c_string(&decrypted.error.to_string()),
@@ -103,6 +104,19 @@ impl omemo_decrypted {
             Some(body)
         });
         body.as_ref().map(|body| body.as_slice())
+    }
+}
+
+/// Content that names another sender than the one whose key it came with is not given out.
+fn check_sender(decrypted: &mut Decrypted) {
+    let (Namespace::Omemo2, Some(content), Some(from)) =
+        (decrypted.namespace, &decrypted.plaintext, &decrypted.from)
+    else {
+        return;
+    };
+    if !sce::is_from(content, from) {
+        (decrypted.error, decrypted.action) = (Status::Affix.into(), Action::Warn);
+        decrypted.plaintext = None;
     }
 }
 
@@ -295,8 +309,8 @@ pub extern "C" fn omemo_decrypted_plaintext(
     })
 }
 
-/// The text to show, in every namespace. The envelope's from, to and time are not checked here: trust
-/// omemo_decrypted_from.
+/// The text to show, in every namespace. The envelope's to and time are not checked; where its from names another bare
+/// JID than omemo_decrypted_from, the status is OMEMO_ERR_AFFIX and there is no content.
 /// Parameters:
 /// - decrypted: what came out of the stanza.
 /// Returns: the text; NULL: the content is no text, or there is none.

@@ -127,6 +127,8 @@ pub enum omemo_status {
     OMEMO_ERR_PRE_KEY_UNKNOWN = -508,
     /// This is our own message, sent back to us.
     OMEMO_ERR_OWN_ECHO = -509,
+    /// The content says that somebody else has written it.
+    OMEMO_ERR_AFFIX = -510,
 }
 
 impl From<Status> for omemo_status {
@@ -186,6 +188,7 @@ impl From<Status> for omemo_status {
             Status::PublicDataInconsistency => omemo_status::OMEMO_ERR_PUBLIC_DATA_INCONSISTENCY,
             Status::PreKeyUnknown => omemo_status::OMEMO_ERR_PRE_KEY_UNKNOWN,
             Status::OwnEcho => omemo_status::OMEMO_ERR_OWN_ECHO,
+            Status::Affix => omemo_status::OMEMO_ERR_AFFIX,
         }
     }
 }

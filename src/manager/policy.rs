@@ -59,6 +59,11 @@ pub(super) const HEARTBEAT: u32 = 53;
 
 /// Pre keys of a full bundle (XEP-0384 4.2 recommends about 100).
 pub(super) const PRE_KEYS: usize = 100;
+/// Key exchanges of strangers that may use pre keys up before a bundle without these is published: each needs its place
+/// among those that are remembered for as long.
+pub(super) const OPEN_STRANGER_EXCHANGES: usize = 96;
+/// Those of one stranger: more than an account with many devices needs that begin anew, and others have room beside it.
+pub(super) const OPEN_EXCHANGES_OF_A_STRANGER: usize = 64;
 /// How long the private half of a used pre key stays if no bundle without it could be published.
 pub(super) const USED_PRE_KEY_MS: i64 = 24 * 3_600_000;
 /// Device ids that are given up by this device in a day: whoever writes bundles under our ids would otherwise chase us

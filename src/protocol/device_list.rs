@@ -4,7 +4,7 @@
 //! written again: only the client that wrote it knows what it is good for.
 
 use super::address::DeviceId;
-use super::foreign::{Attribute, Element};
+use super::foreign::{self, Attribute, Element};
 use super::limits;
 use super::namespace::Namespace;
 use crate::error::{Error, Result, Status};
@@ -137,6 +137,27 @@ impl DeviceList {
         Ok(())
     }
 
+    /// Puts a device on the list, in the place of the entry that it has there. [`Status::Limit`]: there is no room.
+    pub fn set(&mut self, device: ListedDevice) -> Result<()> {
+        match self.devices.iter_mut().find(|other| other.id == device.id) {
+            Some(entry) => {
+                *entry = device;
+                Ok(())
+            }
+            None => self.add(device),
+        }
+    }
+
+    /// Tells whether another list is written with the same entries in the same order. The order of attributes means
+    /// nothing: servers may change it.
+    pub fn says_the_same(&self, other: &DeviceList) -> bool {
+        let entries = |list: &'_ DeviceList| list.in_order().count();
+        self.namespace == other.namespace
+            && foreign::same_attributes(&self.others.attributes, &other.others.attributes)
+            && entries(self) == entries(other)
+            && self.in_order().zip(other.in_order()).all(|(one, other)| one.says_the_same(&other))
+    }
+
     /// Takes every entry of a device off the list. Returns whether there was one.
     pub fn remove(&mut self, id: u32) -> bool {
         let before = self.devices.len();
@@ -209,4 +230,17 @@ pub(crate) enum Entry<'a> {
     Device(&'a ListedDevice),
     /// An element as it was read.
     Element(&'a Element),
+}
+
+impl Entry<'_> {
+    fn says_the_same(&self, other: &Entry<'_>) -> bool {
+        match (self, other) {
+            (Entry::Element(one), Entry::Element(other)) => one.says_the_same(other),
+            (Entry::Device(one), Entry::Device(other)) => match (&one.as_read, &other.as_read) {
+                (Some(one), Some(other)) => one.says_the_same(other),
+                _ => one == other,
+            },
+            _ => false,
+        }
+    }
 }

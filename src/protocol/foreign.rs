@@ -76,4 +76,21 @@ impl Element {
     pub fn children(&self) -> &[Node] {
         &self.children
     }
+
+    /// Tells whether another element says the same: the order of attributes means nothing.
+    pub fn says_the_same(&self, other: &Element) -> bool {
+        let same = |(one, other): (&Node, &Node)| match (one, other) {
+            (Node::Element(one), Node::Element(other)) => one.says_the_same(other),
+            _ => one == other,
+        };
+        self.name == other.name
+            && same_attributes(&self.attributes, &other.attributes)
+            && self.children.len() == other.children.len()
+            && self.children.iter().zip(&other.children).all(same)
+    }
+}
+
+/// Tells whether two elements have the same attributes, in whatever order; each stands once.
+pub(crate) fn same_attributes(one: &[Attribute], other: &[Attribute]) -> bool {
+    one.len() == other.len() && one.iter().all(|attribute| other.contains(attribute))
 }

@@ -43,7 +43,7 @@ pub(super) fn read(
     inherited: &str,
     budget: &mut Budget,
 ) -> Result<Element> {
-    let mut open = vec![shell(reader, start, budget, inherited)?];
+    let mut open = vec![shell(reader, start, budget, &Arc::from(inherited))?];
     // Declarations that each open element needs when it is written.
     let mut declared = vec![declarations(&open, inherited)];
     loop {
@@ -110,7 +110,7 @@ pub(super) fn attributes(
         let namespace: Arc<str> = match prefix {
             "" => Arc::from(""),
             "xml" => Arc::from(XML),
-            prefix => declared(reader, prefix)?,
+            prefix => Arc::from(declared(reader, prefix)?),
         };
         let value = value.ok_or_else(|| malformed("An attribute of what is to be kept cannot be read."))?;
         let name = name(namespace, local)?;
@@ -132,17 +132,19 @@ fn shell(
     reader: &Reader<'_>,
     start: &xml::Element<'_>,
     budget: &mut Budget,
-    inherited: &str,
+    inherited: &Arc<str>,
 ) -> Result<Element> {
     let namespace = match start.prefix() {
-        "" => Arc::from(reader.namespace("").unwrap_or_default()),
+        "" => reader.namespace("").unwrap_or_default(),
         prefix => declared(reader, prefix)?,
     };
+    // What is inherited costs nothing: it must take no memory either.
+    let namespace = if *namespace == **inherited { inherited.clone() } else { Arc::from(namespace) };
     let name = name(namespace, start.name())?;
     if matches!(&*name.namespace, XML | XMLNS) {
         return Err(malformed("An element is in a namespace that has no elements."));
     }
-    let declaration = if inherited == &*name.namespace {
+    let declaration = if **inherited == *name.namespace {
         0
     } else {
         escaped_attribute_len(&name.namespace).saturating_add(" xmlns=''".len())
@@ -152,9 +154,9 @@ fn shell(
     Ok(Element { attributes: attributes(reader, start, budget)?, name, children: Vec::new() })
 }
 
-fn declared(reader: &Reader<'_>, prefix: &str) -> Result<Arc<str>> {
+fn declared<'r>(reader: &'r Reader<'_>, prefix: &str) -> Result<&'r str> {
     match reader.namespace(prefix) {
-        Some(uri) if !uri.is_empty() && uri != XMLNS => Ok(Arc::from(uri)),
+        Some(uri) if !uri.is_empty() && uri != XMLNS => Ok(uri),
         _ => Err(malformed("The XML uses a prefix that nobody declared.")),
     }
 }

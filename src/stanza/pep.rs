@@ -6,7 +6,7 @@
 
 use super::jid;
 use super::xml::{Element, Event, Ns, Reader, push_text};
-use crate::error::Result;
+use crate::error::{Result, Status};
 use crate::protocol::address::BareJid;
 use crate::protocol::namespace::Namespace;
 use crate::protocol::stanza_error::{Condition, StanzaError, TEXT_CHARS, clean_text};
@@ -197,22 +197,27 @@ impl<T> State<'_, T> {
     fn counts(&mut self, namespace: Namespace) -> bool {
         let rank = rank(self.item, namespace, self.query.wanted);
         self.misfit |= rank.is_none();
-        rank.is_some_and(|rank| self.best.as_ref().is_none_or(|(best, _)| rank >= *best))
+        let merges = self.query.merge.is_some();
+        rank.is_some_and(|rank| merges || self.best.as_ref().is_none_or(|(best, _)| rank >= *best))
     }
 
     fn take(&mut self, namespace: Namespace, thing: Result<T>) {
         let rank = rank(self.item, namespace, self.query.wanted).unwrap_or_default();
-        let older = self.best.take().filter(|(best, _)| *best == rank);
-        self.best = Some((
-            rank,
-            match (self.query.merge, thing, older) {
-                // An older item that cannot be read says nothing against the newer one.
-                (Some(merge), Ok(mut thing), Some((_, Ok(older)))) => {
-                    merge(&mut thing, &older).map(|()| thing)
-                }
-                (_, thing, _) => thing,
-            },
-        ));
+        let older = self.best.take();
+        self.best = Some(match (self.query.merge, thing, older) {
+            (None, thing, _) | (Some(_), thing, None) => (rank, thing),
+            // Together they are too much, whatever else comes.
+            (Some(_), _, Some((best, Err(error)))) if error.status() == Status::Limit => (best, Err(error)),
+            (Some(merge), Ok(thing), Some((best, Ok(older)))) => {
+                // The better one, or the newer of equals, comes first.
+                let (mut first, second) = if rank >= best { (thing, older) } else { (older, thing) };
+                (rank.max(best), merge(&mut first, &second).map(|()| first))
+            }
+            // An older item that cannot be read says nothing against the newer one, nor a worse one against the better.
+            (Some(_), Ok(thing), Some((best, Err(_)))) if rank >= best => (rank, Ok(thing)),
+            (Some(_), Err(error), Some((best, _))) if rank >= best => (rank, Err(error)),
+            (Some(_), _, Some(older)) => older,
+        });
     }
 
     fn step(&mut self, reader: &mut Reader<'_>, element: &Element<'_>, level: usize) -> Result<Step<T>> {

@@ -1,10 +1,11 @@
 //! The smallest envelope of stanza content encryption (XEP-0420): one text.
 //!
-//! Owns the plaintext of omemo:2: `<envelope/>` with a body, random padding, the time and the sender. Affixes are
-//! written here, but not verified: what they must agree with is known to whoever received the stanza.
+//! Owns the plaintext of omemo:2: `<envelope/>` with a body, random padding, the time and the sender. Of the affixes only
+//! the sender is verified: what `<to/>` and `<time/>` must agree with is known to whoever received the stanza.
 
 use zeroize::Zeroizing;
 
+use super::jid;
 use super::writer::{Writer, escaped_len};
 use super::xml::{Event, Ns, Reader, is_legal, malformed, push_text};
 use crate::crypto::rng::Rng;
@@ -97,6 +98,29 @@ fn stamp(time_ms: i64) -> Option<String> {
     Some(format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}Z"))
 }
 
+/// Returns whether an envelope names nobody but this JID as its sender (XEP-0420 4.1); one without `<from/>` names nobody, and
+/// what is no envelope neither. Resources are left out, and names compared as they are normalised.
+pub fn is_from(envelope: &[u8], sender: &BareJid) -> bool {
+    names_only(envelope, sender).unwrap_or(true)
+}
+
+fn names_only(envelope: &[u8], sender: &BareJid) -> Result<bool> {
+    let mut reader = Reader::new(envelope)?;
+    let root = reader.child(0)?.ok_or_else(|| malformed("The envelope is empty."))?;
+    if !root.is(Ns::Sce, "envelope") {
+        return Ok(true);
+    }
+    let mut only = true;
+    while let Some(child) = reader.child(root.level())? {
+        if child.is(Ns::Sce, "from") {
+            let named = child.attribute("jid").and_then(|jid| jid::bare_of(&jid).ok());
+            only &= named.is_some_and(|(named, _)| named == *sender);
+        }
+    }
+    reader.child(0)?;
+    Ok(only)
+}
+
 /// The text in an envelope; `None` where its content is something else. Padding of any length is accepted.
 pub fn read_body(envelope: &[u8]) -> Result<Option<Zeroizing<String>>> {
     let mut reader = Reader::new(envelope)?;
@@ -164,6 +188,26 @@ mod tests {
                  <rpad>DEF</rpad><time stamp='2024-01-01T00:00:00Z'/><from jid='romeo@montague.example'/></envelope>"
             )
         );
+    }
+
+    #[test]
+    fn nobody_but_the_sender_may_be_named() {
+        let envelope =
+            |from: &str| format!("<envelope xmlns='urn:xmpp:sce:1'><content/>{from}</envelope>").into_bytes();
+        for (from, right) in [
+            ("", true),
+            ("<from jid='romeo@montague.example'/>", true),
+            ("<from jid='Romeo@Montague.Example/orchard'/>", true),
+            ("<from xmlns='urn:x' jid='juliet@capulet.example'/>", true),
+            ("<from jid='juliet@capulet.example'/>", false),
+            ("<from jid='montague.example'/>", false),
+            ("<from jid='@'/>", false),
+            ("<from/>", false),
+            ("<from jid='romeo@montague.example'/><from jid='juliet@capulet.example'/>", false),
+        ] {
+            assert_eq!(is_from(&envelope(from), &romeo()), right, "{from}");
+        }
+        assert!(is_from(b"no envelope", &romeo()));
     }
 
     #[test]

@@ -41,7 +41,7 @@ impl Game {
                     return Err(format!("{}: key {confirmed:?}, model {key:?}", device.id));
                 }
                 let conflict = device.conflicting_key.map(|key| actor.identity_of(&key).unwrap());
-                if conflict != key.conflict.map(|(identity, _)| identity) {
+                if conflict != key.conflicts.last().map(|(identity, _)| *identity) {
                     return Err(format!("{}: conflict {conflict:?}, model {key:?}", device.id));
                 }
                 if let Some(shown) = device.identity_key {

@@ -198,7 +198,7 @@ impl Game {
             let namespace = self.namespace();
             let (published, key) = (self.server.published(actor, namespace), self.model.key(actor.id));
             let listed = self.model.active(actor).contains(&namespace);
-            let right = key.confirmed == Some(published.identity) && key.conflict.is_none();
+            let right = key.confirmed == Some(published.identity) && key.conflicts.is_empty();
             let level = self.model.level(actor.id, published.identity);
             let touched = self.mails.iter().any(|mail| mail.device == actor.id);
             let served = self.headers.keys().any(|(_, device, _, _)| *device == actor.id);

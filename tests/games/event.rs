@@ -90,7 +90,7 @@ impl Game {
         if judging && self.chance(15) {
             return Kind::Decide;
         }
-        if self.model.keys.values().any(|key| key.conflict.is_some()) && self.chance(10) {
+        if self.model.keys.values().any(|key| !key.conflicts.is_empty()) && self.chance(10) {
             return Kind::Accept;
         }
         let sum = Kind::ALL.iter().map(|kind| kind.weight()).sum();

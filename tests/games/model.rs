@@ -21,7 +21,8 @@ pub enum Fact {
 pub struct Key {
     pub confirmed: Option<usize>,
     pub seen: BTreeSet<Namespace>,
-    pub conflict: Option<(usize, Namespace)>,
+    /// At most one a namespace, the newest last.
+    pub conflicts: Vec<(usize, Namespace)>,
 }
 
 impl Key {
@@ -30,17 +31,20 @@ impl Key {
             None => (self.confirmed, self.seen) = (Some(identity), BTreeSet::from([namespace])),
             Some(known) if known == identity => {
                 self.seen.insert(namespace);
-                self.conflict.take_if(|(_, shown_in)| *shown_in == namespace);
+                self.conflicts.retain(|(_, shown_in)| *shown_in != namespace);
             }
-            Some(_) => self.conflict = Some((identity, namespace)),
+            Some(_) => {
+                self.conflicts.retain(|(_, shown_in)| *shown_in != namespace);
+                self.conflicts.push((identity, namespace));
+            }
         }
     }
 
     /// Whether nothing may be sent to the device in a namespace.
     pub fn blocks(&self, namespace: Namespace, active: &BTreeSet<Namespace>) -> bool {
-        self.conflict.is_some_and(|(_, shown_in)| match self.seen.contains(&shown_in) {
-            true => shown_in == namespace || active.contains(&shown_in),
-            false => shown_in == namespace,
+        self.conflicts.iter().any(|(_, shown_in)| match self.seen.contains(shown_in) {
+            true => *shown_in == namespace || active.contains(shown_in),
+            false => *shown_in == namespace,
         })
     }
 }
@@ -125,9 +129,10 @@ impl Model {
             }
             Fact::Accept(device, identity) => {
                 let key = self.keys.entry(device).or_default();
-                let shown_in = key.conflict.map(|(_, namespace)| namespace);
-                *key =
-                    Key { confirmed: Some(identity), seen: shown_in.into_iter().collect(), conflict: None };
+                let (same, conflicts): (Vec<_>, Vec<_>) =
+                    key.conflicts.iter().partition(|(shown, _)| *shown == identity);
+                let seen = same.into_iter().map(|(_, namespace)| namespace).collect();
+                *key = Key { confirmed: Some(identity), seen, conflicts };
                 Namespace::ALL.into_iter().for_each(|namespace| {
                     self.bundle_stamps.insert((device, namespace), stamp);
                 });

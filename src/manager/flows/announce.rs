@@ -30,10 +30,16 @@ pub(super) enum Progress {
 /// How often a list is published in a row because others published it at the same time.
 const ATTEMPTS: usize = 3;
 
+/// Returns this device's entry as it ought to stand on the lists, whatever others have made of it.
+fn entry(device: DeviceId) -> ListedDevice {
+    ListedDevice::new(device.get())
+}
+
 /// Returns whether this device stands on this account's list, as far as was seen.
 fn is_listed(memory: &Memory, namespace: Namespace, device: DeviceId) -> bool {
+    let wanted = entry(device);
     memory.own_lists.get(&namespace).is_some_and(|own| {
-        let named = own.seen().is_some_and(|list| list.devices.iter().any(|other| other.id == device.get()));
+        let named = own.seen().is_some_and(|list| list.devices.contains(&wanted));
         named && !own.must_redo()
     })
 }
@@ -187,13 +193,11 @@ pub(super) async fn publish_list(context: &Context, namespace: Namespace) -> Res
         if pending || context.memory(|memory| is_listed(memory, namespace, device))? {
             return Ok(Progress::Done);
         }
-        if !list.contains(device.get()) {
-            list.add(ListedDevice::new(device.get()))?;
-        }
+        list.set(entry(device))?;
         if let Some(at) = take_publication(context, &Job::PublishList(namespace), namespace)? {
             return Ok(Progress::Delayed(at));
         }
-        if publish(context, list, Some(stamp)).await? {
+        if publish(context, list, stamp).await? {
             return Ok(Progress::Done);
         }
     }
@@ -213,7 +217,7 @@ impl Drop for InFlight<'_> {
 
 /// Publishes this account's list, built on the one with this stamp. False: a push came in between, and it has to be
 /// looked at again.
-pub(super) async fn publish(context: &Context, list: DeviceList, built_on: Option<Stamp>) -> Result<bool> {
+pub(super) async fn publish(context: &Context, list: DeviceList, built_on: Stamp) -> Result<bool> {
     let namespace = list.namespace;
     if !context.memory(|memory| memory.own_list(namespace).publishing(&list, built_on))? {
         return Ok(false);

@@ -91,10 +91,7 @@ fn see_identity(tx: &mut Tx<'_>, at: &SessionAddress, key: &IdentityKey) -> Resu
     };
     match seen {
         FromBundle::First => tx.notify(notice(NoticeKind::Devices, Status::Ok)),
-        FromBundle::Same { resolved: false } => {
-            let at = at.clone();
-            tx.after(move |memory| memory.bundles.clear_report(&at));
-        }
+        FromBundle::Same { resolved: false } => (),
         FromBundle::Same { resolved: true } => {
             // It may be served wherever that spoke against it.
             let at = at.clone();
@@ -106,8 +103,8 @@ fn see_identity(tx: &mut Tx<'_>, at: &SessionAddress, key: &IdentityKey) -> Resu
         }
         FromBundle::Conflicting { news } => {
             let status = blocked.unwrap_or(Status::IdentityChanged);
-            // Where a message has shown the other key, the client has heard of it.
-            if news && !tx.memory().bundles.was_reported(at) {
+            // Now it can be accepted, whatever a message has told before.
+            if news {
                 tx.notify(notice(NoticeKind::IdentityChanged, status));
             }
             return Ok(Some(status));

@@ -171,6 +171,7 @@ pub(in crate::manager) fn update(
     stamp: Stamp,
 ) -> Result<()> {
     if !context.config.namespaces.contains(&list.namespace) {
+        see_left(context, jid, list, delivery, stamp)?;
         return Err(Status::UnknownNamespace.into());
     }
     context.transact(|tx| {
@@ -193,12 +194,40 @@ pub(in crate::manager) fn update(
     Ok(())
 }
 
-/// The node of a list was retracted, purged or deleted: the JID announces nothing.
+/// A push in a namespace that is not served tells something only while this device leaves it: its publication must not
+/// wipe out what others write meanwhile.
+fn see_left(
+    context: &Context,
+    jid: &BareJid,
+    list: &DeviceList,
+    delivery: Delivery,
+    stamp: Stamp,
+) -> Result<()> {
+    if *jid != context.config.jid || delivery == Delivery::Delayed {
+        return Ok(());
+    }
+    context.memory(|memory| memory.own_list(list.namespace).see(list, stamp, true))?;
+    Ok(())
+}
+
+/// The node of a list was retracted, purged or deleted: the JID announces nothing, as far as was said. What is left, of
+/// several items for example, is fetched before anybody is served, or anything published, by it.
 pub(in crate::manager) fn gone(
     context: &Context,
     jid: &BareJid,
     namespace: Namespace,
     stamp: Stamp,
 ) -> Result<()> {
-    update(context, jid, &DeviceList::new(namespace), Delivery::Live, stamp)
+    update(context, jid, &DeviceList::new(namespace), Delivery::Live, stamp)?;
+    let own = *jid == context.config.jid;
+    context.memory(|memory| {
+        memory.lists.outdate(&(namespace, jid.clone()));
+        if own {
+            memory.own_list(namespace).gone();
+        }
+    })?;
+    if own {
+        context.wake_worker();
+    }
+    Ok(())
 }

@@ -7,7 +7,7 @@ use super::super::model::fact::Fact;
 use super::super::model::job::Job;
 use super::super::store::transaction::Tx;
 use super::context::Context;
-use super::{give_up_id, own_keys};
+use super::{device_list, give_up_id, own_keys};
 use crate::crypto::convert;
 use crate::error::{Result, Status};
 use crate::protocol::address::DeviceId;
@@ -49,7 +49,9 @@ fn note_own_bundle(tx: &mut Tx<'_>, namespace: Namespace, device: DeviceId, answ
             }
             theirs.identity_key != ours.identity_key || !same_keys(theirs, &ours)
         }
-        Answer::Rejected(Reason::NotFound) => true,
+        // What cannot be read serves nobody, like a signature that does not hold.
+        Answer::Rejected(Reason::NotFound) | Answer::Unreadable(_) => true,
+        Answer::Refused(error) => return Err(device_list::refused(Status::BundleDownloadFailed, error)),
         _ => return Ok(()),
     };
     tx.after(move |memory| {

@@ -99,7 +99,10 @@ pub(super) async fn purge_id(context: &Context, namespace: Namespace) -> Result<
             (context.transact(|tx| Ok(identity.as_ref() == Some(tx.identity()?.public().mont())))?, true)
         }
         Answer::Rejected(Reason::NotFound) => (true, false),
+        // What cannot be read serves nobody.
+        Answer::Unreadable(_) => (true, true),
         Answer::Rejected(Reason::Timeout) => return Err(Status::Timeout.into()),
+        Answer::Refused(error) => return Err(device_list::refused(Status::BundleDownloadFailed, error)),
         _ => return Err(Status::BundleDownloadFailed.into()),
     };
     if ours && let Some(at) = remove_from_list(context, &purge, namespace).await? {
@@ -107,9 +110,12 @@ pub(super) async fn purge_id(context: &Context, namespace: Namespace) -> Result<
     }
     if ours && has_bundle {
         let question = Question::DeleteBundle { namespace, device };
-        match context.ask(question, Class::Foreground).await.response.answer {
+        match &context.ask(question, Class::Foreground).await.response.answer {
             Answer::Done | Answer::Rejected(Reason::NotFound | Reason::Declined) => (),
             Answer::Rejected(Reason::Timeout) => return Err(Status::Timeout.into()),
+            Answer::Refused(error) => {
+                return Err(device_list::refused(Status::BundleDeletionFailed, error));
+            }
             _ => return Err(Status::BundleDeletionFailed.into()),
         }
     }
@@ -150,13 +156,17 @@ async fn remove_from_list(
 }
 
 /// Returns this account's list, with its stamp; of a namespace that is not served nothing is taken over.
-async fn own_list(context: &Context, namespace: Namespace) -> Result<(Option<Stamp>, DeviceList)> {
-    if context.config.namespaces.contains(&namespace) {
-        let newest = announce::newest_list(context, namespace).await?;
-        let (stamp, list) = newest.ok_or(Error::from(Status::Offline))?;
-        return Ok((Some(stamp), list));
+async fn own_list(context: &Context, namespace: Namespace) -> Result<(Stamp, DeviceList)> {
+    let seen = context.memory(|memory| memory.own_list(namespace).newest())?;
+    if seen.is_none() && !context.config.namespaces.contains(&namespace) {
+        let question = Question::FetchDeviceList { namespace, jid: context.config.jid.clone() };
+        let settled = context.ask(question, Class::Foreground).await;
+        let list = device_list::list_in(namespace, &settled.response.answer)?;
+        if settled.response.stream == context.engine.requests().stream() {
+            let stamp = settled.response.stamp;
+            context.memory(|memory| memory.own_list(namespace).see(&list, stamp, false))?;
+        }
     }
-    let question = Question::FetchDeviceList { namespace, jid: context.config.jid.clone() };
-    let settled = context.ask(question, Class::Foreground).await;
-    Ok((None, device_list::list_in(namespace, &settled.response.answer)?))
+    let newest = announce::newest_list(context, namespace).await?;
+    newest.ok_or(Status::Offline.into())
 }

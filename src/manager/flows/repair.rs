@@ -11,7 +11,7 @@ use super::announce::Progress;
 use super::bundle;
 use super::context::Context;
 use super::{answer, device_list, trust};
-use crate::error::Result;
+use crate::error::{Result, Status};
 use crate::protocol::address::BareJid;
 use crate::protocol::namespace::Namespace;
 use crate::protocol::session::Session;
@@ -21,10 +21,7 @@ pub(super) fn suggest(tx: &mut Tx<'_>, at: &SessionAddress) -> Result<()> {
     if Sessions::new(tx, at).sending()?.is_some() {
         return Ok(());
     }
-    let contact = tx.contact(&at.jid)?;
-    let device = contact.device(at.device);
-    let listed = device.is_some_and(|device| device.is_active(at.namespace));
-    if !listed {
+    if !is_listed(tx, at)? {
         return suggest_list(tx, at.namespace, &at.jid);
     }
     if trust::is_distrusted(tx, at)? {
@@ -34,6 +31,12 @@ pub(super) fn suggest(tx: &mut Tx<'_>, at: &SessionAddress) -> Result<()> {
         return Ok(());
     }
     suggest_job(tx, Job::Repair(at.clone()))
+}
+
+/// Returns whether a device stands on its JID's list.
+pub(super) fn is_listed(tx: &mut Tx<'_>, at: &SessionAddress) -> Result<bool> {
+    let contact = tx.contact(&at.jid)?;
+    Ok(contact.device(at.device).is_some_and(|device| device.is_active(at.namespace)))
 }
 
 /// Causes a look at a JID's list: one of its devices does not stand on it, or shows another key.
@@ -76,12 +79,22 @@ pub(super) async fn fetch_list(context: &Context, namespace: Namespace, jid: &Ba
 
 /// Looks which key the bundle of a device shows.
 pub(super) async fn fetch_bundle(context: &Context, at: &SessionAddress) -> Result<Progress> {
-    bundle::fetch(context, at, class(context, &at.jid)?).await?;
-    Ok(Progress::Done)
+    match bundle::fetch(context, at, class(context, &at.jid)?).await? {
+        // It has told what it shows.
+        Fetched::Failed(error)
+            if !matches!(error.status(), Status::IdentityChanged | Status::IdentityMismatch) =>
+        {
+            Err(error)
+        }
+        _ => Ok(Progress::Done),
+    }
 }
 
 /// Begins a new session with a device, by an empty message.
 pub(super) async fn repair(context: &Context, at: &SessionAddress) -> Result<Progress> {
+    if !context.transact(|tx| is_listed(tx, at))? {
+        return Ok(Progress::Done);
+    }
     let fetched = match bundle::fetch(context, at, class(context, &at.jid)?).await? {
         Fetched::Usable(fetched) => fetched,
         Fetched::Failed(error) => return Err(error),
@@ -89,7 +102,8 @@ pub(super) async fn repair(context: &Context, at: &SessionAddress) -> Result<Pro
     };
     context.transact(|tx| {
         // What has changed since it was caused counts.
-        if Sessions::new(tx, at).sending()?.is_some() || trust::is_distrusted(tx, at)? {
+        let has_session = Sessions::new(tx, at).sending()?.is_some();
+        if has_session || trust::is_distrusted(tx, at)? || !is_listed(tx, at)? {
             return Ok(Progress::Done);
         }
         let (identity, rng) = tx.identity_and_rng()?;

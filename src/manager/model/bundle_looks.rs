@@ -91,11 +91,6 @@ impl BundleLooks {
         first
     }
 
-    /// The device's bundle shows the known key: what is reported of it next is news.
-    pub(in crate::manager) fn clear_report(&mut self, at: &SessionAddress) {
-        self.reported.remove(at);
-    }
-
     /// Returns whether something was reported of a device in this run.
     pub(in crate::manager) fn was_reported(&self, at: &SessionAddress) -> bool {
         self.reported.get(at).is_some()

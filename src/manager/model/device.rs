@@ -37,8 +37,7 @@ impl KnownDevice {
     /// Returns where to look whether it shows its own key again: in the namespace of the conflict, if that matters
     /// for sending in this one.
     pub(in crate::manager) fn bundle_namespace(&self, namespace: Namespace) -> Namespace {
-        let conflict = self.identity.conflict().filter(|_| self.blocks_sending(namespace).is_some());
-        conflict.map_or(namespace, |conflict| conflict.namespace)
+        self.identity.blocked_by(namespace, self.active).unwrap_or(namespace)
     }
 
     /// Returns the namespace that serves it: the first of these in which it is announced, unless the client prefers

@@ -75,10 +75,13 @@ pub(in crate::manager) enum Identity {
     /// Bundles of these namespaces show it.
     Confirmed(KnownKey, NamespaceSet),
     /// The bundle that confirmed it shows another key now.
-    Changed(KnownKey, NamespaceSet, Conflict),
+    Changed(KnownKey, NamespaceSet, Conflicts),
     /// The bundle of a namespace that never confirmed it shows another key.
-    Mismatched(KnownKey, NamespaceSet, Conflict),
+    Mismatched(KnownKey, NamespaceSet, Conflicts),
 }
+
+/// What bundles show instead of the confirmed key: at least one conflict, at most one a namespace, the newest last.
+pub(in crate::manager) type Conflicts = Vec<Conflict>;
 
 /// What a bundle has changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -126,12 +129,17 @@ impl Identity {
         }
     }
 
-    /// Returns the key that is shown instead of the confirmed one.
-    pub(in crate::manager) fn conflict(&self) -> Option<&Conflict> {
+    /// Returns what is shown instead of the confirmed key, the newest last.
+    pub(in crate::manager) fn conflicts(&self) -> &[Conflict] {
         match self {
-            Identity::Changed(_, _, conflict) | Identity::Mismatched(_, _, conflict) => Some(conflict),
-            _ => None,
+            Identity::Changed(_, _, conflicts) | Identity::Mismatched(_, _, conflicts) => conflicts,
+            _ => &[],
         }
+    }
+
+    /// Returns the key that was shown last instead of the confirmed one.
+    pub(in crate::manager) fn conflict(&self) -> Option<&Conflict> {
+        self.conflicts().last()
     }
 
     pub(in crate::manager) fn is_confirmed(&self) -> bool {
@@ -149,16 +157,29 @@ impl Identity {
         namespace: Namespace,
         active: NamespaceSet,
     ) -> Option<Status> {
-        match self {
-            Identity::Changed(_, _, conflict) => {
-                let counts = conflict.namespace == namespace || active.contains(conflict.namespace);
-                counts.then_some(Status::IdentityChanged)
+        let seen = self.confirmed_in();
+        let status = |conflict: &Conflict| {
+            let (here, changed) = (conflict.namespace == namespace, seen.contains(conflict.namespace));
+            match (changed, here || (changed && active.contains(conflict.namespace))) {
+                (true, true) => Some(Status::IdentityChanged),
+                (false, true) => Some(Status::IdentityMismatch),
+                (_, false) => None,
             }
-            Identity::Mismatched(_, _, conflict) => {
-                (conflict.namespace == namespace).then_some(Status::IdentityMismatch)
-            }
-            _ => None,
-        }
+        };
+        let (changed, mismatched): (Vec<_>, Vec<_>) =
+            self.conflicts().iter().filter_map(status).partition(|status| *status == Status::IdentityChanged);
+        changed.first().or(mismatched.first()).copied()
+    }
+
+    /// Returns the namespace whose bundle keeps the device from being sent to in a namespace.
+    pub(in crate::manager) fn blocked_by(
+        &self,
+        namespace: Namespace,
+        active: NamespaceSet,
+    ) -> Option<Namespace> {
+        self.blocks_sending(namespace, active)?;
+        let here = self.conflicts().iter().find(|conflict| conflict.namespace == namespace);
+        here.or(self.conflict()).map(|conflict| conflict.namespace)
     }
 
     /// Returns whether sessions with this key are read. A key that a bundle contradicted, or that was replaced, is
@@ -190,9 +211,9 @@ impl Identity {
                 *self = Identity::Confirmed(KnownKey::of(key), here);
                 if same { FromBundle::Same { resolved: false } } else { FromBundle::Replaced }
             }
-            Identity::Confirmed(known, seen) => self.see_again(known, seen, None, key, namespace),
-            Identity::Changed(known, seen, conflict) | Identity::Mismatched(known, seen, conflict) => {
-                self.see_again(known, seen, Some(conflict), key, namespace)
+            Identity::Confirmed(known, seen) => self.see_again(known, seen, Vec::new(), key, namespace),
+            Identity::Changed(known, seen, conflicts) | Identity::Mismatched(known, seen, conflicts) => {
+                self.see_again(known, seen, conflicts, key, namespace)
             }
         }
     }
@@ -201,31 +222,40 @@ impl Identity {
         &mut self,
         known: KnownKey,
         mut seen: NamespaceSet,
-        conflict: Option<Conflict>,
+        mut conflicts: Conflicts,
         key: &IdentityKey,
         namespace: Namespace,
     ) -> FromBundle {
-        if !known.is(key.mont()) {
-            let shown = |conflict: &Conflict| convert::ed_to_mont(&conflict.ed).as_ref() == Some(key.mont());
-            let news = !conflict.is_some_and(|conflict| conflict.namespace == namespace && shown(&conflict));
-            *self = Identity::in_conflict(known, seen, Conflict { ed: *key.ed(), namespace });
-            return FromBundle::Conflicting { news };
+        let before = conflicts.iter().position(|conflict| conflict.namespace == namespace);
+        let before = before.map(|place| conflicts.remove(place));
+        let other = !known.is(key.mont());
+        let mut known = known;
+        if other {
+            conflicts.push(Conflict { ed: *key.ed(), namespace });
+        } else {
+            seen.insert(namespace);
+            if !known.sign_known {
+                known = KnownKey::of(key);
+            }
         }
-        seen.insert(namespace);
-        let known = if known.sign_known { known } else { KnownKey::of(key) };
-        let resolved = conflict.as_ref().is_some_and(|conflict| conflict.namespace == namespace);
-        *self = match conflict.filter(|_| !resolved) {
-            Some(conflict) => Identity::in_conflict(known, seen, conflict),
-            None => Identity::Confirmed(known, seen),
-        };
-        FromBundle::Same { resolved }
+        *self = Identity::in_conflict(known, seen, conflicts);
+        let shown = |conflict: &Conflict| convert::ed_to_mont(&conflict.ed).as_ref() == Some(key.mont());
+        match other {
+            true => FromBundle::Conflicting { news: !before.is_some_and(|before| shown(&before)) },
+            false => FromBundle::Same { resolved: before.is_some() },
+        }
     }
 
-    /// Returns the state in which another key is shown: changed where the bundle showed the known key before.
-    pub(in crate::manager) fn in_conflict(key: KnownKey, seen: NamespaceSet, conflict: Conflict) -> Identity {
-        match seen.contains(conflict.namespace) {
-            true => Identity::Changed(key, seen, conflict),
-            false => Identity::Mismatched(key, seen, conflict),
+    /// Returns the state in which other keys are shown: changed where the bundle showed the known key before.
+    pub(in crate::manager) fn in_conflict(
+        key: KnownKey,
+        seen: NamespaceSet,
+        conflicts: Conflicts,
+    ) -> Identity {
+        match conflicts.iter().any(|conflict| seen.contains(conflict.namespace)) {
+            _ if conflicts.is_empty() => Identity::Confirmed(key, seen),
+            true => Identity::Changed(key, seen, conflicts),
+            false => Identity::Mismatched(key, seen, conflicts),
         }
     }
 
@@ -247,20 +277,22 @@ impl Identity {
         }
     }
 
-    /// Accepts the conflicting key. `None`: there is no conflict.
+    /// Accepts the key that was shown last. `None`: there is no conflict.
     pub(in crate::manager) fn accept(&mut self) -> Option<KnownKey> {
-        let conflict = self.conflict()?.clone();
-        let key = KnownKey::of(&IdentityKey::from_ed(&conflict.ed).ok()?);
-        *self = Identity::Confirmed(key.clone(), NamespaceSet::of(conflict.namespace));
+        let key = KnownKey::of(&IdentityKey::from_ed(&self.conflict()?.ed).ok()?);
+        let same = |conflict: &Conflict| convert::ed_to_mont(&conflict.ed).as_ref() == Some(key.mont());
+        let (shown, others): (Conflicts, Conflicts) = self.conflicts().iter().cloned().partition(same);
+        let mut seen = NamespaceSet::default();
+        shown.iter().for_each(|conflict| seen.insert(conflict.namespace));
+        *self = Identity::in_conflict(key.clone(), seen, others);
         Some(key)
     }
 
     /// The account does not serve a namespace any more: what is shown there speaks against nothing.
     pub(in crate::manager) fn purge_namespace(&mut self, namespace: Namespace) {
-        if self.conflict().is_some_and(|conflict| conflict.namespace == namespace)
-            && let Identity::Changed(key, seen, _) | Identity::Mismatched(key, seen, _) = std::mem::take(self)
-        {
-            *self = Identity::Confirmed(key, seen);
+        if let Identity::Changed(key, seen, conflicts) | Identity::Mismatched(key, seen, conflicts) = self {
+            let left = conflicts.iter().filter(|conflict| conflict.namespace != namespace).cloned().collect();
+            *self = Identity::in_conflict(key.clone(), *seen, left);
         }
     }
 }

@@ -79,6 +79,13 @@ impl ListLooks {
         }
     }
 
+    /// What was seen of a list is not to be relied on.
+    pub(in crate::manager) fn outdate(&mut self, at: &(Namespace, BareJid)) {
+        if let Some(look) = self.0.get_mut(at) {
+            (look.fresh_since, look.quiet_until) = (None, 0);
+        }
+    }
+
     /// A list could not be had.
     pub(in crate::manager) fn failed(
         &mut self,

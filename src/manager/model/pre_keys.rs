@@ -6,9 +6,11 @@
 use super::super::policy;
 use crate::crypto::keys::KeyPair;
 use crate::error::{Error, Result, Status};
+use crate::protocol::address::BareJid;
 use crate::protocol::bundle::{Bundle, PublicPreKey};
 use crate::protocol::limits;
 use crate::protocol::namespace::Namespace;
+use sha2::{Digest as _, Sha256};
 
 /// A signed pre key.
 #[derive(Clone)]
@@ -46,6 +48,16 @@ pub(in crate::manager) struct ProcessedExchange {
     pub(in crate::manager) opened: u32,
     /// It was a known JID's.
     pub(in crate::manager) known: bool,
+    /// A few bytes of a hash of that JID.
+    pub(in crate::manager) whose: u32,
+}
+
+impl ProcessedExchange {
+    /// Returns what tells whose key exchanges are whose.
+    pub(in crate::manager) fn whose(jid: &BareJid) -> u32 {
+        let [a, b, c, d, ..]: [u8; 32] = Sha256::digest(jid.as_str()).into();
+        u32::from_le_bytes([a, b, c, d])
+    }
 }
 
 /// See the module.
@@ -99,6 +111,21 @@ impl PreKeyStore {
         self.exchanges.push(exchange);
         self.drop_old(wall_ms);
         self.bundle_pending = true;
+    }
+
+    /// Returns whether one more key exchange of a stranger may use a pre key up before a bundle without those that are
+    /// used up stands on the server. What strangers send deletes no pre key that others may still take.
+    pub(in crate::manager) fn has_stranger_room(&self, whose: u32) -> bool {
+        let open = |exchange: &&ProcessedExchange| {
+            !exchange.known && self.pre_keys.iter().any(|key| key.id == exchange.pre_key_id)
+        };
+        let mut open = self.exchanges.iter().filter(open).map(|exchange| exchange.whose);
+        let (mut all, mut own) = (0_usize, 0_usize);
+        for of in open.by_ref() {
+            all = all.saturating_add(1);
+            own = own.saturating_add((of == whose).into());
+        }
+        all < policy::OPEN_STRANGER_EXCHANGES && own < policy::OPEN_EXCHANGES_OF_A_STRANGER
     }
 
     /// Forgets what is too old or too many, the oldest first; strangers have half of the places. An exchange that is forgotten takes its pre key with it: else it would open
@@ -163,7 +190,7 @@ mod tests {
     }
 
     fn exchange(pre_key_id: u32, hash: &[u8], known: bool) -> ProcessedExchange {
-        ProcessedExchange { pre_key_id, hash: hash.to_vec(), opened: 0, known }
+        ProcessedExchange { pre_key_id, hash: hash.to_vec(), opened: 0, known, whose: 0 }
     }
 
     #[test]

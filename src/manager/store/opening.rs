@@ -131,6 +131,7 @@ impl Sessions<'_, '_> {
             return Err(Status::Duplicate.into());
         }
         let (candidates, unreadable) = self.candidates()?;
+        let loaded = candidates.len();
         let (mut readable, others): (Vec<_>, Vec<_>) =
             candidates.into_iter().partition(|candidate| candidate.readable);
         readable.retain(|candidate| !(tried_current && candidate.is_current()));
@@ -141,6 +142,12 @@ impl Sessions<'_, '_> {
             Err(error) if matches!(error.status(), Status::DecryptionFailed | Status::NoSession) => error,
             result => return result,
         };
+        // Sessions whose time has passed, or whose key was replaced, read nothing new; an old archive is silent.
+        let archived = self.read_archive()?.slots.len();
+        let more = archived.saturating_add(1) > loaded || !others.is_empty();
+        if more && self.was_decrypted_by_any(message)? {
+            return Err(Status::Duplicate.into());
+        }
         match self.is_of_one(others, message, budget)? {
             true => Err(Status::PublicDataInconsistency.into()),
             false => Err(unreadable.unwrap_or(failure)),

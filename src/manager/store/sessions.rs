@@ -302,6 +302,43 @@ impl<'t, 'a> Sessions<'t, 'a> {
     }
 }
 
+impl Sessions<'_, '_> {
+    /// Returns whether a message was decrypted by any session that is stored, or that is remembered: also by those that are
+    /// not read any more.
+    pub(in crate::manager) fn was_decrypted_by_any(&mut self, message: &RatchetMessage) -> Result<bool> {
+        if self.was_decrypted(message)? == Some(true) {
+            return Ok(true);
+        }
+        let current = self.tx.current_session(&self.at)?;
+        if let Some(session) = &current.session {
+            let bytes = match session.skipped_keys() {
+                0 => None,
+                _ => self.tx.raw(&keys::skipped(&self.at))?,
+            };
+            let skipped = bytes.map(|bytes| SkippedKeys::decode(&bytes)).transpose()?;
+            if has_decrypted(session, skipped.as_ref(), message) {
+                return Ok(true);
+            }
+        }
+        for slot in self.read_archive()?.slots {
+            // One that cannot be read knows nothing.
+            if let Ok((session, skipped)) = self.read_archived(slot.slot)
+                && has_decrypted(&session, skipped.as_ref(), message)
+            {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+}
+
+/// Returns whether a session has decrypted a message on the chain on which new messages come.
+fn has_decrypted(session: &Session, skipped: Option<&SkippedKeys>, message: &RatchetMessage) -> bool {
+    let header = message.header();
+    matches!(session.closed_chain(skipped), Some(ChainEvent::Closed(chain, record))
+        if chain == header.ratchet_key && record.is_decrypted(header.n))
+}
+
 /// Returns whether the other side has answered us, by the message that makes an archived session the current one again, on
 /// what we sent after the session began that it replaces: then it uses this one. What was sent before says so only where
 /// the other side was not known to have it: who has a session and begins another one has lost it.

@@ -315,6 +315,8 @@ impl Tx<'_> {
         }
         let session = match self.account.load(&keys::session(at))? {
             Some(bytes) => CurrentSession::decode(&bytes, at)?,
+            // Whatever a stranger names is not remembered.
+            None if !self.is_known(&at.jid) => return Ok(Arc::default()),
             None => CurrentSession::default(),
         };
         let (session, bytes) = (Arc::new(session), CurrentSession::BYTES);

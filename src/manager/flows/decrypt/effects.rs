@@ -56,6 +56,8 @@ pub(super) fn after_rejection(
     match status {
         Status::NoSession | Status::PreKeyUnknown => repair::suggest(tx, at),
         Status::PublicDataInconsistency => after_other_key(tx, at),
+        // Its key exchange was taken up, and its session is gone: it cannot be read before it begins another one.
+        Status::DecryptionFailed if keys.iter().any(|key| key.key_exchange) => repair::suggest(tx, at),
         Status::Limit if keys.iter().any(|key| key.key_exchange) => {
             repair::suggest_list(tx, at.namespace, &at.jid)
         }
@@ -67,7 +69,10 @@ pub(super) fn after_rejection(
 /// be accepted, or turns out to be nobody's.
 fn after_other_key(tx: &mut Tx<'_>, at: &SessionAddress) -> Result<()> {
     let known = tx.is_known(&at.jid);
-    if !tx.memory().bundles.was_reported(at) {
+    // Where nobody vouches for a key there is none that could have changed.
+    let confirmed =
+        tx.contact(&at.jid)?.device(at.device).is_some_and(|device| device.identity.is_confirmed());
+    if confirmed && !tx.memory().bundles.was_reported(at) {
         tx.notify(Notice {
             kind: NoticeKind::IdentityChanged,
             namespace: Some(at.namespace),

@@ -103,7 +103,8 @@ impl Incoming<'_> {
         let mut budget = ChainBudget::new(open::skip_limits(tx.config()));
         let mut failure: Option<(Error, BareJid)> = None;
         let mut unreadable = None;
-        let attempts = keys.iter().flat_map(|key| senders.iter().map(move |sender| (*key, sender)));
+        // Known JIDs come first, each with all keys.
+        let attempts = senders.iter().flat_map(|sender| keys.iter().map(move |key| (*key, sender)));
         for (key, sender) in attempts.take(limits::ATTEMPTS_PER_MESSAGE) {
             let at = SessionAddress { jid: sender.clone(), device, namespace: self.message.namespace };
             let hint = if self.from.is_some() { Sender::Named } else { Sender::Guessed };

@@ -92,18 +92,20 @@ fn open_exchange(
     budget: &mut ChainBudget,
 ) -> Result<Opened> {
     let mont = *exchange.identity_mont();
+    let known = device(tx, at)?;
+    // Where the sender is guessed a stranger's key must not be put on somebody's device, nor be said to be its.
+    if hint == Sender::Guessed && !known.identity.key().is_some_and(|key| key.is(&mont)) {
+        return Err(Status::SenderNotFound.into());
+    }
     let sender = sender(tx, at, &mont, exchange.identity_ed())?;
     if sender.core_trust == CoreTrust::Distrusted {
         return Err(Status::SenderDistrusted.into());
     }
-    let known = device(tx, at)?;
     let relation = known.identity.compare_exchange(&mont);
     if relation == FromExchange::Contradicts {
-        return Err(Status::PublicDataInconsistency.into());
-    }
-    // Where the sender is guessed a stranger's key must not be put on somebody's device.
-    if hint == Sender::Guessed && !known.identity.key().is_some_and(|key| key.is(&mont)) {
-        return Err(Status::SenderNotFound.into());
+        // An old archive that is given again, of a key that was replaced since, is silent.
+        let decrypted = Sessions::new(tx, at).was_decrypted_by_any(exchange.message())?;
+        return Err(if decrypted { Status::Duplicate } else { Status::PublicDataInconsistency }.into());
     }
     let began = |session: &Session| exchange.began(session);
     if let Some(opened) = Sessions::new(tx, at).open_begun_by(began, exchange.message(), budget)? {
@@ -115,32 +117,47 @@ fn open_exchange(
         true => ExchangeHash::new(&tx.config().jid, tx.own_device()?, exchange.id()),
         false => hash,
     };
-    if let Some(processed) = tx.pre_keys(at.namespace)?.processed(hash.as_bytes()) {
-        // Its session is deleted. Only what is known to have been decrypted is a duplicate; the rest is lost.
-        let message = exchange.message();
-        let first = processed.opened == message.header().n;
-        let decrypted = first || Sessions::new(tx, at).was_decrypted(message)? == Some(true);
-        #[cfg(omemo_planted)]
-        let decrypted = decrypted || crate::planted::is_planted(4);
-        let status = if decrypted { Status::Duplicate } else { Status::DecryptionFailed };
-        return Err(status.into());
-    }
+    check_processed(tx, exchange, at, &hash)?;
     if !known.identity.is_confirmed() && is_confirmed_elsewhere(tx, at, &mont)? {
         return Err(Status::PublicDataInconsistency.into());
     }
     make_provisional_room(tx, at)?;
+    let known_jid = tx.is_known(&at.jid);
+    let whose = ProcessedExchange::whose(&at.jid);
+    if !known_jid && !tx.pre_keys(at.namespace)?.has_stranger_room(whose) {
+        return Err(Error::new(Status::Limit, "Strangers have used up what one bundle has for them."));
+    }
     let step = accept(tx, exchange, at, budget)?;
     let inside = open_payload(message, &step.plaintext)?;
     begin_session(tx, exchange, at, &step, relation)?;
     let wall_ms = tx.now.wall_ms;
     let (pre_key_id, opened) = (exchange.id().pre_key_id, exchange.message().header().n);
-    let known = tx.is_known(&at.jid);
-    let exchange = ProcessedExchange { pre_key_id, hash: hash.as_bytes().to_vec(), opened, known };
+    let exchange =
+        ProcessedExchange { pre_key_id, hash: hash.as_bytes().to_vec(), opened, known: known_jid, whose };
     tx.pre_keys_mut(at.namespace)?.consume(exchange, wall_ms);
     own_keys::top_up(tx, at.namespace)?;
     log_step(tx, "new session", &step.session);
     effects::after_exchange(tx, at, relation)?;
     Ok(Opened { inside, sender, new_session: true, not_listed: is_not_listed(tx, at)? })
+}
+
+/// Refuses a key exchange that was processed and whose session is deleted. Only what is known to have been decrypted is a
+/// duplicate; the rest is lost.
+fn check_processed(
+    tx: &mut Tx<'_>,
+    exchange: &KeyExchange,
+    at: &SessionAddress,
+    hash: &ExchangeHash,
+) -> Result<()> {
+    let message = exchange.message();
+    let Some(first) = tx.pre_keys(at.namespace)?.processed(hash.as_bytes()).map(|processed| processed.opened)
+    else {
+        return Ok(());
+    };
+    let decrypted = first == message.header().n || Sessions::new(tx, at).was_decrypted_by_any(message)?;
+    #[cfg(omemo_planted)]
+    let decrypted = decrypted || crate::planted::is_planted(4);
+    Err(if decrypted { Status::Duplicate } else { Status::DecryptionFailed }.into())
 }
 
 /// Puts the session in its place, and the key on the device if that has none.
@@ -172,7 +189,7 @@ fn accept(
     let pre_key = store.pre_key(exchange.id().pre_key_id, tx.now.wall_ms).cloned();
     let (Some(signed), Some(pre_key)) = (signed, pre_key) else {
         // That it was processed may be forgotten; what was decrypted is remembered for longer.
-        let decrypted = Sessions::new(tx, at).was_decrypted(exchange.message())? == Some(true);
+        let decrypted = Sessions::new(tx, at).was_decrypted_by_any(exchange.message())?;
         return Err(if decrypted { Status::Duplicate } else { Status::PreKeyUnknown }.into());
     };
     let (identity, rng) = tx.identity_and_rng()?;

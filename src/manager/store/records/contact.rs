@@ -55,6 +55,12 @@ pub(super) struct DeviceRecord {
     /// It left omemo:2 and was served by legacy since then.
     #[prost(bool, tag = "11")]
     downgraded: bool,
+    /// The same as `conflicting` where the bundle of another namespace showed a key before that; empty: none.
+    #[prost(bytes = "vec", tag = "12")]
+    conflicting_before: Vec<u8>,
+    /// In which namespace.
+    #[prost(uint32, tag = "13")]
+    conflicting_before_in: u32,
 }
 
 fn set(codes: &[u32]) -> Result<NamespaceSet> {
@@ -68,6 +74,11 @@ fn one(code: u32) -> Result<Namespace> {
 impl DeviceRecord {
     fn new(device: &KnownDevice) -> DeviceRecord {
         let (key, conflict) = (device.identity.key(), device.identity.conflict());
+        // There are two namespaces.
+        let before = match device.identity.conflicts() {
+            [before, _] => Some(before),
+            _ => None,
+        };
         let sign = |key: &KnownKey| u32::from(key.ed().last().is_some_and(|byte| byte & 0x80 != 0));
         DeviceRecord {
             id: device.id,
@@ -81,6 +92,8 @@ impl DeviceRecord {
             preferred: device.preferred.map_or(0, Namespace::code),
             had_omemo2: device.had_omemo2,
             downgraded: device.downgraded,
+            conflicting_before: before.map_or_else(Vec::new, |conflict| conflict.ed.to_vec()),
+            conflicting_before_in: before.map_or(0, |conflict| conflict.namespace.code()),
         }
     }
 
@@ -97,9 +110,20 @@ impl DeviceRecord {
         if self.conflicting.is_empty() {
             return Ok(Identity::Confirmed(key, confirmed_in));
         }
-        let conflict =
-            Conflict { ed: bytes32(&self.conflicting, "a JID")?, namespace: one(self.conflicting_in)? };
-        Ok(Identity::in_conflict(key, confirmed_in, conflict))
+        let conflict = |ed: &[u8], code: u32| -> Result<Conflict> {
+            Ok(Conflict { ed: bytes32(ed, "a JID")?, namespace: one(code)? })
+        };
+        let mut conflicts = Vec::new();
+        if !self.conflicting_before.is_empty() {
+            conflicts.push(conflict(&self.conflicting_before, self.conflicting_before_in)?);
+        }
+        conflicts.push(conflict(&self.conflicting, self.conflicting_in)?);
+        if let [before, last] = conflicts.as_slice()
+            && before.namespace == last.namespace
+        {
+            return Err(corrupt("a JID", "names a namespace twice"));
+        }
+        Ok(Identity::in_conflict(key, confirmed_in, conflicts))
     }
 
     fn device(&self) -> Result<KnownDevice> {

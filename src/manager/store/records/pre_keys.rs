@@ -90,6 +90,9 @@ pub(super) struct ExchangeRecord {
     /// It was a known JID's.
     #[prost(bool, tag = "4")]
     known: bool,
+    /// A few bytes of a hash of that JID.
+    #[prost(fixed32, tag = "5")]
+    whose: u32,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -117,6 +120,7 @@ impl PreKeysRecord {
             hash: exchange.hash.clone(),
             opened: exchange.opened,
             known: exchange.known,
+            whose: exchange.whose,
         };
         PreKeysRecord {
             version: 0,
@@ -142,6 +146,7 @@ impl PreKeysRecord {
             hash: exchange.hash.clone(),
             opened: exchange.opened,
             known: exchange.known,
+            whose: exchange.whose,
         };
         Ok(PreKeyStore {
             signed: self.signed.as_ref().ok_or_else(missing)?.key()?,
