@@ -318,3 +318,22 @@ fn envelopes_cost_a_few_times_their_size() {
         assert_eq!(within(3 * MIB, || sce::read_body(xml.as_bytes()).unwrap().unwrap().len()), len);
     }
 }
+
+#[test]
+fn inherited_namespaces_take_no_memory_of_their_own() {
+    let uri = "u".repeat(32 * KIB);
+    for (open, child) in
+        [(format!("<x xmlns='{uri}'>"), "<y/>"), (format!("<p:x xmlns:p='{uri}'>"), "<p:y/>")]
+    {
+        let close = if child == "<y/>" { "</x>" } else { "</p:x>" };
+        let children = child.repeat(4_000);
+        for root in [
+            format!("<devices xmlns='urn:xmpp:omemo:2'><device id='1'/>{open}{children}{close}</devices>"),
+            format!(
+                "<list xmlns='eu.siacs.conversations.axolotl'><device id='1'/>{open}{children}{close}</list>"
+            ),
+        ] {
+            within(4 * MIB, || status(device_list::parse(root.as_bytes())));
+        }
+    }
+}

@@ -25,6 +25,7 @@ in_both_namespaces! {
     a_message_of_a_device_forgets_that_its_bundle_was_missing,
     an_unusable_bundle_that_was_mended_is_used,
     a_list_that_was_pushed_empty_counts_for_a_minute,
+    a_list_that_is_gone_is_looked_at_by_the_next_message,
     who_installs_omemo_after_our_first_try_is_served,
     a_new_device_of_a_stranger_is_served_after_an_hour,
     offline_encryptions_wait_for_the_next_stream,
@@ -549,4 +550,17 @@ fn a_bundle_that_is_not_there_is_asked_for_once_an_hour_by_itself(ns: Namespace)
     }
     let asked = romeo.count_asked(is_bundle_of(&juliet.jid)) - asked;
     assert!(asked <= 1, "{asked} questions in fifty minutes");
+}
+
+fn a_list_that_is_gone_is_looked_at_by_the_next_message(ns: Namespace) {
+    let mut server = Server::of(ns);
+    let romeo = Client::new(ROMEO, &mut server);
+    let juliet = Stranger::of(ns, JULIET, 7);
+    juliet.publish(&mut server);
+    romeo.say(&juliet.jid, "hello", &mut server);
+    // One of several items was retracted; the others stand there as before.
+    romeo.manager().device_list_gone(&juliet.jid, ns).unwrap();
+    assert!(!romeo.is_active(&juliet.jid, 7));
+    romeo.say(&juliet.jid, "still there", &mut server);
+    assert!(romeo.is_active(&juliet.jid, 7));
 }

@@ -12,6 +12,7 @@ in_both_namespaces! {
     strangers_do_not_keep_a_friends_session_from_repair,
     a_distrusted_device_is_not_written_to_by_itself,
     a_repair_that_is_lost_is_not_made_at_each_message,
+    a_device_that_left_its_list_meanwhile_is_not_repaired,
     a_repair_whose_bundle_cannot_be_had_at_first_is_made_later,
     a_pre_key_that_is_gone_is_healed,
     an_unknown_pre_key_in_a_listed_devices_name_replaces_no_session,
@@ -466,4 +467,22 @@ fn late_messages_of_a_session_that_was_lost_long_ago_do_not_either(ns: Namespace
     assert_eq!(text(&romeo.read(&juliet.jid, &late)), "late");
     let message = romeo.say(&juliet.jid, "which session?", &mut server);
     assert_eq!(text(&juliet.read(&romeo.jid, &message)), "which session?");
+}
+
+fn a_device_that_left_its_list_meanwhile_is_not_repaired(ns: Namespace) {
+    for answered in [false, true] {
+        let (mut server, romeo, juliet) = after_a_loss(ns);
+        fails_with(&romeo, &juliet, &mut server, Status::NoSession);
+        let sent = romeo.count_asked(is_send);
+        // It was stolen, and is taken off before its bundle comes, or before anybody has asked for it.
+        if answered {
+            let open = romeo.run_holding(&mut server, is_bundle_of(&juliet.jid));
+            push(&romeo, &juliet.jid, &[]);
+            romeo.manager().answer(open[0].0, Answer::Bundle(server.bundle(&juliet))).unwrap();
+        } else {
+            push(&romeo, &juliet.jid, &[]);
+        }
+        romeo.run_later(&mut server);
+        assert_eq!(romeo.count_asked(is_send), sent, "it is written to although it was taken off");
+    }
 }

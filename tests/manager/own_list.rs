@@ -8,6 +8,7 @@ use omemo::error::Status;
 use omemo::manager::api::draft::EncryptPolicy;
 use omemo::manager::api::event::NoticeKind;
 use omemo::manager::api::question::{Answer, Question, Reason};
+use omemo::protocol::device_list::ListedDevice;
 use omemo::protocol::namespace::Namespace::{self, Legacy, Omemo2};
 
 in_both_namespaces_and_faces! {
@@ -15,6 +16,7 @@ in_both_namespaces_and_faces! {
     what_others_wrote_stays_when_a_namespace_is_left,
     a_push_that_crosses_our_publication_is_not_undone,
     a_push_behind_the_answer_to_our_publication_is_not_undone,
+    a_crossing_is_not_undone_where_others_have_written_more,
     a_list_that_is_too_long_is_a_row_and_stays,
     a_list_that_is_not_understood_is_a_row_and_stays,
     ids_that_nobody_can_serve_stay_on_the_list,
@@ -27,12 +29,15 @@ in_both_namespaces! {
     a_publication_that_failed_is_made_again_from_the_newest_list,
     a_publication_that_was_cut_off_is_made_again_from_the_newest_list,
     a_list_that_fills_up_is_never_published_beyond_what_is_read,
+    a_list_that_is_gone_is_fetched_before_we_write_it,
     a_bundle_that_could_not_be_looked_at_is_not_overwritten,
     an_own_bundle_that_could_not_be_looked_at_is_looked_at_again,
+    what_cannot_be_read_under_our_id_is_overwritten,
     a_bundle_that_nobody_can_use_under_our_id_does_not_cost_the_id,
     one_id_a_day_is_given_up_at_most,
     an_id_that_was_given_up_leaves_the_list,
     an_id_that_was_given_up_stops_no_encryption,
+    our_entry_is_what_we_want_whatever_others_make_of_it,
     a_bundle_that_changed_while_it_was_published_is_published_again,
     a_publication_that_timed_out_is_said_so,
     a_pushed_own_list_without_us_offline_is_mended_at_the_next_connect,
@@ -504,4 +509,75 @@ fn an_id_that_was_given_up_stops_no_encryption(ns: Namespace) {
         });
     }
     assert_eq!(server.list(&romeo.jid), [romeo.id()]);
+}
+
+fn a_crossing_is_not_undone_where_others_have_written_more<D: Device>(ns: Namespace) {
+    for more in ["<x xmlns='urn:x'><y/></x>", "<device id='99999999999'/>", "<device id='17' label='again'/>"]
+    {
+        for echo_first in [true, false] {
+            let world = World::speaking(ns.uri(), 6);
+            let romeo = D::online(&world, ROMEO);
+            world.set_push(false);
+            world.set_answering(Answering::Held);
+            let theirs = list_xml(ns, &format!("<device id='17'/>{more}"));
+            world.publish_list(ns.uri(), ROMEO, &theirs);
+            assert_eq!(romeo.update_device_list(ROMEO, &theirs), Status::Ok);
+            romeo.go_on();
+            let held = world.take_held(romeo.endpoint(), |question| question.kind == Kind::PublishList);
+            let held = held.expect("we do not publish ourselves");
+            // 18 comes first, then ours overwrites it; its push comes before or behind the answer.
+            let both = list_xml(ns, &format!("<device id='17'/><device id='18'/>{more}"));
+            assert_eq!(romeo.update_device_list(ROMEO, &both), Status::Ok);
+            let answer = world.serve(&held.question);
+            let echo = world.list(ns.uri(), ROMEO).unwrap();
+            if echo_first {
+                assert_eq!(romeo.update_device_list(ROMEO, &echo), Status::Ok);
+            }
+            let _ = romeo.give(held.request, &answer);
+            if !echo_first {
+                romeo.go_on();
+                assert_eq!(romeo.update_device_list(ROMEO, &echo), Status::Ok);
+            }
+            assert_all_three(&world, ns, &romeo);
+        }
+    }
+}
+
+fn what_cannot_be_read_under_our_id_is_overwritten(ns: Namespace) {
+    let mut server = Server::of(ns);
+    let romeo = Client::new(ROMEO, &mut server);
+    romeo.manager().disconnected().unwrap();
+    server.bundles.clear();
+    romeo.begin_connect();
+    let is_own = is_bundle_of(&romeo.jid);
+    romeo.run_with(|question| match is_own(question) {
+        true => Some(Answer::Unreadable(Status::Malformed.into())),
+        false => Some(server.answer(&romeo, question)),
+    });
+    assert_eq!(server.bundle(&romeo).identity_key, romeo.key());
+}
+
+fn a_list_that_is_gone_is_fetched_before_we_write_it(ns: Namespace) {
+    let mut server = Server::of(ns);
+    let romeo = Client::new(ROMEO, &mut server);
+    // Of several items one is retracted: what the others say stands on the server.
+    server.lists.insert((ns, romeo.jid.clone()), list(ns, &[17, 18]));
+    romeo.manager().device_list_gone(&romeo.jid, ns).unwrap();
+    romeo.run(&mut server);
+    let mut ids = server.list(&romeo.jid);
+    ids.sort_unstable();
+    let mut expected = vec![17, 18, romeo.id()];
+    expected.sort_unstable();
+    assert_eq!(ids, expected);
+}
+
+fn our_entry_is_what_we_want_whatever_others_make_of_it(ns: Namespace) {
+    let mut server = Server::of(ns);
+    let romeo = Client::new(ROMEO, &mut server);
+    let mut theirs = list(ns, &[17]);
+    theirs.add(ListedDevice::labelled(romeo.id(), "not ours".into(), [7; 64])).unwrap();
+    server.lists.insert((ns, romeo.jid.clone()), theirs);
+    romeo.push(&romeo.jid, &server);
+    romeo.run_later(&mut server);
+    assert_eq!(server.lists[&(ns, romeo.jid.clone())], list(ns, &[17, romeo.id()]));
 }

@@ -17,6 +17,7 @@ in_both_namespaces! {
     a_key_that_the_bundle_contradicted_stops_decrypting,
     a_replaced_key_stops_decrypting,
     a_message_of_a_replaced_key_repairs_nothing,
+    an_archive_of_a_replaced_key_is_silent,
     a_confirmed_key_that_a_bundle_contradicts_keeps_its_sessions_for_reading,
     a_key_that_a_bundle_contradicts_gets_no_empty_message,
     relayed_key_exchanges_do_not_shut_out_a_contacts_list,
@@ -497,4 +498,35 @@ fn a_forged_key_does_not_silence_the_real_change(ns: Namespace) {
     // Messages are told of once; that the key can be accepted is told in any case.
     assert_eq!(romeo.count_notices(NoticeKind::IdentityChanged), 2);
     romeo.manager().accept_identity(&new.jid, id(7), &new.key()).unwrap();
+}
+
+fn an_archive_of_a_replaced_key_is_silent(ns: Namespace) {
+    let mut server = Server::of(ns);
+    let juliet = Client::new(JULIET, &mut server);
+    let mut old = Stranger::of(ns, ROMEO, 7);
+    old.publish(&mut server);
+    juliet.refresh(&old.jid, &mut server);
+    let (mut session, hello) = old.greet(&juliet, &server, "hello");
+    let to = (juliet.jid.clone(), juliet.id());
+    let mut archive = vec![hello];
+    archive.extend((0..3).map(|n| old.write(&mut session, (&to.0, to.1), &n.to_string())));
+    archive.extend((0..3).map(|n| inner(&old.write(&mut session, (&to.0, to.1), &n.to_string()))));
+    for message in &archive {
+        text(&juliet.read(&old.jid, message));
+    }
+    juliet.run(&mut server);
+    let mut new = Stranger::of(ns, ROMEO, 7);
+    show_other_key(&juliet, &mut new, &mut server);
+    juliet.manager().accept_identity(&new.jid, id(7), &new.key()).unwrap();
+    juliet.run(&mut server);
+    let notices = juliet.count_notices(NoticeKind::IdentityChanged);
+    for _ in 0..2 {
+        for message in &archive {
+            juliet.refuse(&old.jid, message, Status::Duplicate);
+            juliet.run(&mut server);
+        }
+        juliet.restart();
+        juliet.connect(&mut server);
+    }
+    assert_eq!(juliet.count_notices(NoticeKind::IdentityChanged), notices, "an old archive alarms");
 }

@@ -13,6 +13,7 @@ in_both_namespaces! {
     lists_of_strangers_take_little_memory,
     pushes_that_are_refused_take_no_memory,
     what_one_stranger_can_have_stored_is_bounded,
+    strangers_delete_no_pre_key_that_is_still_offered,
     strangers_lists_do_not_push_out_a_friends,
     a_message_of_nobody_costs_little,
     a_friend_in_a_semi_anonymous_room_is_found_among_many,
@@ -194,10 +195,13 @@ fn a_strangers_key_exchange_in_a_room_without_sender_touches_no_member(ns: Names
         let (_, message) = stranger.greet(&romeo, &server, "I am Juliet");
         let before = romeo.disk.all();
         let read = romeo.manager().decrypt(None, Some(&jid(ROOM)), &message).unwrap();
-        let status = read.error.status();
-        // A device that is known has another key: that is as good a reason.
-        let known = id != 77 && status == Status::PublicDataInconsistency;
-        assert!(status == Status::SenderNotFound || known, "{id}: {status:?}");
+        assert_eq!((read.error.status(), read.from), (Status::SenderNotFound, None), "{id}");
+        romeo.run(&mut server);
+        assert_eq!(
+            romeo.count_notices(NoticeKind::IdentityChanged),
+            0,
+            "{id}: a stranger alarms in her name"
+        );
         assert!(read.plaintext.is_none());
         assert!(romeo.disk.all() == before, "{id}: its key was put on a member's device");
     }
@@ -320,5 +324,32 @@ fn the_budget_of_chain_steps_is_exact(ns: Namespace) {
         (1_000, 1_000, Status::Ok),
     ] {
         assert_eq!(skips(ns, in_closed, in_new), expected, "{in_closed} and {in_new}");
+    }
+}
+
+fn strangers_delete_no_pre_key_that_is_still_offered(ns: Namespace) {
+    let mut server = Server::of(ns);
+    let romeo = Client::new(ROMEO, &mut server);
+    // The server takes no further bundle for a while.
+    let offered = server.bundle(&romeo);
+    let mut taken = 0;
+    for n in 0..400_usize {
+        let mut stranger = Stranger::of(ns, &format!("s{}@evil.example", n % 7), 9);
+        let mut one = offered.clone();
+        one.pre_keys = vec![offered.pre_keys[n % offered.pre_keys.len()].clone()];
+        let mut session = stranger.initiate(&one);
+        let message = stranger.write(&mut session, (&romeo.jid, romeo.id()), "x");
+        taken += usize::from(romeo.read(&stranger.jid, &message).error.status() == Status::Ok);
+    }
+    assert!((50..400).contains(&taken), "{taken}");
+    // A friend takes any of them.
+    romeo.manager().set_trust(&jid(JULIET), &Stranger::of(ns, JULIET, 7).key(), "trusted").unwrap();
+    for index in [0, 50, 99] {
+        let mut juliet = Stranger::of(ns, JULIET, 7);
+        let mut one = offered.clone();
+        one.pre_keys = vec![offered.pre_keys[index].clone()];
+        let mut session = juliet.initiate(&one);
+        let message = juliet.write(&mut session, (&romeo.jid, romeo.id()), "hello");
+        assert_eq!(text(&romeo.read(&juliet.jid, &message)), "hello", "pre key {index}");
     }
 }

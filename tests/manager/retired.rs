@@ -14,6 +14,7 @@ in_both_namespaces! {
     a_session_that_was_given_up_never_sends,
     waiting_empty_messages_of_a_given_up_session_go,
     a_superseded_session_is_read_for_ninety_days,
+    a_session_whose_time_has_passed_still_knows_what_it_decrypted,
     a_superseded_session_that_is_used_lives_on,
     an_empty_message_that_begins_a_session_is_sent_again_byte_by_byte,
     connected_succeeds_with_rows_when_one_namespace_fails,
@@ -314,4 +315,71 @@ fn a_hostile_ratchet_key_does_not_end_the_trying_of_sessions(ns: Namespace) {
         assert!(matches!(status, Status::DecryptionFailed | Status::NoSession), "{point:?}: {status:?}");
     }
     assert_eq!(text(&romeo.read(&juliet.jid, &good)), "text");
+}
+
+#[test]
+fn what_one_namespace_shows_does_not_hide_what_the_other_one_shows() {
+    for legacy_first in [true, false] {
+        let mut server = Server::of(Legacy);
+        let mut settings = config(Legacy, ROMEO, "trusted");
+        settings.namespaces = vec![Legacy, Omemo2];
+        let romeo = Client::with(settings, &mut server);
+        let old = Stranger::of(Legacy, JULIET, 7);
+        for namespace in [Legacy, Omemo2] {
+            old.in_namespace(namespace).publish(&mut server);
+        }
+        // Only her legacy bundle was looked at.
+        let fetch = |namespace: Namespace, server: &mut Server| {
+            let operation = omemo::runtime::next_number();
+            romeo.manager().refresh_devices(operation, Some(old.jid.clone()), Some(namespace)).unwrap();
+            romeo.run(server);
+        };
+        let say = |server: &mut Server| {
+            let operation = omemo::runtime::next_number();
+            let text = |namespace| (namespace, zeroize::Zeroizing::new(b"text".to_vec()));
+            let both = omemo::manager::api::draft::Draft {
+                recipients: vec![old.jid.clone()],
+                plaintexts: [Legacy, Omemo2].map(text).into(),
+                ..omemo::manager::api::draft::Draft::default()
+            };
+            romeo.manager().encrypt(operation, both).unwrap();
+            romeo.run(server);
+            romeo.take(operation)
+        };
+        assert!(serves(&say(&mut server), 7));
+        // She sets her device up anew: a message shows it, then both bundles do.
+        let mut new = Stranger::of(Legacy, JULIET, 7);
+        for namespace in [Legacy, Omemo2] {
+            new.in_namespace(namespace).publish(&mut server);
+        }
+        let (_, hello) = new.greet(&romeo, &server, "from the new one");
+        if !legacy_first {
+            fetch(Omemo2, &mut server);
+        }
+        romeo.refuse(&new.jid, &hello, Status::PublicDataInconsistency);
+        romeo.run(&mut server);
+        fetch(Omemo2, &mut server);
+        for _ in 0..2 {
+            assert!(!serves(&say(&mut server), 7), "{legacy_first}: it is written to the old key");
+            romeo.restart();
+            romeo.connect(&mut server);
+        }
+        romeo.manager().accept_identity(&new.jid, id(7), &new.key()).unwrap();
+        assert!(serves(&say(&mut server), 7));
+    }
+}
+
+fn a_session_whose_time_has_passed_still_knows_what_it_decrypted(ns: Namespace) {
+    let (mut server, romeo, juliet) = friends(ns);
+    let archive: Vec<_> = (0..3).map(|n| juliet.say(&romeo.jid, &n.to_string(), &mut server)).collect();
+    archive.iter().for_each(|message| assert!(romeo.read(&juliet.jid, message).plaintext.is_some()));
+    lose_sessions(&juliet, &mut server);
+    juliet.refresh(&romeo.jid, &mut server);
+    let hello = juliet.say(&romeo.jid, "anew", &mut server);
+    assert!(romeo.read(&juliet.jid, &hello).plaintext.is_some());
+    romeo.run(&mut server);
+    romeo.advance(91 * DAY);
+    for message in &archive {
+        romeo.refuse(&juliet.jid, message, Status::Duplicate);
+    }
 }
