@@ -18,7 +18,7 @@
 
 #[macro_use]
 #[path = "../tests/support/mod.rs"]
-#[allow(dead_code, unused_imports, unused_macros, reason = "shared with the tests")]
+#[allow(unused_macros, reason = "shared with the tests")]
 mod support;
 
 use omemo::manager::api::draft::Draft;

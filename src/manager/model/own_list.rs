@@ -268,7 +268,7 @@ mod tests {
             assert!(own.see(&list(&[17, 9]), at(5), true));
             assert_eq!(own.seen(), Some(&list(&[17, 9])));
             // In one stream it crossed our publication, and is made again; nobody is put back by it.
-            assert_eq!(own.must_redo(), false);
+            assert!(!own.must_redo());
             own.published(at(6));
             assert_eq!((own.must_redo(), own.seen()), (!stream_breaks, Some(&list(&[17, 9]))));
         }
