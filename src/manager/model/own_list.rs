@@ -73,6 +73,8 @@ impl OwnList {
                 self.before = None;
                 return false;
             }
+            #[cfg(omemo_planted)]
+            Publication::InFlight if crate::planted::is_planted(2) => return false,
             Publication::InFlight => self.crossed = true,
             Publication::Taken | Publication::InDoubt if is_ours => {
                 self.publication = Publication::Taken;
@@ -128,10 +130,6 @@ impl OwnList {
 
     /// Returns whether a publication has overwritten, or may have, what somebody else announced.
     pub(in crate::manager) fn must_redo(&self) -> bool {
-        #[cfg(omemo_planted)]
-        if crate::planted::is_planted(2) {
-            return false;
-        }
         self.crossed && self.publication != Publication::InFlight
     }
 
