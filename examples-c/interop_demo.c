@@ -371,10 +371,8 @@ static void start_python_device(struct device *device) {
   struct record answer = {0};
   ask_python(&answer, "device", "name", device->name, "jid", device->jid, "ns", device->ns, NULL);
   device->id = strtoul(need(&answer, "device"), NULL, 10);
-  char *identity = copy(need(&answer, "identity"));
-  ask_python(&answer, "fingerprint", "identity", identity, NULL);
+  ask_python(&answer, "fingerprint", "name", device->name, NULL);
   printf("  %-8s (python-omemo) device %10lu  %s\n", device->name, device->id, need(&answer, "fingerprint"));
-  free(identity);
   clear(&answer);
   for (size_t i = 0; i < 2 * DEVICES; i++) { /* what was published before it came */
     const char *ns = namespaces[i % 2], *jid = devices[i / 2].jid, *list = *item(ns, jid, "list");
