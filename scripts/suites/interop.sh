@@ -11,10 +11,10 @@ read -ra tests < <(tests_named 'interop.*'; echo)
 cases cargo peers cargo test --locked --no-fail-fast "${tests[@]}" -- --nocapture --include-ignored
 # The program that scripts/demo shows, with the library that was built just now.
 demo() {
-    cargo build --locked
-    gcc -std=c99 -Wall -Wextra -Werror -Iinclude examples-c/interop_demo.c -o "$TARGET/interop/interop_demo" \
-        "$TARGET/debug/libomemo.a" -lpthread -ldl -lm
-    "$TARGET/interop/interop_demo" "$PYTHON" tests/interop/peer_python.py
+    cargo build --locked &&
+        gcc -std=c99 -Wall -Wextra -Werror -Iinclude examples-c/interop_demo.c \
+            -o "$TARGET/interop/interop_demo" "$TARGET/debug/libomemo.a" -lpthread -ldl -lm &&
+        "$TARGET/interop/interop_demo" "$PYTHON" tests/interop/peer_python.py
 }
 step "the demo with python-omemo" demo
 finish
