@@ -108,6 +108,9 @@ fresh_clone() {
         xargs -0 -r cp --parents -t "$clone"
 }
 step "fresh clone" fresh_clone
+# Its builds have a directory of their own: cargo takes a package by its place in the workspace, and would believe later
+# that what was built of the clone is of the sources here.
+export CARGO_TARGET_DIR=$TARGET/readme-cargo
 readme_commands() {
     awk '/^## / {here = ($0 == "## Building and linking")} here && /^```/ {p = !p; next} here && p' "$clone/README.md"
 }

@@ -14,7 +14,7 @@ mod policy;
 mod store;
 
 use crate::crypto::rng::Rng;
-use crate::error::{Error, Result, Status};
+use crate::error::{Result, Status};
 use crate::protocol::address::{BareJid, DeviceId};
 use crate::protocol::device_list::DeviceList;
 use crate::protocol::message::Message;
@@ -117,12 +117,7 @@ impl Manager {
     /// Notes the level of one device of a question about trust. The name of the level is checked at once.
     pub fn decide(&self, request: RequestId, index: usize, level: &str) -> Result<()> {
         let stamp = self.context.stamp();
-        let Question::DecideTrust { devices, .. } = self.question(request)? else {
-            return Err(Status::WrongAnswer.into());
-        };
-        if devices.get(index).is_none() {
-            return Err(Error::new(Status::Argument, "No device of the question has this index."));
-        }
+        self.context.engine.requests().check_decision(request, index)?;
         self.context.transact(|tx| trust::check_level(tx, level))?;
         self.context.engine.requests().decide(request, index, level, stamp)
     }

@@ -51,6 +51,14 @@ impl Ticket {
         poll_fn(|context| self.poll_first(context)).await;
     }
 
+    /// Returns whether `wait` would not wait.
+    pub(in crate::manager) fn is_first(&self) -> bool {
+        let Some((recipients, number)) = &self.place else { return true };
+        let queues = self.order.queues.lock();
+        let first = queues.get(recipients).and_then(|queue| queue.first_key_value());
+        first.is_none_or(|(first, _)| first == number)
+    }
+
     fn poll_first(&self, context: &Context<'_>) -> Poll<()> {
         let Some((recipients, number)) = &self.place else { return Poll::Ready(()) };
         let mut queues = self.order.queues.lock();

@@ -114,6 +114,20 @@ impl<F> OpenRequests<F> {
         table.open(request).map(|(_, entry)| entry.question.clone())
     }
 
+    /// Fails unless the question is one about trust and has a device with this index. Nothing of it is copied: ten
+    /// thousand devices are judged by ten thousand calls.
+    pub(in crate::manager) fn check_decision(&self, request: RequestId, index: usize) -> Result<()> {
+        let mut table = self.table.lock();
+        let (_, entry) = table.open(request)?;
+        match &entry.question {
+            Question::DecideTrust { devices, .. } if index < devices.len() => Ok(()),
+            Question::DecideTrust { .. } => {
+                Err(Error::new(Status::Argument, "No device of the question has this index."))
+            }
+            _ => Err(Status::WrongAnswer.into()),
+        }
+    }
+
     /// Notes the level of one device of a question about trust. Of two decisions about one device the one with the
     /// greater stamp holds.
     pub(in crate::manager) fn decide(

@@ -356,6 +356,9 @@ pub(super) async fn renew_bundles(
     request: &EncryptRequest,
     gathered: &mut Gathered,
 ) -> Result<()> {
+    if gathered.bundles.is_empty() {
+        return Ok(());
+    }
     let stale = context.transact(|tx| {
         let mut stale = Vec::new();
         for jid in request.recipients_with_self() {

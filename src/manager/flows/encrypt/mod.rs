@@ -77,6 +77,10 @@ async fn run(
     for _ in 0..policy::GATHER_ROUNDS {
         wait_for_stream(context).await;
         drop(waiting.take());
+        // Most messages need nothing and wait for nobody: their devices are gone through once before the commit.
+        if ticket.is_first() && context.transact(|tx| gather::needed(tx, request, &gathered))?.is_empty() {
+            break;
+        }
         let complete = gather::gather(context, request, &mut gathered).await;
         ticket.wait().await; // a failure keeps to the order, too
         if let Err(error) = complete {
