@@ -13,8 +13,9 @@
     reason = "a test may fail loudly"
 )]
 
-use std::alloc::{GlobalAlloc, Layout, System};
-use std::cell::Cell;
+#[path = "support/heap.rs"]
+mod heap;
+
 use std::time::{Duration, Instant};
 
 use omemo::error::{Result, Status};
@@ -29,59 +30,14 @@ const MIB: usize = 1024 * KIB;
 /// Nothing here takes a tenth of this on an idle machine.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-thread_local! {
-    static NOW: Cell<usize> = const { Cell::new(0) };
-    static PEAK: Cell<usize> = const { Cell::new(0) };
-}
-
-struct Counting;
-
-fn grown(bytes: usize) {
-    // A thread that ends may allocate after its counters are gone.
-    let _ = NOW.try_with(|now| {
-        now.set(now.get().wrapping_add(bytes));
-        let _ = PEAK.try_with(|peak| peak.set(peak.get().max(now.get())));
-    });
-}
-
-fn shrunk(bytes: usize) {
-    let _ = NOW.try_with(|now| now.set(now.get().saturating_sub(bytes)));
-}
-
-// SAFETY: everything is handed on to the system's allocator as it is; counting allocates nothing.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        grown(layout.size());
-        // SAFETY: the caller keeps the contract of `alloc`.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        shrunk(layout.size());
-        // SAFETY: the caller keeps the contract of `dealloc`, and the memory came from `System`.
-        unsafe { System.dealloc(pointer, layout) }
-    }
-
-    unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, size: usize) -> *mut u8 {
-        // For a moment both may exist.
-        grown(size);
-        shrunk(layout.size());
-        // SAFETY: the caller keeps the contract of `realloc`, and the memory came from `System`.
-        unsafe { System.realloc(pointer, layout, size) }
-    }
-}
-
 #[global_allocator]
-static ALLOCATOR: Counting = Counting;
+static ALLOCATOR: heap::Counting = heap::Counting;
 
 /// Runs `f`; fails if its heap ever has more than `ceiling` bytes more than before.
 fn within<T>(ceiling: usize, f: impl FnOnce() -> T) -> T {
-    let before = NOW.with(Cell::get);
-    PEAK.with(|peak| peak.set(before));
     let start = Instant::now();
-    let result = f();
+    let (result, cost) = heap::peak(f);
     let took = start.elapsed();
-    let cost = PEAK.with(Cell::get) - before;
     assert!(cost <= ceiling, "{cost} bytes of heap, at most {ceiling} wanted");
     assert!(took < PATIENCE, "took {took:?}");
     result

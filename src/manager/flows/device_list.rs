@@ -194,8 +194,8 @@ pub(in crate::manager) fn update(
     Ok(())
 }
 
-/// A push in a namespace that is not served tells something only while this device leaves it: its publication must not
-/// wipe out what others write meanwhile.
+/// Takes note of a push of this account's list in a namespace that is not served: while this device leaves it, its
+/// publication must not wipe out what others write.
 fn see_left(
     context: &Context,
     jid: &BareJid,
