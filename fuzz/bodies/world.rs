@@ -59,15 +59,15 @@ impl Storage for Disk {
         Ok(self.0.lock().unwrap().get(key).cloned().map(Zeroizing::new))
     }
 
-    fn commit(&self, batch: &Batch) -> Result<()> {
+    fn commit(&self, batch: Batch) -> Result<()> {
         let mut records = self.0.lock().unwrap();
-        for change in batch.changes() {
-            match &change.value {
+        for (key, value) in batch.changes() {
+            match value {
                 Some(value) => {
-                    assert!(value.len() <= 1024 * 1024, "{} could never be loaded again", change.key);
-                    records.insert(change.key.clone(), value.to_vec())
+                    assert!(value.len() <= 1024 * 1024, "{key} could never be loaded again");
+                    records.insert(key.to_owned(), value.to_vec())
                 }
-                None => records.remove(&change.key),
+                None => records.remove(key),
             };
         }
         Ok(())

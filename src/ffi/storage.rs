@@ -50,7 +50,7 @@ impl Storage for Opened {
         self.0.storage.load(key)
     }
 
-    fn commit(&self, batch: &Batch) -> Result<()> {
+    fn commit(&self, batch: Batch) -> Result<()> {
         self.0.storage.commit(batch)
     }
 }
@@ -140,16 +140,13 @@ impl Storage for CallbackStorage {
         value.bytes.transpose()
     }
 
-    fn commit(&self, batch: &Batch) -> Result<()> {
-        let keys: Vec<_> = batch.changes().iter().map(|change| text::c_string(&change.key)).collect();
+    fn commit(&self, batch: Batch) -> Result<()> {
+        let keys: Vec<_> = batch.changes().map(|(key, _)| text::c_string(key)).collect();
         let changes: Vec<_> = std::iter::zip(&keys, batch.changes())
-            .map(|(key, change)| {
-                let value = change.value.as_ref().map(|value| value.as_slice());
-                omemo_change {
-                    key: key.as_ptr(),
-                    value: text::give_bytes(value, None),
-                    value_len: value.map_or(0, <[u8]>::len),
-                }
+            .map(|(key, (_, value))| omemo_change {
+                key: key.as_ptr(),
+                value: text::give_bytes(value, None),
+                value_len: value.map_or(0, <[u8]>::len),
             })
             .collect();
         let user_data = self.user_data.lock();

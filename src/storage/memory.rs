@@ -3,13 +3,13 @@
 use super::{Batch, Storage};
 use crate::error::Result;
 use parking_lot::Mutex;
-use std::collections::BTreeMap;
+use std::collections::HashMap;
 use zeroize::Zeroizing;
 
 /// Keeps everything until it is dropped, and wipes it then.
 #[derive(Default)]
 pub struct MemoryStorage {
-    records: Mutex<BTreeMap<String, Zeroizing<Vec<u8>>>>,
+    records: Mutex<HashMap<String, Zeroizing<Vec<u8>>>>,
 }
 
 impl MemoryStorage {
@@ -24,12 +24,12 @@ impl Storage for MemoryStorage {
         Ok(self.records.lock().get(key).cloned())
     }
 
-    fn commit(&self, batch: &Batch) -> Result<()> {
+    fn commit(&self, batch: Batch) -> Result<()> {
         let mut records = self.records.lock();
-        for change in batch.changes() {
-            match &change.value {
-                Some(value) => records.insert(change.key.clone(), value.clone()),
-                None => records.remove(&change.key),
+        for (key, value) in batch.into_changes() {
+            match value {
+                Some(value) => records.insert(key, value),
+                None => records.remove(&key),
             };
         }
         Ok(())

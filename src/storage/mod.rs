@@ -5,54 +5,50 @@ mod memory;
 pub use memory::MemoryStorage;
 
 use crate::error::Result;
-use std::collections::HashMap;
+use indexmap::IndexMap;
 use zeroize::Zeroizing;
 
-/// One change of a batch. Values are wiped when dropped.
-pub struct Change {
-    /// ASCII of at most 200 bytes, `[a-z0-9/]`.
-    pub key: String,
-    /// What is to be stored, or `None` to delete.
-    pub value: Option<Zeroizing<Vec<u8>>>,
-}
-
-/// What one call changes: all of it or nothing. A key stands in it at most once.
+/// What one call changes: all of it or nothing. A key stands in it at most once. Values are wiped when dropped.
 #[derive(Default)]
 pub struct Batch {
-    changes: Vec<Change>,
-    positions: HashMap<String, usize>,
+    changes: IndexMap<String, Option<Zeroizing<Vec<u8>>>>,
 }
 
 impl Batch {
-    /// Store `value` under `key`; an earlier change of the same key is replaced.
-    pub fn put(&mut self, key: impl Into<String>, value: Vec<u8>) {
-        self.push(key.into(), Some(Zeroizing::new(value)));
+    /// Store `value` under `key`, which is ASCII of at most 200 bytes, `[a-z0-9/]`; an earlier change of the same key is
+    /// replaced.
+    pub fn put(&mut self, key: impl Into<String>, value: impl Into<Zeroizing<Vec<u8>>>) {
+        self.changes.insert(key.into(), Some(value.into()));
     }
 
     /// Delete `key`; an earlier change of the same key is replaced.
     pub fn delete(&mut self, key: impl Into<String>) {
-        self.push(key.into(), None);
+        self.changes.insert(key.into(), None);
     }
 
-    /// The changes, in the order in which their keys first came.
-    pub fn changes(&self) -> &[Change] {
-        &self.changes
+    /// The change of a key, if there is one; `None` within: it is deleted.
+    pub fn get(&self, key: &str) -> Option<&Option<Zeroizing<Vec<u8>>>> {
+        self.changes.get(key)
+    }
+
+    /// Adds the changes of another batch, which replace earlier ones of the same keys.
+    pub fn append(&mut self, later: Batch) {
+        self.changes.extend(later.changes);
+    }
+
+    /// Each key with its new value, or with nothing where it is deleted, in the order in which the keys first came.
+    pub fn changes(&self) -> impl ExactSizeIterator<Item = (&str, Option<&[u8]>)> {
+        self.changes.iter().map(|(key, value)| (key.as_str(), value.as_ref().map(|value| value.as_slice())))
+    }
+
+    /// The same, taken over.
+    pub fn into_changes(self) -> impl ExactSizeIterator<Item = (String, Option<Zeroizing<Vec<u8>>>)> {
+        self.changes.into_iter()
     }
 
     /// Whether nothing changes.
     pub fn is_empty(&self) -> bool {
         self.changes.is_empty()
-    }
-
-    fn push(&mut self, key: String, value: Option<Zeroizing<Vec<u8>>>) {
-        let known = self.positions.get(&key).and_then(|position| self.changes.get_mut(*position));
-        match known {
-            Some(change) => change.value = value,
-            None => {
-                self.positions.insert(key.clone(), self.changes.len());
-                self.changes.push(Change { key, value });
-            }
-        }
     }
 }
 
@@ -62,5 +58,5 @@ pub trait Storage: Send + Sync {
     fn load(&self, key: &str) -> Result<Option<Zeroizing<Vec<u8>>>>;
 
     /// Make all changes or none; durable on return. After a failure the store decides whether it happened.
-    fn commit(&self, batch: &Batch) -> Result<()>;
+    fn commit(&self, batch: Batch) -> Result<()>;
 }

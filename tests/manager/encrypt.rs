@@ -1,5 +1,6 @@
 //! Encryption: policies, trust, order, and what cannot be fetched.
 
+use super::heap;
 use super::world::*;
 use omemo::error::Status;
 use omemo::manager::Config;
@@ -7,6 +8,7 @@ use omemo::manager::api::device::CoreTrust;
 use omemo::manager::api::draft::EncryptPolicy;
 use omemo::manager::api::question::{Answer, Question, Reason};
 use omemo::manager::api::report::Outcome;
+use omemo::protocol::address::BareJid;
 use omemo::protocol::device_list::{DeviceList, ListedDevice};
 use omemo::protocol::limits;
 use omemo::protocol::namespace::Namespace::{self, Legacy, Omemo2};
@@ -28,6 +30,7 @@ in_both_namespaces! {
     a_question_rejected_as_offline_is_asked_again_under_a_new_number,
     devices_that_left_get_nothing_and_are_not_forgotten,
     a_list_of_too_many_devices_grows_nothing_without_bound,
+    what_a_message_allocates_for_a_device_does_not_grow_with_their_number,
 }
 
 fn messages_to_devices_that_are_distrusted_or_undecided(ns: Namespace) {
@@ -358,4 +361,51 @@ fn a_list_of_too_many_devices_grows_nothing_without_bound(ns: Namespace) {
     let refused = romeo.manager().update_device_list(&juliet, &list(1..most + 2));
     assert_eq!(refused.unwrap_err().status(), Status::Limit);
     assert!(romeo.disk.all() == before);
+}
+
+/// What is copied once for each device (a question about all of them, a list, a table) costs the square of their number.
+fn what_a_message_allocates_for_a_device_does_not_grow_with_their_number(ns: Namespace) {
+    let mut server = Server::of(ns);
+    let devices: Vec<_> = (1..=400)
+        .map(|n| Stranger::of(ns, &format!("device{n}@capulet.lit"), n))
+        .inspect(|device| device.publish(&mut server))
+        .collect();
+    // What the library allocates, and not the world around it.
+    let mut message = |romeo: &Client, to: &[&BareJid]| {
+        let operation = romeo.begin_encrypt(to, "x", EncryptPolicy::Wait);
+        let (mut total, mut answers) = (0, Vec::new());
+        while !romeo.is_done(operation) {
+            let (asked, bytes) = heap::allocated(|| romeo.step());
+            total += bytes;
+            for (request, question) in asked {
+                if let Question::DecideTrust { devices, .. } = &question {
+                    for index in 0..devices.len() {
+                        let decide = || romeo.manager().decide(request, index, "trusted").unwrap();
+                        total += heap::allocated(decide).1;
+                    }
+                }
+                answers.push((request, server.answer(romeo, &question)));
+            }
+            for (request, answer) in answers.drain(..) {
+                total += heap::allocated(|| romeo.manager().answer(request, answer).unwrap()).1;
+            }
+        }
+        let outcome = romeo.take(operation);
+        assert_eq!(outcome.messages[0].keys.len(), to.len());
+        total / to.len()
+    };
+    let mut costs = |count: usize| {
+        let romeo = Client::with(config(ns, ROMEO, "undecided"), &mut Server::of(ns));
+        let to: Vec<_> = devices[..count].iter().map(|device| &device.jid).collect();
+        (message(&romeo, &to), message(&romeo, &to))
+    };
+    let ((first, later), (first_of_many, later_of_many)) = (costs(40), costs(400));
+    assert!(
+        first_of_many <= first + first / 5,
+        "{first} bytes a device, {first_of_many} of ten times as many"
+    );
+    assert!(
+        later_of_many <= later + later / 5,
+        "{later} bytes a device, {later_of_many} of ten times as many"
+    );
 }

@@ -8,6 +8,9 @@
 #[macro_use]
 #[path = "../support/mod.rs"]
 mod support;
+#[allow(unsafe_code, reason = "a counting allocator")]
+#[path = "../support/heap.rs"]
+mod heap;
 
 mod advice;
 mod chance;
@@ -41,3 +44,6 @@ mod sign;
 mod transaction;
 mod trouble;
 mod world;
+
+#[global_allocator]
+static ALLOCATOR: heap::Counting = heap::Counting;

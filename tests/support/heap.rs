@@ -1,17 +1,21 @@
 //! An allocator that counts for each thread alone, so that tests may run beside each other.
 
+#![allow(dead_code, reason = "not every test uses both figures")]
+
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 
 thread_local! {
     static NOW: Cell<usize> = const { Cell::new(0) };
     static PEAK: Cell<usize> = const { Cell::new(0) };
+    static TOTAL: Cell<usize> = const { Cell::new(0) };
 }
 
 pub(crate) struct Counting;
 
 fn grown(bytes: usize) {
     // A thread that ends may allocate after its counters are gone.
+    let _ = TOTAL.try_with(|total| total.set(total.get().wrapping_add(bytes)));
     let _ = NOW.try_with(|now| {
         now.set(now.get().wrapping_add(bytes));
         let _ = PEAK.try_with(|peak| peak.set(peak.get().max(now.get())));
@@ -51,4 +55,11 @@ pub(crate) fn peak<T>(f: impl FnOnce() -> T) -> (T, usize) {
     PEAK.with(|peak| peak.set(before));
     let result = f();
     (result, PEAK.with(Cell::get) - before)
+}
+
+/// Runs `f`, and returns how many bytes this thread has allocated in it, given back or not.
+pub(crate) fn allocated<T>(f: impl FnOnce() -> T) -> (T, usize) {
+    let before = TOTAL.with(Cell::get);
+    let result = f();
+    (result, TOTAL.with(Cell::get).wrapping_sub(before))
 }

@@ -1,6 +1,10 @@
-//! A cache bounded by bytes: what was used longest ago goes first.
+//! A cache bounded by bytes: what was not used for long goes first.
+//!
+//! Use only notes a number: entries stand in a queue in the order in which they were added, and one that was used since
+//! it was queued is queued again when its turn to go comes. So a use costs one lookup however much is kept.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::hash_map::Entry;
+use std::collections::{HashMap, VecDeque};
 use std::hash::Hash;
 use std::sync::Arc;
 
@@ -8,6 +12,8 @@ struct Slot<V> {
     value: Arc<V>,
     bytes: usize,
     used: u64,
+    /// The number under which it stands in the queue.
+    queued: u64,
 }
 
 /// See the module.
@@ -15,26 +21,23 @@ pub(super) struct Cache<K, V> {
     most: usize,
     bytes: usize,
     slots: HashMap<K, Slot<V>>,
-    by_use: BTreeMap<u64, K>,
+    /// By when they were queued; some may have been taken out since.
+    queue: VecDeque<(u64, K)>,
     last: u64,
 }
 
 impl<K: Clone + Eq + Hash, V> Cache<K, V> {
     /// Makes an empty cache of so many bytes at most.
     pub(super) fn new(most: usize) -> Cache<K, V> {
-        Cache { most, bytes: 0, slots: HashMap::new(), by_use: BTreeMap::new(), last: 0 }
+        Cache { most, bytes: 0, slots: HashMap::new(), queue: VecDeque::new(), last: 0 }
     }
 
     /// Returns a value, which counts as used now.
     pub(super) fn get(&mut self, key: &K) -> Option<Arc<V>> {
-        let used = self.last.saturating_add(1);
         let slot = self.slots.get_mut(key)?;
-        let (value, before) = (slot.value.clone(), std::mem::replace(&mut slot.used, used));
-        self.last = used;
-        if let Some(key) = self.by_use.remove(&before) {
-            self.by_use.insert(used, key);
-        }
-        Some(value)
+        self.last = self.last.saturating_add(1);
+        slot.used = self.last;
+        Some(slot.value.clone())
     }
 
     /// Returns a value as it is.
@@ -44,24 +47,44 @@ impl<K: Clone + Eq + Hash, V> Cache<K, V> {
 
     /// Adds a value of about so many bytes.
     pub(super) fn insert(&mut self, key: K, value: Arc<V>, bytes: usize) {
-        self.remove(&key);
         self.last = self.last.saturating_add(1);
         self.bytes = self.bytes.saturating_add(bytes);
-        self.by_use.insert(self.last, key.clone());
-        self.slots.insert(key, Slot { value, bytes, used: self.last });
-        while self.bytes > self.most {
-            let Some((_, oldest)) = self.by_use.pop_first() else { return };
-            if let Some(slot) = self.slots.remove(&oldest) {
+        match self.slots.entry(key) {
+            Entry::Occupied(mut entry) => {
+                let slot = entry.get_mut();
                 self.bytes = self.bytes.saturating_sub(slot.bytes);
+                (slot.value, slot.bytes, slot.used) = (value, bytes, self.last);
+            }
+            Entry::Vacant(entry) => {
+                self.queue.push_back((self.last, entry.key().clone()));
+                entry.insert(Slot { value, bytes, used: self.last, queued: self.last });
+            }
+        }
+        self.shrink();
+    }
+
+    /// Lets entries go until the others have room.
+    fn shrink(&mut self) {
+        while self.bytes > self.most {
+            let Some((queued, key)) = self.queue.pop_front() else { return };
+            let Some(slot) = self.slots.get_mut(&key).filter(|slot| slot.queued == queued) else { continue };
+            if slot.used > queued {
+                slot.queued = slot.used;
+                self.queue.push_back((slot.used, key));
+            } else {
+                self.remove(&key);
             }
         }
     }
 
     /// Takes a value out.
     pub(super) fn remove(&mut self, key: &K) {
-        if let Some(slot) = self.slots.remove(key) {
-            self.bytes = self.bytes.saturating_sub(slot.bytes);
-            self.by_use.remove(&slot.used);
+        let Some(slot) = self.slots.remove(key) else { return };
+        self.bytes = self.bytes.saturating_sub(slot.bytes);
+        // What was taken out leaves its place in the queue; these do not become more than what is kept.
+        if self.queue.len() > self.slots.len().saturating_mul(2).saturating_add(16) {
+            let slots = &self.slots;
+            self.queue.retain(|(queued, key)| slots.get(key).is_some_and(|slot| slot.queued == *queued));
         }
     }
 }
@@ -82,9 +105,37 @@ mod tests {
         assert!(cache.peek(&2).is_none() && cache.peek(&1).is_some());
         cache.remove(&1);
         cache.insert(1, Arc::new(1), 1_000);
-        assert!(
-            cache.slots.is_empty() && cache.by_use.is_empty() && cache.bytes == 0,
-            "what is too large is not kept"
-        );
+        assert!(cache.slots.is_empty() && cache.bytes == 0, "what is too large is not kept");
+    }
+
+    #[test]
+    fn a_value_that_is_replaced_counts_as_used_and_with_its_new_size() {
+        let mut cache = Cache::new(100);
+        cache.insert(0, Arc::new(0), 40);
+        cache.insert(1, Arc::new(1), 40);
+        cache.insert(0, Arc::new(7), 50);
+        assert_eq!((cache.bytes, cache.peek(&0)), (90, Some(&Arc::new(7))));
+        cache.insert(2, Arc::new(2), 40);
+        assert!(cache.peek(&1).is_none() && cache.peek(&0).is_some() && cache.bytes == 90);
+    }
+
+    #[test]
+    fn places_in_the_queue_do_not_become_more_and_more() {
+        let mut cache = Cache::new(1_000);
+        for round in 0..10_000 {
+            cache.insert(round % 7, Arc::new(round), 100);
+            cache.get(&(round % 5));
+            cache.remove(&(round % 3));
+        }
+        assert!(cache.slots.len() <= 7 && cache.bytes == cache.slots.len() * 100, "{}", cache.bytes);
+        assert!(cache.queue.len() <= 2 * 7 + 17, "{}", cache.queue.len());
+        // One that was taken out and added again goes by its new place.
+        let mut cache = Cache::new(100);
+        cache.insert(0, Arc::new(0), 40);
+        cache.insert(1, Arc::new(1), 40);
+        cache.remove(&0);
+        cache.insert(0, Arc::new(0), 40);
+        cache.insert(2, Arc::new(2), 40);
+        assert!(cache.peek(&1).is_none() && cache.peek(&0).is_some());
     }
 }

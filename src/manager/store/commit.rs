@@ -46,13 +46,12 @@ impl Tx<'_> {
         let batch = self.batch(&index)?;
         let Tx { account, staged, effects, .. } = self;
         if !batch.is_empty() {
-            let bytes: usize =
-                batch.changes().iter().filter_map(|change| Some(change.value.as_ref()?.len())).sum();
+            let bytes: usize = batch.changes().filter_map(|(_, value)| Some(value?.len())).sum();
             let line = format!("commit: {} records, {bytes} bytes", batch.changes().len());
             account.services.log(LogLevel::Debug, "omemo::manager", &line);
             // Taken out meanwhile: whatever goes wrong from here on, it is loaded again.
             let mut loaded = account.loaded.take().ok_or(Error::from(Status::Internal))?;
-            let committed = account.store.commit(&batch);
+            let committed = account.store.commit(batch);
             #[cfg(omemo_planted)]
             if committed.is_err() && crate::planted::is_planted(8) {
                 effects.memory.into_iter().for_each(|effect| effect(&mut account.memory));
@@ -92,9 +91,9 @@ impl Tx<'_> {
         changes(self)
     }
 
-    fn batch(&self, index: &Changes) -> Result<Batch> {
+    fn batch(&mut self, index: &Changes) -> Result<Batch> {
+        let mut batch = std::mem::take(&mut self.staged.raw);
         let loaded = self.account.loaded()?;
-        let mut batch = Batch::default();
         if let Some(account) = &self.staged.account {
             integrity::write_account(account, &loaded.account, &mut batch);
         }
@@ -102,41 +101,30 @@ impl Tx<'_> {
             match store {
                 Some(store) => {
                     let bytes = records::encode(PreKeysRecord::new(store));
-                    batch.put(keys::pre_keys(*namespace), bytes.to_vec());
+                    batch.put(keys::pre_keys(*namespace), bytes);
                 }
                 None => batch.delete(keys::pre_keys(*namespace)),
             }
         }
         if let Some(outbox) = self.staged.outbox.as_ref().filter(|outbox| **outbox != loaded.outbox) {
-            batch.put(keys::OUTBOX, records::encode(OutboxRecord::new(outbox)).to_vec());
+            batch.put(keys::OUTBOX, records::encode(OutboxRecord::new(outbox)));
         }
         for (jid, contact) in &self.staged.contacts {
             let before = loaded.contacts.peek(jid).or_else(|| loaded.strangers.peek(jid));
             match contact {
                 Some(contact) if before.is_some_and(|before| before == contact) => (),
                 Some(contact) => {
-                    batch.put(keys::contact(jid), records::encode(ContactRecord::new(contact)).to_vec());
+                    batch.put(keys::contact(jid), records::encode(ContactRecord::new(contact)));
                 }
                 None => batch.delete(keys::contact(jid)),
             }
         }
         loaded.directory.write(index, &mut batch)?;
-        for (at, session) in &self.staged.sessions {
-            session.write(at, loaded.sessions.peek(at).map(|before| &**before), &mut batch);
+        let too_large = |value: Option<&[u8]>| value.is_some_and(|value| value.len() > policy::RECORD_BYTES);
+        if batch.changes().any(|(_, value)| too_large(value)) {
+            return Err(Error::new(Status::Limit, "A record would become too large to be loaded again."));
         }
-        for (key, value) in &self.staged.raw {
-            match value {
-                Some(value) => batch.put(key.clone(), value.to_vec()),
-                None => batch.delete(key.clone()),
-            }
-        }
-        let too_large = |change: &crate::storage::Change| {
-            change.value.as_ref().is_some_and(|value| value.len() > policy::RECORD_BYTES)
-        };
-        match batch.changes().iter().any(too_large) {
-            true => Err(Error::new(Status::Limit, "A record would become too large to be loaded again.")),
-            false => Ok(batch),
-        }
+        Ok(batch)
     }
 }
 

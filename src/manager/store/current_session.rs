@@ -3,12 +3,11 @@
 use super::super::model::address::SessionAddress;
 use super::super::model::session_set::SessionOrder;
 use super::super::policy;
-use super::keys;
 use super::records::sessions::{OrderRecord, SessionRecord};
 use super::records::{self, corrupt};
 use crate::error::Result;
 use crate::protocol::session::Session;
-use crate::storage::Batch;
+use zeroize::Zeroizing;
 
 /// The current session with a device, and what is remembered beside it.
 #[derive(Clone, Default)]
@@ -25,7 +24,6 @@ pub(in crate::manager) struct CurrentSession {
     /// The other side has answered us on it since it became the current one.
     pub(super) answered: bool,
     pub(super) order: SessionOrder,
-    pub(super) revision: u64,
 }
 
 impl CurrentSession {
@@ -49,38 +47,36 @@ impl CurrentSession {
             unanswered_ms: record.unanswered_ms,
             answered: record.answered,
             order: OrderRecord::order(record.order),
-            revision: 0,
         })
     }
 
-    /// Makes a change visible to `write`.
-    pub(super) fn changed(mut self) -> CurrentSession {
-        self.revision = self.revision.wrapping_add(1);
-        self
+    /// Returns the same with another session, or with none.
+    pub(super) fn with_session(&self, session: Option<Session>) -> CurrentSession {
+        CurrentSession {
+            session,
+            epoch: self.epoch,
+            heartbeat: self.heartbeat.clone(),
+            begun_ms: self.begun_ms,
+            unanswered_ms: self.unanswered_ms,
+            answered: self.answered,
+            order: self.order,
+        }
     }
 
-    /// Adds what changed to a commit.
-    pub(super) fn write(&self, at: &SessionAddress, before: Option<&CurrentSession>, batch: &mut Batch) {
-        if before.is_some_and(|before| before.revision == self.revision) {
-            return;
-        }
-        match &self.session {
-            Some(session) => {
-                let record = SessionRecord {
-                    jid: at.jid.as_str().to_owned(),
-                    session: session.encode().to_vec(),
-                    epoch: self.epoch,
-                    heartbeat: self.heartbeat.clone(),
-                    begun_ms: self.begun_ms,
-                    unanswered_ms: self.unanswered_ms,
-                    answered: self.answered,
-                    order: OrderRecord::new(self.order),
-                    ..SessionRecord::default()
-                };
-                batch.put(keys::session(at), records::encode(record).to_vec());
-            }
-            None => batch.delete(keys::session(at)),
-        }
+    /// Writes its record; `None`: there is no session, and nothing to remember.
+    pub(super) fn encode(&self, at: &SessionAddress) -> Option<Zeroizing<Vec<u8>>> {
+        let record = SessionRecord {
+            jid: at.jid.as_str().to_owned(),
+            session: std::mem::take(&mut *self.session.as_ref()?.encode()),
+            epoch: self.epoch,
+            heartbeat: self.heartbeat.clone(),
+            begun_ms: self.begun_ms,
+            unanswered_ms: self.unanswered_ms,
+            answered: self.answered,
+            order: OrderRecord::new(self.order),
+            ..SessionRecord::default()
+        };
+        Some(records::encode(record))
     }
 
     /// Returns whether it was begun here and nothing was answered for so long that its peer may never read it.

@@ -226,7 +226,7 @@ impl Directory {
             if bytes.len() > limits::INDEX_BUCKET_BYTES {
                 return Err(Error::new(Status::Limit, "The index holds no more JIDs."));
             }
-            batch.put(keys::bucket(number), bytes.to_vec());
+            batch.put(keys::bucket(number), bytes);
         }
         Ok(())
     }

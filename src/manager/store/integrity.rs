@@ -103,10 +103,10 @@ pub(super) fn write_account(account: &AccountRecord, before: &AccountRecord, bat
     if account == before {
         return;
     }
-    batch.put(keys::ACCOUNT, records::encode(account.clone()).to_vec());
+    batch.put(keys::ACCOUNT, records::encode(account.clone()));
     if account.highest != before.highest || account.store_id != before.store_id {
         let (store_id, jid) = (account.store_id.clone(), account.jid.clone());
         let anchor = AnchorRecord { version: 0, store_id, jid, highest: account.highest.clone() };
-        batch.put(keys::ANCHOR, records::encode(anchor).to_vec());
+        batch.put(keys::ANCHOR, records::encode(anchor));
     }
 }

@@ -16,7 +16,8 @@ pub(super) const OUTBOX: &str = "v1/todo";
 pub(super) const BUCKETS: u8 = u8::MAX;
 
 fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    let digit = |value: u8| char::from_digit(value.into(), 16).unwrap_or_default();
+    bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]).collect()
 }
 
 fn digest(jid: &BareJid) -> [u8; 16] {

@@ -63,14 +63,14 @@ impl<'t, 'a> Sessions<'t, 'a> {
 
     /// Stores the current session after a step of its ratchet.
     pub(in crate::manager) fn update(&mut self, session: Session) -> Result<()> {
-        let before = CurrentSession::clone(&*self.tx.current_session(&self.at)?);
+        let before = self.tx.current_session(&self.at)?;
         let key = before.session.as_ref().map(Session::own_ratchet_key);
         let turned = key.is_some_and(|key| key != session.own_ratchet_key());
         let SessionOrder { became_current, sent, .. } = before.order;
         // A step on what was sent before it became the current one may be as old as that.
         let answered = before.answered || (turned && sent >= became_current);
         let order = SessionOrder { sent: if turned { became_current } else { sent }, ..before.order };
-        let current = CurrentSession { session: Some(session), answered, order, ..before }.changed();
+        let current = CurrentSession { answered, order, ..before.with_session(Some(session)) };
         self.tx.put_current_session(&self.at, current);
         Ok(())
     }
@@ -81,7 +81,7 @@ impl<'t, 'a> Sessions<'t, 'a> {
         if before.heartbeat == ratchet_key {
             return Ok(false);
         }
-        let current = CurrentSession { heartbeat: ratchet_key.to_vec(), ..before }.changed();
+        let current = CurrentSession { heartbeat: ratchet_key.to_vec(), ..before };
         self.tx.put_current_session(&self.at, current);
         Ok(true)
     }
@@ -125,9 +125,8 @@ impl<'t, 'a> Sessions<'t, 'a> {
             heartbeat: Vec::new(),
             begun_ms: wall_ms,
             unanswered_ms: if goes_on { before.unanswered_ms } else { wall_ms },
-            revision: before.revision,
         };
-        self.tx.put_current_session(&self.at, current.changed());
+        self.tx.put_current_session(&self.at, current);
         self.put_skipped(skipped);
         Ok(())
     }
@@ -147,9 +146,9 @@ impl<'t, 'a> Sessions<'t, 'a> {
     /// Gives the current session up: it still decrypts, and never sends again; what waits to be sent on it does not.
     pub(in crate::manager) fn retire_current(&mut self) -> Result<()> {
         self.archive_current(ArchiveReason::Retired)?;
-        let before = CurrentSession::clone(&*self.tx.current_session(&self.at)?);
+        let before = self.tx.current_session(&self.at)?;
         if before.session.is_some() {
-            self.tx.put_current_session(&self.at, CurrentSession { session: None, ..before }.changed());
+            self.tx.put_current_session(&self.at, before.with_session(None));
             self.put_skipped(None);
         }
         Ok(())
@@ -160,12 +159,12 @@ impl<'t, 'a> Sessions<'t, 'a> {
         // What cannot be read is deleted as well.
         let before = match self.tx.current_session(&self.at) {
             Err(error) if error.status() == Status::StorageCorrupt => None,
-            current => Some(CurrentSession::clone(&*current?)),
+            current => Some(current?),
         };
         let had_session = before.as_ref().is_none_or(|before| before.session.is_some());
         if had_session {
             let before = before.unwrap_or_default();
-            self.tx.put_current_session(&self.at, CurrentSession { session: None, ..before }.changed());
+            self.tx.put_current_session(&self.at, before.with_session(None));
             self.put_skipped(None);
         }
         let archived = self.tx.raw(&keys::archive(&self.at))?.is_some();

@@ -22,7 +22,9 @@ use crate::crypto::rng::Rng;
 use crate::error::{Error, Result, Status};
 use crate::protocol::address::{BareJid, DeviceId};
 use crate::protocol::namespace::Namespace;
-use std::collections::{BTreeMap, HashMap};
+use crate::storage::Batch;
+use indexmap::IndexMap;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use zeroize::Zeroizing;
 
@@ -33,10 +35,12 @@ pub(super) struct Staged {
     /// `None`: of a namespace that was purged.
     pub(super) pre_keys: BTreeMap<Namespace, Option<Arc<PreKeyStore>>>,
     pub(super) outbox: Option<Arc<Outbox>>,
-    /// `None`: removed.
-    pub(super) contacts: HashMap<BareJid, Option<Arc<Contact>>>,
-    pub(super) sessions: HashMap<SessionAddress, Arc<CurrentSession>>,
-    pub(super) raw: BTreeMap<String, Option<Zeroizing<Vec<u8>>>>,
+    /// `None`: removed. These two keep the order in which they came, so that a message to thousands of devices goes
+    /// through memory the same way each time.
+    pub(super) contacts: IndexMap<BareJid, Option<Arc<Contact>>>,
+    pub(super) sessions: IndexMap<SessionAddress, Arc<CurrentSession>>,
+    /// Records as they are stored, those of sessions among them.
+    pub(super) raw: Batch,
 }
 
 impl Staged {
@@ -47,7 +51,7 @@ impl Staged {
         self.pre_keys.extend(upper.pre_keys);
         self.contacts.extend(upper.contacts);
         self.sessions.extend(upper.sessions);
-        self.raw.extend(upper.raw);
+        self.raw.append(upper.raw);
     }
 }
 
@@ -324,7 +328,9 @@ impl Tx<'_> {
         Ok(session)
     }
 
+    /// Stages the current session with a device, and its record at once, while it is at hand.
     pub(super) fn put_current_session(&mut self, at: &SessionAddress, session: CurrentSession) {
+        self.put_raw(keys::session(at), session.encode(at));
         self.staged.sessions.insert(at.clone(), Arc::new(session));
     }
 
@@ -338,7 +344,10 @@ impl Tx<'_> {
     }
 
     pub(super) fn put_raw(&mut self, key: String, value: Option<Zeroizing<Vec<u8>>>) {
-        self.staged.raw.insert(key, value);
+        match value {
+            Some(value) => self.staged.raw.put(key, value),
+            None => self.staged.raw.delete(key),
+        }
     }
 
     /// Returns randomness, and what loads the bytes of a record as `raw` does.

@@ -195,11 +195,11 @@ impl Storage for FaultyStorage {
         Ok(self.records.lock().unwrap().get(key).cloned().map(Zeroizing::new))
     }
 
-    fn commit(&self, batch: &Batch) -> Result<()> {
+    fn commit(&self, batch: Batch) -> Result<()> {
         let fault = self.next_commit();
         if fault != Some(Fault::Nothing) {
-            for change in batch.changes() {
-                self.change(&change.key, change.value.as_ref().map(|value| value.as_slice()));
+            for (key, value) in batch.changes() {
+                self.change(key, value);
             }
         }
         if fault.is_some() { Err(Status::Storage.into()) } else { Ok(()) }

@@ -117,15 +117,7 @@ impl<F> OpenRequests<F> {
     /// Fails unless the question is one about trust and has a device with this index. Nothing of it is copied: ten
     /// thousand devices are judged by ten thousand calls.
     pub(in crate::manager) fn check_decision(&self, request: RequestId, index: usize) -> Result<()> {
-        let mut table = self.table.lock();
-        let (_, entry) = table.open(request)?;
-        match &entry.question {
-            Question::DecideTrust { devices, .. } if index < devices.len() => Ok(()),
-            Question::DecideTrust { .. } => {
-                Err(Error::new(Status::Argument, "No device of the question has this index."))
-            }
-            _ => Err(Status::WrongAnswer.into()),
-        }
+        decision(self.table.lock().open(request)?.1, index).map(|_| ())
     }
 
     /// Notes the level of one device of a question about trust. Of two decisions about one device the one with the
@@ -138,12 +130,7 @@ impl<F> OpenRequests<F> {
         stamp: Stamp,
     ) -> Result<()> {
         let mut table = self.table.lock();
-        let (_, entry) = table.open(request)?;
-        if !matches!(entry.question, Question::DecideTrust { .. }) {
-            return Err(Status::WrongAnswer.into());
-        }
-        let slot = entry.levels.get_mut(index);
-        let slot = slot.ok_or(Error::new(Status::Argument, "No device of the question has this index."))?;
+        let slot = decision(table.open(request)?.1, index)?;
         if slot.as_ref().is_none_or(|(_, noted)| *noted <= stamp) {
             *slot = Some((level.to_owned(), stamp));
         }
@@ -279,6 +266,15 @@ impl<F> OpenRequests<F> {
         drop(table);
         drop(old);
     }
+}
+
+/// Returns the place of a decision about one device of a question about trust.
+fn decision(entry: &mut Entry, index: usize) -> Result<&mut Option<(String, Stamp)>> {
+    if !matches!(entry.question, Question::DecideTrust { .. }) {
+        return Err(Status::WrongAnswer.into());
+    }
+    let place = entry.levels.get_mut(index);
+    place.ok_or(Error::new(Status::Argument, "No device of the question has this index."))
 }
 
 /// Replaces the end of a question about trust by the decisions.

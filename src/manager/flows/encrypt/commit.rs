@@ -9,7 +9,7 @@ use super::super::super::store::sessions::Sessions;
 use super::super::super::store::transaction::Tx;
 use super::super::context::Context;
 use super::super::{answer, trust};
-use super::gather::{Gathered, is_fatal, is_stale};
+use super::gather::{Gathered, is_fatal, is_stale, needed_for};
 use super::plan::{EncryptRequest, RecipientDevice, recipient_devices, unreachable_devices};
 use crate::error::{Error, Result, Status};
 use crate::protocol::address::BareJid;
@@ -36,38 +36,82 @@ struct Commit<'a> {
     served: usize,
     /// Why not every device is served.
     incomplete: Option<Error>,
+    /// What is logged when it is durable: a device, its namespace, whether a session was begun, and its counter.
+    served_devices: Vec<(u32, Namespace, bool, u32)>,
+    /// It ends without anything if something is needed that was not gathered.
+    stops_if_needed: bool,
+    is_stopped: bool,
 }
 
 /// Encrypts for everybody who can be served.
 pub(super) fn commit(context: &Context, request: &EncryptRequest, gathered: &Gathered) -> Result<Outcome> {
-    let mut commit = Commit {
-        context,
-        request,
-        gathered,
-        encrypted: BTreeMap::new(),
-        rows: Vec::new(),
-        unserved: Vec::new(),
-        unreadable: Vec::new(),
-        served: 0,
-        incomplete: None,
-    };
+    let mut commit = Commit::new(context, request, gathered);
     let result = context.transact(|tx| commit.run(tx));
-    let mut rows = commit.rows;
-    match result {
-        Ok((messages, keys)) => Ok(Outcome { rows, messages, keys, ..Outcome::bare(Status::Ok) }),
-        Err(error) if is_fatal(error.status()) => Err(error),
-        // Nobody gets anything: a row that says "served" would be a lie.
-        Err(error) => {
-            rows.retain(|row: &Row| row.error.status() != Status::Ok);
-            Ok(Outcome { rows, ..Outcome::bare(error) })
+    commit.outcome(result)
+}
+
+/// The same if nothing has to be gathered before; `None`: something has, and nothing has happened.
+pub(super) fn commit_if_complete(context: &Context, request: &EncryptRequest) -> Result<Option<Outcome>> {
+    let gathered = Gathered::default();
+    let mut commit = Commit { stops_if_needed: true, ..Commit::new(context, request, &gathered) };
+    let result = context.transact(|tx| commit.run(tx));
+    if commit.is_stopped {
+        return Ok(None);
+    }
+    commit.outcome(result).map(Some)
+}
+
+/// The messages, and the key parts of a key transport.
+type Encrypted = (Vec<Message>, Vec<KeyParts>);
+
+impl<'a> Commit<'a> {
+    fn new(context: &'a Context, request: &'a EncryptRequest, gathered: &'a Gathered) -> Commit<'a> {
+        Commit {
+            context,
+            request,
+            gathered,
+            encrypted: BTreeMap::new(),
+            rows: Vec::new(),
+            unserved: Vec::new(),
+            unreadable: Vec::new(),
+            served: 0,
+            incomplete: None,
+            served_devices: Vec::new(),
+            stops_if_needed: false,
+            is_stopped: false,
+        }
+    }
+
+    fn outcome(self, result: Result<Encrypted>) -> Result<Outcome> {
+        let mut rows = self.rows;
+        match result {
+            Ok((messages, keys)) => {
+                for (device, namespace, fresh, counter) in self.served_devices {
+                    let (kind, uri) = (if fresh { "new" } else { "known" }, namespace.uri());
+                    let line =
+                        format!("encrypt: for device {device} in {uri}, {kind} session, counter {counter}");
+                    self.context.log(LogLevel::Debug, &line);
+                }
+                Ok(Outcome { rows, messages, keys, ..Outcome::bare(Status::Ok) })
+            }
+            Err(error) if is_fatal(error.status()) => Err(error),
+            // Nobody gets anything: a row that says "served" would be a lie.
+            Err(error) => {
+                rows.retain(|row: &Row| row.error.status() != Status::Ok);
+                Ok(Outcome { rows, ..Outcome::bare(error) })
+            }
         }
     }
 }
 
 impl Commit<'_> {
-    fn run(&mut self, tx: &mut Tx<'_>) -> Result<(Vec<Message>, Vec<KeyParts>)> {
+    fn run(&mut self, tx: &mut Tx<'_>) -> Result<Encrypted> {
         let own_id = tx.own_device()?;
         for jid in self.request.recipients_with_self() {
+            if self.stops_if_needed && !needed_for(tx, self.request, &jid, self.gathered)?.is_empty() {
+                self.is_stopped = true;
+                return Err(Status::NotReady.into());
+            }
             match self.serve_jid(tx, &jid) {
                 Err(error) if error.status() == Status::StorageCorrupt => {
                     self.unserved_row(&jid, error.clone());
@@ -121,9 +165,10 @@ impl Commit<'_> {
     fn serve_jid(&mut self, tx: &mut Tx<'_>, jid: &BareJid) -> Result<()> {
         let (mut served, mut devices, mut unreadable) = (0_usize, 0_usize, false);
         let list_failure = self.report_lists(tx, jid);
-        for recipient in recipient_devices(tx, jid, &self.request.namespaces)? {
+        let recipients = recipient_devices(tx, jid, &self.request.namespaces)?;
+        for recipient in &recipients {
             devices = devices.saturating_add(1);
-            let error = match tx.savepoint(|tx| self.serve(tx, &recipient)) {
+            let error = match tx.savepoint(|tx| self.serve(tx, recipient)) {
                 Ok(()) => {
                     served = served.saturating_add(1);
                     Error::from(Status::Ok)
@@ -141,7 +186,8 @@ impl Commit<'_> {
             }
             self.row(jid, recipient.at.device.get(), Some(recipient.at.namespace), error);
         }
-        for (device, namespace, error) in unreachable_devices(tx, jid, &self.request.namespaces)? {
+        for (device, namespace, error) in unreachable_devices(tx, jid, &self.request.namespaces, &recipients)?
+        {
             devices = devices.saturating_add(1);
             if error.status() != Status::BundleBad {
                 self.incomplete.get_or_insert_with(|| error.clone());
@@ -230,12 +276,7 @@ impl Commit<'_> {
             }
         };
         let encrypted = session.encrypt(&sealed.key)?;
-        let (kind, counter) = (if fresh { "new" } else { "known" }, session.sending_chain_length());
-        let (device_id, namespace) = (at.device.get(), at.namespace.uri());
-        tx.log(
-            LogLevel::Debug,
-            &format!("encrypt: for device {device_id} in {namespace}, {kind} session, counter {counter}"),
-        );
+        let counter = session.sending_chain_length();
         let (jid, bytes) = (answer::addressed(at), Some(encrypted.bytes));
         match fresh {
             true => Sessions::new(tx, at).replace(session, None)?,
@@ -243,6 +284,7 @@ impl Commit<'_> {
         }
         answer::discard_for(tx, at)?;
         keys.push(MessageKey { jid, device: at.device.get(), key_exchange: encrypted.key_exchange, bytes });
+        self.served_devices.push((at.device.get(), at.namespace, fresh, counter));
         Ok(())
     }
 

@@ -79,17 +79,26 @@ pub(super) fn is_fatal(status: Status) -> bool {
 pub(super) fn needed(tx: &mut Tx<'_>, request: &EncryptRequest, gathered: &Gathered) -> Result<Needed> {
     let mut needed = Needed::default();
     for jid in request.recipients_with_self() {
-        match needed_for(tx, request, &jid, gathered) {
-            Ok(of_jid) => needed.add(of_jid),
-            // A record that cannot be read is a row of the report.
-            Err(error) if error.status() == Status::StorageCorrupt => (),
-            Err(error) => return Err(error),
-        }
+        needed.add(needed_for(tx, request, &jid, gathered)?);
     }
     Ok(needed)
 }
 
-fn needed_for(
+/// Returns what is missing for a JID.
+pub(super) fn needed_for(
+    tx: &mut Tx<'_>,
+    request: &EncryptRequest,
+    jid: &BareJid,
+    gathered: &Gathered,
+) -> Result<Needed> {
+    match look_for_needed(tx, request, jid, gathered) {
+        // A record that cannot be read is a row of the report.
+        Err(error) if error.status() == Status::StorageCorrupt => Ok(Needed::default()),
+        needed => needed,
+    }
+}
+
+fn look_for_needed(
     tx: &mut Tx<'_>,
     request: &EncryptRequest,
     jid: &BareJid,
@@ -285,10 +294,7 @@ async fn gather_jid(
             Ok(_) => (),
         }
     }
-    let keys = context.transact(|tx| match needed_for(tx, request, jid, gathered) {
-        Err(error) if error.status() == Status::StorageCorrupt => Ok(Vec::new()),
-        needed => Ok(needed?.keys),
-    })?;
+    let keys = context.transact(|tx| Ok(needed_for(tx, request, jid, gathered)?.keys))?;
     found.bundles = fetch_bundles(context, keys).await?;
     Ok(found)
 }

@@ -74,13 +74,16 @@ async fn run(
     if request.draft.policy == EncryptPolicy::Now {
         return commit::commit(context, request, &gathered);
     }
+    wait_for_stream(context).await;
+    drop(waiting.take());
+    // Most messages need nothing and wait for nobody: their devices are gone through once.
+    if ticket.is_first()
+        && let Some(outcome) = commit::commit_if_complete(context, request)?
+    {
+        return Ok(outcome);
+    }
     for _ in 0..policy::GATHER_ROUNDS {
         wait_for_stream(context).await;
-        drop(waiting.take());
-        // Most messages need nothing and wait for nobody: their devices are gone through once before the commit.
-        if ticket.is_first() && context.transact(|tx| gather::needed(tx, request, &gathered))?.is_empty() {
-            break;
-        }
         let complete = gather::gather(context, request, &mut gathered).await;
         ticket.wait().await; // a failure keeps to the order, too
         if let Err(error) = complete {

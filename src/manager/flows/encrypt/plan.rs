@@ -101,16 +101,17 @@ fn shows_our_key(tx: &Tx<'_>, device: &KnownDevice) -> Result<bool> {
     Ok(device.identity.key().is_some_and(|key| key.is(&own)))
 }
 
-/// Returns the devices of a JID that get nothing although they are announced, with where, and why.
+/// Returns the devices of a JID that get nothing although they are announced, with where, and why: those that are not
+/// among the reached ones.
 pub(super) fn unreachable_devices(
     tx: &mut Tx<'_>,
     jid: &BareJid,
     namespaces: &[Namespace],
+    reached: &[RecipientDevice],
 ) -> Result<Vec<(u32, Namespace, Error)>> {
     let order = tx.config().namespaces.clone();
     let this = tx.device_id()?.filter(|_| tx.is_own(jid));
-    let reached: HashSet<u32> =
-        recipient_devices(tx, jid, namespaces)?.iter().map(|reached| reached.at.device.get()).collect();
+    let reached: HashSet<u32> = reached.iter().map(|reached| reached.at.device.get()).collect();
     let contact = tx.contact(jid)?;
     let mut unreachable = Vec::new();
     for device in contact.devices.iter().filter(|device| !reached.contains(&device.id)) {
