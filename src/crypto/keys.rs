@@ -29,11 +29,11 @@ impl PublicKey {
     }
 }
 
-/// A private key with its public key. Kept as drawn; X25519 clamps. Wiped when dropped, never printed.
+/// A private key with its public key. Kept as drawn; X25519 clamps. Wiped when dropped, never printed. In a list it
+/// belongs into a box: one that grows or is moved would leave copies behind that nothing wipes.
 #[derive(Clone)]
 pub struct KeyPair {
-    /// In a place of its own: a list of pairs that grows or is moved would leave copies behind that nothing wipes.
-    private: Box<Zeroizing<[u8; 32]>>,
+    private: Zeroizing<[u8; 32]>,
     public: PublicKey,
 }
 
@@ -46,12 +46,12 @@ impl KeyPair {
     /// The pair of a private key.
     pub fn from_private(private: Zeroizing<[u8; 32]>) -> KeyPair {
         let public = PublicKey(curve::x25519_base(&private));
-        KeyPair { private: Box::new(private), public }
+        KeyPair { private, public }
     }
 
     /// A pair that was stored together, without computing the public key again.
     pub fn from_stored(private: Zeroizing<[u8; 32]>, public: PublicKey) -> KeyPair {
-        KeyPair { private: Box::new(private), public }
+        KeyPair { private, public }
     }
 
     /// The public key.

@@ -36,7 +36,7 @@ pub(super) fn top_up(tx: &mut Tx<'_>, namespace: Namespace) -> Result<()> {
     }
     let mut fresh = Vec::with_capacity(missing);
     for _ in 0..missing {
-        let pair = KeyPair::generate(tx.rng())?;
+        let pair = Box::new(KeyPair::generate(tx.rng())?);
         let id = next_id(&mut highest(tx.account_mut()?, namespace)?.pre_key)?;
         fresh.push(OneTimeKey { id, pair, used_ms: None });
     }
@@ -65,6 +65,7 @@ pub(in crate::manager) fn make_namespaces(tx: &mut Tx<'_>) -> Result<()> {
             let made_ms = tx.now.wall_ms;
             let (identity, rng) = tx.identity_and_rng()?;
             let SignedPreKey { id, pair, signature } = SignedPreKey::generate(namespace, identity, id, rng)?;
+            let pair = Box::new(pair);
             tx.put_pre_keys(namespace, Some(PreKeyStore::new(SignedKey { id, pair, signature, made_ms })));
             tx.account_mut()?.namespaces.push(namespace.code());
             tx.log(LogLevel::Info, "account: pre keys of a namespace were made");

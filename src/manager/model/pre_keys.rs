@@ -16,7 +16,7 @@ use sha2::{Digest as _, Sha256};
 #[derive(Clone)]
 pub(in crate::manager) struct SignedKey {
     pub(in crate::manager) id: u32,
-    pub(in crate::manager) pair: KeyPair,
+    pub(in crate::manager) pair: Box<KeyPair>,
     pub(in crate::manager) signature: [u8; 64],
     /// When it was made, in wall-clock milliseconds.
     pub(in crate::manager) made_ms: i64,
@@ -26,7 +26,7 @@ pub(in crate::manager) struct SignedKey {
 #[derive(Clone)]
 pub(in crate::manager) struct OneTimeKey {
     pub(in crate::manager) id: u32,
-    pub(in crate::manager) pair: KeyPair,
+    pub(in crate::manager) pair: Box<KeyPair>,
     /// When a key exchange used it up, in wall-clock milliseconds.
     pub(in crate::manager) used_ms: Option<i64>,
 }
@@ -85,12 +85,12 @@ impl PreKeyStore {
     /// Returns the signed pre key with this id, if it is the current or the previous one.
     pub(in crate::manager) fn signed_pre_key(&self, id: u32) -> Option<&KeyPair> {
         let both = std::iter::once(&self.signed).chain(&self.previous);
-        both.filter(|signed| signed.id == id).map(|signed| &signed.pair).next()
+        both.filter(|signed| signed.id == id).map(|signed| &*signed.pair).next()
     }
 
     /// Returns the one-time pre key with this id, unused or used lately.
     pub(in crate::manager) fn pre_key(&self, id: u32, wall_ms: i64) -> Option<&KeyPair> {
-        self.pre_keys.iter().find(|key| key.id == id && !key.is_too_old(wall_ms)).map(|key| &key.pair)
+        self.pre_keys.iter().find(|key| key.id == id && !key.is_too_old(wall_ms)).map(|key| &*key.pair)
     }
 
     /// Returns whether a used pre key is there that no key exchange may take any more.
@@ -183,7 +183,7 @@ mod tests {
     use zeroize::Zeroizing;
 
     fn store(count: u32) -> PreKeyStore {
-        let pair = |byte: u8| KeyPair::from_private(Zeroizing::new([byte; 32]));
+        let pair = |byte: u8| Box::new(KeyPair::from_private(Zeroizing::new([byte; 32])));
         let mut store = PreKeyStore::new(SignedKey { id: 1, pair: pair(1), signature: [0; 64], made_ms: 0 });
         store.pre_keys = (1..=count).map(|id| OneTimeKey { id, pair: pair(2), used_ms: None }).collect();
         store

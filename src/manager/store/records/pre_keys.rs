@@ -44,9 +44,10 @@ impl PairRecord {
         }
     }
 
-    fn pair(&self) -> Result<KeyPair> {
+    fn pair(&self) -> Result<Box<KeyPair>> {
         let private = secret32(&self.private, "a pre key")?;
-        Ok(KeyPair::from_stored(private, PublicKey::from_bytes(bytes32(&self.public, "a pre key")?)))
+        let public = PublicKey::from_bytes(bytes32(&self.public, "a pre key")?);
+        Ok(Box::new(KeyPair::from_stored(private, public)))
     }
 }
 
