@@ -1,9 +1,12 @@
 /* libomemo through its C API, measured: a message to 1, 10, 100, 1,000 and 10,000 devices, with the store in memory.
- * Prints
- * {"op", "us"} one a line. Sessions exist and are not confirmed yet, as for the peers.
+ * Prints {"op", "us"} one a line. Sessions exist and are not confirmed yet, as for the peers.
  *
  * The devices are real: each is an account of its own for a moment, whose bundle is kept. Ten of them share a JID. Of
  * 10,000 devices a thousand are real; the others, of other JIDs, show the bundles of these.
+ *
+ * At the end two accounts write in turns to 100 and to 10,000 devices, as often as it takes to reach as many devices,
+ * so that processor and heap are in the same state for both. Prints {"op", "value", "limit"}: how many times what a
+ * device of 100 costs one of 10,000 does.
  */
 #define _POSIX_C_SOURCE 200809L
 #include <omemo.h>
@@ -12,7 +15,7 @@
 #include <string.h>
 #include <time.h>
 
-enum { DEVICES = 1000, PER_JID = 10, MAX_SAMPLES = 2000 };
+enum { DEVICES = 1000, PER_JID = 10, MAX_SAMPLES = 2000, ROUNDS = 15 };
 
 /* A device of somebody, as the server knows it. */
 static struct {
@@ -144,40 +147,77 @@ static double encrypt(omemo_manager *manager, const omemo_draft *draft) {
   return seconds() - start;
 }
 
+/* One account that writes to so many devices. */
+struct sender {
+  size_t devices;
+  omemo_manager *manager;
+  omemo_draft *draft;
+  double first; /* seconds that the first message took */
+};
+
+static struct sender sender_to(size_t devices) {
+  static size_t made = 0;
+  struct sender sender = {devices, NULL, omemo_draft_new(), 0};
+  char jid[64];
+  for (; made < devices && made < DEVICES; made++) {
+    making = made;
+    jid_of(jid, sizeof jid, made);
+    omemo_manager_free(account("maker@capulet.lit", known));
+  }
+  sender.manager = account("romeo@montague.lit", NULL);
+  for (size_t device = 0; device < devices; device += PER_JID) {
+    jid_of(jid, sizeof jid, device);
+    omemo_draft_add_recipient(sender.draft, jid);
+  }
+  omemo_draft_set_body(sender.draft,
+                       "But, soft! what light through yonder window breaks? It is the east, and Juliet is the sun.");
+  sender.first = encrypt(sender.manager, sender.draft);
+  return sender;
+}
+
+static void sender_free(struct sender sender) {
+  omemo_draft_free(sender.draft);
+  omemo_manager_free(sender.manager);
+}
+
+static double median(double *samples, size_t count) {
+  qsort(samples, count, sizeof *samples, compare);
+  return samples[count / 2];
+}
+
+static void in_turns(struct sender few, struct sender many) {
+  static double of_few[ROUNDS], of_many[ROUNDS];
+  for (size_t round = 0; round < ROUNDS; round++) {
+    of_few[round] = 0;
+    for (size_t reached = 0; reached < many.devices; reached += few.devices)
+      of_few[round] += encrypt(few.manager, few.draft);
+    of_many[round] = encrypt(many.manager, many.draft);
+  }
+  printf("{\"op\": \"message_per_device_10000_by_100\", \"value\": %.2f, \"limit\": 1.3}\n",
+         median(of_many, ROUNDS) / median(of_few, ROUNDS));
+}
+
 int main(int argc, char **argv) {
   static double samples[MAX_SAMPLES];
   static const size_t counts[] = {1, 10, 100, 1000, 10000};
   const double budget = argc > 1 ? atof(argv[1]) : 0.2;
-  size_t made = 0;
+  struct sender hundred = {0, NULL, NULL, 0};
   for (size_t c = 0; c < sizeof counts / sizeof *counts; c++) {
-    omemo_manager *sender;
-    omemo_draft *draft = omemo_draft_new();
+    struct sender sender = sender_to(counts[c]);
     size_t count = 0;
     double spent = 0;
-    char jid[64];
-    for (; made < counts[c] && made < DEVICES; made++) {
-      making = made;
-      jid_of(jid, sizeof jid, made);
-      omemo_manager_free(account("maker@capulet.lit", known));
-    }
-    sender = account("romeo@montague.lit", NULL);
-    for (size_t device = 0; device < counts[c]; device += PER_JID) {
-      jid_of(jid, sizeof jid, device);
-      omemo_draft_add_recipient(draft, jid);
-    }
-    omemo_draft_set_body(draft,
-                         "But, soft! what light through yonder window breaks? It is the east, and Juliet is the sun.");
-    printf("{\"op\": \"first_message_%u\", \"us\": %.3f}\n", (unsigned)counts[c], encrypt(sender, draft) * 1e6);
+    printf("{\"op\": \"first_message_%u\", \"us\": %.3f}\n", (unsigned)counts[c], sender.first * 1e6);
     while (count < 3 || (spent < budget && count < 200)) {
-      samples[count] = encrypt(sender, draft);
+      samples[count] = encrypt(sender.manager, sender.draft);
       spent += samples[count++];
     }
-    qsort(samples, count, sizeof *samples, compare);
-    printf("{\"op\": \"message_%u\", \"us\": %.3f}\n", (unsigned)counts[c], samples[count / 2] * 1e6);
+    printf("{\"op\": \"message_%u\", \"us\": %.3f}\n", (unsigned)counts[c], median(samples, count) * 1e6);
     fflush(stdout);
-    omemo_draft_free(draft);
-    omemo_manager_free(sender);
+    if (counts[c] == 10000) in_turns(hundred, sender);
+    if (counts[c] == 100) hundred = sender;
+    else sender_free(sender);
   }
+  sender_free(hundred);
   for (size_t i = 0; i < DEVICES; i++) free(known[i].bundle);
   return 0;
 }
