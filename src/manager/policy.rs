@@ -116,8 +116,10 @@ pub(super) const OUTBOX_KEPT_MS: i64 = 30 * 24 * 3_600_000;
 pub(super) const CACHED_CONTACT_BYTES: usize = 32 * 1024 * 1024;
 /// Bytes of strangers' records that are kept decoded.
 pub(super) const CACHED_STRANGER_BYTES: usize = 2 * 1024 * 1024;
-/// Bytes of sessions that are kept decoded: some 30,000.
+/// Bytes of sessions with known JIDs that are kept decoded: some 30,000.
 pub(super) const CACHED_SESSION_BYTES: usize = 48 * 1024 * 1024;
+/// Bytes of strangers' sessions that are kept decoded: some 1,300.
+pub(super) const CACHED_STRANGER_SESSION_BYTES: usize = 2 * 1024 * 1024;
 /// Lists, and bundles that failed, of which it is remembered when they were looked at; known JIDs and strangers apart.
 pub(super) const REMEMBERED_LOOKS: usize = 20_000;
 /// The same for strangers.

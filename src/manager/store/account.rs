@@ -43,7 +43,8 @@ pub(super) struct Loaded {
     pub(super) directory: Directory,
     pub(super) contacts: Cache<BareJid, Contact>,
     pub(super) strangers: Cache<BareJid, Contact>,
-    pub(super) sessions: Cache<SessionAddress, CurrentSession>,
+    sessions: Cache<SessionAddress, CurrentSession>,
+    stranger_sessions: Cache<SessionAddress, CurrentSession>,
     /// The record of an account that was just made and is not stored yet.
     pub(super) created: Option<AccountRecord>,
 }
@@ -59,6 +60,7 @@ impl Loaded {
             contacts: Cache::new(policy::CACHED_CONTACT_BYTES),
             strangers: Cache::new(policy::CACHED_STRANGER_BYTES),
             sessions: Cache::new(policy::CACHED_SESSION_BYTES),
+            stranger_sessions: Cache::new(policy::CACHED_STRANGER_SESSION_BYTES),
             created: None,
         }
     }
@@ -77,6 +79,22 @@ impl Loaded {
     /// Returns a JID's record, if it is decoded.
     pub(super) fn contact(&mut self, jid: &BareJid) -> Option<Arc<Contact>> {
         self.contacts.get(jid).or_else(|| self.strangers.get(jid))
+    }
+
+    /// Keeps the current session with a device decoded. Strangers' ones take nobody else's room.
+    pub(super) fn keep_session(&mut self, at: SessionAddress, session: Arc<CurrentSession>) {
+        let known = at.jid.as_str() == self.account.jid || self.directory.is_known(&at.jid);
+        let (to, other) = match known {
+            true => (&mut self.sessions, &mut self.stranger_sessions),
+            false => (&mut self.stranger_sessions, &mut self.sessions),
+        };
+        other.remove(&at);
+        to.insert(at, session, CurrentSession::BYTES);
+    }
+
+    /// Returns the current session with a device, if it is decoded.
+    pub(super) fn session(&mut self, at: &SessionAddress) -> Option<Arc<CurrentSession>> {
+        self.sessions.get(at).or_else(|| self.stranger_sessions.get(at))
     }
 }
 
@@ -102,5 +120,33 @@ impl Account {
 
     pub(super) fn loaded_mut(&mut self) -> Result<&mut Loaded> {
         self.loaded.as_deref_mut().ok_or(Error::from(Status::Storage))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::crypto::rng::SystemRng;
+    use crate::protocol::address::DeviceId;
+
+    #[test]
+    fn strangers_sessions_take_nobody_elses_room() {
+        let mut record = AccountRecord::default();
+        record.jid = "romeo@montague.example".into();
+        let identity = IdentityKeyPair::generate(&mut SystemRng).unwrap();
+        let mut loaded = Loaded::new(record, Box::new(identity));
+        let at = |jid: &str, device: u32| SessionAddress {
+            jid: BareJid::from_normalized(jid),
+            device: DeviceId::new(device).unwrap(),
+            namespace: Namespace::Omemo2,
+        };
+        let own = at("romeo@montague.example", 7);
+        loaded.keep_session(own.clone(), Arc::default());
+        for device in 1..=40_000 {
+            loaded.keep_session(at("tybalt@capulet.example", device), Arc::default());
+        }
+        assert!(loaded.session(&own).is_some());
+        assert!(loaded.session(&at("tybalt@capulet.example", 1)).is_none());
+        assert!(loaded.session(&at("tybalt@capulet.example", 40_000)).is_some());
     }
 }

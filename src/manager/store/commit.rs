@@ -7,7 +7,6 @@ use super::super::api::services::LogLevel;
 use super::super::engine::Now;
 use super::super::policy;
 use super::account::{Account, Loaded};
-use super::current_session::CurrentSession;
 use super::directory::{Changes, Entry};
 use super::records::contact::ContactRecord;
 use super::records::outbox::OutboxRecord;
@@ -58,8 +57,8 @@ impl Tx<'_> {
                 return committed.map(|()| Released::default());
             }
             committed?;
-            loaded.apply(staged);
             loaded.directory.apply(index);
+            loaded.apply(staged);
             account.loaded = Some(loaded);
         }
         effects.memory.into_iter().for_each(|effect| effect(&mut account.memory));
@@ -154,7 +153,7 @@ impl Loaded {
             }
         }
         for (at, session) in staged.sessions {
-            self.sessions.insert(at, session, CurrentSession::BYTES);
+            self.keep_session(at, session);
         }
     }
 }

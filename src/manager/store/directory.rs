@@ -147,6 +147,11 @@ impl Directory {
         self.entries.get(jid)
     }
 
+    /// Returns whether the client has named a JID itself.
+    pub(super) fn is_known(&self, jid: &BareJid) -> bool {
+        self.get(jid).is_some_and(|entry| entry.known)
+    }
+
     pub(super) fn all(&self) -> impl Iterator<Item = &BareJid> {
         self.entries.keys()
     }

@@ -314,7 +314,7 @@ impl Tx<'_> {
         if let Some(staged) = self.staged(|staged| staged.sessions.get(at)) {
             return Ok(staged.clone());
         }
-        if let Some(session) = self.account.loaded_mut()?.sessions.get(at) {
+        if let Some(session) = self.account.loaded_mut()?.session(at) {
             return Ok(session);
         }
         let session = match self.account.load(&keys::session(at))? {
@@ -323,8 +323,8 @@ impl Tx<'_> {
             None if !self.is_known(&at.jid) => return Ok(Arc::default()),
             None => CurrentSession::default(),
         };
-        let (session, bytes) = (Arc::new(session), CurrentSession::BYTES);
-        self.account.loaded_mut()?.sessions.insert(at.clone(), session.clone(), bytes);
+        let session = Arc::new(session);
+        self.account.loaded_mut()?.keep_session(at.clone(), session.clone());
         Ok(session)
     }
 
