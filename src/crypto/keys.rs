@@ -29,8 +29,8 @@ impl PublicKey {
     }
 }
 
-/// A private key with its public key. Kept as drawn; X25519 clamps. Wiped when dropped, never printed. In a list it
-/// belongs into a box: one that grows or is moved would leave copies behind that nothing wipes.
+/// A private key with its public key. Kept as drawn; X25519 clamps. Wiped when dropped, never printed. Where it
+/// is moved, as in a list that grows, it belongs into a box: what is moved leaves a copy behind that nothing wipes.
 #[derive(Clone)]
 pub struct KeyPair {
     private: Zeroizing<[u8; 32]>,

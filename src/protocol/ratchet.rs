@@ -68,14 +68,17 @@ impl Ratchet {
     pub fn responder(
         profile: &Profile,
         secret: Secret,
-        own: KeyPair,
+        own: &KeyPair,
         header: &Header,
         budget: &mut ChainBudget,
     ) -> Result<Received> {
-        // There is no sending chain yet; this one is replaced before anything can be sent.
+        // There is no key pair and no sending chain yet; these are replaced before anything can be sent. The private half
+        // of the signed pre key outlives the session, and is not copied about.
         let (remote, sending) = (own.public(), Chain::new(secret.clone()));
-        let fresh = Ratchet { root: secret, own, remote, sending, receiving: None, pn: 0, tail: Vec::new() };
-        fresh.turn(profile, header, budget)
+        let none = KeyPair::from_stored(Secret::default(), own.public());
+        let fresh =
+            Ratchet { root: secret, own: none, remote, sending, receiving: None, pn: 0, tail: Vec::new() };
+        fresh.turn(own, profile, header, budget)
     }
 
     /// The key for the next message, and its header.
@@ -102,12 +105,18 @@ impl Ratchet {
                 let ratchet = Ratchet { receiving: Some(chain), ..self.clone() };
                 Ok(Received { key, passed: vec![(header.ratchet_key, passed)], ratchet, turned: false })
             }
-            _ => self.turn(profile, header, budget),
+            _ => self.turn(&self.own, profile, header, budget),
         }
     }
 
-    /// The receiving half of a DH ratchet step.
-    fn turn(&self, profile: &Profile, header: &Header, budget: &mut ChainBudget) -> Result<Received> {
+    /// The receiving half of a DH ratchet step, on this key pair of ours.
+    fn turn(
+        &self,
+        own: &KeyPair,
+        profile: &Profile,
+        header: &Header,
+        budget: &mut ChainBudget,
+    ) -> Result<Received> {
         let gap = budget.limits().allow(header.n).ok_or(Error::from(Status::TooManySkipped))?;
         // More than the limit missing at the end of the old chain is no error: those keys are given up.
         let closing = self.receiving.as_ref().and_then(|chain| {
@@ -125,8 +134,7 @@ impl Ratchet {
             let key = if chain.length() < u32::MAX { Some(chain.step()?) } else { None };
             ratchet.close(TailKey { ratchet_key: self.remote, n: header.pn, key });
         }
-        let agreement =
-            self.own.agree(&header.ratchet_key).map_err(|_| Error::from(Status::DecryptionFailed))?;
+        let agreement = own.agree(&header.ratchet_key).map_err(|_| Error::from(Status::DecryptionFailed))?;
         let (root, chain) = step_root(profile, &self.root, &agreement)?;
         let mut chain = Chain::new(chain);
         passed.push((header.ratchet_key, take(&mut chain, header.n)?));

@@ -131,8 +131,7 @@ impl Session {
             _ => Parties { initiator: id.identity, responder: *own.public().mont() },
         };
         let message = exchange.message();
-        let received =
-            Ratchet::responder(profile, secret, signed_pre_key.clone(), &message.header(), budget)?;
+        let received = Ratchet::responder(profile, secret, signed_pre_key, &message.header(), budget)?;
         let plaintext = message.open(&received.key, &parties, true)?;
         let (ratchet, passed) = received.complete(profile, rng)?;
         let mut session = Session {

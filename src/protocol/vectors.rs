@@ -314,7 +314,7 @@ fn first_message(
     move |message, rng| {
         let profile = namespace.profile();
         let (mut budget, shared) = (ChainBudget::new(Limits::default()), shared.clone());
-        let received = Ratchet::responder(profile, shared, spk.clone(), &message.header(), &mut budget)?;
+        let received = Ratchet::responder(profile, shared, &spk, &message.header(), &mut budget)?;
         let plaintext = message.open(&received.key, &parties, true)?;
         let (ratchet, passed) = received.complete(profile, rng)?;
         let session = new_session(namespace, parties, false, ratchet);

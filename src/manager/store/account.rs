@@ -83,8 +83,7 @@ impl Loaded {
 
     /// Keeps the current session with a device decoded. Strangers' ones take nobody else's room.
     pub(super) fn keep_session(&mut self, at: SessionAddress, session: Arc<CurrentSession>) {
-        let known = at.jid.as_str() == self.account.jid || self.directory.is_known(&at.jid);
-        let (to, other) = match known {
+        let (to, other) = match self.is_known(&at.jid) {
             true => (&mut self.sessions, &mut self.stranger_sessions),
             false => (&mut self.stranger_sessions, &mut self.sessions),
         };
@@ -94,7 +93,19 @@ impl Loaded {
 
     /// Returns the current session with a device, if it is decoded.
     pub(super) fn session(&mut self, at: &SessionAddress) -> Option<Arc<CurrentSession>> {
-        self.sessions.get(at).or_else(|| self.stranger_sessions.get(at))
+        if let Some(session) = self.sessions.get(at) {
+            return Some(session);
+        }
+        let session = self.stranger_sessions.get(at)?;
+        // The client may have named the JID since.
+        if self.is_known(&at.jid) {
+            self.keep_session(at.clone(), session.clone());
+        }
+        Some(session)
+    }
+
+    fn is_known(&self, jid: &BareJid) -> bool {
+        jid.as_str() == self.account.jid || self.directory.is_known(jid)
     }
 }
 
@@ -125,6 +136,7 @@ impl Account {
 
 #[cfg(test)]
 mod tests {
+    use super::super::directory::Entry;
     use super::*;
     use crate::crypto::rng::SystemRng;
     use crate::protocol::address::DeviceId;
@@ -142,10 +154,17 @@ mod tests {
         };
         let own = at("romeo@montague.example", 7);
         loaded.keep_session(own.clone(), Arc::default());
+        // A stranger whom the client names is one no longer.
+        let friend = at("juliet@capulet.example", 1);
+        loaded.keep_session(friend.clone(), Arc::default());
+        let mut contact = Contact::new(&friend.jid);
+        contact.known = true;
+        loaded.directory.apply([(friend.jid.clone(), Some(Entry::of(&contact)))].into());
+        assert!(loaded.session(&friend).is_some());
         for device in 1..=40_000 {
             loaded.keep_session(at("tybalt@capulet.example", device), Arc::default());
         }
-        assert!(loaded.session(&own).is_some());
+        assert!(loaded.session(&own).is_some() && loaded.session(&friend).is_some());
         assert!(loaded.session(&at("tybalt@capulet.example", 1)).is_none());
         assert!(loaded.session(&at("tybalt@capulet.example", 40_000)).is_some());
     }

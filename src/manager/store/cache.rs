@@ -1,9 +1,9 @@
 //! A cache bounded by bytes: what was not used for long goes first.
 //!
 //! Use only notes a number: entries stand in a queue in the order in which they were added, and one that was used since
-//! it was queued is queued again when its turn to go comes. So a use costs one lookup however much is kept.
+//! it was queued gets a second chance, at the end of the queue, when its turn to go comes. So a use costs one lookup
+//! however much is kept. What was added last has all others before it.
 
-use std::collections::hash_map::Entry;
 use std::collections::{HashMap, VecDeque};
 use std::hash::Hash;
 use std::sync::Arc;
@@ -47,25 +47,25 @@ impl<K: Clone + Eq + Hash, V> Cache<K, V> {
 
     /// Adds a value of about so many bytes.
     pub(super) fn insert(&mut self, key: K, value: Arc<V>, bytes: usize) {
+        if bytes > self.most {
+            return self.remove(&key);
+        }
+        if let Some(slot) = self.slots.get_mut(&key) {
+            self.last = self.last.saturating_add(1);
+            self.bytes = self.bytes.saturating_sub(slot.bytes).saturating_add(bytes);
+            (slot.value, slot.bytes, slot.used) = (value, bytes, self.last);
+            return self.shrink(0);
+        }
+        self.shrink(bytes);
         self.last = self.last.saturating_add(1);
         self.bytes = self.bytes.saturating_add(bytes);
-        match self.slots.entry(key) {
-            Entry::Occupied(mut entry) => {
-                let slot = entry.get_mut();
-                self.bytes = self.bytes.saturating_sub(slot.bytes);
-                (slot.value, slot.bytes, slot.used) = (value, bytes, self.last);
-            }
-            Entry::Vacant(entry) => {
-                self.queue.push_back((self.last, entry.key().clone()));
-                entry.insert(Slot { value, bytes, used: self.last, queued: self.last });
-            }
-        }
-        self.shrink();
+        self.queue.push_back((self.last, key.clone()));
+        self.slots.insert(key, Slot { value, bytes, used: self.last, queued: self.last });
     }
 
-    /// Lets entries go until the others have room.
-    fn shrink(&mut self) {
-        while self.bytes > self.most {
+    /// Lets entries go until so many bytes have room.
+    fn shrink(&mut self, wanted: usize) {
+        while self.bytes.saturating_add(wanted) > self.most {
             let Some((queued, key)) = self.queue.pop_front() else { return };
             let Some(slot) = self.slots.get_mut(&key).filter(|slot| slot.queued == queued) else { continue };
             if slot.used > queued {
@@ -105,7 +105,20 @@ mod tests {
         assert!(cache.peek(&2).is_none() && cache.peek(&1).is_some());
         cache.remove(&1);
         cache.insert(1, Arc::new(1), 1_000);
-        assert!(cache.slots.is_empty() && cache.bytes == 0, "what is too large is not kept");
+        assert!(cache.peek(&1).is_none() && cache.bytes == 40, "what is too large is not kept");
+        cache.insert(3, Arc::new(3), 1_000);
+        assert!(cache.slots.is_empty() && cache.bytes == 0, "nor what has become too large");
+    }
+
+    #[test]
+    fn what_was_added_last_does_not_go_where_all_others_were_used() {
+        let mut cache = Cache::new(100);
+        cache.insert(0, Arc::new(0), 40);
+        cache.insert(1, Arc::new(1), 40);
+        cache.get(&1);
+        cache.get(&0);
+        cache.insert(2, Arc::new(2), 40);
+        assert!(cache.peek(&2).is_some() && cache.bytes == 80);
     }
 
     #[test]

@@ -50,10 +50,10 @@ impl CurrentSession {
         })
     }
 
-    /// Returns the same with another session, or with none.
-    pub(super) fn with_session(&self, session: Option<Session>) -> CurrentSession {
+    /// Returns the same with another session.
+    pub(super) fn with_session(&self, session: Session) -> CurrentSession {
         CurrentSession {
-            session,
+            session: Some(session),
             epoch: self.epoch,
             heartbeat: self.heartbeat.clone(),
             begun_ms: self.begun_ms,
@@ -63,7 +63,7 @@ impl CurrentSession {
         }
     }
 
-    /// Writes its record; `None`: there is no session, and nothing to remember.
+    /// Writes its record; `None`: there is no session, and nothing is remembered.
     pub(super) fn encode(&self, at: &SessionAddress) -> Option<Zeroizing<Vec<u8>>> {
         let record = SessionRecord {
             jid: at.jid.as_str().to_owned(),

@@ -27,7 +27,8 @@ enum Slot {
 /// A session that may have written a message.
 struct Candidate {
     slot: Slot,
-    session: Session,
+    /// In a place of its own: candidates are moved about, and what is moved leaves a copy behind that nobody wipes.
+    session: Box<Session>,
     /// Loaded only where they are needed.
     skipped: Option<SkippedKeys>,
     /// Its identity key is one whose sessions are read.
@@ -57,7 +58,7 @@ impl Sessions<'_, '_> {
         let current = self.tx.current_session(&self.at)?;
         Ok(current.session.clone().map(|session| {
             let readable = identity.reads(session.peer_mont());
-            Candidate { slot: Slot::Current, session, skipped: None, readable }
+            Candidate { slot: Slot::Current, session: Box::new(session), skipped: None, readable }
         }))
     }
 
@@ -75,6 +76,7 @@ impl Sessions<'_, '_> {
                 archived => archived?,
             };
             let readable = identity.reads(session.peer_mont());
+            let session = Box::new(session);
             candidates.push(Candidate { slot: Slot::Archived(slot.clone()), session, skipped, readable });
         }
         Ok((candidates, unreadable))

@@ -70,7 +70,7 @@ impl<'t, 'a> Sessions<'t, 'a> {
         // A step on what was sent before it became the current one may be as old as that.
         let answered = before.answered || (turned && sent >= became_current);
         let order = SessionOrder { sent: if turned { became_current } else { sent }, ..before.order };
-        let current = CurrentSession { answered, order, ..before.with_session(Some(session)) };
+        let current = CurrentSession { answered, order, ..before.with_session(session) };
         self.tx.put_current_session(&self.at, current);
         Ok(())
     }
@@ -148,7 +148,7 @@ impl<'t, 'a> Sessions<'t, 'a> {
         self.archive_current(ArchiveReason::Retired)?;
         let before = self.tx.current_session(&self.at)?;
         if before.session.is_some() {
-            self.tx.put_current_session(&self.at, before.with_session(None));
+            self.tx.put_current_session(&self.at, CurrentSession::default());
             self.put_skipped(None);
         }
         Ok(())
@@ -163,8 +163,7 @@ impl<'t, 'a> Sessions<'t, 'a> {
         };
         let had_session = before.as_ref().is_none_or(|before| before.session.is_some());
         if had_session {
-            let before = before.unwrap_or_default();
-            self.tx.put_current_session(&self.at, before.with_session(None));
+            self.tx.put_current_session(&self.at, CurrentSession::default());
             self.put_skipped(None);
         }
         let archived = self.tx.raw(&keys::archive(&self.at))?.is_some();
