@@ -9,10 +9,11 @@ use super::super::super::store::sessions::Sessions;
 use super::super::super::store::transaction::Tx;
 use super::super::context::Context;
 use super::super::{answer, trust};
-use super::gather::{Gathered, is_fatal, is_stale, needed_for};
+use super::gather::is_stale;
+use super::needed::{Gathered, is_fatal, needed_for, needs_lists};
 use super::plan::{EncryptRequest, RecipientDevice, recipient_devices, unreachable_devices};
 use crate::error::{Error, Result, Status};
-use crate::protocol::address::BareJid;
+use crate::protocol::address::{BareJid, DeviceId};
 use crate::protocol::message::{Message, MessageKey};
 use crate::protocol::namespace::Namespace;
 use crate::protocol::payload::{self, KeyParts, Sealed};
@@ -36,7 +37,7 @@ struct Commit<'a> {
     served: usize,
     /// Why not every device is served.
     incomplete: Option<Error>,
-    /// What is logged when it is durable: a device, its namespace, whether a session was begun, and its counter.
+    /// What is logged once all are served: a device, its namespace, whether a session was begun, and its counter.
     served_devices: Vec<(u32, Namespace, bool, u32)>,
     /// It ends without anything if something is needed that was not gathered.
     stops_if_needed: bool,
@@ -85,15 +86,7 @@ impl<'a> Commit<'a> {
     fn outcome(self, result: Result<Encrypted>) -> Result<Outcome> {
         let mut rows = self.rows;
         match result {
-            Ok((messages, keys)) => {
-                for (device, namespace, fresh, counter) in self.served_devices {
-                    let (kind, uri) = (if fresh { "new" } else { "known" }, namespace.uri());
-                    let line =
-                        format!("encrypt: for device {device} in {uri}, {kind} session, counter {counter}");
-                    self.context.log(LogLevel::Debug, &line);
-                }
-                Ok(Outcome { rows, messages, keys, ..Outcome::bare(Status::Ok) })
-            }
+            Ok((messages, keys)) => Ok(Outcome { rows, messages, keys, ..Outcome::bare(Status::Ok) }),
             Err(error) if is_fatal(error.status()) => Err(error),
             // Nobody gets anything: a row that says "served" would be a lie.
             Err(error) => {
@@ -107,11 +100,10 @@ impl<'a> Commit<'a> {
 impl Commit<'_> {
     fn run(&mut self, tx: &mut Tx<'_>) -> Result<Encrypted> {
         let own_id = tx.own_device()?;
+        // Lists that are outdated are noticed before anything is encrypted for the others.
+        self.stop_if(|commit| needs_lists(tx, commit.request, commit.gathered))?;
         for jid in self.request.recipients_with_self() {
-            if self.stops_if_needed && !needed_for(tx, self.request, &jid, self.gathered)?.is_empty() {
-                self.is_stopped = true;
-                return Err(Status::NotReady.into());
-            }
+            self.stop_if(|commit| Ok(!needed_for(tx, commit.request, &jid, commit.gathered)?.is_empty()))?;
             match self.serve_jid(tx, &jid) {
                 Err(error) if error.status() == Status::StorageCorrupt => {
                     self.unserved_row(&jid, error.clone());
@@ -133,6 +125,22 @@ impl Commit<'_> {
         if nobody || !self.unserved.is_empty() {
             self.rows.append(&mut self.unserved);
             return Err(Status::NoEligibleDevices.into());
+        }
+        self.messages(tx, own_id)
+    }
+
+    /// Ends the commit if something is needed that was not gathered.
+    fn stop_if(&mut self, is_needed: impl FnOnce(&Self) -> Result<bool>) -> Result<()> {
+        self.is_stopped = self.stops_if_needed && is_needed(self)?;
+        if self.is_stopped { Err(Status::NotReady.into()) } else { Ok(()) }
+    }
+
+    /// Puts the messages together, and writes what was done into the log.
+    fn messages(&mut self, tx: &Tx<'_>, own_id: DeviceId) -> Result<Encrypted> {
+        for (device, namespace, fresh, counter) in &self.served_devices {
+            let (kind, uri) = (if *fresh { "new" } else { "known" }, namespace.uri());
+            let line = format!("encrypt: for device {device} in {uri}, {kind} session, counter {counter}");
+            tx.log(LogLevel::Debug, &line);
         }
         let (mut messages, mut transported) = (Vec::new(), Vec::new());
         for namespace in &self.request.namespaces {

@@ -1,10 +1,13 @@
 //! Encryption: gather what is missing, then one commit for all devices.
 //!
 //! Gathering (lists, bundles, trust) may take days and touches no ratchet. The commit reads everything again, begins the
-//! sessions that are missing from the bundles that were gathered, and hands the messages out only when it is durable.
+//! sessions that are missing from the bundles that were gathered, and hands the messages out only when it is durable. A
+//! message that needs nothing is not looked at before: its commit is tried at once, and ends without a trace where
+//! something turns out to be needed.
 
 mod commit;
 mod gather;
+mod needed;
 mod plan;
 
 use super::super::api::draft::{Draft, EncryptPolicy};
@@ -14,7 +17,7 @@ use super::super::engine::{Kind, Ticket};
 use super::super::policy;
 use super::context::Context;
 use crate::error::{Error, Result, Status};
-use gather::Gathered;
+use needed::Gathered;
 use plan::EncryptRequest;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -90,7 +93,7 @@ async fn run(
             return Ok(Outcome { rows: gathered.prompted, ..Outcome::bare(error) });
         }
         // Others may have waited for long: what has changed since is gathered again.
-        if context.transact(|tx| gather::needed(tx, request, &gathered))?.is_empty() {
+        if context.transact(|tx| needed::needed(tx, request, &gathered))?.is_empty() {
             break;
         }
     }
