@@ -16,10 +16,10 @@ use omemo::crypto::keys::KeyPair;
 use omemo::crypto::rng::SystemRng;
 use omemo::error::{Result, Status};
 use omemo::protocol::bundle::{Bundle, PublicPreKey};
-use omemo::protocol::key_exchange::KeyExchange;
+use omemo::protocol::messages::key_exchange::KeyExchange;
+use omemo::protocol::messages::ratchet_message::RatchetMessage;
 use omemo::protocol::namespace::Namespace;
 use omemo::protocol::pre_key::SignedPreKey;
-use omemo::protocol::ratchet_message::RatchetMessage;
 use omemo::protocol::session::{ChainBudget, Limits, Session, Step};
 
 /// Who takes a key exchange, and a session that begins with one.

@@ -4,11 +4,11 @@
 #![allow(clippy::arithmetic_side_effects)] // small numbers
 
 use omemo::error::Status;
-use omemo::protocol::key_exchange::{KeyExchange, holds_exchange};
 use omemo::protocol::limits;
 use omemo::protocol::message::{Message, MessageKey};
+use omemo::protocol::messages::key_exchange::{KeyExchange, holds_exchange};
+use omemo::protocol::messages::ratchet_message::RatchetMessage;
 use omemo::protocol::namespace::Namespace::{self, Legacy, Omemo2};
-use omemo::protocol::ratchet_message::RatchetMessage;
 use omemo::stanza::{bundle, device_list, message};
 use proptest::prelude::*;
 use serde_json::Value;

@@ -4,12 +4,12 @@ use omemo::crypto::identity::IdentityKeyPair;
 use omemo::crypto::keys::KeyPair;
 use omemo::protocol::bundle::{Bundle, PublicPreKey};
 use omemo::protocol::device_list::{DeviceList, ListedDevice};
-use omemo::protocol::key_exchange::KeyExchange;
 use omemo::protocol::message::{Message, MessageKey};
+use omemo::protocol::messages::key_exchange::KeyExchange;
+use omemo::protocol::messages::ratchet_message::RatchetMessage;
 use omemo::protocol::namespace::Namespace;
 use omemo::protocol::payload;
 use omemo::protocol::pre_key::SignedPreKey;
-use omemo::protocol::ratchet_message::RatchetMessage;
 use omemo::protocol::session::{ChainBudget, Limits, Session};
 
 use super::world::{Seeded, Server, jid};

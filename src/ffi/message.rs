@@ -3,9 +3,9 @@
 use super::status::omemo_status;
 use super::{guard, text};
 use crate::error::{Error, Status};
-use crate::protocol::key_exchange::holds_exchange;
 use crate::protocol::limits;
 use crate::protocol::message::{Message, MessageKey};
+use crate::protocol::messages::key_exchange::holds_exchange;
 use crate::protocol::namespace::Namespace;
 use crate::stanza;
 use once_cell::sync::OnceCell;

@@ -1,8 +1,8 @@
 //! What a device publishes: its public keys.
 
+use super::messages::wire;
 use super::namespace::Namespace;
 use super::profile::Wire;
-use super::wire;
 use crate::crypto::convert;
 use crate::crypto::identity::IdentityKey;
 use crate::error::{Error, Result, Status};

@@ -6,8 +6,8 @@
 use super::budget::ChainBudget;
 use super::chain::{Chain, Secret, step_root};
 use super::limits;
+use super::messages::ratchet_message::Header;
 use super::profile::Profile;
-use super::ratchet_message::Header;
 use crate::crypto::keys::{KeyPair, PublicKey};
 use crate::crypto::rng::Rng;
 use crate::error::{Error, Result, Status};

@@ -5,14 +5,14 @@
 use super::bundle::{Bundle, VerifiedBundle};
 use super::chain::Secret;
 use super::closed_chains::{ChainEvent, ChainRecord, Lookup};
-use super::key_exchange::{ExchangeId, KeyExchange};
 use super::limits;
+use super::messages::key_exchange::{ExchangeId, KeyExchange};
+use super::messages::ratchet_message::{Header, Parties, RatchetMessage};
 use super::namespace::Namespace;
 use super::profile::Wire;
 use super::ranges::Ranges;
 use super::ratchet::{Passed, Ratchet, Received};
-use super::ratchet_message::{Header, Parties, RatchetMessage};
-use super::skipped::SkippedKeys;
+use super::skipped_keys::SkippedKeys;
 use super::x3dh;
 use crate::crypto::identity::IdentityKeyPair;
 use crate::crypto::keys::{KeyPair, PublicKey};

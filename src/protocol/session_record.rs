@@ -3,12 +3,12 @@
 //! Public keys stand beside their private ones, so that loading computes nothing.
 
 use super::chain::{Chain, Secret};
-use super::key_exchange::ExchangeId;
 use super::limits;
+use super::messages::key_exchange::ExchangeId;
+use super::messages::ratchet_message::Parties;
 use super::namespace::Namespace;
 use super::ranges::Ranges;
 use super::ratchet::{Ratchet, TailKey};
-use super::ratchet_message::Parties;
 use super::session::Session;
 use crate::crypto::keys::{KeyPair, PublicKey};
 use crate::error::{Error, Result, Status};

@@ -11,9 +11,9 @@ use super::writer::Writer;
 use super::xml::{Element, Ns, Reader, malformed};
 use crate::error::{Error, Result, Status};
 use crate::protocol::address::BareJid;
-use crate::protocol::key_exchange::holds_exchange;
 use crate::protocol::limits;
 use crate::protocol::message::{Message, MessageKey};
+use crate::protocol::messages::key_exchange::holds_exchange;
 use crate::protocol::namespace::Namespace;
 
 /// Reads an `<encrypted/>`, alone or right below a `<message/>`. If a message holds several, the first one of omemo:2

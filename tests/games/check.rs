@@ -9,10 +9,10 @@ use omemo::manager::api::decrypted::{Action, Decrypted};
 use omemo::manager::api::device::CoreTrust;
 use omemo::manager::api::question::Question;
 use omemo::manager::api::report::Outcome;
-use omemo::protocol::key_exchange::KeyExchange;
 use omemo::protocol::message::{Message, MessageKey};
+use omemo::protocol::messages::key_exchange::KeyExchange;
+use omemo::protocol::messages::ratchet_message::RatchetMessage;
 use omemo::protocol::namespace::Namespace;
-use omemo::protocol::ratchet_message::RatchetMessage;
 use omemo::protocol::session::{ChainBudget, Limits, Session};
 use std::collections::BTreeSet;
 

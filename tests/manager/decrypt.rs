@@ -7,9 +7,9 @@ use omemo::manager::api::decrypted::Action;
 use omemo::manager::api::device::CoreTrust;
 use omemo::manager::api::draft::EncryptPolicy;
 use omemo::manager::api::event::NoticeKind;
-use omemo::protocol::key_exchange::KeyExchange;
+use omemo::protocol::messages::key_exchange::KeyExchange;
+use omemo::protocol::messages::ratchet_message::RatchetMessage;
 use omemo::protocol::namespace::Namespace::{self, Legacy, Omemo2};
-use omemo::protocol::ratchet_message::RatchetMessage;
 use omemo::protocol::session::{ChainBudget, Limits, Session};
 use std::sync::atomic::Ordering::SeqCst;
 

@@ -6,9 +6,9 @@ use omemo::manager::api::draft::EncryptPolicy;
 use omemo::manager::api::event::NoticeKind;
 use omemo::manager::api::question::{Answer, Question, Reason};
 use omemo::protocol::device_list::ListedDevice;
-use omemo::protocol::key_exchange::KeyExchange;
+use omemo::protocol::messages::key_exchange::KeyExchange;
+use omemo::protocol::messages::ratchet_message::RatchetMessage;
 use omemo::protocol::namespace::Namespace::{self};
-use omemo::protocol::ratchet_message::RatchetMessage;
 use omemo::protocol::session::Session;
 
 in_both_namespaces! {

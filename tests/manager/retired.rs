@@ -6,8 +6,8 @@ use omemo::error::Status;
 use omemo::manager::api::draft::EncryptPolicy;
 use omemo::manager::api::event::NoticeKind;
 use omemo::manager::api::question::{Answer, Reason};
+use omemo::protocol::messages::ratchet_message::RatchetMessage;
 use omemo::protocol::namespace::Namespace::{self, Legacy, Omemo2};
-use omemo::protocol::ratchet_message::RatchetMessage;
 use omemo::protocol::session::Session;
 
 in_both_namespaces! {
@@ -276,7 +276,8 @@ fn pre_keys_of_a_bundle_are_chosen_at_random(ns: Namespace) {
         let message = romeo.say(&juliet.jid, "x", &mut server);
         let key = message.keys.iter().find(|key| key.device == juliet.id()).unwrap();
         let exchange =
-            omemo::protocol::key_exchange::KeyExchange::parse(ns, key.bytes.as_ref().unwrap()).unwrap();
+            omemo::protocol::messages::key_exchange::KeyExchange::parse(ns, key.bytes.as_ref().unwrap())
+                .unwrap();
         chosen.insert(exchange.id().pre_key_id);
     }
     assert!(chosen.len() >= 15, "of {} pre keys 30 took {}", bundle.pre_keys.len(), chosen.len());

@@ -6,9 +6,9 @@ use omemo::error::Status;
 use omemo::manager::Config;
 use omemo::manager::api::draft::EncryptPolicy;
 use omemo::protocol::device_list::{DeviceList, ListedDevice};
-use omemo::protocol::key_exchange::KeyExchange;
 use omemo::protocol::limits;
 use omemo::protocol::message::{Message, MessageKey};
+use omemo::protocol::messages::key_exchange::KeyExchange;
 use omemo::protocol::namespace::Namespace::{self, Legacy, Omemo2};
 use std::sync::atomic::Ordering::SeqCst;
 

@@ -9,9 +9,9 @@ use super::sessions::Sessions;
 use crate::crypto::keys::PublicKey;
 use crate::error::{Error, Result, Status};
 use crate::protocol::closed_chains;
-use crate::protocol::ratchet_message::RatchetMessage;
+use crate::protocol::messages::ratchet_message::RatchetMessage;
 use crate::protocol::session::{ChainBudget, Session, Step};
-use crate::protocol::skipped::SkippedKeys;
+use crate::protocol::skipped_keys::SkippedKeys;
 use zeroize::Zeroizing;
 
 /// Sessions with a key that is not the device's any more that are tried on a message.

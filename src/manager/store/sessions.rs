@@ -13,9 +13,9 @@ use super::transaction::Tx;
 use crate::crypto::keys::PublicKey;
 use crate::error::{Error, Result, Status};
 use crate::protocol::closed_chains::{self, ChainEvent, ChainRecord, Quota};
-use crate::protocol::ratchet_message::RatchetMessage;
+use crate::protocol::messages::ratchet_message::RatchetMessage;
 use crate::protocol::session::Session;
-use crate::protocol::skipped::SkippedKeys;
+use crate::protocol::skipped_keys::SkippedKeys;
 use std::sync::Arc;
 use zeroize::Zeroizing;
 

@@ -15,11 +15,11 @@ use super::super::{own_keys, trust};
 use super::address::Sender;
 use super::effects;
 use crate::error::{Error, Result, Status};
-use crate::protocol::key_exchange::{ExchangeHash, KeyExchange};
 use crate::protocol::limits;
 use crate::protocol::message::{Message, MessageKey};
+use crate::protocol::messages::key_exchange::{ExchangeHash, KeyExchange};
+use crate::protocol::messages::ratchet_message::RatchetMessage;
 use crate::protocol::payload::{self, KeyParts};
-use crate::protocol::ratchet_message::RatchetMessage;
 use crate::protocol::session::{ChainBudget, Limits, Session, Step};
 use zeroize::Zeroizing;
 

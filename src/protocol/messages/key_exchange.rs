@@ -1,10 +1,10 @@
 //! A key exchange on the wire: what the responder needs for the agreement, around the first message of the session.
 
-use super::address::{BareJid, DeviceId};
-use super::namespace::Namespace;
-use super::profile::Wire;
+use super::super::address::{BareJid, DeviceId};
+use super::super::namespace::Namespace;
+use super::super::profile::Wire;
+use super::super::session::Session;
 use super::ratchet_message::RatchetMessage;
-use super::session::Session;
 use super::wire::{self, required};
 use crate::crypto::convert;
 use crate::crypto::keys::PublicKey;
@@ -138,7 +138,7 @@ impl KeyExchange {
     }
 
     /// Wraps a message of the session, as long as the responder has not answered.
-    pub(super) fn write(
+    pub(in crate::protocol) fn write(
         namespace: Namespace,
         id: &ExchangeId,
         identity_ed: &[u8; 32],

@@ -3,17 +3,17 @@
 //! The loader reads just what a decryption needs; it is no importer.
 #![allow(clippy::arithmetic_side_effects)] // a test may panic
 
-use super::budget::{ChainBudget, Limits};
-use super::key_exchange::{ExchangeId, KeyExchange};
-use super::message::Message;
-use super::namespace::Namespace;
-use super::payload;
-use super::profile::Wire;
-use super::ranges::Ranges;
-use super::ratchet::Ratchet;
-use super::ratchet_message::{Parties, RatchetMessage};
-use super::session::{Session, Step};
-use super::skipped::SkippedKeys;
+use super::super::budget::{ChainBudget, Limits};
+use super::super::message::Message;
+use super::super::messages::key_exchange::{ExchangeId, KeyExchange};
+use super::super::messages::ratchet_message::{Parties, RatchetMessage};
+use super::super::namespace::Namespace;
+use super::super::payload;
+use super::super::profile::Wire;
+use super::super::ranges::Ranges;
+use super::super::ratchet::Ratchet;
+use super::super::session::{Session, Step};
+use super::super::skipped_keys::SkippedKeys;
 use crate::crypto::convert;
 use crate::crypto::identity::{IdentityKey, IdentityKeyPair};
 use crate::crypto::keys::{KeyPair, PublicKey};

@@ -1,15 +1,15 @@
 //! Messages that come late from peers that count as libsignal does: they announce one message fewer than they sent.
 #![allow(clippy::arithmetic_side_effects)] // a test may panic
 
-use super::bundle::{Bundle, PublicPreKey};
-use super::closed_chains::Quota;
-use super::key_exchange::KeyExchange;
-use super::limits::TAIL_CHAINS;
-use super::namespace::Namespace;
-use super::pre_key::SignedPreKey;
-use super::ratchet_message::RatchetMessage;
-use super::session::{ChainBudget, Limits, Session};
-use super::skipped::SkippedKeys;
+use super::super::bundle::{Bundle, PublicPreKey};
+use super::super::closed_chains::Quota;
+use super::super::limits::TAIL_CHAINS;
+use super::super::messages::key_exchange::KeyExchange;
+use super::super::messages::ratchet_message::RatchetMessage;
+use super::super::namespace::Namespace;
+use super::super::pre_key::SignedPreKey;
+use super::super::session::{ChainBudget, Limits, Session};
+use super::super::skipped_keys::SkippedKeys;
 use crate::crypto::identity::IdentityKeyPair;
 use crate::crypto::keys::KeyPair;
 use crate::error::{Result, Status};

@@ -1,10 +1,10 @@
 //! Key exchanges that are repeated: what makes two of them the same.
 
-use super::bundle::{Bundle, PublicPreKey};
-use super::key_exchange::KeyExchange;
-use super::namespace::Namespace;
-use super::pre_key::SignedPreKey;
-use super::session::{ChainBudget, Limits, Session};
+use super::super::bundle::{Bundle, PublicPreKey};
+use super::super::messages::key_exchange::KeyExchange;
+use super::super::namespace::Namespace;
+use super::super::pre_key::SignedPreKey;
+use super::super::session::{ChainBudget, Limits, Session};
 use crate::crypto::identity::IdentityKeyPair;
 use crate::crypto::keys::KeyPair;
 use crate::test_support::Seeded;

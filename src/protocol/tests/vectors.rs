@@ -1,18 +1,18 @@
 //! The vectors of the reference implementation for both namespaces: the same checks for each.
 #![allow(clippy::arithmetic_side_effects)] // a test may panic
 
-use super::budget::{ChainBudget, Limits};
-use super::bundle::{Bundle, PublicPreKey};
-use super::chain::{Chain, step_root};
-use super::key_exchange::ExchangeId;
-use super::namespace::Namespace;
-use super::profile::Wire;
-use super::ranges::Ranges;
-use super::ratchet::Ratchet;
-use super::ratchet_message::{Header, Parties, RatchetMessage};
-use super::session::{Session, Step};
-use super::skipped::SkippedKeys;
-use super::{payload, x3dh};
+use super::super::budget::{ChainBudget, Limits};
+use super::super::bundle::{Bundle, PublicPreKey};
+use super::super::chain::{Chain, step_root};
+use super::super::messages::key_exchange::ExchangeId;
+use super::super::messages::ratchet_message::{Header, Parties, RatchetMessage};
+use super::super::namespace::Namespace;
+use super::super::profile::Wire;
+use super::super::ranges::Ranges;
+use super::super::ratchet::Ratchet;
+use super::super::session::{Session, Step};
+use super::super::skipped_keys::SkippedKeys;
+use super::super::{payload, x3dh};
 use crate::crypto::aead::CbcHmacKeys;
 use crate::crypto::identity::IdentityKeyPair;
 use crate::crypto::keys::{KeyPair, PublicKey};

@@ -1,7 +1,7 @@
 //! One message of the Double Ratchet on the wire: its header, its ciphertext and its MAC.
 
-use super::namespace::Namespace;
-use super::profile::{AssociatedData, Wire};
+use super::super::namespace::Namespace;
+use super::super::profile::{AssociatedData, Wire};
 use super::wire::{self, malformed, required};
 use crate::crypto::aead::CbcHmacKeys;
 use crate::crypto::keys::PublicKey;
@@ -64,7 +64,7 @@ impl RatchetMessage {
         }
     }
 
-    pub(super) fn from_plain(
+    pub(in crate::protocol) fn from_plain(
         namespace: Namespace,
         outer: wire::PlainAuthenticated,
     ) -> Result<RatchetMessage> {
@@ -106,7 +106,7 @@ impl RatchetMessage {
     }
 
     /// Encrypts under a message key and writes the message.
-    pub(super) fn seal(
+    pub(in crate::protocol) fn seal(
         namespace: Namespace,
         header: Header,
         message_key: &[u8; 32],
@@ -135,7 +135,7 @@ impl RatchetMessage {
     }
 
     /// Checks the MAC over the bytes as they came, then decrypts.
-    pub(super) fn open(
+    pub(in crate::protocol) fn open(
         &self,
         message_key: &[u8; 32],
         parties: &Parties,
