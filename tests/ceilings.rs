@@ -22,8 +22,10 @@ use omemo::error::{Result, Status};
 use omemo::protocol::address::BareJid;
 use omemo::protocol::limits;
 use omemo::protocol::namespace::Namespace;
-use omemo::stanza::answer::{self, Answer, Asked};
-use omemo::stanza::{bundle, device_list, jid, message, push, sce};
+use omemo::stanza::envelope;
+use omemo::stanza::pep::answer::{self, Answer, Asked};
+use omemo::stanza::pep::push;
+use omemo::stanza::{bundle, device_list, jid, message};
 
 const KIB: usize = 1024;
 const MIB: usize = 1024 * KIB;
@@ -61,7 +63,7 @@ fn everywhere(ceiling: usize, xml: &[u8]) -> [Option<Status>; 4] {
         within(ceiling, || status(device_list::parse(xml))),
         within(ceiling, || status(bundle::parse(xml, None))),
         within(ceiling, || status(message::parse(xml))),
-        within(ceiling, || status(sce::read_body(xml))),
+        within(ceiling, || status(envelope::read_body(xml))),
     ]
 }
 
@@ -271,7 +273,7 @@ fn envelopes_cost_a_few_times_their_size() {
         ("a<b/>".repeat(200_000), 200_000),
     ] {
         let xml = envelope(&body);
-        assert_eq!(within(3 * MIB, || sce::read_body(xml.as_bytes()).unwrap().unwrap().len()), len);
+        assert_eq!(within(3 * MIB, || envelope::read_body(xml.as_bytes()).unwrap().unwrap().len()), len);
     }
 }
 

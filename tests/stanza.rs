@@ -18,8 +18,10 @@ use omemo::protocol::device_list::{DeviceList, ListedDevice};
 use omemo::protocol::limits;
 use omemo::protocol::message::{Message, MessageKey};
 use omemo::protocol::namespace::Namespace;
-use omemo::stanza::answer::{self, Asked};
-use omemo::stanza::{bundle, device_list, message, push, sce};
+use omemo::stanza::envelope;
+use omemo::stanza::pep::answer::{self, Asked};
+use omemo::stanza::pep::push;
+use omemo::stanza::{bundle, device_list, message};
 use proptest::prelude::*;
 use serde_json::Value;
 
@@ -660,7 +662,7 @@ fn feed(xml: &[u8]) {
     let _ = device_list::parse(xml);
     let _ = bundle::parse(xml, Some(1));
     let _ = message::parse(xml);
-    let _ = sce::read_body(xml);
+    let _ = envelope::read_body(xml);
     let account = BareJid::from_normalized("romeo@montague.example");
     let asked = Asked { account: &account, jid: &account, node: None, item: None };
     let _ = answer::done(xml, &asked);

@@ -14,7 +14,7 @@ use omemo::protocol::address::BareJid;
 use omemo::protocol::limits;
 use omemo::protocol::namespace::Namespace::{self, Legacy, Omemo2};
 use omemo::protocol::stanza_error::Condition;
-use omemo::stanza::answer::{self, Answer, Asked};
+use omemo::stanza::pep::answer::{self, Answer, Asked};
 use omemo::stanza::{bundle, device_list, jid};
 
 const PUBSUB: &str = "http://jabber.org/protocol/pubsub";

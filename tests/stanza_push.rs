@@ -12,8 +12,8 @@
 use omemo::error::Status;
 use omemo::protocol::address::BareJid;
 use omemo::protocol::namespace::Namespace::{self, Legacy, Omemo2};
-use omemo::stanza::answer::{self, Answer, Asked};
-use omemo::stanza::push::{self, Push, Pushed};
+use omemo::stanza::pep::answer::{self, Answer, Asked};
+use omemo::stanza::pep::push::{self, Push, Pushed};
 use omemo::stanza::{bundle, device_list, message};
 use std::path::PathBuf;
 

@@ -9,9 +9,10 @@ use omemo::protocol::message::{Message, MessageKey};
 use omemo::protocol::messages::key_exchange::{KeyExchange, holds_exchange};
 use omemo::protocol::messages::ratchet_message::RatchetMessage;
 use omemo::protocol::namespace::Namespace;
-use omemo::stanza::answer::{self, Answer, Asked};
-use omemo::stanza::push::{self, Pushed};
-use omemo::stanza::{bundle, device_list, jid, message, sce};
+use omemo::stanza::envelope;
+use omemo::stanza::pep::answer::{self, Answer, Asked};
+use omemo::stanza::pep::push::{self, Pushed};
+use omemo::stanza::{bundle, device_list, jid, message};
 
 use super::world::{JULIET, ROMEO, Seeded, jid as bare};
 
@@ -145,17 +146,17 @@ fn pushes(input: &[u8]) {
 }
 
 fn envelopes(input: &[u8]) {
-    if let Ok(Some(text)) = sce::read_body(input) {
-        assert_eq!(sce::check_text(&text), Ok(()), "a text that XML cannot carry was read from XML");
+    if let Ok(Some(text)) = envelope::read_body(input) {
+        assert_eq!(envelope::check_text(&text), Ok(()), "a text that XML cannot carry was read from XML");
     }
     let Ok(text) = std::str::from_utf8(input) else { return };
     let time = i64::try_from(input.len()).unwrap() << 40;
-    match sce::write_body(text, &bare(JULIET), time, &mut Seeded(1)) {
+    match envelope::write_body(text, &bare(JULIET), time, &mut Seeded(1)) {
         Ok(envelope) => {
-            let again = sce::read_body(envelope.as_bytes()).unwrap();
+            let again = envelope::read_body(envelope.as_bytes()).unwrap();
             assert_eq!(again.as_ref().map(|again| again.as_str()), Some(text));
         }
-        Err(error) => assert!(sce::check_text(text).is_err() || error.status() == Status::Limit),
+        Err(error) => assert!(envelope::check_text(text).is_err() || error.status() == Status::Limit),
     }
 }
 

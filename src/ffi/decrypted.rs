@@ -11,7 +11,8 @@ use crate::manager::api::decrypted::{Action, Decrypted};
 use crate::protocol::limits;
 use crate::protocol::message::Message;
 use crate::protocol::namespace::Namespace;
-use crate::stanza::{self, sce};
+use crate::stanza;
+use crate::stanza::envelope;
 use once_cell::sync::OnceCell;
 use std::ffi::{CStr, CString, c_char};
 use std::mem::MaybeUninit;
@@ -96,7 +97,9 @@ impl omemo_decrypted {
             let decrypted = self.decrypted.as_ref()?;
             let plaintext = decrypted.plaintext.as_deref()?;
             let mut body = match decrypted.namespace {
-                Namespace::Omemo2 => Zeroizing::new(sce::read_body(plaintext).ok()??.as_bytes().to_vec()),
+                Namespace::Omemo2 => {
+                    Zeroizing::new(envelope::read_body(plaintext).ok()??.as_bytes().to_vec())
+                }
                 Namespace::Legacy => Zeroizing::new(std::str::from_utf8(plaintext).ok()?.as_bytes().to_vec()),
             };
             body.iter_mut().filter(|byte| **byte == 0).for_each(|byte| *byte = b' ');
@@ -114,7 +117,7 @@ fn check_sender(decrypted: &mut Decrypted) {
     else {
         return;
     };
-    if !sce::is_from(content, from) {
+    if !envelope::is_from(content, from) {
         (decrypted.error, decrypted.action) = (Status::Affix.into(), Action::Warn);
         decrypted.plaintext = None;
     }

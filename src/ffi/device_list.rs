@@ -6,7 +6,7 @@ use crate::error::Status;
 use crate::protocol::device_list::{DeviceList, ListedDevice};
 use crate::protocol::limits;
 use crate::stanza;
-use crate::stanza::push::Pushed;
+use crate::stanza::pep::push::Pushed;
 use once_cell::sync::OnceCell;
 use std::ffi::{CString, c_char};
 use std::mem::MaybeUninit;
@@ -86,7 +86,7 @@ pub unsafe extern "C" fn omemo_device_list_parse(
         // SAFETY: the client gives len bytes or NULL.
         let xml = unsafe { text::bytes(xml.cast(), len, limits::STANZA_BYTES) }?;
         let list = stanza::device_list::parse(xml)?;
-        let delayed = stanza::push::is_delayed(xml);
+        let delayed = stanza::pep::push::is_delayed(xml);
         out.write(text::hand_over(omemo_device_list { delayed, ..omemo_device_list::new(list) }));
         Ok(())
     })
@@ -105,7 +105,7 @@ pub unsafe extern "C" fn omemo_device_list_gone(xml: *const c_char, len: usize) 
     guard::call(std::ptr::null(), || {
         // SAFETY: the client gives len bytes or NULL.
         let xml = unsafe { text::bytes(xml.cast(), len, limits::STANZA_BYTES) };
-        match xml.and_then(stanza::push::parse).map(|push| push.pushed) {
+        match xml.and_then(stanza::pep::push::parse).map(|push| push.pushed) {
             Ok(Pushed::Gone(namespace)) => text::namespace_or_null(Some(namespace)),
             _ => std::ptr::null(),
         }

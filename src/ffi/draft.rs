@@ -11,7 +11,7 @@ use crate::manager::api::draft::{Draft, EncryptPolicy};
 use crate::protocol::address::BareJid;
 use crate::protocol::limits;
 use crate::protocol::namespace::Namespace;
-use crate::stanza::sce;
+use crate::stanza::envelope;
 use std::ffi::{c_char, c_void};
 use zeroize::Zeroizing;
 
@@ -78,7 +78,7 @@ impl omemo_draft {
             let bytes = match (content, namespace) {
                 (Content::Bytes(bytes), _) => bytes,
                 (Content::Body(body), Namespace::Omemo2) => {
-                    let mut envelope = sce::write_body(&body, from, now, &mut SystemRng)?;
+                    let mut envelope = envelope::write_body(&body, from, now, &mut SystemRng)?;
                     Zeroizing::new(std::mem::take(&mut *envelope).into_bytes())
                 }
                 (Content::Body(body), Namespace::Legacy) => Zeroizing::new(body.as_bytes().to_vec()),
@@ -219,7 +219,7 @@ pub unsafe extern "C" fn omemo_draft_set_body(
             if body.is_empty() {
                 return Err(Status::Plaintext.into());
             }
-            sce::check_text(body)?;
+            envelope::check_text(body)?;
             for namespace in Namespace::ALL {
                 draft.say(namespace, Content::Body(Zeroizing::new(body.to_owned())));
             }

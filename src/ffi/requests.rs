@@ -12,7 +12,7 @@ use crate::protocol::bundle::Bundle;
 use crate::protocol::limits;
 use crate::protocol::namespace::Namespace;
 use crate::protocol::stanza_error::{Condition, StanzaError};
-use crate::stanza::answer::{self, Asked};
+use crate::stanza::pep::answer::{self, Asked};
 use std::ffi::c_char;
 
 /// ## 8 Requests

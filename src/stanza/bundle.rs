@@ -4,9 +4,9 @@
 //! strictly what does: every key has its exact length. Keys of 33 bytes with a leading 05, which old QXmpp published in omemo:2, are refused: what
 //! their signatures cover is not told, and those clients are long updated. Nothing is verified here.
 
-use super::binary;
+use super::base64;
 use super::pep::{self, Found, Query};
-use super::writer::Writer;
+use super::xml::writer::Writer;
 use super::xml::{Element, Ns, Reader, malformed};
 use crate::error::{Error, Result};
 use crate::protocol::bundle::{self, Bundle, PublicPreKey};
@@ -92,10 +92,10 @@ fn read(reader: &mut Reader<'_>, element: &Element<'_>, namespace: Namespace) ->
                 signed_pre_key = Some((id, read_key(reader, &child, namespace)?.ok_or_else(bad_key)?));
             }
             name if name == names.signature => {
-                signature = Some(binary::read_array::<64>(reader, &child)?.ok_or_else(bad_key)?)
+                signature = Some(base64::read_array::<64>(reader, &child)?.ok_or_else(bad_key)?)
             }
             name if name == names.identity_key => {
-                let key = binary::read(reader, &child, limits::MESSAGE_KEY_BYTES)?;
+                let key = base64::read(reader, &child, limits::MESSAGE_KEY_BYTES)?;
                 let expected = bundle::published_key(namespace, &[0; 32]).len();
                 identity_key = Some(key.filter(|key| key.len() == expected).ok_or_else(bad_key)?)
             }
@@ -153,7 +153,7 @@ fn read_key(
     element: &Element<'_>,
     namespace: Namespace,
 ) -> Result<Option<[u8; 32]>> {
-    let bytes = binary::read(reader, element, limits::MESSAGE_KEY_BYTES)?;
+    let bytes = base64::read(reader, element, limits::MESSAGE_KEY_BYTES)?;
     Ok(bytes.and_then(|bytes| bundle::read_published_key(namespace, &bytes)))
 }
 
@@ -169,8 +169,8 @@ pub fn write(bundle: &Bundle) -> Result<String> {
     writer.open("bundle").attribute("xmlns", bundle.namespace.uri());
     writer.open(names.signed_pre_key).number(names.signed_pre_key_id, bundle.signed_pre_key_id);
     writer.text(&write_key(&bundle.signed_pre_key, bundle.namespace)).close(names.signed_pre_key);
-    writer.leaf(names.signature, &binary::write(&bundle.published_signature()));
-    writer.leaf(names.identity_key, &binary::write(&identity_key));
+    writer.leaf(names.signature, &base64::write(&bundle.published_signature()));
+    writer.leaf(names.identity_key, &base64::write(&identity_key));
     writer.open("prekeys");
     for pre_key in &bundle.pre_keys {
         writer.open(names.pre_key).number(names.pre_key_id, pre_key.id);
@@ -181,5 +181,5 @@ pub fn write(bundle: &Bundle) -> Result<String> {
 }
 
 fn write_key(key: &[u8; 32], namespace: Namespace) -> String {
-    binary::write(&bundle::published_key(namespace, key))
+    base64::write(&bundle::published_key(namespace, key))
 }

@@ -4,10 +4,10 @@
 //! clients wrote. A list is either understood or an error: what looks empty because its children have unknown names
 //! would be overwritten. Nothing is verified here.
 
-use super::binary;
+use super::base64;
 use super::foreign::{self, Budget};
 use super::pep::{self, Found, Query};
-use super::writer::Writer;
+use super::xml::writer::Writer;
 use super::xml::{self, Event, Ns, Reader, is_space, malformed};
 use crate::error::{Error, Result, Status};
 use crate::protocol::device_list::{DeviceList, Entry, ListedDevice, OtherDevice, Slot};
@@ -153,7 +153,7 @@ fn label(device: &xml::Element<'_>, namespace: Namespace) -> Option<(String, [u8
         return None;
     }
     let label = device.attribute("label").filter(|label| label.chars().nth(limits::LABEL_CHARS).is_none())?;
-    let signature = binary::array_of::<64>(&device.attribute("labelsig")?)?;
+    let signature = base64::array_of::<64>(&device.attribute("labelsig")?)?;
     Some((label.into_owned(), signature))
 }
 
@@ -168,7 +168,7 @@ fn plain(device: &ListedDevice, namespace: Namespace) -> Element {
         (namespace, &device.label, &device.label_signature)
     {
         attributes.push(attribute("label", label.clone()));
-        attributes.push(attribute("labelsig", binary::write(signature)));
+        attributes.push(attribute("labelsig", base64::write(signature)));
     }
     let name = Name { namespace: Arc::from(namespace.uri()), local: "device".into() };
     Element { name, attributes, children: Vec::new() }

@@ -3,7 +3,7 @@
 //! Owns the bounds on it: bytes, depth, names. What could not be written as well-formed XML that means the same
 //! (prefixes that nobody declared, names that are none) is refused when it is read. Knows no device lists.
 
-use super::writer::{Writer, escaped_attribute_len, escaped_len};
+use super::xml::writer::{Writer, escaped_attribute_len, escaped_len};
 use super::xml::{self, Event, Reader, malformed, push_text};
 use crate::error::{Error, Result, Status};
 use crate::protocol::foreign::{Attribute, Element, Name, Node};

@@ -5,9 +5,9 @@
 
 use std::collections::HashMap;
 
-use super::binary;
+use super::base64;
 use super::jid;
-use super::writer::Writer;
+use super::xml::writer::Writer;
 use super::xml::{Element, Ns, Reader, malformed};
 use crate::error::{Error, Result, Status};
 use crate::protocol::address::BareJid;
@@ -95,7 +95,7 @@ fn read(reader: &mut Reader<'_>, encrypted: &Element<'_>, namespace: Namespace) 
         if child.is(Ns::Omemo(namespace), "header") && header.is_none() {
             header = Some(Header::read(reader, &child, namespace)?);
         } else if child.is(Ns::Omemo(namespace), "payload") && payload.is_none() {
-            let bytes = binary::read(reader, &child, limits::STANZA_BYTES)?;
+            let bytes = base64::read(reader, &child, limits::STANZA_BYTES)?;
             payload = Some(bytes.ok_or_else(|| malformed("The payload is no base64."))?);
         }
     }
@@ -134,7 +134,7 @@ impl Header {
                     header.read_key(reader, &child, None, namespace)?
                 }
                 Namespace::Legacy if child.is(ns, "iv") && header.iv.is_none() => {
-                    let iv = binary::read(reader, &child, limits::MESSAGE_IV_BYTES)?;
+                    let iv = base64::read(reader, &child, limits::MESSAGE_IV_BYTES)?;
                     header.iv = Some(iv.ok_or_else(|| malformed("The IV is no base64."))?);
                 }
                 _ => {}
@@ -170,7 +170,7 @@ impl Header {
             return Err(Error::new(Status::Limit, "The message has too many keys."));
         }
         let marked = key.flag(flag(namespace)).unwrap_or_default();
-        let bytes = binary::read(reader, key, limits::MESSAGE_KEY_BYTES)?;
+        let bytes = base64::read(reader, key, limits::MESSAGE_KEY_BYTES)?;
         let held = bytes.as_ref().and_then(|bytes| holds_exchange(namespace, bytes));
         // The mark is written in many ways, and wrongly; the bytes tell. Where they are neither, nobody reads them.
         let key_exchange = held.unwrap_or(marked);
@@ -204,13 +204,13 @@ pub fn write(message: &Message) -> String {
                 write_key(&mut writer, key, message.namespace);
             }
             if let Some(iv) = &message.iv {
-                writer.leaf("iv", &binary::write(iv));
+                writer.leaf("iv", &base64::write(iv));
             }
         }
     }
     writer.close("header");
     if let Some(payload) = payload {
-        writer.leaf("payload", &binary::write(payload));
+        writer.leaf("payload", &base64::write(payload));
     }
     writer.close("encrypted");
     writer.finish()
@@ -222,7 +222,7 @@ fn write_key(writer: &mut Writer, key: &MessageKey, namespace: Namespace) {
     if key.key_exchange {
         writer.attribute(flag(namespace), "true");
     }
-    writer.text(&binary::write(bytes)).close("key");
+    writer.text(&base64::write(bytes)).close("key");
 }
 
 /// The keys of each JID together, in the order in which the JIDs first appear.

@@ -1,14 +1,11 @@
 //! Names, not meaning: protocol types from and to XML. Knows no manager and no C.
 
-pub mod answer;
-mod binary;
+mod base64;
 pub mod bundle;
 pub mod device_list;
+pub mod envelope;
 mod foreign;
 pub mod jid;
 pub mod message;
-mod pep;
-pub mod push;
-pub mod sce;
-mod writer;
+pub mod pep;
 mod xml;

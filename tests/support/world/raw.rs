@@ -18,7 +18,8 @@ use omemo::protocol::namespace::Namespace::{self, Legacy, Omemo2};
 use omemo::protocol::payload;
 use omemo::protocol::pre_key::SignedPreKey;
 use omemo::protocol::session::{ChainBudget, Limits, Session};
-use omemo::stanza::{bundle, device_list, message, sce};
+use omemo::stanza::envelope;
+use omemo::stanza::{bundle, device_list, message};
 use zeroize::Zeroizing;
 
 pub struct RawDevice {
@@ -245,7 +246,7 @@ impl RawDevice {
 pub fn content(namespace: Namespace, from: &BareJid, text: &str, rng: &mut Seeded) -> String {
     match namespace {
         Legacy => text.to_owned(),
-        Omemo2 => sce::write_body(text, from, 1_700_000_000_000, rng).unwrap().to_string(),
+        Omemo2 => envelope::write_body(text, from, 1_700_000_000_000, rng).unwrap().to_string(),
     }
 }
 

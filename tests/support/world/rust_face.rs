@@ -13,7 +13,8 @@ use omemo::manager::api::draft::{Draft, EncryptPolicy};
 use omemo::manager::api::question::{self, Reason};
 use omemo::protocol::namespace::Namespace;
 use omemo::runtime::next_number;
-use omemo::stanza::{bundle, device_list, message, sce};
+use omemo::stanza::envelope;
+use omemo::stanza::{bundle, device_list, message};
 use std::sync::Arc;
 use zeroize::Zeroizing;
 
@@ -208,7 +209,7 @@ impl Device for RustDevice {
         let read = read.map_err(|error| error.status())?;
         let text = |bytes: &[u8]| match message.namespace {
             Namespace::Legacy => String::from_utf8(bytes.to_vec()).ok(),
-            Namespace::Omemo2 => sce::read_body(bytes).ok().flatten().map(|body| body.to_string()),
+            Namespace::Omemo2 => envelope::read_body(bytes).ok().flatten().map(|body| body.to_string()),
         };
         Ok(Read {
             status: read.error.status(),

@@ -3,22 +3,22 @@
 //! Owns escaping. Characters that XML 1.0 cannot hold are left out: whoever must not lose any asks [`is_legal`]
 //! before. Line ends and tabs are written as references where a reader would change them.
 
-use super::xml::is_legal;
+use super::is_legal;
 
 /// An XML text in the making. Names are ours, and written as they are.
-pub(super) struct Writer {
+pub(in crate::stanza) struct Writer {
     out: String,
     in_tag: bool,
 }
 
 impl Writer {
     /// Room for so many bytes.
-    pub(super) fn with_capacity(bytes: usize) -> Writer {
+    pub(in crate::stanza) fn with_capacity(bytes: usize) -> Writer {
         Writer { out: String::with_capacity(bytes), in_tag: false }
     }
 
     /// `<name`, to be followed by attributes, content or [`Writer::close`].
-    pub(super) fn open(&mut self, name: &str) -> &mut Writer {
+    pub(in crate::stanza) fn open(&mut self, name: &str) -> &mut Writer {
         self.end_tag();
         self.out.push('<');
         self.out.push_str(name);
@@ -27,7 +27,7 @@ impl Writer {
     }
 
     /// ` name='value'`.
-    pub(super) fn attribute(&mut self, name: &str, value: &str) -> &mut Writer {
+    pub(in crate::stanza) fn attribute(&mut self, name: &str, value: &str) -> &mut Writer {
         self.out.push(' ');
         self.out.push_str(name);
         self.out.push_str("='");
@@ -37,19 +37,19 @@ impl Writer {
     }
 
     /// ` name='12'`.
-    pub(super) fn number(&mut self, name: &str, value: u32) -> &mut Writer {
+    pub(in crate::stanza) fn number(&mut self, name: &str, value: u32) -> &mut Writer {
         self.attribute(name, &value.to_string())
     }
 
     /// Text.
-    pub(super) fn text(&mut self, text: &str) -> &mut Writer {
+    pub(in crate::stanza) fn text(&mut self, text: &str) -> &mut Writer {
         self.end_tag();
         escape(&mut self.out, text, false);
         self
     }
 
     /// `</name>`, or `/>` where nothing is inside.
-    pub(super) fn close(&mut self, name: &str) -> &mut Writer {
+    pub(in crate::stanza) fn close(&mut self, name: &str) -> &mut Writer {
         if std::mem::replace(&mut self.in_tag, false) {
             self.out.push_str("/>");
         } else {
@@ -61,12 +61,12 @@ impl Writer {
     }
 
     /// `<name>text</name>`.
-    pub(super) fn leaf(&mut self, name: &str, text: &str) -> &mut Writer {
+    pub(in crate::stanza) fn leaf(&mut self, name: &str, text: &str) -> &mut Writer {
         self.open(name).text(text).close(name)
     }
 
     /// What was written.
-    pub(super) fn finish(self) -> String {
+    pub(in crate::stanza) fn finish(self) -> String {
         self.out
     }
 
@@ -93,12 +93,12 @@ fn escape(out: &mut String, text: &str, in_attribute: bool) {
 }
 
 /// How many bytes text has once it is escaped.
-pub(super) fn escaped_len(text: &str) -> usize {
+pub(in crate::stanza) fn escaped_len(text: &str) -> usize {
     text.chars().map(|c| reference(c, false).map_or(c.len_utf8(), str::len)).sum()
 }
 
 /// How many bytes the value of an attribute has once it is escaped.
-pub(super) fn escaped_attribute_len(text: &str) -> usize {
+pub(in crate::stanza) fn escaped_attribute_len(text: &str) -> usize {
     text.chars().map(|c| reference(c, true).map_or(c.len_utf8(), str::len)).sum()
 }
 
@@ -117,7 +117,7 @@ fn reference(c: char, in_attribute: bool) -> Option<&'static str> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::xml::{Event, Reader, push_text};
+    use super::super::{Event, Reader, push_text};
     use super::*;
     use proptest::prelude::*;
 

@@ -1,8 +1,8 @@
 //! What a server tells by itself about device lists (XEP-0060 7.1, 8.4, 8.5; XEP-0163): a new list, or that there is none
 //! any more; and whether it tells it late.
 
-use super::device_list;
-use super::xml::{Element, Ns, Reader, malformed};
+use super::super::device_list;
+use super::super::xml::{Element, Ns, Reader, malformed};
 use crate::error::Result;
 use crate::protocol::device_list::DeviceList;
 use crate::protocol::namespace::Namespace;

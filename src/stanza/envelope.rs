@@ -6,7 +6,7 @@
 use zeroize::Zeroizing;
 
 use super::jid;
-use super::writer::{Writer, escaped_len};
+use super::xml::writer::{Writer, escaped_len};
 use super::xml::{Event, Ns, Reader, is_legal, malformed, push_text};
 use crate::crypto::rng::Rng;
 use crate::error::{Error, Result, Status};

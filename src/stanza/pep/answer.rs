@@ -4,10 +4,10 @@
 //! Upon "not there" a new list is made, which would wipe out the devices of an old one. So only two things mean it:
 //! a stanza error of the condition item-not-found, and items that hold no item.
 
-pub use super::pep::Asked;
-use super::pep::{self, Found, Query};
-use super::xml::malformed;
-use super::{bundle, device_list};
+use super::super::xml::malformed;
+use super::super::{bundle, device_list};
+pub use super::find::Asked;
+use super::find::{Found, Query, find};
 use crate::error::{Error, Result};
 use crate::protocol::bundle::Bundle;
 use crate::protocol::device_list::DeviceList;
@@ -69,7 +69,7 @@ pub fn bundle(xml: &[u8], namespace: Namespace, device: u32, asked: &Asked<'_>) 
 /// means, is known to the caller.
 pub fn done(xml: &[u8], asked: &Asked<'_>) -> Answer<()> {
     let query = Query { wanted: None, asked: Some(asked), merge: None };
-    match pep::find(xml, &query, |_| None, |_, _, _| Ok(())) {
+    match find(xml, &query, |_| None, |_, _, _| Ok(())) {
         Ok(Found::Done) => Answer::Found(()),
         Ok(Found::Refused(error)) => Answer::Refused(error),
         Ok(Found::Empty) => Answer::Unreadable(malformed("Items are no answer to a publication.")),

@@ -4,8 +4,8 @@
 //! a server sends more than one; and whether an answer is one to what was asked. Carbons, forwarded stanzas and unknown
 //! elements are not looked into: who sent what they hold is not known here. Knows no device lists and no bundles.
 
-use super::jid;
-use super::xml::{Element, Event, Ns, Reader, push_text};
+use super::super::jid;
+use super::super::xml::{Element, Event, Ns, Reader, push_text};
 use crate::error::{Result, Status};
 use crate::protocol::address::BareJid;
 use crate::protocol::namespace::Namespace;
@@ -13,7 +13,7 @@ use crate::protocol::stanza_error::{Condition, StanzaError, TEXT_CHARS, clean_te
 
 /// What was found.
 #[derive(Debug)]
-pub(super) enum Found<T> {
+pub(in crate::stanza) enum Found<T> {
     /// The thing, or why it cannot be read.
     Thing(Result<T>),
     /// Items without an item, or without the item that was wanted.
@@ -75,18 +75,18 @@ impl Asked<'_> {
 }
 
 /// What is looked for.
-pub(super) struct Query<'a, T> {
+pub(in crate::stanza) struct Query<'a, T> {
     /// The device whose bundle it should be.
-    pub(super) wanted: Option<u32>,
+    pub(in crate::stanza) wanted: Option<u32>,
     /// What was asked, if this is an answer.
-    pub(super) asked: Option<&'a Asked<'a>>,
+    pub(in crate::stanza) asked: Option<&'a Asked<'a>>,
     /// Makes one thing of two, the newer one first, where all items count and not only the newest.
-    pub(super) merge: Option<fn(&mut T, &T) -> Result<()>>,
+    pub(in crate::stanza) merge: Option<fn(&mut T, &T) -> Result<()>>,
 }
 
 impl<T> Query<'_, T> {
     /// Whatever there is.
-    pub(super) fn any() -> Self {
+    pub(in crate::stanza) fn any() -> Self {
         Query { wanted: None, asked: None, merge: None }
     }
 }
@@ -149,7 +149,7 @@ enum Step<T> {
 
 /// Finds the element that `target` names, and reads it with `parse`. Of several items the best fitting counts, of
 /// equals the last: XEP-0060 has items in chronological order, and so do Prosody and ejabberd send them.
-pub(super) fn find<T>(
+pub(in crate::stanza) fn find<T>(
     xml: &[u8],
     query: &Query<'_, T>,
     target: impl Fn(&Element<'_>) -> Option<Namespace>,

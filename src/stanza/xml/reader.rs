@@ -15,7 +15,7 @@ use crate::protocol::namespace::Namespace;
 
 /// A namespace, as far as anybody here asks; they are compared when they are declared.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Ns {
+pub(in crate::stanza) enum Ns {
     /// None at all: what was cut out of a stanza often lost its namespace.
     None,
     /// One of the two of OMEMO.
@@ -50,7 +50,7 @@ impl Ns {
 }
 
 /// The start of an element.
-pub(super) struct Element<'a> {
+pub(in crate::stanza) struct Element<'a> {
     start: BytesStart<'a>,
     ns: Ns,
     level: usize,
@@ -58,22 +58,22 @@ pub(super) struct Element<'a> {
 
 impl Element<'_> {
     /// Its namespace.
-    pub(super) fn ns(&self) -> Ns {
+    pub(in crate::stanza) fn ns(&self) -> Ns {
         self.ns
     }
 
     /// Its name without prefix.
-    pub(super) fn name(&self) -> &str {
+    pub(in crate::stanza) fn name(&self) -> &str {
         local(self.start.name().into_inner())
     }
 
     /// Its prefix; empty: none.
-    pub(super) fn prefix(&self) -> &str {
+    pub(in crate::stanza) fn prefix(&self) -> &str {
         prefix(self.start.name().into_inner())
     }
 
     /// All attributes but declarations of namespaces: prefix, name without prefix, and the value if it can be read.
-    pub(super) fn attributes(&self) -> impl Iterator<Item = (&str, &str, Option<Cow<'_, str>>)> {
+    pub(in crate::stanza) fn attributes(&self) -> impl Iterator<Item = (&str, &str, Option<Cow<'_, str>>)> {
         let mut attributes = self.start.attributes();
         attributes.with_checks(false);
         attributes.filter_map(|attribute| {
@@ -87,23 +87,23 @@ impl Element<'_> {
     }
 
     /// How deep it is; the root has 1.
-    pub(super) fn level(&self) -> usize {
+    pub(in crate::stanza) fn level(&self) -> usize {
         self.level
     }
 
     /// Whether this is its namespace and name.
-    pub(super) fn is(&self, ns: Ns, name: &str) -> bool {
+    pub(in crate::stanza) fn is(&self, ns: Ns, name: &str) -> bool {
         self.ns == ns && self.name() == name
     }
 
     /// Whether it is in no namespace, or in the one of the stanza around it: a writer that gives a prefix to the element
     /// around it and none to this one leaves it there.
-    pub(super) fn is_unqualified(&self) -> bool {
+    pub(in crate::stanza) fn is_unqualified(&self) -> bool {
         self.prefix().is_empty() && matches!(self.ns, Ns::None | Ns::Stream | Ns::Pubsub | Ns::PubsubEvent)
     }
 
     /// The value of an attribute without prefix. One that cannot be read counts as absent.
-    pub(super) fn attribute(&self, name: &str) -> Option<Cow<'_, str>> {
+    pub(in crate::stanza) fn attribute(&self, name: &str) -> Option<Cow<'_, str>> {
         let attribute = self
             .start
             .attributes()
@@ -114,18 +114,18 @@ impl Element<'_> {
     }
 
     /// An attribute of the type xs:unsignedInt.
-    pub(super) fn number(&self, name: &str) -> Option<u32> {
+    pub(in crate::stanza) fn number(&self, name: &str) -> Option<u32> {
         self.attribute(name)?.trim_matches(is_space).parse().ok()
     }
 
     /// An attribute of the type xs:boolean, if it is there; odd is false.
-    pub(super) fn flag(&self, name: &str) -> Option<bool> {
+    pub(in crate::stanza) fn flag(&self, name: &str) -> Option<bool> {
         self.attribute(name).map(|value| matches!(value.trim_matches(is_space), "true" | "1"))
     }
 }
 
 /// What comes next.
-pub(super) enum Event<'a> {
+pub(in crate::stanza) enum Event<'a> {
     /// An element opens.
     Start(Element<'a>),
     /// The innermost element closes.
@@ -146,7 +146,7 @@ struct Binding {
 }
 
 /// Pulls events out of one XML document or element.
-pub(super) struct Reader<'a> {
+pub(in crate::stanza) struct Reader<'a> {
     inner: quick_xml::Reader<&'a [u8]>,
     level: usize,
     began: bool,
@@ -157,7 +157,7 @@ pub(super) struct Reader<'a> {
 
 impl<'a> Reader<'a> {
     /// Checks what can be checked without parsing.
-    pub(super) fn new(xml: &'a [u8]) -> Result<Reader<'a>> {
+    pub(in crate::stanza) fn new(xml: &'a [u8]) -> Result<Reader<'a>> {
         if xml.len() > limits::STANZA_BYTES {
             return Err(Error::new(Status::Limit, "The XML is longer than a stanza may be."));
         }
@@ -171,7 +171,7 @@ impl<'a> Reader<'a> {
     }
 
     /// The next event. A failure is final: it comes again, however often one asks.
-    pub(super) fn next(&mut self) -> Result<Event<'a>> {
+    pub(in crate::stanza) fn next(&mut self) -> Result<Event<'a>> {
         if let Some(error) = &self.failure {
             return Err(error.clone());
         }
@@ -180,7 +180,7 @@ impl<'a> Reader<'a> {
 
     /// The next element right below the element that stands at `level` (0: the root itself); `None` at its end. What
     /// was left unread of the child before is passed over.
-    pub(super) fn child(&mut self, level: usize) -> Result<Option<Element<'a>>> {
+    pub(in crate::stanza) fn child(&mut self, level: usize) -> Result<Option<Element<'a>>> {
         while self.level >= level {
             match self.next()? {
                 Event::Start(element) if element.level == level.saturating_add(1) => {
@@ -194,12 +194,12 @@ impl<'a> Reader<'a> {
     }
 
     /// How many elements are open.
-    pub(super) fn level(&self) -> usize {
+    pub(in crate::stanza) fn level(&self) -> usize {
         self.level
     }
 
     /// Goes on to the end of the element at `level`.
-    pub(super) fn leave(&mut self, level: usize) -> Result<()> {
+    pub(in crate::stanza) fn leave(&mut self, level: usize) -> Result<()> {
         while self.level >= level && !matches!(self.next()?, Event::Eof) {}
         Ok(())
     }
@@ -287,7 +287,7 @@ impl<'a> Reader<'a> {
     }
 
     /// The namespace that a prefix (empty: no prefix) stands for here: at an element right after it has opened.
-    pub(super) fn namespace(&self, prefix: &str) -> Option<&str> {
+    pub(in crate::stanza) fn namespace(&self, prefix: &str) -> Option<&str> {
         self.binding(prefix).map(|found| &*found.uri)
     }
 
@@ -297,7 +297,7 @@ impl<'a> Reader<'a> {
 }
 
 /// Appends text with its line ends as XML wants them: every CR LF and every CR is one LF.
-pub(super) fn push_text(out: &mut String, text: &str) {
+pub(in crate::stanza) fn push_text(out: &mut String, text: &str) {
     let mut lines = text.split('\r');
     out.push_str(lines.next().unwrap_or_default());
     for line in lines {
@@ -309,17 +309,17 @@ pub(super) fn push_text(out: &mut String, text: &str) {
 }
 
 /// Whether XML 1.0 can hold this character, be it by a reference.
-pub(super) fn is_legal(c: char) -> bool {
+pub(in crate::stanza) fn is_legal(c: char) -> bool {
     matches!(c, '\t' | '\n' | '\r' | '\u{20}'..='\u{d7ff}' | '\u{e000}'..='\u{fffd}' | '\u{10000}'..)
 }
 
 /// White space of XML.
-pub(super) fn is_space(c: char) -> bool {
+pub(in crate::stanza) fn is_space(c: char) -> bool {
     matches!(c, ' ' | '\t' | '\n' | '\r')
 }
 
 /// Bytes from outside that cannot be read.
-pub(super) fn malformed(detail: &'static str) -> Error {
+pub(in crate::stanza) fn malformed(detail: &'static str) -> Error {
     Error::new(Status::Malformed, detail)
 }
 
