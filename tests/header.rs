@@ -16,25 +16,25 @@ use std::path::PathBuf;
 
 /// The files of `src/ffi` that hold parts of the header, in its order.
 const SECTIONS: [&str; 19] = [
-    "status",
-    "log",
-    "strings",
-    "user_data",
-    "config",
-    "storage",
-    "callbacks",
-    "core",
-    "manager",
-    "requests",
-    "key_parts",
-    "results",
-    "device_list",
-    "bundle",
-    "message",
-    "draft",
-    "decrypted",
-    "trust",
-    "devices",
+    "api/status",
+    "api/log",
+    "api/strings",
+    "boundary/user_data",
+    "api/config",
+    "api/storage",
+    "api/callbacks",
+    "runtime/core",
+    "api/manager",
+    "api/requests",
+    "api/key_parts",
+    "api/results",
+    "api/device_list",
+    "api/bundle",
+    "api/message",
+    "api/draft",
+    "api/decrypted",
+    "api/trust",
+    "api/devices",
 ];
 
 /// String constants, which cbindgen does not see, with what they mean and their comment.
@@ -150,7 +150,7 @@ fn the_header_is_what_cbindgen_makes() {
 
 #[test]
 fn strings_are_the_same_in_c_and_in_rust() {
-    use omemo::ffi::callbacks;
+    use omemo::ffi::api::callbacks;
     use omemo::protocol::namespace::Namespace;
     let values: Vec<_> = STRINGS.iter().map(|(_, value, _)| (*value).to_owned()).collect();
     let expected = [

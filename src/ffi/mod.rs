@@ -1,8 +1,8 @@
 //! The C ABI: thin and boring, and the only place of unsafe code.
 //!
-//! One file for each section of `include/omemo.h`, which cbindgen makes of them: a doc comment here is the manual there.
-//! Every function goes through `guard`; everything that crosses the border is checked and cast in `text` and `table`;
-//! `core` holds the contract about events, operations and the end of a manager.
+//! `api` has one file for each section of `include/omemo.h`, which cbindgen makes of them: a doc comment here is the manual
+//! there. `boundary` is what every function goes through, and where all that crosses the border is checked and cast.
+//! `runtime` holds the contract about events, operations and the end of a manager.
 
 #![allow(unsafe_code)]
 #![allow(non_camel_case_types, reason = "types have the names that C knows them by")]
@@ -12,27 +12,6 @@
 )]
 #![allow(clippy::doc_lazy_continuation, reason = "these comments are printed in the header as they stand")]
 
-pub mod bundle;
-pub mod callbacks;
-pub mod config;
-pub mod core;
-pub mod decrypted;
-pub mod device_list;
-pub mod devices;
-pub mod draft;
-mod guard;
-mod host;
-pub mod key_parts;
-pub mod log;
-pub mod manager;
-pub mod message;
-mod numbers;
-pub mod requests;
-pub mod results;
-pub mod status;
-pub mod storage;
-pub mod strings;
-mod table;
-mod text;
-pub mod trust;
-pub mod user_data;
+pub mod api;
+pub mod boundary;
+pub mod runtime;

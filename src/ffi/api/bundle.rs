@@ -1,7 +1,7 @@
 //! Section 10 of the header, bundles: as structure and as XML.
 
+use super::super::{boundary::guard, boundary::text};
 use super::status::omemo_status;
-use super::{guard, text};
 use crate::error::{Error, Result, Status};
 use crate::protocol::bundle::{self, Bundle, PublicPreKey};
 use crate::protocol::limits;
@@ -20,11 +20,11 @@ pub struct omemo_bundle {
 }
 
 impl omemo_bundle {
-    pub(super) fn new(bundle: Bundle) -> omemo_bundle {
+    pub(in crate::ffi) fn new(bundle: Bundle) -> omemo_bundle {
         omemo_bundle { bundle, published: OnceCell::new(), xml: OnceCell::new() }
     }
 
-    pub(super) fn bundle(&self) -> &Bundle {
+    pub(in crate::ffi) fn bundle(&self) -> &Bundle {
         &self.bundle
     }
 

@@ -1,6 +1,6 @@
 //! The parts of a message's key, for protocols that use OMEMO to transport keys. Which message's, says who asks.
 
-use super::text;
+use super::super::boundary::text;
 use crate::protocol::payload::KeyParts;
 use std::mem::MaybeUninit;
 
@@ -17,7 +17,11 @@ pub enum omemo_key_part {
 }
 
 /// The part with this number.
-pub(super) fn give(key: Option<&KeyParts>, part: i32, len: Option<&mut MaybeUninit<usize>>) -> *const u8 {
+pub(in crate::ffi) fn give(
+    key: Option<&KeyParts>,
+    part: i32,
+    len: Option<&mut MaybeUninit<usize>>,
+) -> *const u8 {
     let bytes = key.and_then(|key| match part {
         _ if part == omemo_key_part::OMEMO_KEY_PART_KEY as i32 => Some(key.key.as_slice()),
         _ if part == omemo_key_part::OMEMO_KEY_PART_TAG as i32 => key.tag.as_ref().map(|tag| tag.as_slice()),

@@ -10,7 +10,7 @@ use std::ffi::c_void;
 pub type omemo_destroy = Option<unsafe extern "C" fn(user_data: *mut c_void)>;
 
 /// What the client wants to get back with each call. Shared by reference counts; the last one frees it.
-pub(super) struct UserData {
+pub(in crate::ffi) struct UserData {
     pointer: *mut c_void,
     destroy: omemo_destroy,
 }
@@ -21,11 +21,11 @@ unsafe impl Send for UserData {}
 unsafe impl Sync for UserData {}
 
 impl UserData {
-    pub(super) fn new(pointer: *mut c_void, destroy: omemo_destroy) -> UserData {
+    pub(in crate::ffi) fn new(pointer: *mut c_void, destroy: omemo_destroy) -> UserData {
         UserData { pointer, destroy }
     }
 
-    pub(super) fn pointer(&self) -> *mut c_void {
+    pub(in crate::ffi) fn pointer(&self) -> *mut c_void {
         self.pointer
     }
 }

@@ -1,7 +1,7 @@
 //! Section 2 of the header: lines of log, without secrets, texts and JIDs.
 
-use super::user_data::UserData;
-use super::{guard, text};
+use super::super::boundary::user_data::UserData;
+use super::super::{boundary::guard, boundary::text};
 use crate::manager::api::services::LogLevel;
 use std::ffi::{c_char, c_void};
 
@@ -44,21 +44,21 @@ impl From<LogLevel> for omemo_log_level {
 }
 
 /// The level with this number.
-pub(super) fn level(number: i32) -> Option<LogLevel> {
+pub(in crate::ffi) fn level(number: i32) -> Option<LogLevel> {
     [LogLevel::Error, LogLevel::Warn, LogLevel::Info, LogLevel::Debug]
         .into_iter()
         .find(|level| *level as i32 == number)
 }
 
 /// Where lines go.
-pub(super) struct Log {
-    pub(super) level: LogLevel,
-    pub(super) log: unsafe extern "C" fn(*mut c_void, omemo_log_level, *const c_char, *const c_char),
-    pub(super) user_data: UserData,
+pub(in crate::ffi) struct Log {
+    pub(in crate::ffi) level: LogLevel,
+    pub(in crate::ffi) log: unsafe extern "C" fn(*mut c_void, omemo_log_level, *const c_char, *const c_char),
+    pub(in crate::ffi) user_data: UserData,
 }
 
 impl Log {
-    pub(super) fn write(&self, level: LogLevel, target: &str, line: &str) {
+    pub(in crate::ffi) fn write(&self, level: LogLevel, target: &str, line: &str) {
         if level > self.level {
             return;
         }

@@ -1,7 +1,7 @@
 //! Section 10 of the header, messages: `<encrypted/>` as structure and as XML.
 
+use super::super::{boundary::guard, boundary::text};
 use super::status::omemo_status;
-use super::{guard, text};
 use crate::error::{Error, Status};
 use crate::protocol::limits;
 use crate::protocol::message::{Message, MessageKey};
@@ -21,11 +21,11 @@ pub struct omemo_message {
 }
 
 impl omemo_message {
-    pub(super) fn new(message: Message) -> omemo_message {
+    pub(in crate::ffi) fn new(message: Message) -> omemo_message {
         omemo_message { message, jids: OnceCell::new(), xml: OnceCell::new() }
     }
 
-    pub(super) fn message(&self) -> &Message {
+    pub(in crate::ffi) fn message(&self) -> &Message {
         &self.message
     }
 

@@ -1,10 +1,10 @@
 //! Section 8 of the header: answers to questions.
 
+use super::super::{boundary::guard, boundary::numbers, boundary::text};
 use super::bundle::omemo_bundle;
 use super::callbacks::omemo_request;
 use super::device_list::omemo_device_list;
 use super::status::omemo_status;
-use super::{guard, numbers, text};
 use crate::error::{Error, Result, Status};
 use crate::manager::api::question::{Answer, Question, Reason};
 use crate::protocol::address::{BareJid, DeviceId};

@@ -1,10 +1,10 @@
 //! Section 11 of the header: what to encrypt, and for whom.
 
-use super::core::{Completion, omemo_manager};
+use super::super::boundary::text::Out;
+use super::super::runtime::core::{Completion, omemo_manager};
+use super::super::{boundary::guard, boundary::text, runtime::core};
 use super::manager::{omemo_done, omemo_op};
 use super::status::omemo_status;
-use super::text::Out;
-use super::{core, guard, text};
 use crate::crypto::rng::SystemRng;
 use crate::error::{Error, Result, Status};
 use crate::manager::api::draft::{Draft, EncryptPolicy};

@@ -4,7 +4,7 @@
 //! The tables hold weak references, and their locks are held for nothing but a look: nothing else is locked meanwhile, so
 //! that there is no order of locks between managers.
 
-use super::core::{User, omemo_manager};
+use super::super::runtime::core::{User, omemo_manager};
 use crate::error::{Error, Result, Status};
 use crate::manager::api::question::Answer;
 use parking_lot::Mutex;
@@ -12,25 +12,25 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Weak};
 
 /// Numbers, and whose they are.
-pub(super) struct Numbers(Mutex<BTreeMap<u64, Weak<omemo_manager>>>);
+pub(in crate::ffi) struct Numbers(Mutex<BTreeMap<u64, Weak<omemo_manager>>>);
 
 /// Open questions.
-pub(super) static REQUESTS: Numbers = Numbers(Mutex::new(BTreeMap::new()));
+pub(in crate::ffi) static REQUESTS: Numbers = Numbers(Mutex::new(BTreeMap::new()));
 /// Running operations.
-pub(super) static OPERATIONS: Numbers = Numbers(Mutex::new(BTreeMap::new()));
+pub(in crate::ffi) static OPERATIONS: Numbers = Numbers(Mutex::new(BTreeMap::new()));
 
 impl Numbers {
-    pub(super) fn insert(&self, number: u64, manager: &Arc<omemo_manager>) {
+    pub(in crate::ffi) fn insert(&self, number: u64, manager: &Arc<omemo_manager>) {
         self.0.lock().insert(number, Arc::downgrade(manager));
     }
 
-    pub(super) fn remove(&self, number: u64) {
+    pub(in crate::ffi) fn remove(&self, number: u64) {
         let removed = self.0.lock().remove(&number);
         drop(removed);
     }
 
     /// The manager of a number; one that was freed has no numbers any more.
-    pub(super) fn user(&self, number: u64) -> Result<User> {
+    pub(in crate::ffi) fn user(&self, number: u64) -> Result<User> {
         let manager = self.0.lock().get(&number).and_then(Weak::upgrade);
         let user = manager.and_then(|manager| User::enter(manager).ok());
         user.ok_or(Error::from(Status::Stale))
@@ -38,13 +38,13 @@ impl Numbers {
 }
 
 /// Answers a question of whatever manager.
-pub(super) fn answer(request: u64, answer: Answer) -> Result<()> {
+pub(in crate::ffi) fn answer(request: u64, answer: Answer) -> Result<()> {
     let manager = REQUESTS.user(request)?;
     answer_to(&manager, request, answer)
 }
 
 /// Answers a question of this manager.
-pub(super) fn answer_to(manager: &omemo_manager, request: u64, answer: Answer) -> Result<()> {
+pub(in crate::ffi) fn answer_to(manager: &omemo_manager, request: u64, answer: Answer) -> Result<()> {
     let answered = manager.manager().answer(request, answer);
     let over = answered.as_ref().err().is_none_or(|error| error.status() == Status::Stale);
     if over {

@@ -3,14 +3,14 @@
 //! Every call of a manager is a user of it. Freeing it marks it; whoever is the last user to leave ends it, outside of
 //! all locks and services. Events are delivered by one thread at a time.
 
-use super::config::Parts;
+use super::super::api::config::Parts;
+use super::super::api::manager::omemo_done;
+use super::super::api::results::omemo_result;
+use super::super::boundary::numbers::{self, OPERATIONS, REQUESTS};
+use super::super::boundary::text::Out;
+use super::super::boundary::user_data::UserData;
+use super::super::{boundary::guard, boundary::text};
 use super::host::{Bell, Host};
-use super::manager::omemo_done;
-use super::numbers::{self, OPERATIONS, REQUESTS};
-use super::results::omemo_result;
-use super::text::Out;
-use super::user_data::UserData;
-use super::{guard, text};
 use crate::crypto::rng::SystemRng;
 use crate::error::{Result, Status};
 use crate::manager::Manager;
@@ -65,9 +65,12 @@ struct Operation {
 }
 
 /// What becomes of the end of an operation.
-pub(super) enum Completion {
+pub(in crate::ffi) enum Completion {
     /// The client is called.
-    Call(unsafe extern "C" fn(*mut c_void, u64, super::status::omemo_status, *const omemo_result), UserData),
+    Call(
+        unsafe extern "C" fn(*mut c_void, u64, super::super::api::status::omemo_status, *const omemo_result),
+        UserData,
+    ),
     /// Somebody will wait for it.
     Keep,
     /// Nobody cares.
@@ -75,7 +78,7 @@ pub(super) enum Completion {
 }
 
 impl Completion {
-    pub(super) fn new(done: omemo_done, user_data: *mut c_void, numbered: bool) -> Completion {
+    pub(in crate::ffi) fn new(done: omemo_done, user_data: *mut c_void, numbered: bool) -> Completion {
         match done {
             Some(done) => Completion::Call(done, UserData::new(user_data, None)),
             None if numbered => Completion::Keep,
@@ -85,7 +88,7 @@ impl Completion {
 }
 
 /// Opens an account, for the client.
-pub(super) fn open(parts: Parts) -> Result<*mut omemo_manager> {
+pub(in crate::ffi) fn open(parts: Parts) -> Result<*mut omemo_manager> {
     let storage = parts.storage.open()?;
     let bell = Arc::new(Bell::default());
     let host = Arc::new(Host::new(parts.callbacks, parts.log, bell.clone()));
@@ -99,7 +102,7 @@ pub(super) fn open(parts: Parts) -> Result<*mut omemo_manager> {
 ///
 /// # Safety
 /// `handle` must be NULL or come from `open`, and not have ended.
-pub(super) unsafe fn from_client(handle: *const omemo_manager) -> Option<Arc<omemo_manager>> {
+pub(in crate::ffi) unsafe fn from_client(handle: *const omemo_manager) -> Option<Arc<omemo_manager>> {
     if handle.is_null() {
         return None;
     }
@@ -114,13 +117,13 @@ pub(super) unsafe fn from_client(handle: *const omemo_manager) -> Option<Arc<ome
 ///
 /// # Safety
 /// As for `from_client`.
-pub(super) unsafe fn enter(handle: *const omemo_manager) -> Result<User> {
+pub(in crate::ffi) unsafe fn enter(handle: *const omemo_manager) -> Result<User> {
     // SAFETY: the same promise.
     User::enter(text::required(unsafe { from_client(handle) })?)
 }
 
 /// Somebody who uses a manager: it does not end meanwhile.
-pub(super) struct User {
+pub(in crate::ffi) struct User {
     manager: Arc<omemo_manager>,
     /// Somebody else's panic was going on before.
     panicking: bool,
@@ -156,7 +159,7 @@ impl Drop for User {
 
 impl User {
     /// Fails once the manager was freed.
-    pub(super) fn enter(manager: Arc<omemo_manager>) -> Result<User> {
+    pub(in crate::ffi) fn enter(manager: Arc<omemo_manager>) -> Result<User> {
         {
             let mut state = manager.state.lock();
             if state.freed {
@@ -168,7 +171,7 @@ impl User {
     }
 
     /// Starts an operation; its end is not delivered before this is over.
-    pub(super) fn start(
+    pub(in crate::ffi) fn start(
         &self,
         completion: Completion,
         number: Option<Out<u64>>,
@@ -256,22 +259,22 @@ impl Drop for Waiting<'_> {
 }
 
 impl omemo_manager {
-    pub(super) fn manager(&self) -> &Manager {
+    pub(in crate::ffi) fn manager(&self) -> &Manager {
         &self.manager
     }
 
     /// Whose account it is.
-    pub(super) fn jid(&self) -> &BareJid {
+    pub(in crate::ffi) fn jid(&self) -> &BareJid {
         &self.jid
     }
 
     /// Milliseconds since 1970, by the client's clock.
-    pub(super) fn now(&self) -> i64 {
+    pub(in crate::ffi) fn now(&self) -> i64 {
         self.host.wall_clock()
     }
 
     /// Marks the manager as freed. It ends when its last user leaves.
-    pub(super) fn free(self: &Arc<Self>) {
+    pub(in crate::ffi) fn free(self: &Arc<Self>) {
         let user = {
             let mut state = self.state.lock();
             if state.freed {
@@ -400,7 +403,7 @@ impl omemo_manager {
     }
 
     /// See `omemo_manager_run`.
-    pub(super) fn run(self: &Arc<Self>) -> Result<()> {
+    pub(in crate::ffi) fn run(self: &Arc<Self>) -> Result<()> {
         let mut budget = EVENTS_PER_RUN;
         self.deliver_events(&mut budget)?;
         loop {
@@ -420,12 +423,12 @@ impl omemo_manager {
     }
 
     /// Milliseconds until `run` is wanted.
-    pub(super) fn timeout(&self) -> Option<u64> {
+    pub(in crate::ffi) fn timeout(&self) -> Option<u64> {
         if self.state.lock().early.is_empty() { self.manager.timeout() } else { Some(0) }
     }
 
     /// Whether nothing is left to be done without new input.
-    pub(super) fn is_idle(&self) -> bool {
+    pub(in crate::ffi) fn is_idle(&self) -> bool {
         let delivered = self.state.lock().early.is_empty();
         delivered && self.manager.is_idle()
     }
@@ -444,7 +447,7 @@ impl omemo_manager {
     }
 
     /// See `omemo_manager_wait`.
-    pub(super) fn wait(self: &Arc<Self>, op: u64, deadline: Option<Instant>) -> Result<omemo_result> {
+    pub(in crate::ffi) fn wait(self: &Arc<Self>, op: u64, deadline: Option<Instant>) -> Result<omemo_result> {
         let _waiting = {
             let mut state = self.state.lock();
             if state.running == Some(guard::this_thread()) {

@@ -1,7 +1,7 @@
 //! Section 10 of the header, device lists: as structure and as XML.
 
+use super::super::{boundary::guard, boundary::text};
 use super::status::omemo_status;
-use super::{guard, text};
 use crate::error::Status;
 use crate::protocol::device_list::{DeviceList, ListedDevice};
 use crate::protocol::limits;
@@ -23,16 +23,16 @@ pub struct omemo_device_list {
 }
 
 impl omemo_device_list {
-    pub(super) fn new(list: DeviceList) -> omemo_device_list {
+    pub(in crate::ffi) fn new(list: DeviceList) -> omemo_device_list {
         let labels = list.devices.iter().map(|device| device.label.as_deref().map(text::c_string)).collect();
         omemo_device_list { list, labels, entries: OnceCell::new(), delayed: false, xml: OnceCell::new() }
     }
 
-    pub(super) fn list(&self) -> &DeviceList {
+    pub(in crate::ffi) fn list(&self) -> &DeviceList {
         &self.list
     }
 
-    pub(super) fn is_delayed(&self) -> bool {
+    pub(in crate::ffi) fn is_delayed(&self) -> bool {
         self.delayed
     }
 

@@ -1,11 +1,11 @@
 //! Section 4 of the header: how to open a manager.
 
+use super::super::boundary::user_data::{UserData, omemo_destroy};
+use super::super::{boundary::guard, boundary::text};
 use super::callbacks::{Callbacks, LEVEL_UNDECIDED, omemo_callbacks};
 use super::log::{self, Log, omemo_log};
 use super::status::omemo_status;
 use super::storage::{Store, omemo_storage};
-use super::user_data::{UserData, omemo_destroy};
-use super::{guard, text};
 use crate::error::{Error, Result, Status};
 use crate::manager;
 use crate::protocol::address::BareJid;
@@ -38,14 +38,14 @@ pub struct omemo_config {
 
 /// What a configuration holds. Shared, for a service may free the configuration while a manager is being
 /// opened.
-pub(super) struct Shared {
+pub(in crate::ffi) struct Shared {
     settings: Mutex<Settings>,
     error: Mutex<Option<CString>>,
 }
 
 /// What was set.
 #[derive(Clone, Default)]
-pub(super) struct Settings {
+pub(in crate::ffi) struct Settings {
     first_error: Option<Error>,
     jid: Option<BareJid>,
     namespaces: Option<Vec<Namespace>>,
@@ -60,18 +60,18 @@ pub(super) struct Settings {
 }
 
 /// All that a manager is made of.
-pub(super) struct Parts {
-    pub(super) config: manager::Config,
-    pub(super) storage: Arc<Store>,
-    pub(super) callbacks: Arc<Callbacks>,
-    pub(super) log: Option<Arc<Log>>,
+pub(in crate::ffi) struct Parts {
+    pub(in crate::ffi) config: manager::Config,
+    pub(in crate::ffi) storage: Arc<Store>,
+    pub(in crate::ffi) callbacks: Arc<Callbacks>,
+    pub(in crate::ffi) log: Option<Arc<Log>>,
 }
 
 /// The settings of a configuration, whatever becomes of the client's handle meanwhile.
 ///
 /// # Safety
 /// `config` must be NULL or one of ours that has not been freed.
-pub(super) unsafe fn shared(config: *const omemo_config) -> Result<Arc<Shared>> {
+pub(in crate::ffi) unsafe fn shared(config: *const omemo_config) -> Result<Arc<Shared>> {
     // SAFETY: the same promise.
     unsafe { text::copied(config, |config| config.shared.clone()) }
 }
@@ -89,12 +89,12 @@ impl Shared {
     }
 
     /// Why the configuration could not be used.
-    pub(super) fn note_error(&self, error: Option<&Error>) {
+    pub(in crate::ffi) fn note_error(&self, error: Option<&Error>) {
         *self.error.lock() = error.map(|error| text::c_string(&error.to_string()));
     }
 
     /// Everything, checked as a whole.
-    pub(super) fn parts(&self) -> Result<Parts> {
+    pub(in crate::ffi) fn parts(&self) -> Result<Parts> {
         let settings = self.settings.lock().clone();
         if let Some(error) = settings.first_error {
             return Err(error);

@@ -1,12 +1,12 @@
 //! Section 6 of the header: what the library asks and tells.
 
+use super::super::boundary::table;
+use super::super::boundary::user_data::UserData;
 use super::bundle::omemo_bundle;
 use super::device_list::omemo_device_list;
 use super::devices::omemo_devices;
 use super::message::omemo_message;
 use super::status::omemo_status;
-use super::table;
-use super::user_data::UserData;
 use crate::error::Result;
 use crate::manager::api::device::CoreTrust;
 use crate::manager::api::event::NoticeKind;
@@ -20,7 +20,7 @@ pub const LEVEL_UNDECIDED: &str = "undecided";
 pub const LEVEL_DISTRUSTED: &str = "distrusted";
 
 /// What the name of a level comes to without evaluate_trust.
-pub(super) fn built_in(level: &str) -> Option<CoreTrust> {
+pub(in crate::ffi) fn built_in(level: &str) -> Option<CoreTrust> {
     match level {
         LEVEL_TRUSTED => Some(CoreTrust::Trusted),
         LEVEL_UNDECIDED => Some(CoreTrust::Undecided),
@@ -57,7 +57,7 @@ impl From<CoreTrust> for omemo_verdict {
 }
 
 /// The verdict with this number.
-pub(super) fn verdict(number: i32) -> Option<CoreTrust> {
+pub(in crate::ffi) fn verdict(number: i32) -> Option<CoreTrust> {
     [CoreTrust::Undecided, CoreTrust::Trusted, CoreTrust::Distrusted]
         .into_iter()
         .find(|verdict| *verdict as i32 == number)
@@ -226,14 +226,14 @@ impl omemo_callbacks {
     ///
     /// # Safety
     /// See `table::read`.
-    pub(super) unsafe fn read(table: *const omemo_callbacks) -> Result<omemo_callbacks> {
+    pub(in crate::ffi) unsafe fn read(table: *const omemo_callbacks) -> Result<omemo_callbacks> {
         // SAFETY: the same promise.
         unsafe { table::read(table) }
     }
 }
 
 /// A table of callbacks, and what each of them gets.
-pub(super) struct Callbacks {
-    pub(super) table: omemo_callbacks,
-    pub(super) user_data: UserData,
+pub(in crate::ffi) struct Callbacks {
+    pub(in crate::ffi) table: omemo_callbacks,
+    pub(in crate::ffi) user_data: UserData,
 }

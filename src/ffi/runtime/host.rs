@@ -1,12 +1,12 @@
 //! The client's callbacks as the manager sees them: events that `core` delivers, and services that answer at once.
 
-use super::bundle::omemo_bundle;
-use super::callbacks::{Callbacks, built_in, verdict};
-use super::device_list::omemo_device_list;
-use super::devices::omemo_devices;
-use super::log::Log;
-use super::message::omemo_message;
-use super::{guard, text};
+use super::super::api::bundle::omemo_bundle;
+use super::super::api::callbacks::{Callbacks, built_in, verdict};
+use super::super::api::device_list::omemo_device_list;
+use super::super::api::devices::omemo_devices;
+use super::super::api::log::Log;
+use super::super::api::message::omemo_message;
+use super::super::{boundary::guard, boundary::text};
 use crate::error::{Error, Result, Status};
 use crate::manager::api::device::{CoreTrust, Device};
 use crate::manager::api::event::Notice;
@@ -18,25 +18,25 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 /// Wakes the threads that wait in `omemo_manager_wait`.
 #[derive(Default)]
-pub(super) struct Bell {
+pub(in crate::ffi) struct Bell {
     rings: Mutex<u64>,
     ringing: Condvar,
 }
 
 impl Bell {
     /// How often it rang.
-    pub(super) fn rings(&self) -> u64 {
+    pub(in crate::ffi) fn rings(&self) -> u64 {
         *self.rings.lock()
     }
 
-    pub(super) fn ring(&self) {
+    pub(in crate::ffi) fn ring(&self) {
         let mut rings = self.rings.lock();
         *rings = rings.wrapping_add(1);
         self.ringing.notify_all();
     }
 
     /// Waits until it has rung since it had rung `heard` times, or until a time.
-    pub(super) fn wait(&self, heard: u64, until: Option<Instant>) {
+    pub(in crate::ffi) fn wait(&self, heard: u64, until: Option<Instant>) {
         let mut rings = self.rings.lock();
         while *rings == heard {
             match until {
@@ -56,7 +56,7 @@ struct Tables {
 }
 
 /// The client.
-pub(super) struct Host {
+pub(in crate::ffi) struct Host {
     /// Gone when the manager is: then `destroy` has run.
     tables: Mutex<Option<Tables>>,
     bell: Arc<Bell>,
@@ -64,12 +64,12 @@ pub(super) struct Host {
 }
 
 impl Host {
-    pub(super) fn new(callbacks: Arc<Callbacks>, log: Option<Arc<Log>>, bell: Arc<Bell>) -> Host {
+    pub(in crate::ffi) fn new(callbacks: Arc<Callbacks>, log: Option<Arc<Log>>, bell: Arc<Bell>) -> Host {
         Host { tables: Mutex::new(Some(Tables { callbacks, log })), bell, start: Instant::now() }
     }
 
     /// Lets go of the client's tables; the last user of them frees user_data.
-    pub(super) fn close(&self) {
+    pub(in crate::ffi) fn close(&self) {
         let tables = self.tables.lock().take();
         drop(tables);
     }
@@ -79,7 +79,11 @@ impl Host {
     }
 
     /// Asks the client. The failure is what a missing callback comes to.
-    pub(super) fn ask(&self, request: RequestId, question: Question) -> std::result::Result<(), Reason> {
+    pub(in crate::ffi) fn ask(
+        &self,
+        request: RequestId,
+        question: Question,
+    ) -> std::result::Result<(), Reason> {
         let tables = self.tables().ok_or(Reason::Failed)?;
         let table = &tables.callbacks.table;
         let user_data = tables.callbacks.user_data.pointer();
@@ -137,7 +141,7 @@ impl Host {
     }
 
     /// Tells the client that nobody needs an answer any more.
-    pub(super) fn withdrawn(&self, request: RequestId) {
+    pub(in crate::ffi) fn withdrawn(&self, request: RequestId) {
         let Some(tables) = self.tables() else { return };
         if let Some(withdrawn) = tables.callbacks.table.withdrawn {
             // SAFETY: the client's function, which is given a number.
@@ -146,7 +150,7 @@ impl Host {
     }
 
     /// Tells the client the news.
-    pub(super) fn notify(&self, notice: &Notice) {
+    pub(in crate::ffi) fn notify(&self, notice: &Notice) {
         let Some(tables) = self.tables() else { return };
         let Some(notify) = tables.callbacks.table.notify else { return };
         let jid = notice.jid.as_ref().map(|jid| text::c_string(jid.as_str()));

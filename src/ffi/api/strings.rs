@@ -1,6 +1,6 @@
 //! Section 3 of the header: strings that the client owns.
 
-use super::guard;
+use super::super::boundary::guard;
 use std::ffi::{CString, c_char};
 
 /// ## 3 Strings

@@ -1,9 +1,9 @@
 //! Section 5 of the header: where everything is kept, and the store that calls the client's own functions.
 
+use super::super::boundary::text;
+use super::super::boundary::user_data::{UserData, omemo_destroy};
+use super::super::{boundary::guard, boundary::table};
 use super::status::omemo_status;
-use super::text;
-use super::user_data::{UserData, omemo_destroy};
-use super::{guard, table};
 use crate::error::{Error, Result, Status};
 use crate::storage::{Batch, MemoryStorage, Storage};
 use parking_lot::Mutex;
@@ -22,20 +22,20 @@ pub struct omemo_storage {
 }
 
 impl omemo_storage {
-    pub(super) fn store(&self) -> Arc<Store> {
+    pub(in crate::ffi) fn store(&self) -> Arc<Store> {
         self.store.clone()
     }
 }
 
 /// A store, and whether a manager has it open.
-pub(super) struct Store {
+pub(in crate::ffi) struct Store {
     storage: Box<dyn Storage>,
     open: AtomicBool,
 }
 
 impl Store {
     /// Opens it for one manager. What is returned closes it when it is dropped.
-    pub(super) fn open(self: &Arc<Self>) -> Result<Arc<dyn Storage>> {
+    pub(in crate::ffi) fn open(self: &Arc<Self>) -> Result<Arc<dyn Storage>> {
         if self.open.swap(true, Ordering::SeqCst) {
             return Err(Status::StorageLocked.into());
         }

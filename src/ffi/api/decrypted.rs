@@ -1,11 +1,12 @@
 //! Section 12 of the header: what came out of a stanza.
 
+use super::super::boundary::text::Out;
+use super::super::runtime::core::omemo_manager;
+use super::super::{boundary::guard, boundary::text, runtime::core};
 use super::callbacks::omemo_verdict;
-use super::core::omemo_manager;
+use super::key_parts;
 use super::message::omemo_message;
 use super::status::omemo_status;
-use super::text::Out;
-use super::{core, guard, key_parts, text};
 use crate::error::{Error, Result, Status};
 use crate::manager::api::decrypted::{Action, Decrypted};
 use crate::protocol::limits;

@@ -3,7 +3,7 @@
 //! Owns the only thread-local of the library: how deep this thread is in our own calls, and how deep in services of
 //! the client. Owns what has to wait until neither holds a lock. Knows nothing of what a function does.
 
-use super::status::omemo_status;
+use super::super::api::status::omemo_status;
 use crate::error::{Error, Result, Status};
 use parking_lot::Mutex;
 use std::cell::Cell;
@@ -44,7 +44,7 @@ fn at_depth<T>(change: impl FnOnce(&mut Depth), body: impl FnOnce() -> T) -> T {
 
 /// Runs the body of an exported function. A panic gives `on_panic`; what waited for the end of the call is
 /// done.
-pub(super) fn call<T>(on_panic: T, body: impl FnOnce() -> T) -> T {
+pub(in crate::ffi) fn call<T>(on_panic: T, body: impl FnOnce() -> T) -> T {
     silence_panics();
     let enter = |depth: &mut Depth| depth.calls = depth.calls.saturating_add(1);
     let outcome = at_depth(enter, || catch_unwind(AssertUnwindSafe(body)));
@@ -55,7 +55,7 @@ pub(super) fn call<T>(on_panic: T, body: impl FnOnce() -> T) -> T {
 }
 
 /// Runs the body of an exported function that returns a status.
-pub(super) fn status(body: impl FnOnce() -> Result<()>) -> omemo_status {
+pub(in crate::ffi) fn status(body: impl FnOnce() -> Result<()>) -> omemo_status {
     call(omemo_status::OMEMO_ERR_INTERNAL, || match body() {
         Ok(()) => omemo_status::OMEMO_OK,
         Err(error) => error.status().into(),
@@ -63,7 +63,7 @@ pub(super) fn status(body: impl FnOnce() -> Result<()>) -> omemo_status {
 }
 
 /// Runs the body of an exported function that a service must not call.
-pub(super) fn outside_services(body: impl FnOnce() -> Result<()>) -> omemo_status {
+pub(in crate::ffi) fn outside_services(body: impl FnOnce() -> Result<()>) -> omemo_status {
     status(|| {
         not_in_service()?;
         body()
@@ -71,28 +71,28 @@ pub(super) fn outside_services(body: impl FnOnce() -> Result<()>) -> omemo_statu
 }
 
 /// Fails with `Busy` inside a service.
-pub(super) fn not_in_service() -> Result<()> {
+pub(in crate::ffi) fn not_in_service() -> Result<()> {
     if in_service() { Err(Error::from(Status::Busy)) } else { Ok(()) }
 }
 
 /// Whether this thread is inside of a service.
-pub(super) fn in_service() -> bool {
+pub(in crate::ffi) fn in_service() -> bool {
     DEPTH.get().services > 0
 }
 
 /// Calls an event of the client, or a `destroy`: code that is not ours and may call anything.
-pub(super) fn event<T>(callback: impl FnOnce() -> T) -> T {
+pub(in crate::ffi) fn event<T>(callback: impl FnOnce() -> T) -> T {
     at_depth(|depth| depth.calls = 0, callback)
 }
 
 /// Calls a service of the client.
-pub(super) fn service<T>(callback: impl FnOnce() -> T) -> T {
+pub(in crate::ffi) fn service<T>(callback: impl FnOnce() -> T) -> T {
     let enter = |depth: &mut Depth| *depth = Depth { calls: 0, services: depth.services.saturating_add(1) };
     at_depth(enter, callback)
 }
 
 /// A number that no other thread has while this one is running.
-pub(super) fn this_thread() -> usize {
+pub(in crate::ffi) fn this_thread() -> usize {
     DEPTH.with(|depth| std::ptr::from_ref(depth).addr())
 }
 
@@ -103,7 +103,7 @@ static WAITING: AtomicUsize = AtomicUsize::new(0);
 
 /// Does something as soon as this thread is in no service and holds no lock of ours: when the exported
 /// function that it is in returns, or at once where it is in none.
-pub(super) fn later(what: Later) {
+pub(in crate::ffi) fn later(what: Later) {
     LATER.lock().push((this_thread(), what));
     WAITING.fetch_add(1, Ordering::SeqCst);
     if DEPTH.get().calls == 0 && !in_service() {
@@ -127,7 +127,7 @@ fn do_later() {
 static LAST_PANIC: Mutex<Option<String>> = Mutex::new(None);
 
 /// A line of log about the last panic: where it was. Its message may hold anything, and stays untold.
-pub(super) fn last_panic() -> String {
+pub(in crate::ffi) fn last_panic() -> String {
     let place = LAST_PANIC.lock().take();
     format!("A bug of this library: {}. Nothing was committed.", place.as_deref().unwrap_or("somewhere"))
 }

@@ -1,9 +1,9 @@
 //! Section 13 of the header: judging keys.
 
-use super::core::omemo_manager;
+use super::super::runtime::core::omemo_manager;
+use super::super::{boundary::guard, boundary::text, runtime::core};
 use super::devices::fingerprint;
 use super::status::omemo_status;
-use super::{core, guard, text};
 use crate::error::{Error, Status};
 use std::ffi::c_char;
 use std::mem::MaybeUninit;

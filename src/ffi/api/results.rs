@@ -1,9 +1,9 @@
 //! Section 9 of the header: how an operation ended.
 
+use super::super::{boundary::guard, boundary::text};
 use super::key_parts;
 use super::message::omemo_message;
 use super::status::omemo_status;
-use super::{guard, text};
 use crate::error::{Error, Status};
 use crate::manager::api::report::Outcome;
 use crate::protocol::namespace::Namespace;
@@ -31,11 +31,11 @@ struct Row {
 
 impl omemo_result {
     /// A result with nothing to report.
-    pub(super) fn bare(error: Error) -> omemo_result {
+    pub(in crate::ffi) fn bare(error: Error) -> omemo_result {
         omemo_result::new(Outcome::bare(error))
     }
 
-    pub(super) fn new(outcome: Outcome) -> omemo_result {
+    pub(in crate::ffi) fn new(outcome: Outcome) -> omemo_result {
         let rows = outcome.rows.into_iter().map(|row| Row {
             jid: row.jid.map(|jid| text::c_string(jid.as_str())),
             device: row.device,
@@ -53,7 +53,7 @@ impl omemo_result {
         }
     }
 
-    pub(super) fn status(&self) -> omemo_status {
+    pub(in crate::ffi) fn status(&self) -> omemo_status {
         self.status.into()
     }
 }

@@ -13,7 +13,7 @@ use std::mem::MaybeUninit;
 use std::ptr::NonNull;
 
 /// The object behind a handle.
-pub(super) fn required<T>(object: Option<T>) -> Result<T> {
+pub(in crate::ffi) fn required<T>(object: Option<T>) -> Result<T> {
     object.ok_or(Error::from(Status::Null))
 }
 
@@ -22,26 +22,26 @@ pub(super) fn required<T>(object: Option<T>) -> Result<T> {
 ///
 /// # Safety
 /// `object` must be NULL or one of ours that has not been freed.
-pub(super) unsafe fn copied<T, U>(object: *const T, copy: impl FnOnce(&T) -> U) -> Result<U> {
+pub(in crate::ffi) unsafe fn copied<T, U>(object: *const T, copy: impl FnOnce(&T) -> U) -> Result<U> {
     // SAFETY: the caller promises an object that is there; the reference ends with this function.
     required(unsafe { object.as_ref() }).map(copy)
 }
 
 /// Where a call that reaches a service puts what it gives. It is no reference, for the service may read the place.
 #[derive(Clone, Copy)]
-pub(super) struct Out<T>(NonNull<T>);
+pub(in crate::ffi) struct Out<T>(NonNull<T>);
 
 impl<T> Out<T> {
     /// Takes the client's place; `None` for NULL.
     ///
     /// # Safety
     /// `place` must be NULL or can be written until the call ends, and the result must not be kept longer.
-    pub(super) unsafe fn new(place: *mut T) -> Option<Out<T>> {
+    pub(in crate::ffi) unsafe fn new(place: *mut T) -> Option<Out<T>> {
         NonNull::new(place).map(Out)
     }
 
     /// Writes what the place gets. What was in it is not looked at.
-    pub(super) fn write(self, value: T) {
+    pub(in crate::ffi) fn write(self, value: T) {
         // SAFETY: `new` was promised that the place can be written.
         unsafe { self.0.write(value) }
     }
@@ -51,7 +51,7 @@ impl<T> Out<T> {
 ///
 /// # Safety
 /// `text` must be NULL or point to a string that ends with NUL, unless it is longer than `STANZA_BYTES`.
-pub(super) unsafe fn optional_text<'a>(text: *const c_char) -> Result<Option<&'a str>> {
+pub(in crate::ffi) unsafe fn optional_text<'a>(text: *const c_char) -> Result<Option<&'a str>> {
     if text.is_null() {
         return Ok(None);
     }
@@ -70,7 +70,7 @@ pub(super) unsafe fn optional_text<'a>(text: *const c_char) -> Result<Option<&'a
 ///
 /// # Safety
 /// As for `optional_text`.
-pub(super) unsafe fn text<'a>(text: *const c_char) -> Result<&'a str> {
+pub(in crate::ffi) unsafe fn text<'a>(text: *const c_char) -> Result<&'a str> {
     // SAFETY: the same promise.
     required(unsafe { optional_text(text) }?)
 }
@@ -79,7 +79,7 @@ pub(super) unsafe fn text<'a>(text: *const c_char) -> Result<&'a str> {
 ///
 /// # Safety
 /// As for `optional_text`.
-pub(super) unsafe fn optional_jid(text: *const c_char) -> Result<Option<BareJid>> {
+pub(in crate::ffi) unsafe fn optional_jid(text: *const c_char) -> Result<Option<BareJid>> {
     // SAFETY: the same promise.
     unsafe { optional_text(text) }?.map(jid::bare).transpose()
 }
@@ -88,7 +88,7 @@ pub(super) unsafe fn optional_jid(text: *const c_char) -> Result<Option<BareJid>
 ///
 /// # Safety
 /// As for `optional_text`.
-pub(super) unsafe fn required_jid(text: *const c_char) -> Result<BareJid> {
+pub(in crate::ffi) unsafe fn required_jid(text: *const c_char) -> Result<BareJid> {
     // SAFETY: the same promise.
     required(unsafe { optional_jid(text) }?)
 }
@@ -97,7 +97,7 @@ pub(super) unsafe fn required_jid(text: *const c_char) -> Result<BareJid> {
 ///
 /// # Safety
 /// As for `optional_text`.
-pub(super) unsafe fn optional_namespace(text: *const c_char) -> Result<Option<Namespace>> {
+pub(in crate::ffi) unsafe fn optional_namespace(text: *const c_char) -> Result<Option<Namespace>> {
     // SAFETY: the same promise.
     unsafe { optional_text(text) }?.map(known).transpose()
 }
@@ -106,7 +106,7 @@ pub(super) unsafe fn optional_namespace(text: *const c_char) -> Result<Option<Na
 ///
 /// # Safety
 /// As for `optional_text`.
-pub(super) unsafe fn namespace(text: *const c_char) -> Result<Namespace> {
+pub(in crate::ffi) unsafe fn namespace(text: *const c_char) -> Result<Namespace> {
     // SAFETY: the same promise.
     required(unsafe { optional_namespace(text) }?)
 }
@@ -116,7 +116,7 @@ pub(super) unsafe fn namespace(text: *const c_char) -> Result<Namespace> {
 /// # Safety
 /// `names` must be NULL or point to `count` C strings or NULLs, unless there are more than there are
 /// namespaces.
-pub(super) unsafe fn namespaces(names: *const *const c_char, count: usize) -> Result<Vec<Namespace>> {
+pub(in crate::ffi) unsafe fn namespaces(names: *const *const c_char, count: usize) -> Result<Vec<Namespace>> {
     if names.is_null() {
         return Err(Status::Null.into());
     }
@@ -145,7 +145,7 @@ fn known(uri: &str) -> Result<Namespace> {
 ///
 /// # Safety
 /// `bytes` must be NULL or point to `len` readable bytes, unless `len` is greater than `limit`.
-pub(super) unsafe fn bytes<'a>(bytes: *const u8, len: usize, limit: usize) -> Result<&'a [u8]> {
+pub(in crate::ffi) unsafe fn bytes<'a>(bytes: *const u8, len: usize, limit: usize) -> Result<&'a [u8]> {
     if bytes.is_null() {
         return Err(Status::Null.into());
     }
@@ -163,7 +163,7 @@ pub(super) unsafe fn bytes<'a>(bytes: *const u8, len: usize, limit: usize) -> Re
 ///
 /// # Safety
 /// `bytes` must be NULL or point to `N` readable bytes.
-pub(super) unsafe fn array<const N: usize>(bytes: *const u8) -> Result<[u8; N]> {
+pub(in crate::ffi) unsafe fn array<const N: usize>(bytes: *const u8) -> Result<[u8; N]> {
     // SAFETY: the same promise.
     let bytes = unsafe { self::bytes(bytes, N, N) }?;
     bytes.try_into().map_err(|_| Status::Argument.into())
@@ -173,7 +173,7 @@ pub(super) unsafe fn array<const N: usize>(bytes: *const u8) -> Result<[u8; N]> 
 ///
 /// # Safety
 /// `key` must be NULL or point to `len` readable bytes, unless `len` is not 32.
-pub(super) unsafe fn key(key: *const u8, len: usize) -> Result<[u8; 32]> {
+pub(in crate::ffi) unsafe fn key(key: *const u8, len: usize) -> Result<[u8; 32]> {
     if key.is_null() {
         return Err(Status::Null.into());
     }
@@ -185,18 +185,18 @@ pub(super) unsafe fn key(key: *const u8, len: usize) -> Result<[u8; 32]> {
 }
 
 /// A device id.
-pub(super) fn device(id: u32) -> Result<DeviceId> {
+pub(in crate::ffi) fn device(id: u32) -> Result<DeviceId> {
     DeviceId::new(id).ok_or(Error::new(Status::Argument, "A device id is a number from 1 to 2^31-1."))
 }
 
 /// A string for C. NUL, which no C string can hold, becomes the replacement character.
-pub(super) fn c_string(text: &str) -> CString {
+pub(in crate::ffi) fn c_string(text: &str) -> CString {
     let clean = if text.contains('\0') { text.replace('\0', "\u{fffd}") } else { text.to_owned() };
     CString::new(clean).unwrap_or_default()
 }
 
 /// The name of a namespace as a C string.
-pub(super) fn c_namespace(namespace: Namespace) -> &'static CStr {
+pub(in crate::ffi) fn c_namespace(namespace: Namespace) -> &'static CStr {
     match namespace {
         Namespace::Omemo2 => c"urn:xmpp:omemo:2",
         Namespace::Legacy => c"eu.siacs.conversations.axolotl",
@@ -204,17 +204,17 @@ pub(super) fn c_namespace(namespace: Namespace) -> &'static CStr {
 }
 
 /// The name of a namespace, or NULL.
-pub(super) fn namespace_or_null(namespace: Option<Namespace>) -> *const c_char {
+pub(in crate::ffi) fn namespace_or_null(namespace: Option<Namespace>) -> *const c_char {
     namespace.map_or(std::ptr::null(), |namespace| c_namespace(namespace).as_ptr())
 }
 
 /// A borrowed string, or NULL.
-pub(super) fn or_null(text: Option<&CString>) -> *const c_char {
+pub(in crate::ffi) fn or_null(text: Option<&CString>) -> *const c_char {
     text.map_or(std::ptr::null(), |text| text.as_ptr())
 }
 
 /// A borrowed string and, if asked for, its length.
-pub(super) fn give_text(text: &CStr, len: Option<&mut MaybeUninit<usize>>) -> *const c_char {
+pub(in crate::ffi) fn give_text(text: &CStr, len: Option<&mut MaybeUninit<usize>>) -> *const c_char {
     if let Some(len) = len {
         len.write(text.count_bytes());
     }
@@ -222,7 +222,7 @@ pub(super) fn give_text(text: &CStr, len: Option<&mut MaybeUninit<usize>>) -> *c
 }
 
 /// Borrowed bytes and, if asked for, their number. NULL leaves the number as it is.
-pub(super) fn give_bytes(bytes: Option<&[u8]>, len: Option<&mut MaybeUninit<usize>>) -> *const u8 {
+pub(in crate::ffi) fn give_bytes(bytes: Option<&[u8]>, len: Option<&mut MaybeUninit<usize>>) -> *const u8 {
     let Some(bytes) = bytes else { return std::ptr::null() };
     if let Some(len) = len {
         len.write(bytes.len());
@@ -231,7 +231,7 @@ pub(super) fn give_bytes(bytes: Option<&[u8]>, len: Option<&mut MaybeUninit<usiz
 }
 
 /// An object of the client's own, from now on.
-pub(super) fn hand_over<T>(object: T) -> *mut T {
+pub(in crate::ffi) fn hand_over<T>(object: T) -> *mut T {
     Box::into_raw(Box::new(object))
 }
 
@@ -239,7 +239,7 @@ pub(super) fn hand_over<T>(object: T) -> *mut T {
 ///
 /// # Safety
 /// `object` must be NULL or come from `hand_over`, and must not be used again.
-pub(super) unsafe fn take_back<T>(object: *mut T) {
+pub(in crate::ffi) unsafe fn take_back<T>(object: *mut T) {
     if !object.is_null() {
         // SAFETY: the caller promises that it is one of ours, and freed for the first time.
         drop(unsafe { Box::from_raw(object) });

@@ -1,11 +1,12 @@
 //! Section 7 of the header: the life of a manager, its operations, and the only functions that call events.
 
+use super::super::boundary::text::Out;
+use super::super::runtime::core::{Completion, omemo_manager};
+use super::super::{boundary::guard, boundary::numbers, boundary::text, runtime::core};
+use super::config;
 use super::config::omemo_config;
-use super::core::{Completion, omemo_manager};
 use super::results::omemo_result;
 use super::status::omemo_status;
-use super::text::Out;
-use super::{config, core, guard, numbers, text};
 use crate::error::{Error, Status};
 use std::ffi::c_void;
 use std::time::{Duration, Instant};

@@ -1,6 +1,6 @@
 //! Section 1 of the header: version and status.
 
-use super::guard;
+use super::super::boundary::guard;
 use crate::error::Status;
 use std::ffi::c_char;
 

@@ -1,12 +1,12 @@
 //! Section 14 of the header: what is known of the devices of a JID.
 
+use super::super::boundary::text::Out;
+use super::super::runtime::core::{Completion, omemo_manager};
+use super::super::{boundary::guard, boundary::text, runtime::core};
 use super::callbacks::omemo_verdict;
-use super::core::{Completion, omemo_manager};
 use super::device_list::omemo_device_list;
 use super::manager::{omemo_done, omemo_op};
 use super::status::omemo_status;
-use super::text::Out;
-use super::{core, guard, text};
 use crate::crypto::{self, convert};
 use crate::manager::api::device::Device;
 use once_cell::sync::OnceCell;
@@ -29,7 +29,7 @@ struct Row {
 }
 
 impl omemo_devices {
-    pub(super) fn new(devices: impl IntoIterator<Item = Device>) -> omemo_devices {
+    pub(in crate::ffi) fn new(devices: impl IntoIterator<Item = Device>) -> omemo_devices {
         let rows = devices.into_iter().map(|device| Row {
             jid: text::c_string(device.jid.as_str()),
             level: text::c_string(&device.trust_level_name),
@@ -52,7 +52,7 @@ impl Row {
 }
 
 /// A key as people compare it; `None` if it is no point of the curve.
-pub(super) fn fingerprint(key: &[u8; 32]) -> Option<String> {
+pub(in crate::ffi) fn fingerprint(key: &[u8; 32]) -> Option<String> {
     convert::ed_to_mont(key).map(|mont| crypto::fingerprint::fingerprint(&mont))
 }
 

@@ -13,7 +13,7 @@ const MOST: usize = 1024;
 ///
 /// # Safety
 /// The type is `repr(C)`, begins with `struct_size: usize`, and may consist of zero bytes.
-pub(super) unsafe trait Table: Copy {
+pub(in crate::ffi) unsafe trait Table: Copy {
     /// Bytes that the oldest header has.
     const LEAST: usize;
 }
@@ -23,7 +23,7 @@ pub(super) unsafe trait Table: Copy {
 /// # Safety
 /// `table` is NULL or points to a `usize` n, and to n bytes unless n is less than `LEAST` or beyond all
 /// reason.
-pub(super) unsafe fn read<T: Table>(table: *const T) -> Result<T> {
+pub(in crate::ffi) unsafe fn read<T: Table>(table: *const T) -> Result<T> {
     if table.is_null() {
         return Err(Status::Null.into());
     }

@@ -1,0 +1,19 @@
+//! The functions of the header: one file for each of its sections.
+
+pub mod bundle;
+pub mod callbacks;
+pub mod config;
+pub mod decrypted;
+pub mod device_list;
+pub mod devices;
+pub mod draft;
+pub mod key_parts;
+pub mod log;
+pub mod manager;
+pub mod message;
+pub mod requests;
+pub mod results;
+pub mod status;
+pub mod storage;
+pub mod strings;
+pub mod trust;
