@@ -1,6 +1,6 @@
 //! What a device publishes: its public keys.
 
-use super::messages::wire;
+use super::messages::{public_key, signal};
 use super::namespace::Namespace;
 use super::profile::Wire;
 use crate::crypto::convert;
@@ -37,18 +37,18 @@ pub struct Bundle {
 pub(super) fn signed_bytes(namespace: Namespace, signed_pre_key: &[u8; 32]) -> Vec<u8> {
     match namespace.profile().wire {
         Wire::Plain => signed_pre_key.to_vec(),
-        Wire::Versioned => wire::prefixed(signed_pre_key).to_vec(),
+        Wire::Versioned => signal::prefixed(signed_pre_key).to_vec(),
     }
 }
 
 /// A public key as a namespace publishes it.
 pub fn published_key(namespace: Namespace, key: &[u8; 32]) -> Vec<u8> {
-    wire::write_key(namespace.profile().wire, key)
+    public_key::write_key(namespace.profile().wire, key)
 }
 
 /// Reads a Curve25519 key as a namespace publishes it.
 pub fn read_published_key(namespace: Namespace, bytes: &[u8]) -> Option<[u8; 32]> {
-    wire::read_key(namespace.profile().wire, bytes).ok().map(|key| *key.as_bytes())
+    public_key::read_key(namespace.profile().wire, bytes).ok().map(|key| *key.as_bytes())
 }
 
 /// Reads an identity key, of 32 bytes in Ed25519 form or as the namespace publishes it, and takes out of the signature

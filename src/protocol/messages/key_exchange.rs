@@ -4,8 +4,9 @@ use super::super::address::{BareJid, DeviceId};
 use super::super::namespace::Namespace;
 use super::super::profile::Wire;
 use super::super::session::Session;
+use super::fields::{self, required};
 use super::ratchet_message::RatchetMessage;
-use super::wire::{self, required};
+use super::{omemo2, public_key, signal};
 use crate::crypto::convert;
 use crate::crypto::keys::PublicKey;
 use crate::error::{Error, Result, Status};
@@ -57,7 +58,7 @@ impl ExchangeHash {
 /// Reads the ephemeral key. No MAC covers how it is written, and it tells key exchanges from each other: in another
 /// writing an old one would pass for a new one.
 fn read_ephemeral(wire: Wire, field: Option<Vec<u8>>) -> Result<PublicKey> {
-    let key = wire::read_key(wire, &required(field)?)?;
+    let key = public_key::read_key(wire, &required(field)?)?;
     match key.is_canonical() {
         true => Ok(key),
         false => Err(Error::new(Status::KeyExchangeFailed, "An ephemeral key is not in its own form.")),
@@ -70,14 +71,14 @@ fn read_ephemeral(wire: Wire, field: Option<Vec<u8>>) -> Result<PublicKey> {
 pub fn holds_exchange(namespace: Namespace, bytes: &[u8]) -> Option<bool> {
     let (exchange, message) = match namespace.profile().wire {
         Wire::Plain => (
-            wire::decode::<wire::PlainKeyExchange>(bytes)
+            fields::decode::<omemo2::OmemoKeyExchange>(bytes)
                 .is_ok_and(|outer| outer.pre_key_id.is_some() && outer.message.is_some()),
-            wire::decode::<wire::PlainAuthenticated>(bytes)
+            fields::decode::<omemo2::OmemoAuthenticatedMessage>(bytes)
                 .is_ok_and(|outer| outer.mac.is_some() && outer.message.is_some()),
         ),
         Wire::Versioned => (
-            wire::strip_version(bytes)
-                .and_then(wire::decode::<wire::VersionedKeyExchange>)
+            signal::strip_version(bytes)
+                .and_then(fields::decode::<signal::PreKeySignalMessage>)
                 .is_ok_and(|outer| outer.pre_key_id.is_some() && outer.message.is_some()),
             RatchetMessage::parse(namespace, bytes).is_ok(),
         ),
@@ -104,10 +105,10 @@ impl KeyExchange {
     }
 
     fn parse_plain(namespace: Namespace, bytes: &[u8]) -> Result<KeyExchange> {
-        let outer: wire::PlainKeyExchange = wire::decode(bytes)?;
+        let outer: omemo2::OmemoKeyExchange = fields::decode(bytes)?;
         let ed: [u8; 32] = required(outer.identity_key)?
             .try_into()
-            .map_err(|_| wire::malformed("An identity key has the wrong length."))?;
+            .map_err(|_| fields::malformed("An identity key has the wrong length."))?;
         let identity = convert::ed_to_mont(&ed)
             .ok_or_else(|| Error::new(Status::KeyExchangeFailed, "An identity key is not fit for use."))?;
         let id = ExchangeId {
@@ -121,8 +122,8 @@ impl KeyExchange {
     }
 
     fn parse_versioned(namespace: Namespace, bytes: &[u8]) -> Result<KeyExchange> {
-        let outer: wire::VersionedKeyExchange = wire::decode(wire::strip_version(bytes)?)?;
-        let identity = *wire::read_key(Wire::Versioned, &required(outer.identity_key)?)?.as_bytes();
+        let outer: signal::PreKeySignalMessage = fields::decode(signal::strip_version(bytes)?)?;
+        let identity = *public_key::read_key(Wire::Versioned, &required(outer.identity_key)?)?.as_bytes();
         let usable = convert::mont_to_ed(&identity, false).and_then(|ed| convert::ed_to_mont(&ed));
         if usable != Some(identity) {
             return Err(Error::new(Status::KeyExchangeFailed, "An identity key is not fit for use."));
@@ -145,18 +146,24 @@ impl KeyExchange {
         message: Vec<u8>,
     ) -> Result<Vec<u8>> {
         let wire = namespace.profile().wire;
-        let ephemeral_key = Some(wire::write_key(wire, id.ephemeral.as_bytes()));
+        let ephemeral_key = Some(public_key::write_key(wire, id.ephemeral.as_bytes()));
         let (pre_key_id, signed_pre_key_id) = (Some(id.pre_key_id), Some(id.signed_pre_key_id));
         Ok(match wire {
             Wire::Plain => {
-                let (identity_key, message) = (Some(identity_ed.to_vec()), Some(wire::decode(&message)?));
-                wire::PlainKeyExchange { pre_key_id, signed_pre_key_id, identity_key, ephemeral_key, message }
-                    .encode_to_vec()
+                let (identity_key, message) = (Some(identity_ed.to_vec()), Some(fields::decode(&message)?));
+                omemo2::OmemoKeyExchange {
+                    pre_key_id,
+                    signed_pre_key_id,
+                    identity_key,
+                    ephemeral_key,
+                    message,
+                }
+                .encode_to_vec()
             }
-            Wire::Versioned => wire::versioned(&wire::VersionedKeyExchange {
+            Wire::Versioned => signal::versioned(&signal::PreKeySignalMessage {
                 pre_key_id,
                 ephemeral_key,
-                identity_key: Some(wire::write_key(wire, &id.identity)),
+                identity_key: Some(public_key::write_key(wire, &id.identity)),
                 message: Some(message),
                 registration_id: None,
                 signed_pre_key_id,

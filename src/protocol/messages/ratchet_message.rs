@@ -2,7 +2,8 @@
 
 use super::super::namespace::Namespace;
 use super::super::profile::{AssociatedData, Wire};
-use super::wire::{self, malformed, required};
+use super::fields::{self, malformed, required};
+use super::{omemo2, public_key, signal};
 use crate::crypto::aead::CbcHmacKeys;
 use crate::crypto::keys::PublicKey;
 use crate::error::{Result, Status};
@@ -46,10 +47,10 @@ impl Parties {
         match (kind, sender_is_initiator) {
             (AssociatedData::InitiatorFirst, _) => [self.initiator, self.responder].concat(),
             (AssociatedData::SenderFirst, true) => {
-                [wire::prefixed(&self.initiator), wire::prefixed(&self.responder)].concat()
+                [signal::prefixed(&self.initiator), signal::prefixed(&self.responder)].concat()
             }
             (AssociatedData::SenderFirst, false) => {
-                [wire::prefixed(&self.responder), wire::prefixed(&self.initiator)].concat()
+                [signal::prefixed(&self.responder), signal::prefixed(&self.initiator)].concat()
             }
         }
     }
@@ -59,18 +60,18 @@ impl RatchetMessage {
     /// Reads a message.
     pub fn parse(namespace: Namespace, bytes: &[u8]) -> Result<RatchetMessage> {
         match namespace.profile().wire {
-            Wire::Plain => RatchetMessage::from_plain(namespace, wire::decode(bytes)?),
+            Wire::Plain => RatchetMessage::from_plain(namespace, fields::decode(bytes)?),
             Wire::Versioned => RatchetMessage::from_versioned(namespace, bytes),
         }
     }
 
-    pub(in crate::protocol) fn from_plain(
+    pub(super) fn from_plain(
         namespace: Namespace,
-        outer: wire::PlainAuthenticated,
+        outer: omemo2::OmemoAuthenticatedMessage,
     ) -> Result<RatchetMessage> {
         let authenticated = required(outer.message)?;
-        let inner: wire::PlainMessage = wire::decode(&authenticated)?;
-        let ratchet_key = wire::read_key(Wire::Plain, &required(inner.ratchet_key)?)?;
+        let inner: omemo2::OmemoMessage = fields::decode(&authenticated)?;
+        let ratchet_key = public_key::read_key(Wire::Plain, &required(inner.ratchet_key)?)?;
         let header = Header { ratchet_key, pn: required(inner.pn)?, n: required(inner.n)? };
         let (ciphertext, mac) = (inner.ciphertext.unwrap_or_default(), required(outer.mac)?);
         RatchetMessage { namespace, header, ciphertext, authenticated, mac }.checked()
@@ -80,8 +81,8 @@ impl RatchetMessage {
         let split = bytes.len().checked_sub(namespace.profile().mac_bytes);
         let parts = split.and_then(|split| bytes.split_at_checked(split));
         let (authenticated, mac) = parts.ok_or_else(|| malformed("A message is too short."))?;
-        let inner: wire::VersionedMessage = wire::decode(wire::strip_version(authenticated)?)?;
-        let ratchet_key = wire::read_key(Wire::Versioned, &required(inner.ratchet_key)?)?;
+        let inner: signal::SignalMessage = fields::decode(signal::strip_version(authenticated)?)?;
+        let ratchet_key = public_key::read_key(Wire::Versioned, &required(inner.ratchet_key)?)?;
         let header = Header { ratchet_key, pn: required(inner.pn)?, n: required(inner.n)? };
         let ciphertext = inner.ciphertext.unwrap_or_default();
         let (authenticated, mac) = (authenticated.to_vec(), mac.to_vec());
@@ -117,16 +118,18 @@ impl RatchetMessage {
         let profile = namespace.profile();
         let keys = CbcHmacKeys::derive(message_key, profile.message_info.as_bytes())?;
         let data = parties.associated_data(profile.associated_data, sender_is_initiator);
-        let ratchet_key = Some(wire::write_key(profile.wire, header.ratchet_key.as_bytes()));
+        let ratchet_key = Some(public_key::write_key(profile.wire, header.ratchet_key.as_bytes()));
         let (n, pn, ciphertext) = (Some(header.n), Some(header.pn), Some(keys.encrypt(plaintext)));
         Ok(match profile.wire {
             Wire::Plain => {
-                let message = wire::PlainMessage { n, pn, ratchet_key, ciphertext }.encode_to_vec();
+                let message = omemo2::OmemoMessage { n, pn, ratchet_key, ciphertext }.encode_to_vec();
                 let mac = keys.mac::<16>(&[&data, &message])?;
-                wire::PlainAuthenticated { mac: Some(mac.to_vec()), message: Some(message) }.encode_to_vec()
+                omemo2::OmemoAuthenticatedMessage { mac: Some(mac.to_vec()), message: Some(message) }
+                    .encode_to_vec()
             }
             Wire::Versioned => {
-                let mut message = wire::versioned(&wire::VersionedMessage { ratchet_key, n, pn, ciphertext });
+                let mut message =
+                    signal::versioned(&signal::SignalMessage { ratchet_key, n, pn, ciphertext });
                 let mac = keys.mac::<8>(&[&data, &message])?;
                 message.extend_from_slice(&mac);
                 message
