@@ -36,8 +36,8 @@ pub struct Bundle {
 /// What the identity key signs of a signed pre key.
 pub(super) fn signed_bytes(namespace: Namespace, signed_pre_key: &[u8; 32]) -> Vec<u8> {
     match namespace.profile().wire {
-        Wire::Plain => signed_pre_key.to_vec(),
-        Wire::Versioned => signal::prefixed(signed_pre_key).to_vec(),
+        Wire::Omemo => signed_pre_key.to_vec(),
+        Wire::Signal => signal::prefixed(signed_pre_key).to_vec(),
     }
 }
 
@@ -54,7 +54,7 @@ pub fn read_published_key(namespace: Namespace, bytes: &[u8]) -> Option<[u8; 32]
 /// Reads an identity key, of 32 bytes in Ed25519 form or as the namespace publishes it, and takes out of the signature
 /// what legacy hides there: the sign that the key has in Ed25519 form, in a bit that no signature sets.
 pub fn read_identity(namespace: Namespace, key: &[u8], signature: &mut [u8; 64]) -> Option<[u8; 32]> {
-    if namespace.profile().wire == Wire::Plain {
+    if namespace.profile().wire == Wire::Omemo {
         return key.try_into().ok();
     }
     let [.., last] = signature;
@@ -73,8 +73,8 @@ impl Bundle {
     /// The identity key as its namespace publishes it. Fails in legacy if it is no point of the curve.
     pub fn published_identity_key(&self) -> Result<Vec<u8>> {
         match self.namespace.profile().wire {
-            Wire::Plain => Ok(self.identity_key.to_vec()),
-            Wire::Versioned => {
+            Wire::Omemo => Ok(self.identity_key.to_vec()),
+            Wire::Signal => {
                 let key = convert::ed_to_mont(&self.identity_key).ok_or_else(|| {
                     Error::new(Status::Argument, "The identity key of a bundle is no point of the curve.")
                 })?;
@@ -86,7 +86,7 @@ impl Bundle {
     /// The signature as its namespace publishes it: in legacy with the sign of the identity key.
     pub fn published_signature(&self) -> [u8; 64] {
         let mut signature = self.signature;
-        if self.namespace.profile().wire == Wire::Versioned {
+        if self.namespace.profile().wire == Wire::Signal {
             let ([.., last], [.., top]) = (&mut signature, &self.identity_key);
             *last |= top & 0x80;
         }

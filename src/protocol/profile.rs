@@ -6,9 +6,9 @@ use super::namespace::Namespace;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Wire {
     /// Bare keys; protobuf with the MAC in a field; identity keys in Ed25519 form.
-    Plain,
+    Omemo,
     /// Keys behind a byte 05; a version byte before, the MAC behind; identity keys in Curve25519 form.
-    Versioned,
+    Signal,
 }
 
 /// Which identity keys authenticate a message, and in which order.
@@ -58,7 +58,7 @@ static OMEMO_2: Profile = Profile {
     root_info: "OMEMO Root Chain",
     message_info: "OMEMO Message Key Material",
     mac_bytes: 16,
-    wire: Wire::Plain,
+    wire: Wire::Omemo,
     associated_data: AssociatedData::InitiatorFirst,
     payload: PayloadCipher::CbcHmac { info: "OMEMO Payload" },
     key_transport: false,
@@ -69,7 +69,7 @@ static LEGACY: Profile = Profile {
     root_info: "WhisperRatchet",
     message_info: "WhisperMessageKeys",
     mac_bytes: 8,
-    wire: Wire::Versioned,
+    wire: Wire::Signal,
     associated_data: AssociatedData::SenderFirst,
     payload: PayloadCipher::Gcm,
     key_transport: true,

@@ -86,8 +86,8 @@ impl Session {
         let remote = PublicKey::from_bytes(bundle.signed_pre_key);
         let ratchet = Ratchet::initiator(namespace.profile(), &agreement.secret, remote, rng)?;
         let parties = match namespace.profile().wire {
-            Wire::Plain => Parties { initiator: *own.public().ed(), responder: *agreement.identity.ed() },
-            Wire::Versioned => {
+            Wire::Omemo => Parties { initiator: *own.public().ed(), responder: *agreement.identity.ed() },
+            Wire::Signal => {
                 Parties { initiator: *own.public().mont(), responder: *agreement.identity.mont() }
             }
         };
@@ -127,7 +127,7 @@ impl Session {
         let identity = PublicKey::from_bytes(id.identity);
         let secret = x3dh::respond(namespace, own, signed_pre_key, pre_key, &identity, &id.ephemeral)?;
         let parties = match (profile.wire, exchange.identity_ed()) {
-            (Wire::Plain, Some(ed)) => Parties { initiator: *ed, responder: *own.public().ed() },
+            (Wire::Omemo, Some(ed)) => Parties { initiator: *ed, responder: *own.public().ed() },
             _ => Parties { initiator: id.identity, responder: *own.public().mont() },
         };
         let message = exchange.message();
@@ -353,9 +353,9 @@ impl Session {
     /// The same in Ed25519 form, where the namespace authenticates that.
     pub fn peer_ed(&self) -> Option<&[u8; 32]> {
         match (self.namespace.profile().wire, self.initiator) {
-            (Wire::Plain, true) => Some(&self.parties.responder),
-            (Wire::Plain, false) => Some(&self.parties.initiator),
-            (Wire::Versioned, _) => None,
+            (Wire::Omemo, true) => Some(&self.parties.responder),
+            (Wire::Omemo, false) => Some(&self.parties.initiator),
+            (Wire::Signal, _) => None,
         }
     }
 

@@ -70,13 +70,13 @@ fn read_ephemeral(wire: Wire, field: Option<Vec<u8>>) -> Result<PublicKey> {
 /// number, that of a message is a key (legacy) or a MAC.
 pub fn holds_exchange(namespace: Namespace, bytes: &[u8]) -> Option<bool> {
     let (exchange, message) = match namespace.profile().wire {
-        Wire::Plain => (
+        Wire::Omemo => (
             fields::decode::<omemo2::OmemoKeyExchange>(bytes)
                 .is_ok_and(|outer| outer.pre_key_id.is_some() && outer.message.is_some()),
             fields::decode::<omemo2::OmemoAuthenticatedMessage>(bytes)
                 .is_ok_and(|outer| outer.mac.is_some() && outer.message.is_some()),
         ),
-        Wire::Versioned => (
+        Wire::Signal => (
             signal::strip_version(bytes)
                 .and_then(fields::decode::<signal::PreKeySignalMessage>)
                 .is_ok_and(|outer| outer.pre_key_id.is_some() && outer.message.is_some()),
@@ -99,8 +99,8 @@ impl KeyExchange {
     /// Reads a key exchange.
     pub fn parse(namespace: Namespace, bytes: &[u8]) -> Result<KeyExchange> {
         match namespace.profile().wire {
-            Wire::Plain => KeyExchange::parse_plain(namespace, bytes),
-            Wire::Versioned => KeyExchange::parse_versioned(namespace, bytes),
+            Wire::Omemo => KeyExchange::parse_plain(namespace, bytes),
+            Wire::Signal => KeyExchange::parse_versioned(namespace, bytes),
         }
     }
 
@@ -112,7 +112,7 @@ impl KeyExchange {
         let identity = convert::ed_to_mont(&ed)
             .ok_or_else(|| Error::new(Status::KeyExchangeFailed, "An identity key is not fit for use."))?;
         let id = ExchangeId {
-            ephemeral: read_ephemeral(Wire::Plain, outer.ephemeral_key)?,
+            ephemeral: read_ephemeral(Wire::Omemo, outer.ephemeral_key)?,
             identity,
             signed_pre_key_id: required(outer.signed_pre_key_id)?,
             pre_key_id: required(outer.pre_key_id)?,
@@ -123,13 +123,13 @@ impl KeyExchange {
 
     fn parse_versioned(namespace: Namespace, bytes: &[u8]) -> Result<KeyExchange> {
         let outer: signal::PreKeySignalMessage = fields::decode(signal::strip_version(bytes)?)?;
-        let identity = *public_key::read_key(Wire::Versioned, &required(outer.identity_key)?)?.as_bytes();
+        let identity = *public_key::read_key(Wire::Signal, &required(outer.identity_key)?)?.as_bytes();
         let usable = convert::mont_to_ed(&identity, false).and_then(|ed| convert::ed_to_mont(&ed));
         if usable != Some(identity) {
             return Err(Error::new(Status::KeyExchangeFailed, "An identity key is not fit for use."));
         }
         let id = ExchangeId {
-            ephemeral: read_ephemeral(Wire::Versioned, outer.ephemeral_key)?,
+            ephemeral: read_ephemeral(Wire::Signal, outer.ephemeral_key)?,
             identity,
             signed_pre_key_id: required(outer.signed_pre_key_id)?,
             pre_key_id: required(outer.pre_key_id)?,
@@ -149,7 +149,7 @@ impl KeyExchange {
         let ephemeral_key = Some(public_key::write_key(wire, id.ephemeral.as_bytes()));
         let (pre_key_id, signed_pre_key_id) = (Some(id.pre_key_id), Some(id.signed_pre_key_id));
         Ok(match wire {
-            Wire::Plain => {
+            Wire::Omemo => {
                 let (identity_key, message) = (Some(identity_ed.to_vec()), Some(fields::decode(&message)?));
                 omemo2::OmemoKeyExchange {
                     pre_key_id,
@@ -160,7 +160,7 @@ impl KeyExchange {
                 }
                 .encode_to_vec()
             }
-            Wire::Versioned => signal::versioned(&signal::PreKeySignalMessage {
+            Wire::Signal => signal::versioned(&signal::PreKeySignalMessage {
                 pre_key_id,
                 ephemeral_key,
                 identity_key: Some(public_key::write_key(wire, &id.identity)),

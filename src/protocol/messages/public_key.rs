@@ -9,8 +9,8 @@ use crate::error::Result;
 /// Reads a Curve25519 key.
 pub(in crate::protocol) fn read_key(wire: Wire, bytes: &[u8]) -> Result<PublicKey> {
     let bare = match wire {
-        Wire::Plain => Some(bytes),
-        Wire::Versioned => bytes.strip_prefix(&[KEY_PREFIX]),
+        Wire::Omemo => Some(bytes),
+        Wire::Signal => bytes.strip_prefix(&[KEY_PREFIX]),
     };
     let key = bare.and_then(|bare| <[u8; 32]>::try_from(bare).ok());
     key.map(PublicKey::from_bytes).ok_or_else(|| malformed("A key has the wrong length or form."))
@@ -19,7 +19,7 @@ pub(in crate::protocol) fn read_key(wire: Wire, bytes: &[u8]) -> Result<PublicKe
 /// Writes a Curve25519 key.
 pub(in crate::protocol) fn write_key(wire: Wire, key: &[u8; 32]) -> Vec<u8> {
     match wire {
-        Wire::Plain => key.to_vec(),
-        Wire::Versioned => prefixed(key).to_vec(),
+        Wire::Omemo => key.to_vec(),
+        Wire::Signal => prefixed(key).to_vec(),
     }
 }

@@ -60,8 +60,8 @@ impl RatchetMessage {
     /// Reads a message.
     pub fn parse(namespace: Namespace, bytes: &[u8]) -> Result<RatchetMessage> {
         match namespace.profile().wire {
-            Wire::Plain => RatchetMessage::from_plain(namespace, fields::decode(bytes)?),
-            Wire::Versioned => RatchetMessage::from_versioned(namespace, bytes),
+            Wire::Omemo => RatchetMessage::from_plain(namespace, fields::decode(bytes)?),
+            Wire::Signal => RatchetMessage::from_versioned(namespace, bytes),
         }
     }
 
@@ -71,7 +71,7 @@ impl RatchetMessage {
     ) -> Result<RatchetMessage> {
         let authenticated = required(outer.message)?;
         let inner: omemo2::OmemoMessage = fields::decode(&authenticated)?;
-        let ratchet_key = public_key::read_key(Wire::Plain, &required(inner.ratchet_key)?)?;
+        let ratchet_key = public_key::read_key(Wire::Omemo, &required(inner.ratchet_key)?)?;
         let header = Header { ratchet_key, pn: required(inner.pn)?, n: required(inner.n)? };
         let (ciphertext, mac) = (inner.ciphertext.unwrap_or_default(), required(outer.mac)?);
         RatchetMessage { namespace, header, ciphertext, authenticated, mac }.checked()
@@ -82,7 +82,7 @@ impl RatchetMessage {
         let parts = split.and_then(|split| bytes.split_at_checked(split));
         let (authenticated, mac) = parts.ok_or_else(|| malformed("A message is too short."))?;
         let inner: signal::SignalMessage = fields::decode(signal::strip_version(authenticated)?)?;
-        let ratchet_key = public_key::read_key(Wire::Versioned, &required(inner.ratchet_key)?)?;
+        let ratchet_key = public_key::read_key(Wire::Signal, &required(inner.ratchet_key)?)?;
         let header = Header { ratchet_key, pn: required(inner.pn)?, n: required(inner.n)? };
         let ciphertext = inner.ciphertext.unwrap_or_default();
         let (authenticated, mac) = (authenticated.to_vec(), mac.to_vec());
@@ -121,13 +121,13 @@ impl RatchetMessage {
         let ratchet_key = Some(public_key::write_key(profile.wire, header.ratchet_key.as_bytes()));
         let (n, pn, ciphertext) = (Some(header.n), Some(header.pn), Some(keys.encrypt(plaintext)));
         Ok(match profile.wire {
-            Wire::Plain => {
+            Wire::Omemo => {
                 let message = omemo2::OmemoMessage { n, pn, ratchet_key, ciphertext }.encode_to_vec();
                 let mac = keys.mac::<16>(&[&data, &message])?;
                 omemo2::OmemoAuthenticatedMessage { mac: Some(mac.to_vec()), message: Some(message) }
                     .encode_to_vec()
             }
-            Wire::Versioned => {
+            Wire::Signal => {
                 let mut message =
                     signal::versioned(&signal::SignalMessage { ratchet_key, n, pn, ciphertext });
                 let mac = keys.mac::<8>(&[&data, &message])?;

@@ -97,8 +97,8 @@ impl Storage<'_> {
         let initiator = value("initiation") == "ACTIVE";
         let data = base64(value("associated_data"));
         let (first, second) = match self.namespace.profile().wire {
-            Wire::Plain => (&data[..32], &data[32..]),
-            Wire::Versioned => (&data[1..33], &data[34..]),
+            Wire::Omemo => (&data[..32], &data[32..]),
+            Wire::Signal => (&data[1..33], &data[34..]),
         };
         let parties = Parties { initiator: first.try_into().unwrap(), responder: second.try_into().unwrap() };
         let exchange = ExchangeId {
@@ -109,8 +109,8 @@ impl Storage<'_> {
         };
         let theirs = if initiator { &parties.responder } else { &parties.initiator };
         let peer = match self.namespace.profile().wire {
-            Wire::Plain => convert::ed_to_mont(theirs).unwrap(),
-            Wire::Versioned => *theirs,
+            Wire::Omemo => convert::ed_to_mont(theirs).unwrap(),
+            Wire::Signal => *theirs,
         };
         let dh = &dump["diffie_hellman_ratchet"];
         let symmetric = &dh["symmetric_key_ratchet"];

@@ -36,8 +36,8 @@ fn public(value: &Value) -> PublicKey {
 fn parties(namespace: Namespace, data: &Value) -> Parties {
     let data = hex(data);
     let (first, second) = match namespace.profile().wire {
-        Wire::Plain => (&data[..32], &data[32..]),
-        Wire::Versioned => (&data[1..33], &data[34..]),
+        Wire::Omemo => (&data[..32], &data[32..]),
+        Wire::Signal => (&data[1..33], &data[34..]),
     };
     Parties { initiator: first.try_into().unwrap(), responder: second.try_into().unwrap() }
 }
@@ -94,8 +94,8 @@ fn aead(namespace: Namespace) {
         let theirs = hex(&case["serialized_authenticated_message"]);
         // All but the MAC is the same to the byte.
         let without_mac = |wire: &[u8]| match namespace.profile().wire {
-            Wire::Plain => wire[18..].to_vec(),
-            Wire::Versioned => wire[..wire.len() - 8].to_vec(),
+            Wire::Omemo => wire[18..].to_vec(),
+            Wire::Signal => wire[..wire.len() - 8].to_vec(),
         };
         assert_eq!(without_mac(&wire), without_mac(&theirs));
         let message = RatchetMessage::parse(namespace, &theirs).unwrap();
