@@ -280,3 +280,23 @@ fn tables_and_names_are_read_as_meant() {
         names("see `omemo_op_cancel(op)`, OMEMO_OK, omemo_*, omemo:2, `omemo_result_`").into_iter().collect();
     assert_eq!(found, ["OMEMO_OK", "omemo_op_cancel"]);
 }
+
+/// The map: each question has a file, and in it the symbol that answers it, as a word of its own outside of comments.
+#[test]
+fn the_map_leads_where_it_says() {
+    let page = read("docs/architecture.md");
+    let map = page.split("## Where is it done?").nth(1).and_then(|rest| rest.split("\n## ").next()).unwrap();
+    let mut answers = 0;
+    for line in map.lines().filter(|line| line.starts_with("| ") && line.contains('`')) {
+        let cells: Vec<_> =
+            line.trim_matches('|').split(" | ").map(|cell| cell.trim().trim_matches('`')).collect();
+        let [_, file, symbol] = cells[..] else { panic!("no question with file and symbol: {line}") };
+        let source = read(file);
+        let code = source.lines().filter(|line| !line.trim_start().starts_with("//"));
+        let is_named =
+            |line: &str| line.split(|c: char| !c.is_alphanumeric() && c != '_').any(|word| word == symbol);
+        assert!(code.into_iter().any(is_named), "{file} has no {symbol}");
+        answers += 1;
+    }
+    assert!(answers >= 15, "the map has {answers} answers only");
+}
