@@ -1,14 +1,64 @@
 //! What unit tests share: reading vectors, and randomness that was recorded or comes from a seed.
 #![allow(clippy::arithmetic_side_effects)] // a test may panic
 
-use crate::crypto::keys::PublicKey;
+use crate::crypto::identity::IdentityKeyPair;
+use crate::crypto::keys::{KeyPair, PublicKey};
 use crate::crypto::rng::Rng;
 use crate::error::{Error, Result, Status};
+use crate::protocol::bundle::{Bundle, PublicPreKey};
 use crate::protocol::closed_chains::{self, ChainEvent, ChainRecord, Quota};
+use crate::protocol::namespace::Namespace;
+use crate::protocol::pre_key::SignedPreKey;
 use rand::{Rng as _, SeedableRng};
 use serde_json::Value;
 use std::collections::{BTreeMap, VecDeque};
 use zeroize::Zeroizing;
+
+/// Two sides before their first session: the identities, and what stands in the bundle of the second.
+pub(crate) struct Met {
+    pub(crate) ours: IdentityKeyPair,
+    pub(crate) theirs: IdentityKeyPair,
+    pub(crate) signed: SignedPreKey,
+    pub(crate) pre_key: KeyPair,
+    pub(crate) bundle: Bundle,
+}
+
+impl Met {
+    pub(crate) fn new(namespace: Namespace, rng: &mut dyn Rng) -> Met {
+        let [ours, theirs] = [(); 2].map(|()| IdentityKeyPair::generate(rng).unwrap());
+        let signed = SignedPreKey::generate(namespace, &theirs, 1, rng).unwrap();
+        let pre_key = KeyPair::generate(rng).unwrap();
+        let bundle = Bundle {
+            namespace,
+            identity_key: *theirs.public().ed(),
+            signed_pre_key_id: 1,
+            signed_pre_key: *signed.pair.public().as_bytes(),
+            signature: signed.signature,
+            pre_keys: vec![PublicPreKey { id: 1, key: *pre_key.public().as_bytes() }],
+        };
+        Met { ours, theirs, signed, pre_key, bundle }
+    }
+}
+
+/// Tests, each for both namespaces.
+macro_rules! in_both_namespaces {
+    ($($test:ident)*) => {$(
+        mod $test {
+            use $crate::protocol::namespace::Namespace;
+
+            #[test]
+            fn omemo_2() {
+                super::$test(Namespace::Omemo2);
+            }
+
+            #[test]
+            fn legacy() {
+                super::$test(Namespace::Legacy);
+            }
+        }
+    )*};
+}
+pub(crate) use in_both_namespaces;
 
 /// A file of `tests/vectors`.
 pub(crate) fn vectors(name: &str) -> Value {

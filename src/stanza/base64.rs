@@ -18,11 +18,7 @@ const BASE64: GeneralPurpose = GeneralPurpose::new(
 );
 
 /// Reads the element to its end. `None` if it holds no base64; [`Status::Limit`] if it holds more than `max` bytes.
-pub(in crate::stanza) fn read(
-    reader: &mut Reader<'_>,
-    element: &Element<'_>,
-    max: usize,
-) -> Result<Option<Vec<u8>>> {
+pub(super) fn read(reader: &mut Reader<'_>, element: &Element<'_>, max: usize) -> Result<Option<Vec<u8>>> {
     // 4 characters for every 3 bytes begun, padding included.
     let max_text = max.div_ceil(3).saturating_mul(4);
     let mut text: Vec<u8> = Vec::new();
@@ -65,7 +61,7 @@ fn decode(text: &[u8], max: usize) -> Result<Option<Vec<u8>>> {
 }
 
 /// Reads an element that must hold exactly `N` bytes. `None` if it does not.
-pub(in crate::stanza) fn read_array<const N: usize>(
+pub(super) fn read_array<const N: usize>(
     reader: &mut Reader<'_>,
     element: &Element<'_>,
 ) -> Result<Option<[u8; N]>> {
@@ -75,14 +71,14 @@ pub(in crate::stanza) fn read_array<const N: usize>(
 }
 
 /// `N` bytes in the base64 of an attribute.
-pub(in crate::stanza) fn array_of<const N: usize>(text: &str) -> Option<[u8; N]> {
+pub(super) fn array_of<const N: usize>(text: &str) -> Option<[u8; N]> {
     let dense: Vec<u8> =
         text.bytes().filter(|&byte| !is_space(byte.into())).take(N.saturating_mul(2)).collect();
     decode(&dense, N).ok()??.try_into().ok()
 }
 
 /// Base64 with padding and without line breaks.
-pub(in crate::stanza) fn write(bytes: &[u8]) -> String {
+pub(super) fn write(bytes: &[u8]) -> String {
     BASE64.encode(bytes)
 }
 

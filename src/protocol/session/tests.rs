@@ -2,10 +2,8 @@
 #![allow(clippy::arithmetic_side_effects)] // a test may panic
 
 use super::*;
-use crate::protocol::bundle::PublicPreKey;
 use crate::protocol::closed_chains::Quota;
-use crate::protocol::pre_key::SignedPreKey;
-use crate::test_support::{Pages, Seeded};
+use crate::test_support::{Met, Pages, Seeded, in_both_namespaces};
 
 struct Side {
     session: Session,
@@ -67,17 +65,7 @@ impl Side {
 /// An initiator whose key exchange was read.
 fn begun(namespace: Namespace) -> [Side; 2] {
     let mut rng = Seeded::new(31);
-    let [own, theirs] = [(); 2].map(|()| IdentityKeyPair::generate(&mut rng).unwrap());
-    let signed = SignedPreKey::generate(namespace, &theirs, 1, &mut rng).unwrap();
-    let pre_key = KeyPair::generate(&mut rng).unwrap();
-    let bundle = Bundle {
-        namespace,
-        identity_key: *theirs.public().ed(),
-        signed_pre_key_id: 1,
-        signed_pre_key: *signed.pair.public().as_bytes(),
-        signature: signed.signature,
-        pre_keys: vec![PublicPreKey { id: 1, key: *pre_key.public().as_bytes() }],
-    };
+    let Met { ours: own, theirs, signed, pre_key, bundle } = Met::new(namespace, &mut rng);
     let mut session = Session::initiate(&own, &bundle, &mut rng).unwrap();
     let first = KeyExchange::parse(namespace, &session.encrypt(b"first").unwrap().bytes).unwrap();
     let mut budget = ChainBudget::new(Limits::default());
@@ -334,24 +322,6 @@ fn a_ratchet_key_of_low_order_fails_like_any_wrong_one(namespace: Namespace) {
             RatchetMessage::seal(namespace, header, &[0; 32], &a.session.parties, true, b"text").unwrap();
         assert_eq!(b.receive(&bytes), Err(Status::DecryptionFailed), "{key:?}");
     }
-}
-
-macro_rules! in_both_namespaces {
-    ($($test:ident)*) => {$(
-        mod $test {
-            use super::Namespace;
-
-            #[test]
-            fn omemo_2() {
-                super::$test(Namespace::Omemo2);
-            }
-
-            #[test]
-            fn legacy() {
-                super::$test(Namespace::Legacy);
-            }
-        }
-    )*};
 }
 
 in_both_namespaces! {

@@ -1,19 +1,15 @@
 //! Messages that come late from peers that count as libsignal does: they announce one message fewer than they sent.
 #![allow(clippy::arithmetic_side_effects)] // a test may panic
 
-use super::super::bundle::{Bundle, PublicPreKey};
 use super::super::closed_chains::Quota;
 use super::super::limits::TAIL_CHAINS;
 use super::super::messages::key_exchange::KeyExchange;
 use super::super::messages::ratchet_message::RatchetMessage;
 use super::super::namespace::Namespace;
-use super::super::pre_key::SignedPreKey;
 use super::super::session::{ChainBudget, Limits, Session};
 use super::super::skipped_keys::SkippedKeys;
-use crate::crypto::identity::IdentityKeyPair;
-use crate::crypto::keys::KeyPair;
 use crate::error::{Result, Status};
-use crate::test_support::{Pages, Seeded};
+use crate::test_support::{Met, Pages, Seeded, in_both_namespaces};
 
 struct Side {
     session: Session,
@@ -56,17 +52,7 @@ impl Side {
 /// Two sides with a session that both have used.
 fn pair(namespace: Namespace) -> [Side; 2] {
     let mut rng = Seeded::new(21);
-    let [own, theirs] = [(); 2].map(|()| IdentityKeyPair::generate(&mut rng).unwrap());
-    let signed = SignedPreKey::generate(namespace, &theirs, 1, &mut rng).unwrap();
-    let pre_key = KeyPair::generate(&mut rng).unwrap();
-    let bundle = Bundle {
-        namespace,
-        identity_key: *theirs.public().ed(),
-        signed_pre_key_id: 1,
-        signed_pre_key: *signed.pair.public().as_bytes(),
-        signature: signed.signature,
-        pre_keys: vec![PublicPreKey { id: 1, key: *pre_key.public().as_bytes() }],
-    };
+    let Met { ours: own, theirs, signed, pre_key, bundle } = Met::new(namespace, &mut rng);
     let mut session = Session::initiate(&own, &bundle, &mut rng).unwrap();
     let first = session.encrypt(b"first").unwrap();
     assert!(first.key_exchange);
@@ -150,24 +136,6 @@ fn a_forged_late_message_uses_nothing_up(namespace: Namespace) {
     assert_eq!(us.receive(&forged).unwrap_err().status(), Status::DecryptionFailed);
     assert!(us.session.encode() == state);
     assert_eq!(us.receive(&late).unwrap(), "late");
-}
-
-macro_rules! in_both_namespaces {
-    ($($test:ident)*) => {$(
-        mod $test {
-            use super::Namespace;
-
-            #[test]
-            fn omemo_2() {
-                super::$test(Namespace::Omemo2);
-            }
-
-            #[test]
-            fn legacy() {
-                super::$test(Namespace::Legacy);
-            }
-        }
-    )*};
 }
 
 in_both_namespaces! {

@@ -1,29 +1,15 @@
 //! Key exchanges that are repeated: what makes two of them the same.
 
-use super::super::bundle::{Bundle, PublicPreKey};
 use super::super::messages::key_exchange::KeyExchange;
 use super::super::namespace::Namespace;
-use super::super::pre_key::SignedPreKey;
 use super::super::session::{ChainBudget, Limits, Session};
-use crate::crypto::identity::IdentityKeyPair;
-use crate::crypto::keys::KeyPair;
-use crate::test_support::Seeded;
+use crate::test_support::{Met, Seeded};
 
 #[test]
 fn a_repeated_exchange_with_the_other_sign_is_another_one() {
     let namespace = Namespace::Omemo2;
     let mut rng = Seeded::new(1);
-    let [ours, theirs] = [(); 2].map(|()| IdentityKeyPair::generate(&mut rng).unwrap());
-    let signed = SignedPreKey::generate(namespace, &theirs, 1, &mut rng).unwrap();
-    let pre_key = KeyPair::generate(&mut rng).unwrap();
-    let bundle = Bundle {
-        namespace,
-        identity_key: *theirs.public().ed(),
-        signed_pre_key_id: 1,
-        signed_pre_key: *signed.pair.public().as_bytes(),
-        signature: signed.signature,
-        pre_keys: vec![PublicPreKey { id: 1, key: *pre_key.public().as_bytes() }],
-    };
+    let Met { ours, theirs, signed, pre_key, bundle } = Met::new(namespace, &mut rng);
     let mut session = Session::initiate(&ours, &bundle, &mut rng).unwrap();
     let [first, second] = [(); 2].map(|()| session.encrypt(b"x").unwrap().bytes);
     let first = KeyExchange::parse(namespace, &first).unwrap();

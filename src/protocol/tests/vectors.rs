@@ -17,7 +17,7 @@ use crate::crypto::aead::CbcHmacKeys;
 use crate::crypto::identity::IdentityKeyPair;
 use crate::crypto::keys::{KeyPair, PublicKey};
 use crate::error::Status;
-use crate::test_support::{Recorded, Seeded, fixed, hex, list, secret, vectors};
+use crate::test_support::{Recorded, Seeded, fixed, hex, in_both_namespaces, list, secret, vectors};
 use serde_json::Value;
 
 fn file(name: &str, namespace: Namespace) -> Value {
@@ -405,24 +405,6 @@ fn limits(namespace: Namespace) {
     let second = &fifo["second_oldest_still_there"];
     let result = side.decrypt(&first, namespace, &hex(&second["wire_index_2"]), &mut Recorded::default());
     assert_eq!(result.unwrap(), hex(&second["plaintext"]));
-}
-
-macro_rules! in_both_namespaces {
-    ($($test:ident)*) => {$(
-        mod $test {
-            use super::Namespace;
-
-            #[test]
-            fn omemo_2() {
-                super::$test(Namespace::Omemo2);
-            }
-
-            #[test]
-            fn legacy() {
-                super::$test(Namespace::Legacy);
-            }
-        }
-    )*};
 }
 
 in_both_namespaces! { chains aead payloads agreements conversation limits }
