@@ -38,7 +38,7 @@ static void fetch_device_list(void *user_data, omemo_request request, const char
   unsigned group = 0;
   (void)user_data;
   if (sscanf(jid, "device%u@", &group) != 1) {
-    omemo_request_reject(request, OMEMO_REASON_NOT_FOUND); /* our own */
+    omemo_request_reject(request, OMEMO_REJECT_NOT_FOUND); /* our own */
     return;
   }
   omemo_device_list *list = omemo_device_list_new(ns);
@@ -90,13 +90,14 @@ static void send_message(void *user_data, omemo_request request, const char *jid
 
 static void decide_trust(void *user_data, omemo_request request, const omemo_devices *undecided, const char *context) {
   (void)user_data, (void)context;
-  for (size_t i = 0; i < omemo_devices_count(undecided); i++) omemo_request_decide(request, i, OMEMO_LEVEL_TRUSTED);
+  for (size_t i = 0; i < omemo_devices_count(undecided); i++)
+    omemo_request_decide(request, i, OMEMO_TRUST_LEVEL_NAME_TRUSTED);
   omemo_request_resolve(request);
 }
 
 static void finish(omemo_manager *manager, omemo_op op, size_t messages) {
   omemo_result *result = omemo_manager_wait(manager, op, -1);
-  if (omemo_result_status(result) != OMEMO_OK) die(omemo_result_text(result));
+  if (omemo_result_status(result) != OMEMO_OK) die(omemo_result_detail(result));
   if (omemo_result_message_count(result) != messages) die("not as many messages as expected");
   omemo_result_free(result);
 }
@@ -121,7 +122,7 @@ static omemo_manager *account(const char *jid, void *user_data) {
   omemo_config_set_storage(config, storage);
   omemo_config_set_callbacks(config, &callbacks, user_data, NULL);
   if (omemo_manager_new(config, &manager) != OMEMO_OK) die(omemo_config_error(config));
-  omemo_manager_connected(manager, OMEMO_BACKLOG_NONE, NULL, NULL, &op);
+  omemo_manager_connected(manager, OMEMO_CATCH_UP_NONE, NULL, NULL, &op);
   finish(manager, op, 0);
   omemo_config_free(config);
   omemo_storage_free(storage);

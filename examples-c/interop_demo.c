@@ -214,7 +214,7 @@ static void empty_outbox(const struct device *device) {
 static void answer(omemo_request request, const char *ns, const char *jid, const char *device) {
   const char *xml = *item(ns, jid, device);
   if (xml) omemo_request_resolve_xml(request, xml, strlen(xml));
-  else omemo_request_reject(request, OMEMO_REASON_NOT_FOUND);
+  else omemo_request_reject(request, OMEMO_REJECT_NOT_FOUND);
 }
 
 static void fetch_device_list(void *user_data, omemo_request request, const char *ns, const char *jid) {
@@ -260,7 +260,8 @@ static void send_message(void *user_data, omemo_request request, const char *jid
 static void decide_trust(void *user_data, omemo_request request, const omemo_devices *undecided, const char *context) {
   (void)context;
   for (size_t i = 0; i < omemo_devices_count(undecided); i++) {
-    const char *level = omemo_devices_id(undecided, i) == devices[3].id ? OMEMO_LEVEL_DISTRUSTED : OMEMO_LEVEL_TRUSTED;
+    const char *level = omemo_devices_id(undecided, i) == devices[3].id ? OMEMO_TRUST_LEVEL_NAME_DISTRUSTED
+                                                                        : OMEMO_TRUST_LEVEL_NAME_TRUSTED;
     printf("  %s decides: %s, device %lu is %s\n      %s\n", ((struct device *)user_data)->name,
            omemo_devices_jid(undecided, i), (unsigned long)omemo_devices_id(undecided, i), level,
            omemo_devices_fingerprint(undecided, i));
@@ -276,10 +277,10 @@ static void take_in_ours(struct device *device, const char *from, const char *xm
     die("a stanza could not be dealt with");
   if (omemo_decrypted_action(decrypted) == OMEMO_ACTION_SHOW) {
     printf("  %-8s (libomemo)     reads from %s: %s   [%s, %s]\n", device->name, from, omemo_decrypted_body(decrypted),
-           omemo_decrypted_level(decrypted), omemo_decrypted_namespace(decrypted));
+           omemo_decrypted_trust_level_name(decrypted), omemo_decrypted_namespace(decrypted));
     shown_by_us++;
   } else if (omemo_decrypted_action(decrypted) == OMEMO_ACTION_WARN) {
-    printf("  %-8s (libomemo)     cannot read from %s: %s\n", device->name, from, omemo_decrypted_text(decrypted));
+    printf("  %-8s (libomemo)     cannot read from %s: %s\n", device->name, from, omemo_decrypted_detail(decrypted));
   }
   omemo_decrypted_free(decrypted);
 }
@@ -332,7 +333,7 @@ static void settle(void) {
 /* -- the story -- */
 static void check(const struct device *device, const omemo_result *result) {
   if (omemo_result_status(result) == OMEMO_OK) return;
-  fprintf(stderr, "%s: %s\n", device->name, omemo_result_text(result));
+  fprintf(stderr, "%s: %s\n", device->name, omemo_result_detail(result));
   exit(1);
 }
 
@@ -356,7 +357,7 @@ static void start_ours(struct device *device) {
   if (omemo_manager_new(config, &device->manager) != OMEMO_OK) die(omemo_config_error(config));
   omemo_storage_free(storage);
   omemo_config_free(config);
-  omemo_manager_connected(device->manager, OMEMO_BACKLOG_NONE, NULL, NULL, &op);
+  omemo_manager_connected(device->manager, OMEMO_CATCH_UP_NONE, NULL, NULL, &op);
   omemo_result *result = omemo_manager_wait(device->manager, op, 10000);
   check(device, result);
   omemo_result_free(result);
@@ -387,7 +388,7 @@ static void tell_who_was_served(const omemo_result *result) {
       if (omemo_result_row_device(result, i) != 0 && omemo_result_row_device(result, i) == devices[at].id)
         printf("  %-8s %s\n", devices[at].name,
                omemo_result_row_status(result, i) == OMEMO_OK ? omemo_result_row_namespace(result, i)
-                                                              : omemo_result_row_text(result, i));
+                                                              : omemo_result_row_detail(result, i));
 }
 
 /* to: one JID, or two with a space between them. */
@@ -431,7 +432,8 @@ static void trust(struct device *device, const char *jid, unsigned long id) {
     size_t len = 0;
     const uint8_t *key = omemo_devices_identity_key(known, i, &len);
     if (omemo_devices_id(known, i) != id || !key) continue;
-    if (omemo_manager_set_trust(device->manager, jid, key, len, OMEMO_LEVEL_TRUSTED) != OMEMO_OK) die("no trust");
+    if (omemo_manager_set_trust(device->manager, jid, key, len, OMEMO_TRUST_LEVEL_NAME_TRUSTED) != OMEMO_OK)
+      die("no trust");
     printf("%s has compared fingerprints and trusts device %lu of %s\n", device->name, id, jid);
   }
   omemo_devices_free(known);

@@ -51,7 +51,7 @@ static char **item(const char *ns, const char *jid, uint32_t device) {
 static void answer(omemo_request request, const char *ns, const char *jid, uint32_t device) {
   const char *xml = *item(ns, jid, device);
   if (xml) omemo_request_resolve_xml(request, xml, strlen(xml));
-  else omemo_request_reject(request, OMEMO_REASON_NOT_FOUND);
+  else omemo_request_reject(request, OMEMO_REJECT_NOT_FOUND);
 }
 
 static void publish(omemo_request request, const char *ns, const char *jid, uint32_t device, const char *xml) {
@@ -99,10 +99,10 @@ static void receive(struct account *account, const char *from, const char *xml) 
     die("nothing happened: a client keeps the stanza and gives it again");
   if (omemo_decrypted_action(decrypted) == OMEMO_ACTION_SHOW) {
     printf("    %s reads: %s   [%s]\n", account->name, omemo_decrypted_body(decrypted),
-           omemo_decrypted_level(decrypted));
+           omemo_decrypted_trust_level_name(decrypted));
     shown++;
   } else if (omemo_decrypted_action(decrypted) == OMEMO_ACTION_WARN) {
-    printf("    %s cannot read: %s\n", account->name, omemo_decrypted_text(decrypted));
+    printf("    %s cannot read: %s\n", account->name, omemo_decrypted_detail(decrypted));
   }
   omemo_decrypted_free(decrypted);
 }
@@ -123,7 +123,7 @@ static void decide_trust(void *user_data, omemo_request request, const omemo_dev
   printf("  %s is asked, before writing to %s:\n", ((struct account *)user_data)->name, context);
   for (size_t i = 0; i < omemo_devices_count(undecided); i++) {
     printf("    trust %s  %s? yes\n", omemo_devices_jid(undecided, i), omemo_devices_fingerprint(undecided, i));
-    omemo_request_decide(request, i, OMEMO_LEVEL_TRUSTED);
+    omemo_request_decide(request, i, OMEMO_TRUST_LEVEL_NAME_TRUSTED);
   }
   omemo_request_resolve(request);
 }
@@ -131,7 +131,7 @@ static void decide_trust(void *user_data, omemo_request request, const omemo_dev
 /* -- the story: this program starts an operation and waits for it; one with a loop gives a callback instead -- */
 static void finish(const struct account *account, omemo_op op, const char *to) {
   omemo_result *result = omemo_manager_wait(account->manager, op, 10000);
-  if (omemo_result_status(result) != OMEMO_OK) die(omemo_result_text(result));
+  if (omemo_result_status(result) != OMEMO_OK) die(omemo_result_detail(result));
   for (size_t i = 0; i < omemo_result_message_count(result); i++) deliver(account, to, omemo_result_message(result, i));
   omemo_result_free(result);
   for (size_t i = 0; i < ACCOUNTS; i++) /* answers to key exchanges, bundles with new pre keys */
@@ -158,7 +158,7 @@ static void start(struct account *account) {
   if (omemo_manager_new(config, &account->manager) != OMEMO_OK) die(omemo_config_error(config));
   omemo_storage_free(storage);
   omemo_config_free(config);
-  omemo_manager_connected(account->manager, OMEMO_BACKLOG_NONE, NULL, NULL, &op);
+  omemo_manager_connected(account->manager, OMEMO_CATCH_UP_NONE, NULL, NULL, &op);
   finish(account, op, NULL);
   if (omemo_manager_devices(account->manager, NULL, &own) != OMEMO_OK) die("this device is not known");
   printf("%s is device %lu of %s\n    %s\n", account->name, (unsigned long)omemo_devices_id(own, 0), account->jid,

@@ -16,7 +16,7 @@
  *
  * THE CONTRACT holds for every function, unless its comment says otherwise.
  *
- *  1 Two kinds of callback. Events are the questions, withdrawn, notify, omemo_done, and destroy. They come inside
+ *  1 Two kinds of callback. Events are the questions, request_withdrawn, notify, omemo_done, and destroy. They come inside
  *    omemo_manager_run or _wait, on the thread that called it, with no lock held; the last ones come when a manager
  *    that was freed ends. An event may call anything. Services are the storage callbacks, evaluate_trust, wakeup, now
  *    and omemo_log. They come inside any call, on any thread, and return at once. What takes a manager, a store, an
@@ -32,8 +32,8 @@
  *    does what follows from it. Yet the order of your calls counts: what you say later about a device list, a key, a
  *    trust level or the stream is never undone by an answer that you gave earlier, whenever run commits that one. An
  *    answer that comes too late, or a second time, returns OMEMO_ERR_STALE, and nothing happens. Identical questions are asked once. Network questions are asked only while connected, and end by
- *    themselves after OMEMO_OPTION_REQUEST_TIMEOUT; questions about trust have no deadline. At most
- *    OMEMO_OPTION_OPEN_REQUESTS fetches are open at a time. Each question is also withdrawn once nobody needs its
+ *    themselves after OMEMO_OPTION_REQUEST_TIMEOUT_MS; questions about trust have no deadline. At most
+ *    OMEMO_OPTION_MAX_OPEN_FETCHES fetches are open at a time. Each question is also withdrawn once nobody needs its
  *    answer; one that was answered never is.
  *  4 When to run. wakeup rings once when there is work after a run has gone home, and omemo_manager_timeout says when
  *    to come although nothing rang. A client with a loop of its own just calls run in it. A blocking program answers
@@ -46,7 +46,7 @@
  *  7 Threads. Every function may be called from every thread, and managers are independent of each other. An object
  *    that you are building, reading or freeing belongs to one thread at a time. The library has no threads, timers or
  *    signal handlers of its own.
- *  8 Order. Encryptions for the same set of recipients end in the order in which they were started (OMEMO_POLICY_NOW
+ *  8 Order. Encryptions for the same set of recipients end in the order in which they were started (OMEMO_ENCRYPT_NOW
  *    overtakes). Nothing else is ordered: a question about one JID holds up no other.
  *  9 Time. Deadlines are measured by a clock that does not go back; due dates that are stored, by the wall clock. To
  *    come late to run is harmless.
@@ -104,13 +104,13 @@
 #define OMEMO_NS_LEGACY_NOTIFY "eu.siacs.conversations.axolotl.devicelist+notify"
 
 /** A trust level that is known without evaluate_trust: trusted. */
-#define OMEMO_LEVEL_TRUSTED "trusted"
+#define OMEMO_TRUST_LEVEL_NAME_TRUSTED "trusted"
 
 /** The same: nobody has judged the key. */
-#define OMEMO_LEVEL_UNDECIDED "undecided"
+#define OMEMO_TRUST_LEVEL_NAME_UNDECIDED "undecided"
 
 /** The same: distrusted. */
-#define OMEMO_LEVEL_DISTRUSTED "distrusted"
+#define OMEMO_TRUST_LEVEL_NAME_DISTRUSTED "distrusted"
 
 /* The result of such a function must be used: it has to be freed, or says whether a stanza was dealt with. */
 #if defined(__GNUC__) || defined(__clang__)
@@ -289,7 +289,7 @@ enum omemo_notice
    * (ns, status) This account's bundle or device list cannot be published, or a namespace cannot be left; it is
    * tried again later. OMEMO_ERR_PUBLISH_LIMIT: it was published so often that it waits now (10 times, then once
    * in 72 minutes; list and bundle apart), told again only after hours without publications: another client of the
-   * account probably undoes what this one publishes. omemo_result_row_text shows what the server said, in the
+   * account probably undoes what this one publishes. omemo_result_row_detail shows what the server said, in the
    * report of omemo_manager_connected.
    */
   OMEMO_NOTICE_PUBLISH_FAILED = 4,
@@ -344,7 +344,7 @@ enum omemo_action
   /** Show the content, with its trust. */
   OMEMO_ACTION_SHOW = 1,
   /**
-   * Tell the user that a message could not be read: omemo_decrypted_text says why. Never for a stanza without
+   * Tell the user that a message could not be read: omemo_decrypted_detail says why. Never for a stanza without
    * payload, in which there is nothing that a user could miss.
    */
   OMEMO_ACTION_WARN = 2,
@@ -362,23 +362,23 @@ typedef int32_t omemo_action;
  *
  * What the name of a trust level comes to.
  */
-enum omemo_verdict
+enum omemo_core_trust
 #if defined(__cplusplus) || __STDC_VERSION__ >= 202311L
   : int32_t
 #endif // defined(__cplusplus) || __STDC_VERSION__ >= 202311L
  {
   /** Nobody has judged the key. */
-  OMEMO_VERDICT_UNDECIDED = 0,
+  OMEMO_CORE_UNDECIDED = 0,
   /** Content is encrypted to it. */
-  OMEMO_VERDICT_TRUSTED = 1,
+  OMEMO_CORE_TRUSTED = 1,
   /** Nothing is encrypted to it, and what it sends is refused. */
-  OMEMO_VERDICT_DISTRUSTED = 2,
+  OMEMO_CORE_DISTRUSTED = 2,
 };
 #ifndef __cplusplus
 #if __STDC_VERSION__ >= 202311L
-typedef enum omemo_verdict omemo_verdict;
+typedef enum omemo_core_trust omemo_core_trust;
 #else
-typedef int32_t omemo_verdict;
+typedef int32_t omemo_core_trust;
 #endif // __STDC_VERSION__ >= 202311L
 #endif // __cplusplus
 
@@ -393,9 +393,9 @@ enum omemo_option
 #endif // defined(__cplusplus) || __STDC_VERSION__ >= 202311L
  {
   /** Milliseconds until a network question ends by itself: 1000 to 3600000, 60000. */
-  OMEMO_OPTION_REQUEST_TIMEOUT = 1,
+  OMEMO_OPTION_REQUEST_TIMEOUT_MS = 1,
   /** Fetches open at a time: 1 to 1000, 32. */
-  OMEMO_OPTION_OPEN_REQUESTS = 2,
+  OMEMO_OPTION_MAX_OPEN_FETCHES = 2,
   /** Keys of skipped messages that are kept for each session: 0 to 2000, 1000. */
   OMEMO_OPTION_SKIPPED_PER_SESSION = 3,
   /** Messages that one message may skip: 0 to SKIPPED_PER_SESSION, the same. */
@@ -414,19 +414,19 @@ typedef int32_t omemo_option;
  *
  * What omemo_manager_connected is told about messages that wait on the server.
  */
-enum omemo_backlog
+enum omemo_catch_up
 #if defined(__cplusplus) || __STDC_VERSION__ >= 202311L
   : int32_t
 #endif // defined(__cplusplus) || __STDC_VERSION__ >= 202311L
  {
   /** Nothing to catch up with, or nobody will say when it is over: live at once. */
-  OMEMO_BACKLOG_NONE = 0,
+  OMEMO_CATCH_UP_NONE = 0,
 };
 #ifndef __cplusplus
 #if __STDC_VERSION__ >= 202311L
-typedef enum omemo_backlog omemo_backlog;
+typedef enum omemo_catch_up omemo_catch_up;
 #else
-typedef int32_t omemo_backlog;
+typedef int32_t omemo_catch_up;
 #endif // __STDC_VERSION__ >= 202311L
 #endif // __cplusplus
 
@@ -435,7 +435,7 @@ typedef int32_t omemo_backlog;
  *
  * Why a question has no answer.
  */
-enum omemo_reason
+enum omemo_reject_reason
 #if defined(__cplusplus) || __STDC_VERSION__ >= 202311L
   : int32_t
 #endif // defined(__cplusplus) || __STDC_VERSION__ >= 202311L
@@ -444,27 +444,27 @@ enum omemo_reason
    * The server said item-not-found, and nothing else means this. A device list that is not there counts as
    * empty, a bundle that is not there as deleted.
    */
-  OMEMO_REASON_NOT_FOUND = 1,
+  OMEMO_REJECT_NOT_FOUND = 1,
   /** Any other error, or an answer that makes no sense. */
-  OMEMO_REASON_FAILED = 2,
+  OMEMO_REJECT_FAILED = 2,
   /** No answer. */
-  OMEMO_REASON_TIMEOUT = 3,
+  OMEMO_REJECT_TIMEOUT = 3,
   /**
    * The stream broke. Asked again after the next omemo_manager_connected, or when the time of this
    * question is up.
    */
-  OMEMO_REASON_OFFLINE = 4,
+  OMEMO_REJECT_OFFLINE = 4,
   /**
    * The user closed the dialog (decide_trust), or does not want this message to be sent (send_message)
    * or this bundle to be deleted (delete_bundle).
    */
-  OMEMO_REASON_DECLINED = 5,
+  OMEMO_REJECT_DECLINED = 5,
 };
 #ifndef __cplusplus
 #if __STDC_VERSION__ >= 202311L
-typedef enum omemo_reason omemo_reason;
+typedef enum omemo_reject_reason omemo_reject_reason;
 #else
-typedef int32_t omemo_reason;
+typedef int32_t omemo_reject_reason;
 #endif // __STDC_VERSION__ >= 202311L
 #endif // __cplusplus
 
@@ -473,7 +473,7 @@ typedef int32_t omemo_reason;
  *
  * What to do about devices that are not ready. No policy ever drops a recipient in silence.
  */
-enum omemo_policy
+enum omemo_encrypt_policy
 #if defined(__cplusplus) || __STDC_VERSION__ >= 202311L
   : int32_t
 #endif // defined(__cplusplus) || __STDC_VERSION__ >= 202311L
@@ -482,20 +482,20 @@ enum omemo_policy
    * Wait until everything is fetched and decided, then serve whom one can and report the rest. Offline, wait for
    * the next stream.
    */
-  OMEMO_POLICY_WAIT = 0,
+  OMEMO_ENCRYPT_WAIT = 0,
   /** Serve who is ready, ask nobody, report the rest: offline, too. May overtake what waits. */
-  OMEMO_POLICY_NOW = 1,
+  OMEMO_ENCRYPT_NOW = 1,
   /**
    * Wait, and fail unless every list is up to date and every active device that is not distrusted is served.
    * Offline, wait for the next stream.
    */
-  OMEMO_POLICY_ALL = 2,
+  OMEMO_ENCRYPT_ALL = 2,
 };
 #ifndef __cplusplus
 #if __STDC_VERSION__ >= 202311L
-typedef enum omemo_policy omemo_policy;
+typedef enum omemo_encrypt_policy omemo_encrypt_policy;
 #else
-typedef int32_t omemo_policy;
+typedef int32_t omemo_encrypt_policy;
 #endif // __STDC_VERSION__ >= 202311L
 #endif // __cplusplus
 
@@ -582,8 +582,8 @@ typedef uint64_t omemo_request;
 
 /**
  * What the library asks and tells. Each may be NULL. A question without callback is rejected at once: the
- * fetches, publishes and delete_bundle as OMEMO_REASON_FAILED, send_message and decide_trust as
- * OMEMO_REASON_DECLINED.
+ * fetches, publishes and delete_bundle as OMEMO_REJECT_FAILED, send_message and decide_trust as
+ * OMEMO_REJECT_DECLINED.
  */
 typedef struct {
   /**
@@ -594,7 +594,7 @@ typedef struct {
   /**
    * Question (event): which devices does jid announce in ns (XEP-0384 5.3.1)? Ask for one item
    * (max_items='1') of another JID's node, and for all of this account's own. Answer by
-   * omemo_request_resolve_xml or _resolve_device_list, or reject; OMEMO_REASON_NOT_FOUND says that it
+   * omemo_request_resolve_xml or _resolve_device_list, or reject; OMEMO_REJECT_NOT_FOUND says that it
    * announces nothing.
    */
   void (*fetch_device_list)(void *user_data, omemo_request request, const char *ns, const char *jid);
@@ -621,18 +621,18 @@ typedef struct {
                          const omemo_bundle *bundle);
   /**
    * Question (event): send a message that no user sees to jid, with a store hint (XEP-0334). Answer by
-   * omemo_request_resolve when it is sent, or reject; OMEMO_REASON_DECLINED says that this JID shall not
+   * omemo_request_resolve when it is sent, or reject; OMEMO_REJECT_DECLINED says that this JID shall not
    * learn that we are here.
    */
   void (*send_message)(void *user_data, omemo_request request, const char *jid, const omemo_message *message);
   /**
    * Question (event): judge the keys of all these devices. context is omemo_draft_set_context's, or NULL.
    * Answer by omemo_request_decide for each device, then omemo_request_resolve; or reject as
-   * OMEMO_REASON_DECLINED. Has no deadline. To keep the devices for a dialog: omemo_devices_clone.
+   * OMEMO_REJECT_DECLINED. Has no deadline. To keep the devices for a dialog: omemo_devices_clone.
    */
   void (*decide_trust)(void *user_data, omemo_request request, const omemo_devices *undecided, const char *context);
   /** Event: nobody needs the answer to this question any more. Close the dialog, forget the number. */
-  void (*withdrawn)(void *user_data, omemo_request request);
+  void (*request_withdrawn)(void *user_data, omemo_request request);
   /** Event: news. Arguments that do not apply are NULL, 0 or OMEMO_OK. */
   void (*notify)(void *user_data,
                  omemo_notice notice,
@@ -641,8 +641,8 @@ typedef struct {
                  uint32_t device,
                  omemo_status status);
   /**
-   * Service: what the level name of the device at index comes to: an omemo_verdict, or
-   * OMEMO_ERR_UNKNOWN_TRUST_LEVEL (so counts any other number, too). NULL: OMEMO_LEVEL_TRUSTED, _UNDECIDED
+   * Service: what the level name of the device at index comes to: an omemo_core_trust, or
+   * OMEMO_ERR_UNKNOWN_TRUST_LEVEL (so counts any other number, too). NULL: OMEMO_TRUST_LEVEL_NAME_TRUSTED, _UNDECIDED
    * and _DISTRUSTED are known.
    */
   int32_t (*evaluate_trust)(void *user_data, const omemo_devices *devices, size_t index);
@@ -659,7 +659,7 @@ typedef struct {
    * Question (event): delete the bundle of this device in ns, which the account does not serve any more, or under
    * an id that this device has given up. In
    * OMEMO_NS_2 retract the item, in OMEMO_NS_LEGACY delete the node. Answer by omemo_request_resolve or
-   * _resolve_xml, or reject; OMEMO_REASON_NOT_FOUND and OMEMO_REASON_DECLINED end the matter as well.
+   * _resolve_xml, or reject; OMEMO_REJECT_NOT_FOUND and OMEMO_REJECT_DECLINED end the matter as well.
    */
   void (*delete_bundle)(void *user_data, omemo_request request, const char *ns, uint32_t device);
 } omemo_callbacks;
@@ -881,14 +881,14 @@ omemo_status omemo_config_set_log(omemo_config *config,
 omemo_status omemo_config_set_option(omemo_config *config, int32_t option, uint64_t value);
 
 /**
- * The trust level of keys that nobody has judged. Unless set: OMEMO_LEVEL_UNDECIDED.
+ * The trust level of keys that nobody has judged. Unless set: OMEMO_TRUST_LEVEL_NAME_UNDECIDED.
  * Parameters:
  * - config: the configuration.
- * - level: a name that your evaluate_trust knows; without one, OMEMO_LEVEL_*. omemo_manager_new checks it.
+ * - level: a name that your evaluate_trust knows; without one, OMEMO_TRUST_LEVEL_NAME_*. omemo_manager_new checks it.
  * Returns: OMEMO_ERR_NULL, OMEMO_ERR_UTF8.
  * Since: 0.1.0
  */
-omemo_status omemo_config_set_default_level(omemo_config *config, const char *level);
+omemo_status omemo_config_set_default_trust_level_name(omemo_config *config, const char *level);
 
 /**
  * Why omemo_manager_new failed with this configuration the last time: which setting, which record.
@@ -989,13 +989,13 @@ void omemo_manager_free(omemo_manager *manager);
  * omemo_manager_disconnected nor this function; after a resumption that failed call both.
  * Parameters:
  * - manager: the manager.
- * - backlog: an omemo_backlog.
+ * - backlog: an omemo_catch_up.
  * - done: called when it is over. NULL: if op is given, the result waits for omemo_manager_wait.
  * - user_data: goes to done; any pointer. Stays yours if this call fails.
  * - op: gets the number of the operation; may be NULL.
  * Returns: OMEMO_OK: it was started. OMEMO_ERR_NULL, OMEMO_ERR_ARGUMENT, OMEMO_ERR_BUSY inside a service,
  *   OMEMO_ERR_CANCELLED. It completes with OMEMO_OK also when only some namespaces could be published, and with the
- *   first failure when none could; the report has a row for each, whose omemo_result_row_text also shows what the
+ *   first failure when none could; the report has a row for each, whose omemo_result_row_detail also shows what the
  *   server said. A list of this account that is not understood (OMEMO_ERR_MALFORMED) or too long (OMEMO_ERR_LIMIT)
  *   is such a row, and is not overwritten. OMEMO_ERR_DEVICE_LIST_DOWNLOAD_FAILED without rows: there is no device id
  *   yet, for which all lists of this account have to be seen. OMEMO_ERR_OFFLINE: the stream went down meanwhile.
@@ -1010,7 +1010,7 @@ omemo_status omemo_manager_connected(omemo_manager *manager,
 /**
  * Tells the library that the stream is down. Network questions are withdrawn, and asked again after the next
  * omemo_manager_connected. Operations that need a stream complete with OMEMO_ERR_OFFLINE; encryptions with
- * OMEMO_POLICY_WAIT and OMEMO_POLICY_ALL wait for the next one. Answers that were given before and that no run has
+ * OMEMO_ENCRYPT_WAIT and OMEMO_ENCRYPT_ALL wait for the next one. Answers that were given before and that no run has
  * committed yet are committed, but make nothing fresh. Do not call it for a stream that is being resumed
  * (XEP-0198), only when the resumption has failed.
  * Parameters:
@@ -1067,7 +1067,7 @@ omemo_status omemo_manager_device_id(const omemo_manager *manager, uint32_t *id)
 /**
  * For blocking programs: run, again and again, until an operation is over. Lets another thread's
  * omemo_manager_run finish. At most 1,000 results that nobody waits for are kept; then the oldest is
- * forgotten. An encryption that was started offline with OMEMO_POLICY_WAIT or OMEMO_POLICY_ALL is not over before
+ * forgotten. An encryption that was started offline with OMEMO_ENCRYPT_WAIT or OMEMO_ENCRYPT_ALL is not over before
  * another thread, or an event, has called omemo_manager_connected: give a timeout.
  * Parameters:
  * - manager: the manager.
@@ -1171,7 +1171,7 @@ omemo_status omemo_request_decide(omemo_request request, size_t index, const cha
  * There is no answer.
  * Parameters:
  * - request: the question.
- * - reason: an omemo_reason.
+ * - reason: an omemo_reject_reason.
  * Returns: as omemo_request_resolve; OMEMO_ERR_ARGUMENT (reason).
  * Threads: any; needs no manager, which may have been freed.
  * Since: 0.1.0
@@ -1191,14 +1191,14 @@ omemo_status omemo_result_status(const omemo_result *result);
 
 /**
  * Returns how an operation ended, in a sentence that may say more than the status. It may show what the server said:
- * see omemo_result_row_text.
+ * see omemo_result_row_detail.
  * Parameters:
  * - result: the result.
  * Returns: the sentence; NULL for NULL.
  * Memory: borrowed from result.
  * Since: 0.1.0
  */
-const char *omemo_result_text(const omemo_result *result);
+const char *omemo_result_detail(const omemo_result *result);
 
 /**
  * Which chat this was about.
@@ -1272,7 +1272,7 @@ omemo_status omemo_result_row_status(const omemo_result *result, size_t index);
  * Memory: borrowed from result.
  * Since: 0.1.0
  */
-const char *omemo_result_row_text(const omemo_result *result, size_t index);
+const char *omemo_result_row_detail(const omemo_result *result, size_t index);
 
 /**
  * Messages to send: at most one for each namespace, none without keys; 0 if there is nobody to send to.
@@ -1472,52 +1472,36 @@ const char *omemo_device_list_xml(const omemo_device_list *list, size_t *len);
 void omemo_device_list_free(omemo_device_list *list);
 
 /**
- * A bundle from its parts, without pre keys. Nothing is verified before it is used.
+ * Creates a bundle from its parts, without pre keys. Nothing is verified before the bundle is used.
  *
- * Keys have two forms. Everywhere in this header a key of 32 bytes is without a type byte: identity keys in
- * Ed25519 form, pre keys in Curve25519 form. The wire form is what stands in the XML: in OMEMO_NS_2 the same; in
- * OMEMO_NS_LEGACY 33 bytes, the type byte 0x05 and the key in Curve25519 form, and the sign of the identity
- * key, which is lost thereby, in the highest bit of the last byte of the signature. This function takes the
- * first form, omemo_bundle_new_from_wire both.
+ * The length of a key says which form it has. A key of 32 bytes has no type byte: identity keys are in Ed25519 form,
+ * pre keys in Curve25519 form, as everywhere in this header. A key of 33 bytes is in the wire form of OMEMO_NS_LEGACY,
+ * as it stands in the XML: the type byte 0x05 and the key in Curve25519 form. The sign of an identity key is lost
+ * thereby, and stands in the highest bit of the last byte of the signature.
  * Parameters:
- * - ns: the namespace it is published in.
- * - identity_key: 32 bytes in Ed25519 form.
- * - signed_pre_key_id: its number.
- * - signed_pre_key: 32 bytes in Curve25519 form.
- * - signature: of the signed pre key, 64 bytes. In OMEMO_NS_LEGACY the one that stands in the XML is right, too:
- *   its sign bit is taken over into the identity key.
- * Returns: the bundle; NULL if the namespace is not known or a pointer is NULL.
- * Memory: free it by omemo_bundle_free.
- * Since: 0.1.0 (XEP-0384 5.3.2)
+ * - ns: the namespace in which it is published.
+ * - identity_key: 32 bytes in Ed25519 form, or in OMEMO_NS_LEGACY 33 bytes in wire form.
+ * - identity_key_len: 32 or 33.
+ * - signed_pre_key_id: the id of the signed pre key.
+ * - signed_pre_key: 32 bytes in Curve25519 form, or in OMEMO_NS_LEGACY 33 bytes in wire form.
+ * - signed_pre_key_len: 32 or 33.
+ * - signature: the signature of the signed pre key, with or without the sign bit of OMEMO_NS_LEGACY: a sign bit
+ *   is taken over into the identity key.
+ * - signature_len: 64.
+ * Returns: the bundle; NULL if the namespace is not known, a pointer is NULL, a length or a type byte is wrong, or the
+ *   identity key is no point of the curve.
+ * Memory: free it with omemo_bundle_free.
+ * Since: 0.1.0 (XEP-0384 0.3 4.3, 5.3.2)
  */
 OMEMO_MUST_USE
 omemo_bundle *omemo_bundle_new(const char *ns,
                                const uint8_t *identity_key,
+                               size_t identity_key_len,
                                uint32_t signed_pre_key_id,
                                const uint8_t *signed_pre_key,
-                               const uint8_t *signature);
-
-/**
- * A bundle from its parts as they stand in the XML, without pre keys. Nothing is verified before it is used.
- * Parameters:
- * - ns: the namespace it is published in.
- * - identity_key: 32 bytes in Ed25519 form; in OMEMO_NS_LEGACY also 33 bytes, 0x05 and Curve25519 form.
- * - identity_key_len: 32 or 33.
- * - signed_pre_key_id: its number.
- * - signed_pre_key: 32 bytes in Curve25519 form; of the 33 bytes of OMEMO_NS_LEGACY those after the type byte.
- * - signature: of the signed pre key, 64 bytes, as it stands in the XML.
- * Returns: the bundle; NULL if the namespace is not known, a pointer is NULL, a length or the type byte is wrong,
- *   or the identity key is no point of the curve.
- * Memory: free it by omemo_bundle_free.
- * Since: 0.1.0 (XEP-0384 0.3 4.3, 5.3.2)
- */
-OMEMO_MUST_USE
-omemo_bundle *omemo_bundle_new_from_wire(const char *ns,
-                                         const uint8_t *identity_key,
-                                         size_t identity_key_len,
-                                         uint32_t signed_pre_key_id,
-                                         const uint8_t *signed_pre_key,
-                                         const uint8_t *signature);
+                               size_t signed_pre_key_len,
+                               const uint8_t *signature,
+                               size_t signature_len);
 
 /**
  * Read a bundle. Single pre keys that cannot be read are passed over, as are those after the first 1,000.
@@ -1537,11 +1521,12 @@ omemo_status omemo_bundle_parse(const char *xml, size_t len, omemo_bundle **bund
  * Parameters:
  * - bundle: the bundle.
  * - id: its number, which is not yet in the bundle.
- * - key: 32 bytes in Curve25519 form; of the 33 bytes of OMEMO_NS_LEGACY those after the type byte.
- * Returns: OMEMO_ERR_NULL, OMEMO_ERR_ARGUMENT (id), OMEMO_ERR_LIMIT (1,000 pre keys).
+ * - key: 32 bytes in Curve25519 form, or in OMEMO_NS_LEGACY 33 bytes in wire form.
+ * - key_len: 32 or 33.
+ * Returns: OMEMO_ERR_NULL, OMEMO_ERR_ARGUMENT (id, length or type byte), OMEMO_ERR_LIMIT (length, or 1,000 pre keys).
  * Since: 0.1.0 (XEP-0384 5.3.2)
  */
-omemo_status omemo_bundle_append_pre_key(omemo_bundle *bundle, uint32_t id, const uint8_t *key);
+omemo_status omemo_bundle_append_pre_key(omemo_bundle *bundle, uint32_t id, const uint8_t *key, size_t key_len);
 
 /**
  * The namespace of a bundle.
@@ -1914,10 +1899,10 @@ omemo_status omemo_draft_set_body(omemo_draft *draft, const char *text);
 omemo_status omemo_draft_set_key_transport(omemo_draft *draft);
 
 /**
- * What to do about devices that are not ready. Unless set: OMEMO_POLICY_WAIT.
+ * What to do about devices that are not ready. Unless set: OMEMO_ENCRYPT_WAIT.
  * Parameters:
  * - draft: the draft.
- * - policy: an omemo_policy.
+ * - policy: an omemo_encrypt_policy.
  * Returns: OMEMO_ERR_NULL, OMEMO_ERR_ARGUMENT.
  * Since: 0.1.0
  */
@@ -2059,7 +2044,7 @@ omemo_status omemo_decrypted_status(const omemo_decrypted *decrypted);
  * Memory: borrowed from decrypted.
  * Since: 0.1.0
  */
-const char *omemo_decrypted_text(const omemo_decrypted *decrypted);
+const char *omemo_decrypted_detail(const omemo_decrypted *decrypted);
 
 /**
  * The content: in OMEMO_NS_2 an SCE envelope (XEP-0420).
@@ -2127,14 +2112,14 @@ const uint8_t *omemo_decrypted_identity_key(const omemo_decrypted *decrypted, si
  * What the trust level of that key came to when the stanza was decrypted. A provisional key is never trusted.
  * Parameters:
  * - decrypted: what came out of the stanza.
- * Returns: the verdict; OMEMO_VERDICT_UNDECIDED for NULL.
+ * Returns: the verdict; OMEMO_CORE_UNDECIDED for NULL.
  * Since: 0.1.0
  */
-omemo_verdict omemo_decrypted_trust(const omemo_decrypted *decrypted);
+omemo_core_trust omemo_decrypted_core_trust(const omemo_decrypted *decrypted);
 
 /**
  * Tells whether only key exchanges show the key that vouches for the content: it is provisional, see
- * omemo_devices_provisional, and omemo_decrypted_trust is at most OMEMO_VERDICT_UNDECIDED.
+ * omemo_devices_provisional, and omemo_decrypted_core_trust is at most OMEMO_CORE_UNDECIDED.
  * Parameters:
  * - decrypted: what came out of the stanza.
  * Returns: false also for a stanza without content, and for NULL.
@@ -2150,7 +2135,7 @@ bool omemo_decrypted_provisional(const omemo_decrypted *decrypted);
  * Memory: borrowed from decrypted.
  * Since: 0.1.0
  */
-const char *omemo_decrypted_level(const omemo_decrypted *decrypted);
+const char *omemo_decrypted_trust_level_name(const omemo_decrypted *decrypted);
 
 /**
  * What else is to be known of it.
@@ -2198,7 +2183,7 @@ void omemo_decrypted_free(omemo_decrypted *decrypted);
  * - jid: whose key it is; a bare JID.
  * - key: 32 bytes in Ed25519 form.
  * - key_len: 32.
- * - level: a name of 1 to 256 bytes that your evaluate_trust knows; without one, OMEMO_LEVEL_*.
+ * - level: a name of 1 to 256 bytes that your evaluate_trust knows; without one, OMEMO_TRUST_LEVEL_NAME_*.
  * Returns: OMEMO_ERR_NULL, OMEMO_ERR_UTF8, OMEMO_ERR_ARGUMENT (key, length of level), OMEMO_ERR_JID,
  *   OMEMO_ERR_UNKNOWN_TRUST_LEVEL, OMEMO_ERR_LIMIT (4,096 keys of this JID were judged), OMEMO_ERR_BUSY inside a
  *   service, OMEMO_ERR_CANCELLED, OMEMO_ERR_STORAGE*.
@@ -2211,7 +2196,7 @@ omemo_status omemo_manager_set_trust(omemo_manager *manager,
                                      const char *level);
 
 /**
- * Accepts that a device shows another key now, the one that the user saw: omemo_devices_shown_key. The old key is
+ * Accepts that a device shows another key now, the one that the user saw: omemo_devices_conflicting_key. The old key is
  * forgotten. All sessions with it, also earlier ones, stop decrypting at once: messages on them, also such as were
  * on their way, are OMEMO_ERR_PUBLIC_DATA_INCONSISTENCY. The new key starts with the default level, unless another
  * device of the JID has it: then it keeps the level that it has. At once.
@@ -2335,10 +2320,10 @@ const char *omemo_devices_fingerprint(const omemo_devices *devices, size_t index
  * Parameters:
  * - devices: the devices.
  * - index: of the device.
- * Returns: the verdict; OMEMO_VERDICT_UNDECIDED if there is no such device.
+ * Returns: the verdict; OMEMO_CORE_UNDECIDED if there is no such device.
  * Since: 0.1.0
  */
-omemo_verdict omemo_devices_trust(const omemo_devices *devices, size_t index);
+omemo_core_trust omemo_devices_core_trust(const omemo_devices *devices, size_t index);
 
 /**
  * The name of the trust level of a device's key.
@@ -2349,11 +2334,11 @@ omemo_verdict omemo_devices_trust(const omemo_devices *devices, size_t index);
  * Memory: borrowed from devices.
  * Since: 0.1.0
  */
-const char *omemo_devices_level(const omemo_devices *devices, size_t index);
+const char *omemo_devices_trust_level_name(const omemo_devices *devices, size_t index);
 
 /**
  * Tells whether only key exchanges show the key of a device. Such a key is provisional: anybody can relay a key
- * exchange in another's name, so that its verdict is at most OMEMO_VERDICT_UNDECIDED, whatever its level, and nothing is
+ * exchange in another's name, so that its verdict is at most OMEMO_CORE_UNDECIDED, whatever its level, and nothing is
  * encrypted to it. A bundle from the node of the JID confirms the key, or shows another one.
  * Parameters:
  * - devices: the devices.
@@ -2361,8 +2346,7 @@ const char *omemo_devices_level(const omemo_devices *devices, size_t index);
  * Returns: false also if the key is not known, or there is no such device.
  * Since: 0.1.0
  */
-bool omemo_devices_provisional(const omemo_devices *devices,
-                               size_t index);
+bool omemo_devices_provisional(const omemo_devices *devices, size_t index);
 
 /**
  * Whether a device is announced now.
@@ -2397,7 +2381,7 @@ bool omemo_devices_identity_changed(const omemo_devices *devices, size_t index);
  * Memory: borrowed from devices.
  * Since: 0.1.0
  */
-const uint8_t *omemo_devices_shown_key(const omemo_devices *devices, size_t index, size_t *len);
+const uint8_t *omemo_devices_conflicting_key(const omemo_devices *devices, size_t index, size_t *len);
 
 /**
  * What omemo_manager_prefer_namespace has set for a device, also while the account does not serve it: it counts

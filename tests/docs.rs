@@ -231,8 +231,13 @@ fn pages_name_only_what_exists() {
     let mut wrong = String::new();
     for page in pages() {
         for (number, line) in std::fs::read_to_string(&page).unwrap().lines().enumerate() {
+            // What the changelog says of a name that is gone stands in the first cell of a table.
+            let now = match line.trim_start().strip_prefix("| ") {
+                Some(row) if page.ends_with("CHANGELOG.md") => row.split_once('|').unwrap().1,
+                _ => line,
+            };
             if !line.to_lowercase().contains("not yet") {
-                for name in names(line).difference(&known) {
+                for name in names(now).difference(&known) {
                     writeln!(wrong, "{}:{}: {name}", page.display(), number + 1).unwrap();
                 }
             }

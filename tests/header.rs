@@ -51,9 +51,13 @@ const STRINGS: [(&str, &str, &str); 7] = [
         "eu.siacs.conversations.axolotl.devicelist+notify",
         "The same feature for the device lists of OMEMO_NS_LEGACY.",
     ),
-    ("OMEMO_LEVEL_TRUSTED", "trusted", "A trust level that is known without evaluate_trust: trusted."),
-    ("OMEMO_LEVEL_UNDECIDED", "undecided", "The same: nobody has judged the key."),
-    ("OMEMO_LEVEL_DISTRUSTED", "distrusted", "The same: distrusted."),
+    (
+        "OMEMO_TRUST_LEVEL_NAME_TRUSTED",
+        "trusted",
+        "A trust level that is known without evaluate_trust: trusted.",
+    ),
+    ("OMEMO_TRUST_LEVEL_NAME_UNDECIDED", "undecided", "The same: nobody has judged the key."),
+    ("OMEMO_TRUST_LEVEL_NAME_DISTRUSTED", "distrusted", "The same: distrusted."),
 ];
 
 fn root() -> PathBuf {

@@ -6,7 +6,7 @@
 use std::ffi::{CStr, CString, c_char};
 use std::ptr::{null, null_mut};
 
-use omemo::protocol::bundle::Bundle;
+use omemo::protocol::bundle::{Bundle, published_key};
 use omemo::protocol::namespace::Namespace;
 use omemo::stanza::bundle;
 
@@ -17,6 +17,7 @@ struct Opaque {
 }
 
 const OK: i32 = 0;
+const ARGUMENT: i32 = -3;
 const MALFORMED: i32 = -12;
 const LIMIT: i32 = -11;
 
@@ -40,18 +41,14 @@ unsafe extern "C" {
     fn omemo_bundle_new(
         ns: *const c_char,
         identity_key: *const u8,
-        id: u32,
-        signed_pre_key: *const u8,
-        signature: *const u8,
-    ) -> *mut Opaque;
-    fn omemo_bundle_new_from_wire(
-        ns: *const c_char,
-        identity_key: *const u8,
         identity_key_len: usize,
         id: u32,
         signed_pre_key: *const u8,
+        signed_pre_key_len: usize,
         signature: *const u8,
+        signature_len: usize,
     ) -> *mut Opaque;
+    fn omemo_bundle_append_pre_key(bundle: *mut Opaque, id: u32, key: *const u8, key_len: usize) -> i32;
     fn omemo_bundle_identity_key(bundle: *const Opaque, len: *mut usize) -> *const u8;
     fn omemo_bundle_signature(bundle: *const Opaque, len: *mut usize) -> *const u8;
     fn omemo_bundle_wire_identity_key(bundle: *const Opaque, len: *mut usize) -> *const u8;
@@ -210,19 +207,24 @@ fn bundles_are_made_from_either_form_and_give_both() {
                 (wire_key.clone(), pre_key.clone(), wire_signature),
             ];
             if namespace == Namespace::Legacy {
+                let wire_pre_key = published_key(namespace, &bundle.signed_pre_key);
+                forms.push((ed.clone(), wire_pre_key.clone(), wire_signature));
+                forms.push((wire_key.clone(), wire_pre_key, wire_signature));
                 // Computed from the Curve25519 form, the key has no sign but that of the signature.
                 forms.push((unsigned.to_vec(), pre_key.clone(), wire_signature));
             }
             for (key, pre_key, signature) in forms {
                 // SAFETY: a C string, and bytes of these lengths.
                 let made = Keys(unsafe {
-                    omemo_bundle_new_from_wire(
+                    omemo_bundle_new(
                         ns.as_ptr(),
                         key.as_ptr(),
                         key.len(),
                         4,
                         pre_key.as_ptr(),
+                        pre_key.len(),
                         signature.as_ptr(),
+                        signature.len(),
                     )
                 });
                 assert_eq!(made.get(omemo_bundle_identity_key).unwrap(), ed);
@@ -232,14 +234,6 @@ fn bundles_are_made_from_either_form_and_give_both() {
                 // SAFETY: a live bundle.
                 let xml = text(unsafe { omemo_bundle_xml(made.0, null_mut()) }).unwrap();
                 assert_eq!(xml, bundle::write(&bundle).unwrap());
-                if key.len() == 32 {
-                    // SAFETY: bytes of the lengths that the header names.
-                    let made = Keys(unsafe {
-                        omemo_bundle_new(ns.as_ptr(), key.as_ptr(), 4, pre_key.as_ptr(), signature.as_ptr())
-                    });
-                    assert_eq!(made.get(omemo_bundle_identity_key).unwrap(), ed);
-                    assert_eq!(made.get(omemo_bundle_signature).unwrap(), bundle.signature);
-                }
             }
         }
     }
@@ -254,13 +248,15 @@ fn wire_forms_that_are_none_are_refused() {
     let made = |ns: &CStr, key: &[u8], key_len: usize, pre_key: &[u8]| {
         // SAFETY: a C string, and bytes of these lengths, or a length that is refused unread.
         let made = unsafe {
-            omemo_bundle_new_from_wire(
+            omemo_bundle_new(
                 ns.as_ptr(),
                 key.as_ptr(),
                 key_len,
                 1,
                 pre_key.as_ptr(),
+                pre_key.len(),
                 [0; 64].as_ptr(),
+                64,
             )
         };
         !Keys(made).0.is_null()
@@ -274,11 +270,43 @@ fn wire_forms_that_are_none_are_refused() {
     assert!(!made(new, &key, 33, &signed), "there this form does not exist");
     assert!(made(new, &key[1..], 32, &signed));
     assert!(!made(c"urn:x", &key, 33, &signed));
+    let wire_signed = [&[5][..], &signed].concat();
+    assert!(made(legacy, &key, 33, &wire_signed));
+    assert!(!made(legacy, &key, 33, &[&[6][..], &signed].concat()), "another type byte");
+    assert!(!made(new, &key[1..], 32, &wire_signed), "there this form does not exist");
+    assert!(!made(legacy, &key, 33, &signed[1..]));
     // SAFETY: NULL is allowed.
     unsafe {
         assert!(omemo_bundle_wire_identity_key(null(), null_mut()).is_null());
         assert!(omemo_bundle_wire_signature(null(), null_mut()).is_null());
-        assert!(omemo_bundle_new_from_wire(legacy.as_ptr(), null(), 33, 1, null(), null()).is_null());
+        assert!(omemo_bundle_new(legacy.as_ptr(), null(), 33, 1, null(), 32, null(), 64).is_null());
+        let short =
+            omemo_bundle_new(legacy.as_ptr(), key.as_ptr(), 33, 1, signed.as_ptr(), 32, [0; 64].as_ptr(), 63);
+        assert!(short.is_null(), "a signature of another length");
+        let bundle = Keys(omemo_bundle_new(
+            new.as_ptr(),
+            signed.as_ptr(),
+            32,
+            1,
+            signed.as_ptr(),
+            32,
+            [0; 64].as_ptr(),
+            64,
+        ));
+        assert_eq!(omemo_bundle_append_pre_key(bundle.0, 1, signed.as_ptr(), 31), ARGUMENT);
+        assert_eq!(omemo_bundle_append_pre_key(bundle.0, 1, wire_signed.as_ptr(), 33), ARGUMENT);
+        assert_eq!(omemo_bundle_append_pre_key(bundle.0, 1, signed.as_ptr(), 32), OK);
+        let bundle = Keys(omemo_bundle_new(
+            legacy.as_ptr(),
+            key.as_ptr(),
+            33,
+            1,
+            signed.as_ptr(),
+            32,
+            [0; 64].as_ptr(),
+            64,
+        ));
+        assert_eq!(omemo_bundle_append_pre_key(bundle.0, 1, wire_signed.as_ptr(), 33), OK);
     }
 }
 

@@ -185,7 +185,7 @@ fn open(index: usize) {
         publish_bundle: Some(publish_bundle),
         send_message: Some(send_message),
         decide_trust: Some(decide_trust),
-        withdrawn: Some(withdrawn),
+        request_withdrawn: Some(withdrawn),
         notify: Some(notify),
         evaluate_trust: None,
         wakeup: Some(wakeup),
@@ -212,7 +212,7 @@ fn open(index: usize) {
         assert_eq!(set, abi::OK);
         with(|state| state.slots[index].alive += 1);
         abi::omemo_config_set_log(config, 4, Some(log), data, None);
-        abi::omemo_config_set_default_level(config, level.as_ptr());
+        abi::omemo_config_set_default_trust_level_name(config, level.as_ptr());
         check(abi::omemo_manager_new(config, &mut manager));
         abi::omemo_config_free(config);
         abi::omemo_storage_free(storage);

@@ -51,6 +51,11 @@ pub fn read_published_key(namespace: Namespace, bytes: &[u8]) -> Option<[u8; 32]
     public_key::read_key(namespace.profile().wire, bytes).ok().map(|key| *key.as_bytes())
 }
 
+/// Reads a pre key, of 32 bytes in Curve25519 form or as the namespace publishes it.
+pub fn read_pre_key(namespace: Namespace, key: &[u8]) -> Option<[u8; 32]> {
+    <[u8; 32]>::try_from(key).ok().or_else(|| read_published_key(namespace, key))
+}
+
 /// Reads an identity key, of 32 bytes in Ed25519 form or as the namespace publishes it, and takes out of the signature
 /// what legacy hides there: the sign that the key has in Ed25519 form, in a bit that no signature sets.
 pub fn read_identity(namespace: Namespace, key: &[u8], signature: &mut [u8; 64]) -> Option<[u8; 32]> {

@@ -25,6 +25,8 @@ pub const MESSAGES_PER_STANZA: usize = 8;
 pub const KEYS_PER_MESSAGE: usize = 10_000;
 /// Bytes of one key of a message: a key exchange of either namespace has fewer than 300.
 pub const MESSAGE_KEY_BYTES: usize = 4 * 1024;
+/// Bytes of one public key: 32, and the type byte before them in the legacy namespace.
+pub const WIRE_KEY_BYTES: usize = 33;
 /// Bytes of all JIDs of one message, each counted once. Normalisation can make a JID ten times longer than it stands
 /// in the XML, so the stanza's own limit does not bound them.
 pub const MESSAGE_JIDS_BYTES: usize = 1024 * 1024;

@@ -157,8 +157,8 @@ static void answer_again(void) {
   const struct request *request = &requests[chance((unsigned)request_count)];
   if (request->life == OPEN) return;
   CHECK(omemo_request_resolve(request->question.request) == OMEMO_ERR_STALE);
-  CHECK(omemo_request_reject(request->question.request, OMEMO_REASON_FAILED) == OMEMO_ERR_STALE);
-  CHECK(omemo_request_decide(request->question.request, 0, OMEMO_LEVEL_TRUSTED) == OMEMO_ERR_STALE);
+  CHECK(omemo_request_reject(request->question.request, OMEMO_REJECT_FAILED) == OMEMO_ERR_STALE);
+  CHECK(omemo_request_decide(request->question.request, 0, OMEMO_TRUST_LEVEL_NAME_TRUSTED) == OMEMO_ERR_STALE);
 }
 
 static void start(void) {
@@ -180,8 +180,8 @@ static void start(void) {
       operation->people |= 1u << person;
       CHECK(omemo_draft_add_recipient(draft, people[person]) == OMEMO_OK);
     }
-    operation->ordered = policy != OMEMO_POLICY_NOW;
-    operation->all = policy == OMEMO_POLICY_ALL;
+    operation->ordered = policy != OMEMO_ENCRYPT_NOW;
+    operation->all = policy == OMEMO_ENCRYPT_ALL;
     CHECK(omemo_draft_set_policy(draft, policy) == OMEMO_OK);
     CHECK(omemo_draft_set_body(draft, "It is the east.") == OMEMO_OK);
     status = omemo_manager_encrypt(romeo.manager, draft, done, operation, &operation->op);
@@ -337,7 +337,7 @@ static void move(void) {
       if (operation_count == OPERATIONS) break;
       memset(operation, 0, sizeof *operation);
       operation->done_given = true;
-      CHECK(omemo_manager_connected(romeo.manager, OMEMO_BACKLOG_NONE, on_end, operation, &operation->op) == OMEMO_OK);
+      CHECK(omemo_manager_connected(romeo.manager, OMEMO_CATCH_UP_NONE, on_end, operation, &operation->op) == OMEMO_OK);
       operation_count++;
       online = true;
     }
@@ -371,7 +371,7 @@ static bool all_ended(void) {
 
 /* Everything is answered as a server and a person would: then everything ends. */
 static void come_to_an_end(void) {
-  if (!online) CHECK(omemo_manager_connected(romeo.manager, OMEMO_BACKLOG_NONE, NULL, NULL, NULL) == OMEMO_OK);
+  if (!online) CHECK(omemo_manager_connected(romeo.manager, OMEMO_CATCH_UP_NONE, NULL, NULL, NULL) == OMEMO_OK);
   online = true;
   for (unsigned i = 0; i < 2000 && !freed; i++) {
     run();
@@ -398,7 +398,7 @@ static void play(uint64_t seed) {
   romeo.clock = true;
   romeo.now = 1700000000000;
   config = account_config(&romeo);
-  CHECK(omemo_config_set_option(config, OMEMO_OPTION_OPEN_REQUESTS, LIMIT) == OMEMO_OK);
+  CHECK(omemo_config_set_option(config, OMEMO_OPTION_MAX_OPEN_FETCHES, LIMIT) == OMEMO_OK);
   CHECK(omemo_manager_new(config, &romeo.manager) == OMEMO_OK);
   omemo_config_free(config);
   account_connect(&romeo);

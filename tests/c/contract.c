@@ -24,7 +24,7 @@ static void start_connected(struct account *account, const char *jid) {
 
 static omemo_status take(omemo_result *result) {
   omemo_status status = omemo_result_status(result);
-  CHECK(result != NULL && omemo_result_text(result) != NULL);
+  CHECK(result != NULL && omemo_result_detail(result) != NULL);
   omemo_result_free(result);
   return status;
 }
@@ -85,7 +85,7 @@ static void come_in(struct account *account) {
   CHECK(omemo_manager_run(m) == OMEMO_ERR_BUSY);
   CHECK(take(omemo_manager_wait(m, 1, 0)) == OMEMO_ERR_BUSY);
   CHECK(omemo_manager_timeout(m) == -1);
-  CHECK(omemo_manager_connected(m, OMEMO_BACKLOG_NONE, NULL, NULL, &op) == OMEMO_ERR_BUSY);
+  CHECK(omemo_manager_connected(m, OMEMO_CATCH_UP_NONE, NULL, NULL, &op) == OMEMO_ERR_BUSY);
   CHECK(omemo_manager_disconnected(m) == OMEMO_ERR_BUSY);
   CHECK(omemo_manager_encrypt(m, draft, NULL, NULL, &op) == OMEMO_ERR_BUSY);
   CHECK(omemo_manager_decrypt(m, NOBODY, NULL, message, &decrypted) == OMEMO_ERR_BUSY);
@@ -93,7 +93,7 @@ static void come_in(struct account *account) {
   CHECK(omemo_manager_devices(m, NULL, &devices) == OMEMO_ERR_BUSY);
   CHECK(omemo_manager_refresh_devices(m, NULL, NULL, NULL, NULL, &op) == OMEMO_ERR_BUSY);
   CHECK(omemo_manager_update_device_list(m, NOBODY, list) == OMEMO_ERR_BUSY);
-  CHECK(omemo_manager_set_trust(m, NOBODY, key, sizeof key, OMEMO_LEVEL_TRUSTED) == OMEMO_ERR_BUSY);
+  CHECK(omemo_manager_set_trust(m, NOBODY, key, sizeof key, OMEMO_TRUST_LEVEL_NAME_TRUSTED) == OMEMO_ERR_BUSY);
   CHECK(omemo_manager_accept_identity(m, NOBODY, 1, key, sizeof key) == OMEMO_ERR_BUSY);
   CHECK(omemo_manager_new(config, &second) == OMEMO_ERR_BUSY);
   CHECK(omemo_storage_memory_new(&storage) == OMEMO_ERR_BUSY);
@@ -103,8 +103,8 @@ static void come_in(struct account *account) {
   CHECK(omemo_request_resolve(1) == OMEMO_ERR_BUSY);
   CHECK(omemo_request_resolve_xml(1, xml, strlen(xml)) == OMEMO_ERR_BUSY);
   CHECK(omemo_request_resolve_device_list(1, list) == OMEMO_ERR_BUSY);
-  CHECK(omemo_request_decide(1, 0, OMEMO_LEVEL_TRUSTED) == OMEMO_ERR_BUSY);
-  CHECK(omemo_request_reject(1, OMEMO_REASON_FAILED) == OMEMO_ERR_BUSY);
+  CHECK(omemo_request_decide(1, 0, OMEMO_TRUST_LEVEL_NAME_TRUSTED) == OMEMO_ERR_BUSY);
+  CHECK(omemo_request_reject(1, OMEMO_REJECT_FAILED) == OMEMO_ERR_BUSY);
   CHECK(!decrypted && !devices && !storage && !second && op == 0);
 
   omemo_device_list_free(parsed);
@@ -216,7 +216,7 @@ static void free_in_a_service_waits_for_the_call(void) {
         (void)omemo_manager_devices(called, NOBODY, &devices);
         break;
       default:
-        (void)omemo_manager_set_trust(called, NOBODY, key, sizeof key, OMEMO_LEVEL_TRUSTED);
+        (void)omemo_manager_set_trust(called, NOBODY, key, sizeof key, OMEMO_TRUST_LEVEL_NAME_TRUSTED);
         break;
       }
       omemo_devices_free(devices);
@@ -376,11 +376,12 @@ static void an_answer_counts_once(void) {
   CHECK(omemo_manager_run(romeo.manager) == OMEMO_OK);
   if (!CHECK(romeo.open_count == 1 && romeo.open[0].kind == FETCH_LIST)) return;
   omemo_request request = romeo.open[0].request;
-  omemo_bundle *bundle = omemo_bundle_new(OMEMO_NS_2, (const uint8_t *)NOBODY NOBODY, 1, (const uint8_t *)NOBODY NOBODY,
-                                          (const uint8_t *)NOBODY NOBODY NOBODY NOBODY);
+  omemo_bundle *bundle =
+      omemo_bundle_new(OMEMO_NS_2, (const uint8_t *)NOBODY NOBODY, 32, 1, (const uint8_t *)NOBODY NOBODY, 32,
+                       (const uint8_t *)NOBODY NOBODY NOBODY NOBODY, 64);
   CHECK(omemo_request_resolve(request) == OMEMO_ERR_WRONG_ANSWER);
   CHECK(omemo_request_resolve_bundle(request, bundle) == OMEMO_ERR_WRONG_ANSWER);
-  CHECK(omemo_request_decide(request, 0, OMEMO_LEVEL_TRUSTED) == OMEMO_ERR_WRONG_ANSWER);
+  CHECK(omemo_request_decide(request, 0, OMEMO_TRUST_LEVEL_NAME_TRUSTED) == OMEMO_ERR_WRONG_ANSWER);
   CHECK(omemo_request_reject(request, 0) == OMEMO_ERR_ARGUMENT);
   CHECK(omemo_request_resolve_xml(request, NULL, 0) == OMEMO_ERR_NULL);
   CHECK(omemo_request_resolve_xml(request, "<", SIZE_MAX) == OMEMO_ERR_ARGUMENT);
@@ -389,7 +390,7 @@ static void an_answer_counts_once(void) {
   omemo_device_list *list = omemo_device_list_new(OMEMO_NS_2);
   CHECK(omemo_request_resolve_device_list(request, list) == OMEMO_OK); /* it stayed open */
   CHECK(omemo_request_resolve_device_list(request, list) == OMEMO_ERR_STALE);
-  CHECK(omemo_request_reject(request, OMEMO_REASON_FAILED) == OMEMO_ERR_STALE);
+  CHECK(omemo_request_reject(request, OMEMO_REJECT_FAILED) == OMEMO_ERR_STALE);
   omemo_device_list_free(list);
   forget_open(&romeo);
   unsigned withdrawn = romeo.withdrawn;
@@ -441,7 +442,7 @@ static void fetches_open_at_a_time_are_limited(void) {
     server_wipe(); /* no other own devices, whose bundles were fetched, too */
     romeo.jid = ROMEO;
     omemo_config *config = account_config(&romeo);
-    CHECK(omemo_config_set_option(config, OMEMO_OPTION_OPEN_REQUESTS, 3) == OMEMO_OK);
+    CHECK(omemo_config_set_option(config, OMEMO_OPTION_MAX_OPEN_FETCHES, 3) == OMEMO_OK);
     CHECK(omemo_manager_new(config, &romeo.manager) == OMEMO_OK);
     omemo_config_free(config);
     account_connect(&romeo);
@@ -487,7 +488,7 @@ static void network_questions_have_a_deadline(void) {
   CHECK(omemo_manager_timeout(romeo.manager) == 0);
   CHECK(omemo_manager_run(romeo.manager) == OMEMO_OK);
   CHECK(romeo.withdrawn == 1 && romeo.last_withdrawn == request && end.calls == 1);
-  CHECK(omemo_request_reject(request, OMEMO_REASON_NOT_FOUND) == OMEMO_ERR_STALE);
+  CHECK(omemo_request_reject(request, OMEMO_REJECT_NOT_FOUND) == OMEMO_ERR_STALE);
   account_free(&romeo);
 }
 
@@ -500,10 +501,10 @@ static void network_questions_are_asked_again_when_connected(void) {
   CHECK(romeo.open_count == 1);
   omemo_request first = romeo.open_count ? romeo.open[0].request : 0;
   CHECK(omemo_manager_disconnected(romeo.manager) == OMEMO_OK);
-  CHECK(omemo_request_reject(first, OMEMO_REASON_NOT_FOUND) == OMEMO_ERR_STALE);
+  CHECK(omemo_request_reject(first, OMEMO_REJECT_NOT_FOUND) == OMEMO_ERR_STALE);
   settle(&romeo, 0);
   CHECK(romeo.withdrawn == 1 && end.calls == 0 && romeo.open_count == 0);
-  CHECK(omemo_manager_connected(romeo.manager, OMEMO_BACKLOG_NONE, on_done, &again, NULL) == OMEMO_OK);
+  CHECK(omemo_manager_connected(romeo.manager, OMEMO_CATCH_UP_NONE, on_done, &again, NULL) == OMEMO_OK);
   settle(&romeo, 1);
   CHECK(end.calls == 1 && again.calls == 1);
   account_free(&romeo);
@@ -513,7 +514,7 @@ static void a_stream_that_breaks_ends_what_needs_it(void) {
   struct account romeo;
   struct end connected = {0}, refresh = {0}, encryption = {0};
   start_connected(&romeo, ROMEO);
-  CHECK(omemo_manager_connected(romeo.manager, OMEMO_BACKLOG_NONE, on_done, &connected, NULL) == OMEMO_OK);
+  CHECK(omemo_manager_connected(romeo.manager, OMEMO_CATCH_UP_NONE, on_done, &connected, NULL) == OMEMO_OK);
   CHECK(omemo_manager_refresh_devices(romeo.manager, NOBODY, NULL, on_done, &refresh, NULL) == OMEMO_OK);
   CHECK(encrypt(&romeo, NOBODY, on_done, &encryption, NULL) == OMEMO_OK);
   CHECK(omemo_manager_run(romeo.manager) == OMEMO_OK);
@@ -541,7 +542,7 @@ static void questions_without_callback_are_rejected(void) {
   CHECK(omemo_manager_new(config, &romeo.manager) == OMEMO_OK);
   omemo_config_free(config);
   omemo_storage_free(storage);
-  CHECK(omemo_manager_connected(romeo.manager, OMEMO_BACKLOG_NONE, on_done, &end, NULL) == OMEMO_OK);
+  CHECK(omemo_manager_connected(romeo.manager, OMEMO_CATCH_UP_NONE, on_done, &end, NULL) == OMEMO_OK);
   CHECK(omemo_manager_run(romeo.manager) == OMEMO_OK);
   CHECK(end.calls == 1);
   account_free(&romeo);
@@ -707,7 +708,7 @@ static void free_ends_everything(void) {
   for (size_t i = 0; i < 4; i++) CHECK(list[i].calls == 1 && list[i].status == OMEMO_ERR_CANCELLED);
   CHECK(omemo_op_cancel(op) == OMEMO_ERR_STALE && omemo_op_cancel(kept) == OMEMO_ERR_STALE);
   CHECK(omemo_request_resolve(request) == OMEMO_ERR_STALE);
-  CHECK(omemo_request_reject(request, OMEMO_REASON_FAILED) == OMEMO_ERR_STALE);
+  CHECK(omemo_request_reject(request, OMEMO_REJECT_FAILED) == OMEMO_ERR_STALE);
   CHECK(omemo_manager_run(NULL) == OMEMO_ERR_NULL && omemo_manager_timeout(NULL) == -1);
   store_wipe(&store);
 }
@@ -757,12 +758,12 @@ static void free_inside(struct account *account) {
   omemo_manager_free(manager); /* it is marked already */
   CHECK(account->destroyed == 0);
   CHECK(encrypt(account, NOBODY, on_done, &none, &op) == OMEMO_ERR_CANCELLED && op == 0);
-  CHECK(omemo_manager_connected(manager, OMEMO_BACKLOG_NONE, on_done, &none, &op) == OMEMO_ERR_CANCELLED);
+  CHECK(omemo_manager_connected(manager, OMEMO_CATCH_UP_NONE, on_done, &none, &op) == OMEMO_ERR_CANCELLED);
   CHECK(omemo_manager_decrypt_xml(manager, NOBODY, NULL, "<", 1, &decrypted) == OMEMO_ERR_CANCELLED);
   CHECK(omemo_manager_disconnected(manager) == OMEMO_ERR_CANCELLED);
   CHECK(take(omemo_manager_wait(manager, 1, -1)) == OMEMO_ERR_CANCELLED);
   for (size_t i = 0; i < account->open_count; i++)
-    CHECK(omemo_request_reject(account->open[i].request, OMEMO_REASON_FAILED) == OMEMO_ERR_STALE);
+    CHECK(omemo_request_reject(account->open[i].request, OMEMO_REJECT_FAILED) == OMEMO_ERR_STALE);
   CHECK(none.calls == 0 && !decrypted);
 }
 
@@ -893,7 +894,7 @@ static void *live(void *data) {
       omemo_request request = mailbox[mine][j];
       mailbox[mine][j] = 0;
       pthread_mutex_unlock(&world);
-      if (request) omemo_request_reject(request, OMEMO_REASON_NOT_FOUND);
+      if (request) omemo_request_reject(request, OMEMO_REJECT_NOT_FOUND);
     }
     if (i % 50 == 0) CHECK(take(omemo_manager_wait(pair[mine].manager, op, 1)) != OMEMO_ERR_NULL);
   }
@@ -990,7 +991,7 @@ static void tables_of_other_headers(void) {
     void (*unknown)(void);
   } newer;
   romeo.jid = ROMEO;
-  const size_t least = offsetof(omemo_callbacks, withdrawn);
+  const size_t least = offsetof(omemo_callbacks, request_withdrawn);
   omemo_callbacks callbacks = account_callbacks(&romeo);
   static const size_t wrong[] = {0, 1, sizeof(size_t), SIZE_MAX};
   for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
@@ -1000,7 +1001,7 @@ static void tables_of_other_headers(void) {
     omemo_config_free(config);
     CHECK(romeo.destroyed == 0); /* the call that takes the table failed */
   }
-  for (size_t size = least; size <= sizeof callbacks; size += sizeof callbacks.withdrawn) {
+  for (size_t size = least; size <= sizeof callbacks; size += sizeof callbacks.request_withdrawn) {
     omemo_config *config = omemo_config_new();
     omemo_callbacks *shorter = need(malloc(size)); /* what is behind it must not be read */
     callbacks.struct_size = size;
@@ -1047,8 +1048,8 @@ static void options_have_bounds(void) {
     int32_t option;
     uint64_t least, most;
   } options[] = {
-      {OMEMO_OPTION_REQUEST_TIMEOUT, 1000, 3600000},
-      {OMEMO_OPTION_OPEN_REQUESTS, 1, 1000},
+      {OMEMO_OPTION_REQUEST_TIMEOUT_MS, 1000, 3600000},
+      {OMEMO_OPTION_MAX_OPEN_FETCHES, 1, 1000},
       {OMEMO_OPTION_SKIPPED_PER_SESSION, 0, 2000},
       {OMEMO_OPTION_SKIPPED_PER_MESSAGE, 0, 2000},
   };
@@ -1158,7 +1159,7 @@ static void half_a_success_is_reported(void) {
   CHECK(omemo_result_status(result) == OMEMO_ERR_NO_ELIGIBLE_DEVICES && omemo_result_message_count(result) == 0);
   CHECK(omemo_result_context(result) && strcmp(omemo_result_context(result), "the balcony") == 0);
   for (size_t i = 0; i < omemo_result_row_count(result); i++) {
-    CHECK(omemo_result_row_text(result, i) != NULL);
+    CHECK(omemo_result_row_detail(result, i) != NULL);
     if (omemo_result_row_device(result, i) == 0 && strcmp(omemo_result_row_jid(result, i), NOBODY) == 0) {
       named = true;
       CHECK(omemo_result_row_status(result, i) != OMEMO_OK);
@@ -1203,15 +1204,15 @@ static void questions_of_trust(void) {
   CHECK(omemo_manager_run(romeo.manager) == OMEMO_OK);
   CHECK(romeo.withdrawn == 0);
   CHECK(omemo_request_decide(request, 0, "no such level") == OMEMO_ERR_UNKNOWN_TRUST_LEVEL);
-  CHECK(omemo_request_decide(request, 1, OMEMO_LEVEL_TRUSTED) == OMEMO_ERR_ARGUMENT);
+  CHECK(omemo_request_decide(request, 1, OMEMO_TRUST_LEVEL_NAME_TRUSTED) == OMEMO_ERR_ARGUMENT);
   CHECK(omemo_request_decide(request, 0, NULL) == OMEMO_ERR_NULL);
   CHECK(omemo_request_resolve_xml(request, "<iq/>", 5) == OMEMO_ERR_WRONG_ANSWER);
-  CHECK(omemo_request_decide(request, 0, OMEMO_LEVEL_DISTRUSTED) == OMEMO_OK);
-  CHECK(omemo_request_decide(request, 0, OMEMO_LEVEL_TRUSTED) == OMEMO_OK); /* the last word counts */
+  CHECK(omemo_request_decide(request, 0, OMEMO_TRUST_LEVEL_NAME_DISTRUSTED) == OMEMO_OK);
+  CHECK(omemo_request_decide(request, 0, OMEMO_TRUST_LEVEL_NAME_TRUSTED) == OMEMO_OK); /* the last word counts */
   CHECK(omemo_request_resolve(request) == OMEMO_OK);
-  CHECK(omemo_request_decide(request, 0, OMEMO_LEVEL_TRUSTED) == OMEMO_ERR_STALE);
+  CHECK(omemo_request_decide(request, 0, OMEMO_TRUST_LEVEL_NAME_TRUSTED) == OMEMO_ERR_STALE);
   forget_open(&romeo);
-  CHECK(omemo_manager_connected(romeo.manager, OMEMO_BACKLOG_NONE, NULL, NULL, NULL) == OMEMO_OK);
+  CHECK(omemo_manager_connected(romeo.manager, OMEMO_CATCH_UP_NONE, NULL, NULL, NULL) == OMEMO_OK);
   settle(&romeo, 0);
   CHECK(end.calls == 1 && end.status == OMEMO_OK && end.messages == 1);
   free(end.xml);

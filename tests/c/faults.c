@@ -281,7 +281,7 @@ static void setters_are_one_commit_or_nothing(void) {
   struct store before = store_copy(&romeo->store);
   omemo_manager *m = romeo->account.manager;
   romeo->store.fail = OMEMO_ERR_STORAGE;
-  CHECK(omemo_manager_set_trust(m, JULIET, key, len, OMEMO_LEVEL_DISTRUSTED) == OMEMO_ERR_STORAGE);
+  CHECK(omemo_manager_set_trust(m, JULIET, key, len, OMEMO_TRUST_LEVEL_NAME_DISTRUSTED) == OMEMO_ERR_STORAGE);
   CHECK(omemo_manager_update_device_list(m, JULIET, list) == OMEMO_ERR_STORAGE);
   CHECK(store_equal(&before, &romeo->store));
   char *xml = NULL;
@@ -291,7 +291,7 @@ static void setters_are_one_commit_or_nothing(void) {
   CHECK(status == OMEMO_OK);
   free(xml);
   unsigned commits = romeo->store.commits;
-  CHECK(omemo_manager_set_trust(m, JULIET, key, len, OMEMO_LEVEL_DISTRUSTED) == OMEMO_OK);
+  CHECK(omemo_manager_set_trust(m, JULIET, key, len, OMEMO_TRUST_LEVEL_NAME_DISTRUSTED) == OMEMO_OK);
   CHECK(romeo->store.commits == commits + 1);
   CHECK(omemo_manager_update_device_list(m, JULIET, list) == OMEMO_OK);
   CHECK(romeo->store.commits == commits + 2);
@@ -319,7 +319,7 @@ static unsigned faults;
 
 static omemo_status connect_once(struct side *side) {
   omemo_op op = 0;
-  omemo_status status = omemo_manager_connected(side->account.manager, OMEMO_BACKLOG_NONE, NULL, NULL, &op);
+  omemo_status status = omemo_manager_connected(side->account.manager, OMEMO_CATCH_UP_NONE, NULL, NULL, &op);
   if (status != OMEMO_OK) return status;
   omemo_result *result = omemo_manager_wait(side->account.manager, op, 10000);
   status = omemo_result_status(result);

@@ -21,7 +21,6 @@ static const struct {
     F(omemo_bundle_identity_key),
     F(omemo_bundle_namespace),
     F(omemo_bundle_new),
-    F(omemo_bundle_new_from_wire),
     F(omemo_bundle_parse),
     F(omemo_bundle_pre_key),
     F(omemo_bundle_pre_key_count),
@@ -34,7 +33,7 @@ static const struct {
     F(omemo_config_free),
     F(omemo_config_new),
     F(omemo_config_set_callbacks),
-    F(omemo_config_set_default_level),
+    F(omemo_config_set_default_trust_level_name),
     F(omemo_config_set_jid),
     F(omemo_config_set_log),
     F(omemo_config_set_namespaces),
@@ -48,13 +47,13 @@ static const struct {
     F(omemo_decrypted_from),
     F(omemo_decrypted_identity_key),
     F(omemo_decrypted_key),
-    F(omemo_decrypted_level),
+    F(omemo_decrypted_trust_level_name),
     F(omemo_decrypted_namespace),
     F(omemo_decrypted_plaintext),
     F(omemo_decrypted_provisional),
     F(omemo_decrypted_status),
-    F(omemo_decrypted_text),
-    F(omemo_decrypted_trust),
+    F(omemo_decrypted_detail),
+    F(omemo_decrypted_core_trust),
     F(omemo_device_list_add),
     F(omemo_device_list_count),
     F(omemo_device_list_free),
@@ -77,12 +76,12 @@ static const struct {
     F(omemo_devices_identity_changed),
     F(omemo_devices_identity_key),
     F(omemo_devices_jid),
-    F(omemo_devices_level),
-    F(omemo_devices_shown_key),
+    F(omemo_devices_trust_level_name),
+    F(omemo_devices_conflicting_key),
     F(omemo_devices_preferred_namespace),
     F(omemo_devices_provisional),
     F(omemo_devices_downgraded),
-    F(omemo_devices_trust),
+    F(omemo_devices_core_trust),
     F(omemo_draft_add_recipient),
     F(omemo_draft_free),
     F(omemo_draft_new),
@@ -145,9 +144,9 @@ static const struct {
     F(omemo_result_row_jid),
     F(omemo_result_row_namespace),
     F(omemo_result_row_status),
-    F(omemo_result_row_text),
+    F(omemo_result_row_detail),
     F(omemo_result_status),
-    F(omemo_result_text),
+    F(omemo_result_detail),
     F(omemo_status_name),
     F(omemo_status_text),
     F(omemo_storage_callbacks_new),
@@ -329,8 +328,8 @@ static void make_objects(void) {
   CHECK(omemo_message_set_payload(message, bytes, 32, NULL, 0) == OMEMO_OK);
   list = omemo_device_list_new(OMEMO_NS_2);
   CHECK(omemo_device_list_add(list, 8, "label", bytes) == OMEMO_OK);
-  bundle = omemo_bundle_new(OMEMO_NS_2, bytes, 1, bytes, bytes);
-  CHECK(omemo_bundle_append_pre_key(bundle, 1, bytes) == OMEMO_OK);
+  bundle = omemo_bundle_new(OMEMO_NS_2, bytes, 32, 1, bytes, 32, bytes, 64);
+  CHECK(omemo_bundle_append_pre_key(bundle, 1, bytes, 32) == OMEMO_OK);
   CHECK(omemo_manager_devices(romeo.manager, NULL, &devices) == OMEMO_OK);
   CHECK(omemo_manager_decrypt(romeo.manager, "juliet@capulet.example", NULL, message, &decrypted) == OMEMO_OK);
   CHECK(omemo_manager_encrypt(romeo.manager, draft, NULL, NULL, &op) == OMEMO_OK);
@@ -416,7 +415,7 @@ static bool value(const struct declaration *declaration, size_t at, size_t numbe
     values[count++] = POINTER(namespaces + 2);
   } else if (strcmp(type, "const char *") == 0) {
     const char *good = strcmp(name, "ns") == 0      ? OMEMO_NS_2
-                       : strcmp(name, "level") == 0 ? OMEMO_LEVEL_TRUSTED
+                       : strcmp(name, "level") == 0 ? OMEMO_TRUST_LEVEL_NAME_TRUSTED
                        : strcmp(name, "xml") == 0 ? "<encrypted xmlns='urn:xmpp:omemo:2'><header sid='1'/></encrypted>"
                                                   : "juliet@capulet.example";
     values[count++] = POINTER(good);

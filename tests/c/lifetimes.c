@@ -170,8 +170,8 @@ static bool juliet_reads(const char *xml, const char *text) {
 static bool is_trusted(void) {
   omemo_devices *devices = NULL;
   CHECK(omemo_manager_devices(romeo.manager, JULIET, &devices) == OMEMO_OK && omemo_devices_count(devices) == 1);
-  const char *level = omemo_devices_level(devices, 0);
-  bool trusted = level && strcmp(level, OMEMO_LEVEL_TRUSTED) == 0;
+  const char *level = omemo_devices_trust_level_name(devices, 0);
+  bool trusted = level && strcmp(level, OMEMO_TRUST_LEVEL_NAME_TRUSTED) == 0;
   omemo_devices_free(devices);
   return trusted;
 }
@@ -266,7 +266,7 @@ static void decrypts_xml(enum service service) {
 }
 
 static void sets_trust(enum service service) {
-  const char *const levels[] = {OMEMO_LEVEL_UNDECIDED, OMEMO_LEVEL_TRUSTED};
+  const char *const levels[] = {OMEMO_TRUST_LEVEL_NAME_UNDECIDED, OMEMO_TRUST_LEVEL_NAME_TRUSTED};
   for (size_t i = 0; i < 2; i++) {
     reopen(false);
     held.jid = copy(JULIET);
@@ -398,13 +398,13 @@ static void answers_by_a_bundle(enum service service) {
 static void decides(enum service service) {
   struct end end = {0};
   reopen(true);
-  CHECK(omemo_manager_set_trust(romeo.manager, JULIET, juliet_key, 32, OMEMO_LEVEL_UNDECIDED) == OMEMO_OK);
+  CHECK(omemo_manager_set_trust(romeo.manager, JULIET, juliet_key, 32, OMEMO_TRUST_LEVEL_NAME_UNDECIDED) == OMEMO_OK);
   romeo.later = true;
   CHECK(encrypt(&romeo, JULIET, on_done, &end, NULL) == OMEMO_OK);
   while (omemo_manager_run(romeo.manager) == OMEMO_OK && romeo.open_count > 0 && romeo.open[0].kind != DECIDE_TRUST)
     answer_all(&romeo, 0);
   omemo_request request = asked(DECIDE_TRUST);
-  held.level = copy(OMEMO_LEVEL_TRUSTED);
+  held.level = copy(OMEMO_TRUST_LEVEL_NAME_TRUSTED);
   armed = service;
   CHECK(omemo_request_decide(request, 0, held.level) == OMEMO_OK);
   CHECK(omemo_request_resolve(request) == OMEMO_OK);
@@ -486,8 +486,8 @@ static void call_setters(void *user_data) {
   CHECK(omemo_config_set_namespaces(config, &ns, 1) == OMEMO_OK);
   CHECK(omemo_config_set_callbacks(config, &callbacks, &romeo, on_destroy) == OMEMO_OK);
   CHECK(omemo_config_set_log(config, OMEMO_LOG_DEBUG, on_log, &romeo, count_destroy) == OMEMO_OK);
-  CHECK(omemo_config_set_option(config, OMEMO_OPTION_OPEN_REQUESTS, 2) == OMEMO_OK);
-  CHECK(omemo_config_set_default_level(config, OMEMO_LEVEL_TRUSTED) == OMEMO_OK);
+  CHECK(omemo_config_set_option(config, OMEMO_OPTION_MAX_OPEN_FETCHES, 2) == OMEMO_OK);
+  CHECK(omemo_config_set_default_trust_level_name(config, OMEMO_TRUST_LEVEL_NAME_TRUSTED) == OMEMO_OK);
   CHECK(strcmp(omemo_config_error(config), "") == 0);
   give_storage(count_destroy); /* instead of the one that has just been set */
 }

@@ -121,7 +121,7 @@ static void refresh(struct account *account, const char *jid) {
 
 static omemo_status connected(struct account *account, struct end *end) {
   memset(end, 0, sizeof *end);
-  return omemo_manager_connected(account->manager, OMEMO_BACKLOG_NONE, on_done, end, NULL);
+  return omemo_manager_connected(account->manager, OMEMO_CATCH_UP_NONE, on_done, end, NULL);
 }
 
 static bool server_lists(const char *jid, uint32_t id) {
@@ -299,10 +299,10 @@ static void judge(const char *level) {
   omemo_devices_free(devices);
 }
 
-static omemo_verdict verdict(void) {
+static omemo_core_trust verdict(void) {
   omemo_devices *devices = NULL;
   size_t row = device_row(&romeo, JULIET, own_id(&juliet), &devices);
-  omemo_verdict verdict = omemo_devices_trust(devices, row);
+  omemo_core_trust verdict = omemo_devices_core_trust(devices, row);
   omemo_devices_free(devices);
   return verdict;
 }
@@ -310,11 +310,11 @@ static omemo_verdict verdict(void) {
 static void an_older_decision_does_not_undo_set_trust(void) {
   struct end end;
   omemo_request request = undecided(&end);
-  CHECK(omemo_request_decide(request, 0, OMEMO_LEVEL_TRUSTED) == OMEMO_OK);
+  CHECK(omemo_request_decide(request, 0, OMEMO_TRUST_LEVEL_NAME_TRUSTED) == OMEMO_OK);
   CHECK(omemo_request_resolve(request) == OMEMO_OK);
-  judge(OMEMO_LEVEL_DISTRUSTED); /* before a run has committed the decision */
+  judge(OMEMO_TRUST_LEVEL_NAME_DISTRUSTED); /* before a run has committed the decision */
   settle(&romeo, 0);
-  CHECK(verdict() == OMEMO_VERDICT_DISTRUSTED);
+  CHECK(verdict() == OMEMO_CORE_DISTRUSTED);
   CHECK(end.calls == 1 && end.status == OMEMO_ERR_NO_ELIGIBLE_DEVICES && end.messages == 0);
   account_free(&romeo);
   account_free(&juliet);
@@ -323,11 +323,11 @@ static void an_older_decision_does_not_undo_set_trust(void) {
 static void a_newer_decision_undoes_set_trust(void) {
   struct end end;
   omemo_request request = undecided(&end);
-  judge(OMEMO_LEVEL_DISTRUSTED);
-  CHECK(omemo_request_decide(request, 0, OMEMO_LEVEL_TRUSTED) == OMEMO_OK);
+  judge(OMEMO_TRUST_LEVEL_NAME_DISTRUSTED);
+  CHECK(omemo_request_decide(request, 0, OMEMO_TRUST_LEVEL_NAME_TRUSTED) == OMEMO_OK);
   CHECK(omemo_request_resolve(request) == OMEMO_OK);
   settle(&romeo, 0);
-  CHECK(verdict() == OMEMO_VERDICT_TRUSTED);
+  CHECK(verdict() == OMEMO_CORE_TRUSTED);
   CHECK(end.calls == 1 && end.status == OMEMO_OK && end.messages == 1);
   free(end.xml);
   account_free(&romeo);
@@ -358,27 +358,27 @@ static void a_key_that_only_key_exchanges_show_is_provisional(void) {
   if (!CHECK(end.calls == 1 && end.status == OMEMO_OK && end.xml != NULL)) return;
   CHECK(omemo_manager_decrypt_xml(romeo.manager, JULIET, NULL, end.xml, strlen(end.xml), &decrypted) == OMEMO_OK);
   CHECK(omemo_decrypted_status(decrypted) == OMEMO_OK && omemo_decrypted_provisional(decrypted));
-  CHECK(omemo_decrypted_trust(decrypted) == OMEMO_VERDICT_UNDECIDED);
+  CHECK(omemo_decrypted_core_trust(decrypted) == OMEMO_CORE_UNDECIDED);
   CHECK((omemo_decrypted_flags(decrypted) & OMEMO_DECRYPTED_DEVICE_NOT_LISTED) == 0); /* no list is known */
   omemo_decrypted_free(decrypted);
-  judge(OMEMO_LEVEL_TRUSTED);
+  judge(OMEMO_TRUST_LEVEL_NAME_TRUSTED);
   omemo_devices *devices = NULL;
   size_t row = device_row(&romeo, JULIET, own_id(&juliet), &devices);
-  CHECK(omemo_devices_provisional(devices, row) && omemo_devices_trust(devices, row) == OMEMO_VERDICT_UNDECIDED);
+  CHECK(omemo_devices_provisional(devices, row) && omemo_devices_core_trust(devices, row) == OMEMO_CORE_UNDECIDED);
   CHECK(!omemo_devices_provisional(devices, SIZE_MAX) && !omemo_devices_provisional(NULL, 0));
   omemo_devices_free(devices);
   settle(&romeo, 0);
   refresh(&romeo, JULIET); /* its bundle confirms it */
   settle(&romeo, 0);
   row = device_row(&romeo, JULIET, own_id(&juliet), &devices);
-  CHECK(!omemo_devices_provisional(devices, row) && omemo_devices_trust(devices, row) == OMEMO_VERDICT_TRUSTED);
+  CHECK(!omemo_devices_provisional(devices, row) && omemo_devices_core_trust(devices, row) == OMEMO_CORE_TRUSTED);
   omemo_devices_free(devices);
   push(&romeo, JULIET, 9); /* and somebody takes it off the list */
   CHECK(encrypt(&juliet, ROMEO, on_done, &end, NULL) == OMEMO_OK);
   settle(&juliet, 0);
   CHECK(omemo_manager_decrypt_xml(romeo.manager, JULIET, NULL, end.xml, strlen(end.xml), &decrypted) == OMEMO_OK);
   CHECK(omemo_decrypted_status(decrypted) == OMEMO_OK && !omemo_decrypted_provisional(decrypted));
-  CHECK(omemo_decrypted_trust(decrypted) == OMEMO_VERDICT_TRUSTED);
+  CHECK(omemo_decrypted_core_trust(decrypted) == OMEMO_CORE_TRUSTED);
   CHECK((omemo_decrypted_flags(decrypted) & OMEMO_DECRYPTED_DEVICE_NOT_LISTED) != 0);
   omemo_decrypted_free(decrypted);
   free(end.xml);
@@ -427,7 +427,7 @@ static void a_connected_that_failed_is_tried_again_by_itself(void) {
   begin(&romeo, ROMEO);
   CHECK(connected(&romeo, &end) == OMEMO_OK);
   run(&romeo);
-  CHECK(omemo_request_reject(open_request(&romeo, FETCH_LIST, ROMEO), OMEMO_REASON_FAILED) == OMEMO_OK);
+  CHECK(omemo_request_reject(open_request(&romeo, FETCH_LIST, ROMEO), OMEMO_REJECT_FAILED) == OMEMO_OK);
   forget_open(&romeo);
   run(&romeo);
   CHECK(end.calls == 1 && end.status == OMEMO_ERR_DEVICE_LIST_DOWNLOAD_FAILED);
@@ -503,7 +503,7 @@ static void encryptions_wait_for_a_stream_a_thousand_at_most(void) {
     if (!CHECK(encrypt(&romeo, TYBALT, NULL, NULL, NULL) == OMEMO_OK)) break;
   CHECK(encrypt(&romeo, TYBALT, NULL, NULL, NULL) == OMEMO_ERR_LIMIT);
   omemo_draft *draft = draft_to(TYBALT, "Ay me!");
-  CHECK(omemo_draft_set_policy(draft, OMEMO_POLICY_NOW) == OMEMO_OK);
+  CHECK(omemo_draft_set_policy(draft, OMEMO_ENCRYPT_NOW) == OMEMO_OK);
   CHECK(omemo_manager_encrypt(romeo.manager, draft, on_done, &now, NULL) == OMEMO_OK);
   omemo_draft_free(draft);
   run(&romeo);
@@ -531,7 +531,7 @@ static bool log_shows_it;
 static void keep_row(void *user_data, omemo_op op, omemo_status status, const omemo_result *result) {
   (void)user_data, (void)op, (void)status;
   row_status = omemo_result_row_status(result, 0);
-  snprintf(row_text, sizeof row_text, "%s", omemo_result_row_text(result, 0));
+  snprintf(row_text, sizeof row_text, "%s", omemo_result_row_detail(result, 0));
 }
 
 static void read_line(struct account *account) {
@@ -553,7 +553,7 @@ static void a_refusal_is_in_the_row_and_not_in_the_log(void) {
     if (kinds[i] == FETCH_LIST) account_connect(&romeo); /* the refusal is of a contact's list */
     if (kinds[i] == FETCH_LIST)
       CHECK(omemo_manager_refresh_devices(romeo.manager, JULIET, NULL, keep_row, NULL, NULL) == OMEMO_OK);
-    else CHECK(omemo_manager_connected(romeo.manager, OMEMO_BACKLOG_NONE, keep_row, NULL, NULL) == OMEMO_OK);
+    else CHECK(omemo_manager_connected(romeo.manager, OMEMO_CATCH_UP_NONE, keep_row, NULL, NULL) == OMEMO_OK);
     answer_until(&romeo, kinds[i]);
     unsigned notices = romeo.notices;
     CHECK(omemo_request_resolve_xml(open_request(&romeo, kinds[i], ""), refusals[i], strlen(refusals[i])) == OMEMO_OK);

@@ -16,12 +16,12 @@ static void check(const char *name, int good) {
 
 static void fetch_device_list(void *user_data, omemo_request request, const char *ns, const char *jid) {
   (void)user_data, (void)ns, (void)jid;
-  omemo_request_reject(request, OMEMO_REASON_NOT_FOUND);
+  omemo_request_reject(request, OMEMO_REJECT_NOT_FOUND);
 }
 
 static void fetch_bundle(void *user_data, omemo_request request, const char *ns, const char *jid, uint32_t device) {
   (void)user_data, (void)ns, (void)jid, (void)device;
-  omemo_request_reject(request, OMEMO_REASON_NOT_FOUND);
+  omemo_request_reject(request, OMEMO_REJECT_NOT_FOUND);
 }
 
 static void publish_device_list(void *user_data, omemo_request request, const char *ns, const omemo_device_list *list) {
@@ -93,7 +93,7 @@ int main(void) {
   close(file);
 
   check("the store opens", open_account(&store, path, "romeo@montague.lit", &manager) == OMEMO_OK);
-  check("connected starts", omemo_manager_connected(manager, OMEMO_BACKLOG_NONE, NULL, NULL, &op) == OMEMO_OK);
+  check("connected starts", omemo_manager_connected(manager, OMEMO_CATCH_UP_NONE, NULL, NULL, &op) == OMEMO_OK);
   result = omemo_manager_wait(manager, op, 10000);
   check("connected completes", omemo_result_status(result) == OMEMO_OK);
   omemo_result_free(result);

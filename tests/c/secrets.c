@@ -164,8 +164,8 @@ static void remember_secrets(const struct store *store) {
 static void on_kept(void *user_data, omemo_op op, omemo_status status, const omemo_result *result) {
   char **xml = user_data;
   (void)op, (void)status;
-  note(omemo_result_text(result));
-  for (size_t i = 0; i < omemo_result_row_count(result); i++) note(omemo_result_row_text(result, i));
+  note(omemo_result_detail(result));
+  for (size_t i = 0; i < omemo_result_row_count(result); i++) note(omemo_result_row_detail(result, i));
   if (omemo_result_message_count(result) > 0) *xml = copy(omemo_message_xml(omemo_result_message(result, 0), NULL));
 }
 
@@ -183,7 +183,7 @@ static char *send_canary(struct account *from, const char *to) {
 static bool read_canary(struct account *to, const char *from, const char *xml, bool look) {
   omemo_decrypted *decrypted = NULL;
   CHECK(omemo_manager_decrypt_xml(to->manager, from, NULL, xml, strlen(xml), &decrypted) == OMEMO_OK);
-  note(omemo_decrypted_text(decrypted));
+  note(omemo_decrypted_detail(decrypted));
   const char *body = omemo_decrypted_body(decrypted);
   bool read = body && strlen(body) == WORD && is_here((const uint8_t *)body, masked[0]);
   if (look && memory_can_be_read()) CHECK(words_in_memory() > 0); /* who looks for it finds it */
@@ -239,11 +239,11 @@ static void talk(void) {
   romeo.later = true; /* a bundle that cannot be published */
   CHECK(omemo_manager_disconnected(romeo.manager) == OMEMO_OK);
   server_wipe();
-  CHECK(omemo_manager_connected(romeo.manager, OMEMO_BACKLOG_NONE, NULL, NULL, NULL) == OMEMO_OK);
+  CHECK(omemo_manager_connected(romeo.manager, OMEMO_CATCH_UP_NONE, NULL, NULL, NULL) == OMEMO_OK);
   for (int i = 0; i < 6; i++) {
     CHECK(omemo_manager_run(romeo.manager) == OMEMO_OK);
     for (size_t j = 0; j < romeo.open_count; j++) {
-      int32_t reason = is_fetch(&romeo.open[j]) ? OMEMO_REASON_NOT_FOUND : OMEMO_REASON_FAILED;
+      int32_t reason = is_fetch(&romeo.open[j]) ? OMEMO_REJECT_NOT_FOUND : OMEMO_REJECT_FAILED;
       CHECK(omemo_request_reject(romeo.open[j].request, reason) == OMEMO_OK);
     }
     forget_open(&romeo);

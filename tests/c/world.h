@@ -115,7 +115,7 @@ struct account {
   bool clock;             /* it has a clock of its own: now */
   bool lost_levels;       /* it knows no trust level any more */
   int64_t now;
-  const char *level; /* what decide_trust answers; NULL: OMEMO_LEVEL_TRUSTED */
+  const char *level; /* what decide_trust answers; NULL: OMEMO_TRUST_LEVEL_NAME_TRUSTED */
   struct question *open;
   size_t open_count;
   unsigned asked, fetches, fetches_open_at_most, decided, withdrawn, notices, wakeups, evaluations, destroyed;
@@ -150,7 +150,7 @@ static inline omemo_status answer(struct account *account, const struct question
       status = omemo_request_resolve_xml(question->request, xml, strlen(xml));
       memset(xml, '?', strlen(xml)); /* inputs are copied */
     } else {
-      status = omemo_request_reject(question->request, OMEMO_REASON_NOT_FOUND);
+      status = omemo_request_reject(question->request, OMEMO_REJECT_NOT_FOUND);
     }
     free(xml);
     return status;
@@ -162,7 +162,7 @@ static inline omemo_status answer(struct account *account, const struct question
     return omemo_request_resolve(question->request);
   case DECIDE_TRUST:
     for (size_t i = 0; i < question->count; i++)
-      omemo_request_decide(question->request, i, account->level ? account->level : OMEMO_LEVEL_TRUSTED);
+      omemo_request_decide(question->request, i, account->level ? account->level : OMEMO_TRUST_LEVEL_NAME_TRUSTED);
     return omemo_request_resolve(question->request);
   }
   return OMEMO_ERR_ARGUMENT;
@@ -280,13 +280,13 @@ static inline void on_notify(void *user_data, omemo_notice notice, const char *n
 
 static int32_t on_evaluate_trust(void *user_data, const omemo_devices *devices, size_t index) {
   struct account *account = user_data;
-  const char *level = omemo_devices_level(devices, index);
+  const char *level = omemo_devices_trust_level_name(devices, index);
   account->evaluations++;
   call(account, account->in_evaluate);
   if (account->lost_levels) return OMEMO_ERR_UNKNOWN_TRUST_LEVEL;
-  if (strcmp(level, OMEMO_LEVEL_TRUSTED) == 0) return OMEMO_VERDICT_TRUSTED;
-  if (strcmp(level, OMEMO_LEVEL_UNDECIDED) == 0) return OMEMO_VERDICT_UNDECIDED;
-  if (strcmp(level, OMEMO_LEVEL_DISTRUSTED) == 0) return OMEMO_VERDICT_DISTRUSTED;
+  if (strcmp(level, OMEMO_TRUST_LEVEL_NAME_TRUSTED) == 0) return OMEMO_CORE_TRUSTED;
+  if (strcmp(level, OMEMO_TRUST_LEVEL_NAME_UNDECIDED) == 0) return OMEMO_CORE_UNDECIDED;
+  if (strcmp(level, OMEMO_TRUST_LEVEL_NAME_DISTRUSTED) == 0) return OMEMO_CORE_DISTRUSTED;
   return OMEMO_ERR_UNKNOWN_TRUST_LEVEL;
 }
 
@@ -419,7 +419,7 @@ static inline omemo_callbacks account_callbacks(const struct account *account) {
   callbacks.publish_bundle = on_publish_bundle;
   callbacks.send_message = on_send_message;
   callbacks.decide_trust = on_decide_trust;
-  callbacks.withdrawn = on_withdrawn;
+  callbacks.request_withdrawn = on_withdrawn;
   callbacks.notify = on_notify;
   callbacks.evaluate_trust = on_evaluate_trust;
   callbacks.wakeup = on_wakeup;
@@ -519,7 +519,7 @@ static unsigned ends;
 
 static inline void on_done(void *user_data, omemo_op op, omemo_status status, const omemo_result *result) {
   struct end *end = user_data;
-  CHECK(op != 0 && result != NULL && omemo_result_status(result) == status && omemo_result_text(result) != NULL);
+  CHECK(op != 0 && result != NULL && omemo_result_status(result) == status && omemo_result_detail(result) != NULL);
   end->calls++;
   end->op = op;
   end->status = status;
@@ -560,7 +560,7 @@ static inline void account_connect(struct account *account) {
   struct end end;
   memset(&end, 0, sizeof end);
   account->later = false;
-  CHECK(omemo_manager_connected(account->manager, OMEMO_BACKLOG_NONE, on_done, &end, NULL) == OMEMO_OK);
+  CHECK(omemo_manager_connected(account->manager, OMEMO_CATCH_UP_NONE, on_done, &end, NULL) == OMEMO_OK);
   settle(account, 0);
   CHECK(end.calls == 1 && end.status == OMEMO_OK);
   account->later = later;

@@ -46,7 +46,7 @@ pub struct Callbacks {
     pub publish_bundle: PublishBundle,
     pub send_message: PublishList,
     pub decide_trust: Decide,
-    pub withdrawn: Option<unsafe extern "C" fn(*mut c_void, u64)>,
+    pub request_withdrawn: Option<unsafe extern "C" fn(*mut c_void, u64)>,
     pub notify: Notify,
     pub evaluate_trust: Option<unsafe extern "C" fn(*mut c_void, *const Opaque, usize) -> i32>,
     pub wakeup: Option<unsafe extern "C" fn(*mut c_void)>,
@@ -111,7 +111,7 @@ unsafe extern "C" {
         destroy: Destroy,
     ) -> i32;
     pub fn omemo_config_set_option(config: *mut Opaque, option: i32, value: u64) -> i32;
-    pub fn omemo_config_set_default_level(config: *mut Opaque, level: *const c_char) -> i32;
+    pub fn omemo_config_set_default_trust_level_name(config: *mut Opaque, level: *const c_char) -> i32;
     pub fn omemo_config_error(config: *const Opaque) -> *const c_char;
 
     pub fn omemo_storage_memory_new(storage: *mut *mut Opaque) -> i32;
@@ -145,14 +145,14 @@ unsafe extern "C" {
     pub fn omemo_request_reject(request: u64, reason: i32) -> i32;
 
     pub fn omemo_result_status(result: *const Opaque) -> i32;
-    pub fn omemo_result_text(result: *const Opaque) -> *const c_char;
+    pub fn omemo_result_detail(result: *const Opaque) -> *const c_char;
     pub fn omemo_result_context(result: *const Opaque) -> *const c_char;
     pub fn omemo_result_row_count(result: *const Opaque) -> usize;
     pub fn omemo_result_row_jid(result: *const Opaque, row: usize) -> *const c_char;
     pub fn omemo_result_row_device(result: *const Opaque, row: usize) -> u32;
     pub fn omemo_result_row_namespace(result: *const Opaque, row: usize) -> *const c_char;
     pub fn omemo_result_row_status(result: *const Opaque, row: usize) -> i32;
-    pub fn omemo_result_row_text(result: *const Opaque, row: usize) -> *const c_char;
+    pub fn omemo_result_row_detail(result: *const Opaque, row: usize) -> *const c_char;
     pub fn omemo_result_message_count(result: *const Opaque) -> usize;
     pub fn omemo_result_message(result: *const Opaque, index: usize) -> *const Opaque;
     pub fn omemo_result_key(result: *const Opaque, index: usize, part: i32, len: *mut usize) -> *const u8;
@@ -200,14 +200,14 @@ unsafe extern "C" {
     ) -> i32;
     pub fn omemo_decrypted_action(decrypted: *const Opaque) -> i32;
     pub fn omemo_decrypted_status(decrypted: *const Opaque) -> i32;
-    pub fn omemo_decrypted_text(decrypted: *const Opaque) -> *const c_char;
+    pub fn omemo_decrypted_detail(decrypted: *const Opaque) -> *const c_char;
     pub fn omemo_decrypted_plaintext(decrypted: *const Opaque, len: *mut usize) -> *const u8;
     pub fn omemo_decrypted_from(decrypted: *const Opaque) -> *const c_char;
     pub fn omemo_decrypted_device(decrypted: *const Opaque) -> u32;
     pub fn omemo_decrypted_namespace(decrypted: *const Opaque) -> *const c_char;
     pub fn omemo_decrypted_identity_key(decrypted: *const Opaque, len: *mut usize) -> *const u8;
-    pub fn omemo_decrypted_trust(decrypted: *const Opaque) -> i32;
-    pub fn omemo_decrypted_level(decrypted: *const Opaque) -> *const c_char;
+    pub fn omemo_decrypted_core_trust(decrypted: *const Opaque) -> i32;
+    pub fn omemo_decrypted_trust_level_name(decrypted: *const Opaque) -> *const c_char;
     pub fn omemo_decrypted_flags(decrypted: *const Opaque) -> u32;
     pub fn omemo_decrypted_key(decrypted: *const Opaque, part: i32, len: *mut usize) -> *const u8;
     pub fn omemo_decrypted_body(decrypted: *const Opaque) -> *const c_char;
@@ -236,11 +236,11 @@ unsafe extern "C" {
     pub fn omemo_devices_id(devices: *const Opaque, index: usize) -> u32;
     pub fn omemo_devices_identity_key(devices: *const Opaque, index: usize, len: *mut usize) -> *const u8;
     pub fn omemo_devices_fingerprint(devices: *const Opaque, index: usize) -> *const c_char;
-    pub fn omemo_devices_trust(devices: *const Opaque, index: usize) -> i32;
-    pub fn omemo_devices_level(devices: *const Opaque, index: usize) -> *const c_char;
+    pub fn omemo_devices_core_trust(devices: *const Opaque, index: usize) -> i32;
+    pub fn omemo_devices_trust_level_name(devices: *const Opaque, index: usize) -> *const c_char;
     pub fn omemo_devices_active(devices: *const Opaque, index: usize, ns: *const c_char) -> bool;
     pub fn omemo_devices_identity_changed(devices: *const Opaque, index: usize) -> bool;
-    pub fn omemo_devices_shown_key(devices: *const Opaque, index: usize, len: *mut usize) -> *const u8;
+    pub fn omemo_devices_conflicting_key(devices: *const Opaque, index: usize, len: *mut usize) -> *const u8;
     pub fn omemo_manager_update_device_list(
         manager: *mut Opaque,
         jid: *const c_char,

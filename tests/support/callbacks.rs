@@ -213,7 +213,7 @@ pub(super) unsafe extern "C" fn evaluate_trust(
 ) -> i32 {
     // SAFETY: see above.
     unsafe {
-        let level = text(abi::omemo_devices_level(devices, index)).unwrap_or_default();
+        let level = text(abi::omemo_devices_trust_level_name(devices, index)).unwrap_or_default();
         shared(data).levels.borrow().get(&level).copied().unwrap_or(-201)
     }
 }
@@ -250,7 +250,7 @@ pub(super) unsafe extern "C" fn done(data: *mut c_void, op: u64, status: i32, re
         assert_eq!(status, abi::omemo_result_status(result), "the status and its result are one");
         let outcome = Outcome {
             status,
-            text: text(abi::omemo_result_text(result)).unwrap_or_default(),
+            text: text(abi::omemo_result_detail(result)).unwrap_or_default(),
             context: text(abi::omemo_result_context(result)),
             rows: (0..abi::omemo_result_row_count(result))
                 .map(|row| Row {

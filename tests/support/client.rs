@@ -126,7 +126,7 @@ impl Client {
             publish_bundle: Some(publish_bundle),
             send_message: Some(send_message),
             decide_trust: Some(decide_trust),
-            withdrawn: Some(withdrawn),
+            request_withdrawn: Some(withdrawn),
             notify: Some(notify),
             evaluate_trust: own_levels.then_some(evaluate_trust as unsafe extern "C" fn(_, _, _) -> _),
             wakeup: Some(wakeup),
@@ -163,7 +163,7 @@ impl Client {
                 abi::omemo_config_set_option(config, *option, *value);
             }
             if let Some(level) = &self.default_trust_level_name {
-                abi::omemo_config_set_default_level(config, c_string(level).as_ptr());
+                abi::omemo_config_set_default_trust_level_name(config, c_string(level).as_ptr());
             }
             let status = abi::omemo_manager_new(config, &mut self.manager);
             let why = text(abi::omemo_config_error(config)).unwrap_or_default();
@@ -385,15 +385,15 @@ impl Client {
             let decrypted = Decrypted {
                 action: abi::omemo_decrypted_action(out),
                 status: abi::omemo_decrypted_status(out),
-                text: text(abi::omemo_decrypted_text(out)).unwrap_or_default(),
+                text: text(abi::omemo_decrypted_detail(out)).unwrap_or_default(),
                 plaintext: bytes(|len| abi::omemo_decrypted_plaintext(out, len)),
                 body: text(abi::omemo_decrypted_body(out)),
                 from: text(abi::omemo_decrypted_from(out)),
                 device: abi::omemo_decrypted_device(out),
                 namespace: text(abi::omemo_decrypted_namespace(out)),
                 identity: bytes(|len| abi::omemo_decrypted_identity_key(out, len)),
-                trust: abi::omemo_decrypted_trust(out),
-                level: text(abi::omemo_decrypted_level(out)),
+                trust: abi::omemo_decrypted_core_trust(out),
+                level: text(abi::omemo_decrypted_trust_level_name(out)),
                 flags: abi::omemo_decrypted_flags(out),
                 key: KeyParts::of(|part, len| abi::omemo_decrypted_key(out, part, len)),
             };

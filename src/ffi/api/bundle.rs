@@ -35,103 +35,75 @@ impl omemo_bundle {
     }
 }
 
-/// The type byte and a key.
-const WIRE_KEY_BYTES: usize = 33;
-
-/// A bundle without pre keys, from what the namespace publishes or from its Ed25519 form.
-fn assemble(
-    namespace: Namespace,
-    identity_key: &[u8],
-    signed_pre_key_id: u32,
-    signed_pre_key: [u8; 32],
-    mut signature: [u8; 64],
-) -> Result<*mut omemo_bundle> {
-    let identity_key = bundle::read_identity(namespace, identity_key, &mut signature)
-        .ok_or(Error::new(Status::Argument, "An identity key of this form has no place in a bundle."))?;
-    let pre_keys = Vec::new();
-    let bundle = Bundle { namespace, identity_key, signed_pre_key_id, signed_pre_key, signature, pre_keys };
-    Ok(text::hand_over(omemo_bundle::new(bundle)))
+/// A pre key of 32 bytes, or in `OMEMO_NS_LEGACY` in its wire form, which is one byte longer.
+///
+/// # Safety
+/// `key` must be NULL or point to `len` readable bytes, unless `len` is neither 32 nor 33.
+unsafe fn pre_key(namespace: Namespace, key: *const u8, len: usize) -> Result<[u8; 32]> {
+    // SAFETY: the same promise.
+    let key = unsafe { text::bytes(key, len, limits::WIRE_KEY_BYTES) }?;
+    bundle::read_pre_key(namespace, key).ok_or(Error::new(Status::Argument, "A pre key has 32 bytes."))
 }
 
-/// A bundle from its parts, without pre keys. Nothing is verified before it is used.
+/// Creates a bundle from its parts, without pre keys. Nothing is verified before the bundle is used.
 ///
-/// Keys have two forms. Everywhere in this header a key of 32 bytes is without a type byte: identity keys in
-/// Ed25519 form, pre keys in Curve25519 form. The wire form is what stands in the XML: in OMEMO_NS_2 the same; in
-/// OMEMO_NS_LEGACY 33 bytes, the type byte 0x05 and the key in Curve25519 form, and the sign of the identity
-/// key, which is lost thereby, in the highest bit of the last byte of the signature. This function takes the
-/// first form, omemo_bundle_new_from_wire both.
+/// The length of a key says which form it has. A key of 32 bytes has no type byte: identity keys are in Ed25519 form,
+/// pre keys in Curve25519 form, as everywhere in this header. A key of 33 bytes is in the wire form of OMEMO_NS_LEGACY,
+/// as it stands in the XML: the type byte 0x05 and the key in Curve25519 form. The sign of an identity key is lost
+/// thereby, and stands in the highest bit of the last byte of the signature.
 /// Parameters:
-/// - ns: the namespace it is published in.
-/// - identity_key: 32 bytes in Ed25519 form.
-/// - signed_pre_key_id: its number.
-/// - signed_pre_key: 32 bytes in Curve25519 form.
-/// - signature: of the signed pre key, 64 bytes. In OMEMO_NS_LEGACY the one that stands in the XML is right, too:
-///   its sign bit is taken over into the identity key.
-/// Returns: the bundle; NULL if the namespace is not known or a pointer is NULL.
-/// Memory: free it by omemo_bundle_free.
-/// Since: 0.1.0 (XEP-0384 5.3.2)
+/// - ns: the namespace in which it is published.
+/// - identity_key: 32 bytes in Ed25519 form, or in OMEMO_NS_LEGACY 33 bytes in wire form.
+/// - identity_key_len: 32 or 33.
+/// - signed_pre_key_id: the id of the signed pre key.
+/// - signed_pre_key: 32 bytes in Curve25519 form, or in OMEMO_NS_LEGACY 33 bytes in wire form.
+/// - signed_pre_key_len: 32 or 33.
+/// - signature: the signature of the signed pre key, with or without the sign bit of OMEMO_NS_LEGACY: a sign bit
+///   is taken over into the identity key.
+/// - signature_len: 64.
+/// Returns: the bundle; NULL if the namespace is not known, a pointer is NULL, a length or a type byte is wrong, or the
+///   identity key is no point of the curve.
+/// Memory: free it with omemo_bundle_free.
+/// Since: 0.1.0 (XEP-0384 0.3 4.3, 5.3.2)
 #[unsafe(no_mangle)]
 #[must_use]
 pub unsafe extern "C" fn omemo_bundle_new(
     ns: *const c_char,
     identity_key: *const u8,
-    signed_pre_key_id: u32,
-    signed_pre_key: *const u8,
-    signature: *const u8,
-) -> *mut omemo_bundle {
-    guard::call(std::ptr::null_mut(), || {
-        let bundle = || {
-            // SAFETY: the client gives a C string, 32, 32 and 64 bytes, or NULL.
-            let (namespace, identity_key, signed_pre_key, signature) = unsafe {
-                (
-                    text::namespace(ns)?,
-                    text::array::<32>(identity_key)?,
-                    text::array(signed_pre_key)?,
-                    text::array(signature)?,
-                )
-            };
-            assemble(namespace, &identity_key, signed_pre_key_id, signed_pre_key, signature)
-        };
-        bundle().unwrap_or(std::ptr::null_mut())
-    })
-}
-
-/// A bundle from its parts as they stand in the XML, without pre keys. Nothing is verified before it is used.
-/// Parameters:
-/// - ns: the namespace it is published in.
-/// - identity_key: 32 bytes in Ed25519 form; in OMEMO_NS_LEGACY also 33 bytes, 0x05 and Curve25519 form.
-/// - identity_key_len: 32 or 33.
-/// - signed_pre_key_id: its number.
-/// - signed_pre_key: 32 bytes in Curve25519 form; of the 33 bytes of OMEMO_NS_LEGACY those after the type byte.
-/// - signature: of the signed pre key, 64 bytes, as it stands in the XML.
-/// Returns: the bundle; NULL if the namespace is not known, a pointer is NULL, a length or the type byte is wrong,
-///   or the identity key is no point of the curve.
-/// Memory: free it by omemo_bundle_free.
-/// Since: 0.1.0 (XEP-0384 0.3 4.3, 5.3.2)
-#[unsafe(no_mangle)]
-#[must_use]
-pub unsafe extern "C" fn omemo_bundle_new_from_wire(
-    ns: *const c_char,
-    identity_key: *const u8,
     identity_key_len: usize,
     signed_pre_key_id: u32,
     signed_pre_key: *const u8,
+    signed_pre_key_len: usize,
     signature: *const u8,
+    signature_len: usize,
 ) -> *mut omemo_bundle {
     guard::call(std::ptr::null_mut(), || {
         let bundle = || {
-            // SAFETY: the client gives a C string, as many bytes as it says, 32 and 64 bytes, or NULL.
-            let (namespace, identity_key, signed_pre_key, signature) = unsafe {
+            // SAFETY: the client gives a C string, and as many bytes as it says, or NULL.
+            let (namespace, identity_key, signed_pre_key, mut signature) = unsafe {
+                let namespace = text::namespace(ns)?;
                 (
-                    text::namespace(ns)?,
-                    text::bytes(identity_key, identity_key_len, WIRE_KEY_BYTES)?,
-                    text::array(signed_pre_key)?,
-                    text::array(signature)?,
+                    namespace,
+                    text::bytes(identity_key, identity_key_len, limits::WIRE_KEY_BYTES)?,
+                    pre_key(namespace, signed_pre_key, signed_pre_key_len)?,
+                    text::signature(signature, signature_len)?,
                 )
             };
-            assemble(namespace, identity_key, signed_pre_key_id, signed_pre_key, signature)
+            let identity_key = bundle::read_identity(namespace, identity_key, &mut signature).ok_or(
+                Error::new(Status::Argument, "An identity key of this form has no place in a bundle."),
+            )?;
+            let pre_keys = Vec::new();
+            Ok(omemo_bundle::new(Bundle {
+                namespace,
+                identity_key,
+                signed_pre_key_id,
+                signed_pre_key,
+                signature,
+                pre_keys,
+            }))
         };
-        bundle().unwrap_or(std::ptr::null_mut())
+        let made: Result<omemo_bundle> = bundle();
+        made.map_or(std::ptr::null_mut(), text::hand_over)
     })
 }
 
@@ -164,19 +136,21 @@ pub unsafe extern "C" fn omemo_bundle_parse(
 /// Parameters:
 /// - bundle: the bundle.
 /// - id: its number, which is not yet in the bundle.
-/// - key: 32 bytes in Curve25519 form; of the 33 bytes of OMEMO_NS_LEGACY those after the type byte.
-/// Returns: OMEMO_ERR_NULL, OMEMO_ERR_ARGUMENT (id), OMEMO_ERR_LIMIT (1,000 pre keys).
+/// - key: 32 bytes in Curve25519 form, or in OMEMO_NS_LEGACY 33 bytes in wire form.
+/// - key_len: 32 or 33.
+/// Returns: OMEMO_ERR_NULL, OMEMO_ERR_ARGUMENT (id, length or type byte), OMEMO_ERR_LIMIT (length, or 1,000 pre keys).
 /// Since: 0.1.0 (XEP-0384 5.3.2)
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn omemo_bundle_append_pre_key(
     bundle: Option<&mut omemo_bundle>,
     id: u32,
     key: *const u8,
+    key_len: usize,
 ) -> omemo_status {
     guard::status(|| {
         let bundle = text::required(bundle)?;
-        // SAFETY: the client gives 32 bytes or NULL.
-        let key = unsafe { text::array(key) }?;
+        // SAFETY: the client gives key_len bytes or NULL.
+        let key = unsafe { pre_key(bundle.bundle.namespace, key, key_len) }?;
         if bundle.bundle.pre_keys.len() >= limits::PRE_KEYS_PER_BUNDLE {
             return Err(Status::Limit.into());
         }

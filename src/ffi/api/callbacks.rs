@@ -37,21 +37,21 @@ pub type omemo_request = u64;
 /// What the name of a trust level comes to.
 #[repr(i32)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum omemo_verdict {
+pub enum omemo_core_trust {
     /// Nobody has judged the key.
-    OMEMO_VERDICT_UNDECIDED = 0,
+    OMEMO_CORE_UNDECIDED = 0,
     /// Content is encrypted to it.
-    OMEMO_VERDICT_TRUSTED = 1,
+    OMEMO_CORE_TRUSTED = 1,
     /// Nothing is encrypted to it, and what it sends is refused.
-    OMEMO_VERDICT_DISTRUSTED = 2,
+    OMEMO_CORE_DISTRUSTED = 2,
 }
 
-impl From<CoreTrust> for omemo_verdict {
-    fn from(verdict: CoreTrust) -> omemo_verdict {
+impl From<CoreTrust> for omemo_core_trust {
+    fn from(verdict: CoreTrust) -> omemo_core_trust {
         match verdict {
-            CoreTrust::Undecided => omemo_verdict::OMEMO_VERDICT_UNDECIDED,
-            CoreTrust::Trusted => omemo_verdict::OMEMO_VERDICT_TRUSTED,
-            CoreTrust::Distrusted => omemo_verdict::OMEMO_VERDICT_DISTRUSTED,
+            CoreTrust::Undecided => omemo_core_trust::OMEMO_CORE_UNDECIDED,
+            CoreTrust::Trusted => omemo_core_trust::OMEMO_CORE_TRUSTED,
+            CoreTrust::Distrusted => omemo_core_trust::OMEMO_CORE_DISTRUSTED,
         }
     }
 }
@@ -84,7 +84,7 @@ pub enum omemo_notice {
     /// (ns, status) This account's bundle or device list cannot be published, or a namespace cannot be left; it is
     /// tried again later. OMEMO_ERR_PUBLISH_LIMIT: it was published so often that it waits now (10 times, then once
     /// in 72 minutes; list and bundle apart), told again only after hours without publications: another client of the
-    /// account probably undoes what this one publishes. omemo_result_row_text shows what the server said, in the
+    /// account probably undoes what this one publishes. omemo_result_row_detail shows what the server said, in the
     /// report of omemo_manager_connected.
     OMEMO_NOTICE_PUBLISH_FAILED = 4,
 }
@@ -101,8 +101,8 @@ impl From<NoticeKind> for omemo_notice {
 }
 
 /// What the library asks and tells. Each may be NULL. A question without callback is rejected at once: the
-/// fetches, publishes and delete_bundle as OMEMO_REASON_FAILED, send_message and decide_trust as
-/// OMEMO_REASON_DECLINED.
+/// fetches, publishes and delete_bundle as OMEMO_REJECT_FAILED, send_message and decide_trust as
+/// OMEMO_REJECT_DECLINED.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct omemo_callbacks {
@@ -112,7 +112,7 @@ pub struct omemo_callbacks {
 
     /// Question (event): which devices does jid announce in ns (XEP-0384 5.3.1)? Ask for one item
     /// (max_items='1') of another JID's node, and for all of this account's own. Answer by
-    /// omemo_request_resolve_xml or _resolve_device_list, or reject; OMEMO_REASON_NOT_FOUND says that it
+    /// omemo_request_resolve_xml or _resolve_device_list, or reject; OMEMO_REJECT_NOT_FOUND says that it
     /// announces nothing.
     pub fetch_device_list: Option<
         unsafe extern "C" fn(
@@ -157,7 +157,7 @@ pub struct omemo_callbacks {
         ),
     >,
     /// Question (event): send a message that no user sees to jid, with a store hint (XEP-0334). Answer by
-    /// omemo_request_resolve when it is sent, or reject; OMEMO_REASON_DECLINED says that this JID shall not
+    /// omemo_request_resolve when it is sent, or reject; OMEMO_REJECT_DECLINED says that this JID shall not
     /// learn that we are here.
     pub send_message: Option<
         unsafe extern "C" fn(
@@ -169,7 +169,7 @@ pub struct omemo_callbacks {
     >,
     /// Question (event): judge the keys of all these devices. context is omemo_draft_set_context's, or NULL.
     /// Answer by omemo_request_decide for each device, then omemo_request_resolve; or reject as
-    /// OMEMO_REASON_DECLINED. Has no deadline. To keep the devices for a dialog: omemo_devices_clone.
+    /// OMEMO_REJECT_DECLINED. Has no deadline. To keep the devices for a dialog: omemo_devices_clone.
     pub decide_trust: Option<
         unsafe extern "C" fn(
             user_data: *mut c_void,
@@ -180,7 +180,7 @@ pub struct omemo_callbacks {
     >,
 
     /// Event: nobody needs the answer to this question any more. Close the dialog, forget the number.
-    pub withdrawn: Option<unsafe extern "C" fn(user_data: *mut c_void, request: omemo_request)>,
+    pub request_withdrawn: Option<unsafe extern "C" fn(user_data: *mut c_void, request: omemo_request)>,
     /// Event: news. Arguments that do not apply are NULL, 0 or OMEMO_OK.
     pub notify: Option<
         unsafe extern "C" fn(
@@ -193,8 +193,8 @@ pub struct omemo_callbacks {
         ),
     >,
 
-    /// Service: what the level name of the device at index comes to: an omemo_verdict, or
-    /// OMEMO_ERR_UNKNOWN_TRUST_LEVEL (so counts any other number, too). NULL: OMEMO_LEVEL_TRUSTED, _UNDECIDED
+    /// Service: what the level name of the device at index comes to: an omemo_core_trust, or
+    /// OMEMO_ERR_UNKNOWN_TRUST_LEVEL (so counts any other number, too). NULL: OMEMO_TRUST_LEVEL_NAME_TRUSTED, _UNDECIDED
     /// and _DISTRUSTED are known.
     pub evaluate_trust: Option<
         unsafe extern "C" fn(user_data: *mut c_void, devices: *const omemo_devices, index: usize) -> i32,
@@ -210,7 +210,7 @@ pub struct omemo_callbacks {
     /// Question (event): delete the bundle of this device in ns, which the account does not serve any more, or under
     /// an id that this device has given up. In
     /// OMEMO_NS_2 retract the item, in OMEMO_NS_LEGACY delete the node. Answer by omemo_request_resolve or
-    /// _resolve_xml, or reject; OMEMO_REASON_NOT_FOUND and OMEMO_REASON_DECLINED end the matter as well.
+    /// _resolve_xml, or reject; OMEMO_REJECT_NOT_FOUND and OMEMO_REJECT_DECLINED end the matter as well.
     pub delete_bundle: Option<
         unsafe extern "C" fn(user_data: *mut c_void, request: omemo_request, ns: *const c_char, device: u32),
     >,
@@ -218,7 +218,7 @@ pub struct omemo_callbacks {
 
 // SAFETY: made of a number and of optional functions, all of which may be zero.
 unsafe impl table::Table for omemo_callbacks {
-    const LEAST: usize = std::mem::offset_of!(omemo_callbacks, withdrawn);
+    const LEAST: usize = std::mem::offset_of!(omemo_callbacks, request_withdrawn);
 }
 
 impl omemo_callbacks {

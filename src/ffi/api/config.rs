@@ -22,9 +22,9 @@ use std::sync::Arc;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum omemo_option {
     /// Milliseconds until a network question ends by itself: 1000 to 3600000, 60000.
-    OMEMO_OPTION_REQUEST_TIMEOUT = 1,
+    OMEMO_OPTION_REQUEST_TIMEOUT_MS = 1,
     /// Fetches open at a time: 1 to 1000, 32.
-    OMEMO_OPTION_OPEN_REQUESTS = 2,
+    OMEMO_OPTION_MAX_OPEN_FETCHES = 2,
     /// Keys of skipped messages that are kept for each session: 0 to 2000, 1000.
     OMEMO_OPTION_SKIPPED_PER_SESSION = 3,
     /// Messages that one message may skip: 0 to SKIPPED_PER_SESSION, the same.
@@ -306,11 +306,11 @@ pub unsafe extern "C" fn omemo_config_set_option(
         // SAFETY: the client gives one of ours or NULL.
         unsafe { shared(config) }?.set(|settings| {
             let (slot, bounds, name) = match option {
-                o if o == omemo_option::OMEMO_OPTION_REQUEST_TIMEOUT as i32 => {
-                    (&mut settings.request_timeout_ms, 1_000..=3_600_000, "OMEMO_OPTION_REQUEST_TIMEOUT")
+                o if o == omemo_option::OMEMO_OPTION_REQUEST_TIMEOUT_MS as i32 => {
+                    (&mut settings.request_timeout_ms, 1_000..=3_600_000, "OMEMO_OPTION_REQUEST_TIMEOUT_MS")
                 }
-                o if o == omemo_option::OMEMO_OPTION_OPEN_REQUESTS as i32 => {
-                    (&mut settings.max_open_fetches, 1..=1_000, "OMEMO_OPTION_OPEN_REQUESTS")
+                o if o == omemo_option::OMEMO_OPTION_MAX_OPEN_FETCHES as i32 => {
+                    (&mut settings.max_open_fetches, 1..=1_000, "OMEMO_OPTION_MAX_OPEN_FETCHES")
                 }
                 o if o == omemo_option::OMEMO_OPTION_SKIPPED_PER_SESSION as i32 => {
                     (&mut settings.skipped_per_session, 0..=2_000, "OMEMO_OPTION_SKIPPED_PER_SESSION")
@@ -329,14 +329,14 @@ pub unsafe extern "C" fn omemo_config_set_option(
     })
 }
 
-/// The trust level of keys that nobody has judged. Unless set: OMEMO_LEVEL_UNDECIDED.
+/// The trust level of keys that nobody has judged. Unless set: OMEMO_TRUST_LEVEL_NAME_UNDECIDED.
 /// Parameters:
 /// - config: the configuration.
-/// - level: a name that your evaluate_trust knows; without one, OMEMO_LEVEL_*. omemo_manager_new checks it.
+/// - level: a name that your evaluate_trust knows; without one, OMEMO_TRUST_LEVEL_NAME_*. omemo_manager_new checks it.
 /// Returns: OMEMO_ERR_NULL, OMEMO_ERR_UTF8.
 /// Since: 0.1.0
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn omemo_config_set_default_level(
+pub unsafe extern "C" fn omemo_config_set_default_trust_level_name(
     config: *mut omemo_config,
     level: *const c_char,
 ) -> omemo_status {

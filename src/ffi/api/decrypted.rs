@@ -3,7 +3,7 @@
 use super::super::boundary::text::Out;
 use super::super::runtime::core::omemo_manager;
 use super::super::{boundary::guard, boundary::text, runtime::core};
-use super::callbacks::omemo_verdict;
+use super::callbacks::omemo_core_trust;
 use super::key_parts;
 use super::message::omemo_message;
 use super::status::omemo_status;
@@ -29,7 +29,7 @@ pub enum omemo_action {
     OMEMO_ACTION_HIDE = 0,
     /// Show the content, with its trust.
     OMEMO_ACTION_SHOW = 1,
-    /// Tell the user that a message could not be read: omemo_decrypted_text says why. Never for a stanza without
+    /// Tell the user that a message could not be read: omemo_decrypted_detail says why. Never for a stanza without
     /// payload, in which there is nothing that a user could miss.
     OMEMO_ACTION_WARN = 2,
 }
@@ -291,7 +291,7 @@ pub extern "C" fn omemo_decrypted_status(decrypted: Option<&omemo_decrypted>) ->
 /// Memory: borrowed from decrypted.
 /// Since: 0.1.0
 #[unsafe(no_mangle)]
-pub extern "C" fn omemo_decrypted_text(decrypted: Option<&omemo_decrypted>) -> *const c_char {
+pub extern "C" fn omemo_decrypted_detail(decrypted: Option<&omemo_decrypted>) -> *const c_char {
     guard::call(std::ptr::null(), || text::or_null(decrypted.map(|decrypted| &decrypted.text)))
 }
 
@@ -385,18 +385,18 @@ pub extern "C" fn omemo_decrypted_identity_key(
 /// What the trust level of that key came to when the stanza was decrypted. A provisional key is never trusted.
 /// Parameters:
 /// - decrypted: what came out of the stanza.
-/// Returns: the verdict; OMEMO_VERDICT_UNDECIDED for NULL.
+/// Returns: the verdict; OMEMO_CORE_UNDECIDED for NULL.
 /// Since: 0.1.0
 #[unsafe(no_mangle)]
-pub extern "C" fn omemo_decrypted_trust(decrypted: Option<&omemo_decrypted>) -> omemo_verdict {
-    guard::call(omemo_verdict::OMEMO_VERDICT_UNDECIDED, || {
+pub extern "C" fn omemo_decrypted_core_trust(decrypted: Option<&omemo_decrypted>) -> omemo_core_trust {
+    guard::call(omemo_core_trust::OMEMO_CORE_UNDECIDED, || {
         inner(decrypted)
-            .map_or(omemo_verdict::OMEMO_VERDICT_UNDECIDED, |decrypted| decrypted.core_trust.into())
+            .map_or(omemo_core_trust::OMEMO_CORE_UNDECIDED, |decrypted| decrypted.core_trust.into())
     })
 }
 
 /// Tells whether only key exchanges show the key that vouches for the content: it is provisional, see
-/// omemo_devices_provisional, and omemo_decrypted_trust is at most OMEMO_VERDICT_UNDECIDED.
+/// omemo_devices_provisional, and omemo_decrypted_core_trust is at most OMEMO_CORE_UNDECIDED.
 /// Parameters:
 /// - decrypted: what came out of the stanza.
 /// Returns: false also for a stanza without content, and for NULL.
@@ -413,7 +413,7 @@ pub extern "C" fn omemo_decrypted_provisional(decrypted: Option<&omemo_decrypted
 /// Memory: borrowed from decrypted.
 /// Since: 0.1.0
 #[unsafe(no_mangle)]
-pub extern "C" fn omemo_decrypted_level(decrypted: Option<&omemo_decrypted>) -> *const c_char {
+pub extern "C" fn omemo_decrypted_trust_level_name(decrypted: Option<&omemo_decrypted>) -> *const c_char {
     guard::call(std::ptr::null(), || text::or_null(decrypted.map(|decrypted| &decrypted.level)))
 }
 

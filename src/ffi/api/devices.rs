@@ -3,7 +3,7 @@
 use super::super::boundary::text::Out;
 use super::super::runtime::core::{Completion, omemo_manager};
 use super::super::{boundary::guard, boundary::text, runtime::core};
-use super::callbacks::omemo_verdict;
+use super::callbacks::omemo_core_trust;
 use super::device_list::omemo_device_list;
 use super::manager::{omemo_done, omemo_op};
 use super::status::omemo_status;
@@ -180,13 +180,16 @@ pub extern "C" fn omemo_devices_fingerprint(devices: Option<&omemo_devices>, ind
 /// Parameters:
 /// - devices: the devices.
 /// - index: of the device.
-/// Returns: the verdict; OMEMO_VERDICT_UNDECIDED if there is no such device.
+/// Returns: the verdict; OMEMO_CORE_UNDECIDED if there is no such device.
 /// Since: 0.1.0
 #[unsafe(no_mangle)]
-pub extern "C" fn omemo_devices_trust(devices: Option<&omemo_devices>, index: usize) -> omemo_verdict {
-    guard::call(omemo_verdict::OMEMO_VERDICT_UNDECIDED, || {
+pub extern "C" fn omemo_devices_core_trust(
+    devices: Option<&omemo_devices>,
+    index: usize,
+) -> omemo_core_trust {
+    guard::call(omemo_core_trust::OMEMO_CORE_UNDECIDED, || {
         let row = omemo_devices::at(devices, index);
-        row.map_or(omemo_verdict::OMEMO_VERDICT_UNDECIDED, |row| row.device.core_trust.into())
+        row.map_or(omemo_core_trust::OMEMO_CORE_UNDECIDED, |row| row.device.core_trust.into())
     })
 }
 
@@ -198,12 +201,15 @@ pub extern "C" fn omemo_devices_trust(devices: Option<&omemo_devices>, index: us
 /// Memory: borrowed from devices.
 /// Since: 0.1.0
 #[unsafe(no_mangle)]
-pub extern "C" fn omemo_devices_level(devices: Option<&omemo_devices>, index: usize) -> *const c_char {
+pub extern "C" fn omemo_devices_trust_level_name(
+    devices: Option<&omemo_devices>,
+    index: usize,
+) -> *const c_char {
     guard::call(std::ptr::null(), || text::or_null(omemo_devices::at(devices, index).map(|row| &row.level)))
 }
 
 /// Tells whether only key exchanges show the key of a device. Such a key is provisional: anybody can relay a key
-/// exchange in another's name, so that its verdict is at most OMEMO_VERDICT_UNDECIDED, whatever its level, and nothing is
+/// exchange in another's name, so that its verdict is at most OMEMO_CORE_UNDECIDED, whatever its level, and nothing is
 /// encrypted to it. A bundle from the node of the JID confirms the key, or shows another one.
 /// Parameters:
 /// - devices: the devices.
@@ -262,7 +268,7 @@ pub extern "C" fn omemo_devices_identity_changed(devices: Option<&omemo_devices>
 /// Memory: borrowed from devices.
 /// Since: 0.1.0
 #[unsafe(no_mangle)]
-pub extern "C" fn omemo_devices_shown_key(
+pub extern "C" fn omemo_devices_conflicting_key(
     devices: Option<&omemo_devices>,
     index: usize,
     len: Option<&mut MaybeUninit<usize>>,

@@ -20,15 +20,15 @@ use zeroize::Zeroizing;
 /// What to do about devices that are not ready. No policy ever drops a recipient in silence.
 #[repr(i32)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum omemo_policy {
+pub enum omemo_encrypt_policy {
     /// Wait until everything is fetched and decided, then serve whom one can and report the rest. Offline, wait for
     /// the next stream.
-    OMEMO_POLICY_WAIT = 0,
+    OMEMO_ENCRYPT_WAIT = 0,
     /// Serve who is ready, ask nobody, report the rest: offline, too. May overtake what waits.
-    OMEMO_POLICY_NOW = 1,
+    OMEMO_ENCRYPT_NOW = 1,
     /// Wait, and fail unless every list is up to date and every active device that is not distrusted is served.
     /// Offline, wait for the next stream.
-    OMEMO_POLICY_ALL = 2,
+    OMEMO_ENCRYPT_ALL = 2,
 }
 
 /// What to encrypt, and for whom.
@@ -249,10 +249,10 @@ pub extern "C" fn omemo_draft_set_key_transport(draft: Option<&mut omemo_draft>)
     })
 }
 
-/// What to do about devices that are not ready. Unless set: OMEMO_POLICY_WAIT.
+/// What to do about devices that are not ready. Unless set: OMEMO_ENCRYPT_WAIT.
 /// Parameters:
 /// - draft: the draft.
-/// - policy: an omemo_policy.
+/// - policy: an omemo_encrypt_policy.
 /// Returns: OMEMO_ERR_NULL, OMEMO_ERR_ARGUMENT.
 /// Since: 0.1.0
 #[unsafe(no_mangle)]
@@ -261,7 +261,7 @@ pub extern "C" fn omemo_draft_set_policy(draft: Option<&mut omemo_draft>, policy
         text::required(draft)?.set(|draft| {
             let policies = [EncryptPolicy::Wait, EncryptPolicy::Now, EncryptPolicy::All];
             let found = policies.into_iter().find(|known| *known as i32 == policy);
-            draft.policy = found.ok_or(Error::new(Status::Argument, "This is no omemo_policy."))?;
+            draft.policy = found.ok_or(Error::new(Status::Argument, "This is no omemo_encrypt_policy."))?;
             Ok(())
         })
     })

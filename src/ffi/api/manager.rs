@@ -19,9 +19,9 @@ pub type omemo_op = u64;
 /// What omemo_manager_connected is told about messages that wait on the server.
 #[repr(i32)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum omemo_backlog {
+pub enum omemo_catch_up {
     /// Nothing to catch up with, or nobody will say when it is over: live at once.
-    OMEMO_BACKLOG_NONE = 0,
+    OMEMO_CATCH_UP_NONE = 0,
 }
 
 /// The end of an operation (event), exactly once. result is never NULL and holds status, too; it carries the
@@ -92,13 +92,13 @@ pub unsafe extern "C" fn omemo_manager_free(manager: *mut omemo_manager) {
 /// omemo_manager_disconnected nor this function; after a resumption that failed call both.
 /// Parameters:
 /// - manager: the manager.
-/// - backlog: an omemo_backlog.
+/// - backlog: an omemo_catch_up.
 /// - done: called when it is over. NULL: if op is given, the result waits for omemo_manager_wait.
 /// - user_data: goes to done; any pointer. Stays yours if this call fails.
 /// - op: gets the number of the operation; may be NULL.
 /// Returns: OMEMO_OK: it was started. OMEMO_ERR_NULL, OMEMO_ERR_ARGUMENT, OMEMO_ERR_BUSY inside a service,
 ///   OMEMO_ERR_CANCELLED. It completes with OMEMO_OK also when only some namespaces could be published, and with the
-///   first failure when none could; the report has a row for each, whose omemo_result_row_text also shows what the
+///   first failure when none could; the report has a row for each, whose omemo_result_row_detail also shows what the
 ///   server said. A list of this account that is not understood (OMEMO_ERR_MALFORMED) or too long (OMEMO_ERR_LIMIT)
 ///   is such a row, and is not overwritten. OMEMO_ERR_DEVICE_LIST_DOWNLOAD_FAILED without rows: there is no device id
 ///   yet, for which all lists of this account have to be seen. OMEMO_ERR_OFFLINE: the stream went down meanwhile.
@@ -116,8 +116,8 @@ pub unsafe extern "C" fn omemo_manager_connected(
         let op = unsafe { Out::new(op) };
         // SAFETY: the client gives one of ours or NULL.
         let manager = unsafe { core::enter(manager) }?;
-        if backlog != omemo_backlog::OMEMO_BACKLOG_NONE as i32 {
-            return Err(Error::new(Status::Argument, "This is no omemo_backlog."));
+        if backlog != omemo_catch_up::OMEMO_CATCH_UP_NONE as i32 {
+            return Err(Error::new(Status::Argument, "This is no omemo_catch_up."));
         }
         manager.start(Completion::new(done, user_data, op.is_some()), op, |manager, op| manager.connected(op))
     })
@@ -125,7 +125,7 @@ pub unsafe extern "C" fn omemo_manager_connected(
 
 /// Tells the library that the stream is down. Network questions are withdrawn, and asked again after the next
 /// omemo_manager_connected. Operations that need a stream complete with OMEMO_ERR_OFFLINE; encryptions with
-/// OMEMO_POLICY_WAIT and OMEMO_POLICY_ALL wait for the next one. Answers that were given before and that no run has
+/// OMEMO_ENCRYPT_WAIT and OMEMO_ENCRYPT_ALL wait for the next one. Answers that were given before and that no run has
 /// committed yet are committed, but make nothing fresh. Do not call it for a stream that is being resumed
 /// (XEP-0198), only when the resumption has failed.
 /// Parameters:
@@ -217,7 +217,7 @@ pub unsafe extern "C" fn omemo_manager_device_id(
 
 /// For blocking programs: run, again and again, until an operation is over. Lets another thread's
 /// omemo_manager_run finish. At most 1,000 results that nobody waits for are kept; then the oldest is
-/// forgotten. An encryption that was started offline with OMEMO_POLICY_WAIT or OMEMO_POLICY_ALL is not over before
+/// forgotten. An encryption that was started offline with OMEMO_ENCRYPT_WAIT or OMEMO_ENCRYPT_ALL is not over before
 /// another thread, or an event, has called omemo_manager_connected: give a timeout.
 /// Parameters:
 /// - manager: the manager.

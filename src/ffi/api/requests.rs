@@ -20,37 +20,37 @@ use std::ffi::c_char;
 /// Why a question has no answer.
 #[repr(i32)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum omemo_reason {
+pub enum omemo_reject_reason {
     /// The server said item-not-found, and nothing else means this. A device list that is not there counts as
     /// empty, a bundle that is not there as deleted.
-    OMEMO_REASON_NOT_FOUND = 1,
+    OMEMO_REJECT_NOT_FOUND = 1,
     /// Any other error, or an answer that makes no sense.
-    OMEMO_REASON_FAILED = 2,
+    OMEMO_REJECT_FAILED = 2,
     /// No answer.
-    OMEMO_REASON_TIMEOUT = 3,
+    OMEMO_REJECT_TIMEOUT = 3,
     /// The stream broke. Asked again after the next omemo_manager_connected, or when the time of this
     /// question is up.
-    OMEMO_REASON_OFFLINE = 4,
+    OMEMO_REJECT_OFFLINE = 4,
     /// The user closed the dialog (decide_trust), or does not want this message to be sent (send_message)
     /// or this bundle to be deleted (delete_bundle).
-    OMEMO_REASON_DECLINED = 5,
+    OMEMO_REJECT_DECLINED = 5,
 }
 
 /// The reason with this number.
 fn reason(number: i32) -> Result<Reason> {
-    use omemo_reason::{
-        OMEMO_REASON_DECLINED, OMEMO_REASON_FAILED, OMEMO_REASON_NOT_FOUND, OMEMO_REASON_OFFLINE,
-        OMEMO_REASON_TIMEOUT,
+    use omemo_reject_reason::{
+        OMEMO_REJECT_DECLINED, OMEMO_REJECT_FAILED, OMEMO_REJECT_NOT_FOUND, OMEMO_REJECT_OFFLINE,
+        OMEMO_REJECT_TIMEOUT,
     };
     let reasons = [
-        (OMEMO_REASON_NOT_FOUND, Reason::NotFound),
-        (OMEMO_REASON_FAILED, Reason::Failed),
-        (OMEMO_REASON_TIMEOUT, Reason::Timeout),
-        (OMEMO_REASON_OFFLINE, Reason::Offline),
-        (OMEMO_REASON_DECLINED, Reason::Declined),
+        (OMEMO_REJECT_NOT_FOUND, Reason::NotFound),
+        (OMEMO_REJECT_FAILED, Reason::Failed),
+        (OMEMO_REJECT_TIMEOUT, Reason::Timeout),
+        (OMEMO_REJECT_OFFLINE, Reason::Offline),
+        (OMEMO_REJECT_DECLINED, Reason::Declined),
     ];
     let found = reasons.into_iter().find(|(c, _)| *c as i32 == number);
-    found.map(|(_, reason)| reason).ok_or(Error::new(Status::Argument, "This is no omemo_reason."))
+    found.map(|(_, reason)| reason).ok_or(Error::new(Status::Argument, "This is no omemo_reject_reason."))
 }
 
 /// What an answer in XML means.
@@ -227,7 +227,7 @@ pub unsafe extern "C" fn omemo_request_decide(
 /// There is no answer.
 /// Parameters:
 /// - request: the question.
-/// - reason: an omemo_reason.
+/// - reason: an omemo_reject_reason.
 /// Returns: as omemo_request_resolve; OMEMO_ERR_ARGUMENT (reason).
 /// Threads: any; needs no manager, which may have been freed.
 /// Since: 0.1.0

@@ -78,14 +78,14 @@ pub extern "C" fn omemo_result_status(result: Option<&omemo_result>) -> omemo_st
 }
 
 /// Returns how an operation ended, in a sentence that may say more than the status. It may show what the server said:
-/// see omemo_result_row_text.
+/// see omemo_result_row_detail.
 /// Parameters:
 /// - result: the result.
 /// Returns: the sentence; NULL for NULL.
 /// Memory: borrowed from result.
 /// Since: 0.1.0
 #[unsafe(no_mangle)]
-pub extern "C" fn omemo_result_text(result: Option<&omemo_result>) -> *const c_char {
+pub extern "C" fn omemo_result_detail(result: Option<&omemo_result>) -> *const c_char {
     guard::call(std::ptr::null(), || text::or_null(result.map(|result| &result.text)))
 }
 
@@ -171,7 +171,7 @@ pub extern "C" fn omemo_result_row_status(result: Option<&omemo_result>, index: 
 /// Memory: borrowed from result.
 /// Since: 0.1.0
 #[unsafe(no_mangle)]
-pub extern "C" fn omemo_result_row_text(result: Option<&omemo_result>, index: usize) -> *const c_char {
+pub extern "C" fn omemo_result_row_detail(result: Option<&omemo_result>, index: usize) -> *const c_char {
     guard::call(std::ptr::null(), || text::or_null(row(result, index).map(|row| &row.text)))
 }
 

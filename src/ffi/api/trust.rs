@@ -18,7 +18,7 @@ use std::mem::MaybeUninit;
 /// - jid: whose key it is; a bare JID.
 /// - key: 32 bytes in Ed25519 form.
 /// - key_len: 32.
-/// - level: a name of 1 to 256 bytes that your evaluate_trust knows; without one, OMEMO_LEVEL_*.
+/// - level: a name of 1 to 256 bytes that your evaluate_trust knows; without one, OMEMO_TRUST_LEVEL_NAME_*.
 /// Returns: OMEMO_ERR_NULL, OMEMO_ERR_UTF8, OMEMO_ERR_ARGUMENT (key, length of level), OMEMO_ERR_JID,
 ///   OMEMO_ERR_UNKNOWN_TRUST_LEVEL, OMEMO_ERR_LIMIT (4,096 keys of this JID were judged), OMEMO_ERR_BUSY inside a
 ///   service, OMEMO_ERR_CANCELLED, OMEMO_ERR_STORAGE*.
@@ -41,7 +41,7 @@ pub unsafe extern "C" fn omemo_manager_set_trust(
     })
 }
 
-/// Accepts that a device shows another key now, the one that the user saw: omemo_devices_shown_key. The old key is
+/// Accepts that a device shows another key now, the one that the user saw: omemo_devices_conflicting_key. The old key is
 /// forgotten. All sessions with it, also earlier ones, stop decrypting at once: messages on them, also such as were
 /// on their way, are OMEMO_ERR_PUBLIC_DATA_INCONSISTENCY. The new key starts with the default level, unless another
 /// device of the JID has it: then it keeps the level that it has. At once.

@@ -169,6 +169,16 @@ pub(in crate::ffi) unsafe fn array<const N: usize>(bytes: *const u8) -> Result<[
     bytes.try_into().map_err(|_| Status::Argument.into())
 }
 
+/// A signature of 64 bytes.
+///
+/// # Safety
+/// `signature` must be NULL or point to `len` readable bytes, unless `len` is not 64.
+pub(in crate::ffi) unsafe fn signature(signature: *const u8, len: usize) -> Result<[u8; 64]> {
+    // SAFETY: the same promise.
+    let bytes = unsafe { bytes(signature, len, 64) }?;
+    bytes.try_into().map_err(|_| Error::new(Status::Argument, "A signature has 64 bytes."))
+}
+
 /// A key of 32 bytes.
 ///
 /// # Safety

@@ -143,7 +143,7 @@ impl Host {
     /// Tells the client that nobody needs an answer any more.
     pub(in crate::ffi) fn withdrawn(&self, request: RequestId) {
         let Some(tables) = self.tables() else { return };
-        if let Some(withdrawn) = tables.callbacks.table.withdrawn {
+        if let Some(withdrawn) = tables.callbacks.table.request_withdrawn {
             // SAFETY: the client's function, which is given a number.
             guard::event(|| unsafe { withdrawn(tables.callbacks.user_data.pointer(), request) });
         }

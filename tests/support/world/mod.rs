@@ -57,7 +57,7 @@ pub struct Question {
     pub at_ms: i64,
 }
 
-/// How a question ends; the number is an `omemo_reason`.
+/// How a question ends; the number is an `omemo_reject_reason`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Answer {
     Done,
