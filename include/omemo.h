@@ -86,32 +86,6 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/** The version of this header; compare it with omemo_version(). */
-#define OMEMO_VERSION_MAJOR 0
-#define OMEMO_VERSION_MINOR 1
-#define OMEMO_VERSION_PATCH 0
-
-/** The namespace of OMEMO (XEP-0384 0.8 and later). */
-#define OMEMO_NS_2 "urn:xmpp:omemo:2"
-
-/** The feature to announce (XEP-0115, XEP-0163) so that the server pushes device lists. */
-#define OMEMO_NS_2_NOTIFY "urn:xmpp:omemo:2:devices+notify"
-
-/** The namespace before it (XEP-0384 0.3). */
-#define OMEMO_NS_LEGACY "eu.siacs.conversations.axolotl"
-
-/** The same feature for the device lists of OMEMO_NS_LEGACY. */
-#define OMEMO_NS_LEGACY_NOTIFY "eu.siacs.conversations.axolotl.devicelist+notify"
-
-/** A trust level that is known without evaluate_trust: trusted. */
-#define OMEMO_TRUST_LEVEL_NAME_TRUSTED "trusted"
-
-/** The same: nobody has judged the key. */
-#define OMEMO_TRUST_LEVEL_NAME_UNDECIDED "undecided"
-
-/** The same: distrusted. */
-#define OMEMO_TRUST_LEVEL_NAME_DISTRUSTED "distrusted"
-
 /* The result of such a function must be used: it has to be freed, or says whether a stanza was dealt with. */
 #if defined(__GNUC__) || defined(__clang__)
 #define OMEMO_MUST_USE __attribute__((warn_unused_result))
@@ -119,11 +93,37 @@
 #define OMEMO_MUST_USE
 #endif
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* All structures by name; each is described in its section. */
+typedef struct omemo_config omemo_config;
+typedef struct omemo_storage omemo_storage;
+typedef struct omemo_value omemo_value;
+typedef struct omemo_change omemo_change;
+typedef struct omemo_storage_callbacks omemo_storage_callbacks;
+typedef struct omemo_callbacks omemo_callbacks;
+typedef struct omemo_manager omemo_manager;
+typedef struct omemo_result omemo_result;
+typedef struct omemo_device_list omemo_device_list;
+typedef struct omemo_bundle omemo_bundle;
+typedef struct omemo_message omemo_message;
+typedef struct omemo_draft omemo_draft;
+typedef struct omemo_decrypted omemo_decrypted;
+typedef struct omemo_devices omemo_devices;
+
+/*
+ * 1 Version, status
+ * -----------------
+ */
+
+/** The version of this header; compare it with omemo_version(). */
+#define OMEMO_VERSION_MAJOR 0
+#define OMEMO_VERSION_MINOR 1
+#define OMEMO_VERSION_PATCH 0
+
 /**
- * # Types
- *
- * ## 1 Version, status
- *
  * Every way to fail: 0 is success, failures are negative, numbers are for ever. In brackets: the exception
  * of python-omemo.
  *
@@ -261,477 +261,8 @@ typedef int32_t omemo_status;
 #endif // __STDC_VERSION__ >= 202311L
 #endif // __cplusplus
 
-/** What omemo_callbacks.notify tells. In brackets: which of its other arguments are set. */
-enum omemo_notice
-#if defined(__cplusplus) || __STDC_VERSION__ >= 202311L
-  : int32_t
-#endif // defined(__cplusplus) || __STDC_VERSION__ >= 202311L
- {
-  /** (ns, jid) A device appeared, vanished, or got its key: omemo_manager_devices has the news. */
-  OMEMO_NOTICE_DEVICES = 1,
-  /**
-   * (ns, jid, device, status) It shows another identity key than the one known for it
-   * (OMEMO_ERR_IDENTITY_CHANGED), or shows another one in ns than in the other namespace
-   * (OMEMO_ERR_IDENTITY_MISMATCH), in a bundle or in a message (OMEMO_ERR_PUBLIC_DATA_INCONSISTENCY: its bundle is
-   * then looked at by itself, and if that shows the other key, too, a notice with another status follows). It is
-   * served again after omemo_manager_accept_identity; in case of a mismatch it is meanwhile served in the other
-   * namespace, where that comes first. With this device's own id: somebody else's bundle stood there, and this
-   * device has taken another id.
-   */
-  OMEMO_NOTICE_IDENTITY_CHANGED = 2,
-  /**
-   * (ns, jid, device) It left the list of OMEMO_NS_2, which comes first for it by omemo_manager_prefer_namespace
-   * or else by the configuration's order, and stays on that of ns, where it is served now. Told once, until
-   * omemo_manager_prefer_namespace is called for it.
-   */
-  OMEMO_NOTICE_DOWNGRADED = 3,
-  /**
-   * (ns, status) This account's bundle or device list cannot be published, or a namespace cannot be left; it is
-   * tried again later. OMEMO_ERR_PUBLISH_LIMIT: it was published so often that it waits now (10 times, then once
-   * in 72 minutes; list and bundle apart), told again only after hours without publications: another client of the
-   * account probably undoes what this one publishes. omemo_result_row_detail shows what the server said, in the
-   * report of omemo_manager_connected.
-   */
-  OMEMO_NOTICE_PUBLISH_FAILED = 4,
-};
-#ifndef __cplusplus
-#if __STDC_VERSION__ >= 202311L
-typedef enum omemo_notice omemo_notice;
-#else
-typedef int32_t omemo_notice;
-#endif // __STDC_VERSION__ >= 202311L
-#endif // __cplusplus
 
 /**
- * ## 2 Logging
- *
- * How important a line is. No level ever holds secrets, texts or JIDs.
- */
-enum omemo_log_level
-#if defined(__cplusplus) || __STDC_VERSION__ >= 202311L
-  : int32_t
-#endif // defined(__cplusplus) || __STDC_VERSION__ >= 202311L
- {
-  /** A bug of this library. */
-  OMEMO_LOG_ERROR = 1,
-  /** Needs a person. */
-  OMEMO_LOG_WARN = 2,
-  /** What happens to the account. */
-  OMEMO_LOG_INFO = 3,
-  /** What happens to single messages. */
-  OMEMO_LOG_DEBUG = 4,
-};
-#ifndef __cplusplus
-#if __STDC_VERSION__ >= 202311L
-typedef enum omemo_log_level omemo_log_level;
-#else
-typedef int32_t omemo_log_level;
-#endif // __STDC_VERSION__ >= 202311L
-#endif // __cplusplus
-
-/**
- * ## 12 Decrypt
- *
- * What a client does with the stanza.
- */
-enum omemo_action
-#if defined(__cplusplus) || __STDC_VERSION__ >= 202311L
-  : int32_t
-#endif // defined(__cplusplus) || __STDC_VERSION__ >= 202311L
- {
-  /** Show nothing: a stanza without payload, whatever became of it, a duplicate, or an own echo. */
-  OMEMO_ACTION_HIDE = 0,
-  /** Show the content, with its trust. */
-  OMEMO_ACTION_SHOW = 1,
-  /**
-   * Tell the user that a message could not be read: omemo_decrypted_detail says why. Never for a stanza without
-   * payload, in which there is nothing that a user could miss.
-   */
-  OMEMO_ACTION_WARN = 2,
-};
-#ifndef __cplusplus
-#if __STDC_VERSION__ >= 202311L
-typedef enum omemo_action omemo_action;
-#else
-typedef int32_t omemo_action;
-#endif // __STDC_VERSION__ >= 202311L
-#endif // __cplusplus
-
-/**
- * ## 6 Callbacks
- *
- * What the name of a trust level comes to.
- */
-enum omemo_core_trust
-#if defined(__cplusplus) || __STDC_VERSION__ >= 202311L
-  : int32_t
-#endif // defined(__cplusplus) || __STDC_VERSION__ >= 202311L
- {
-  /** Nobody has judged the key. */
-  OMEMO_CORE_UNDECIDED = 0,
-  /** Content is encrypted to it. */
-  OMEMO_CORE_TRUSTED = 1,
-  /** Nothing is encrypted to it, and what it sends is refused. */
-  OMEMO_CORE_DISTRUSTED = 2,
-};
-#ifndef __cplusplus
-#if __STDC_VERSION__ >= 202311L
-typedef enum omemo_core_trust omemo_core_trust;
-#else
-typedef int32_t omemo_core_trust;
-#endif // __STDC_VERSION__ >= 202311L
-#endif // __cplusplus
-
-/**
- * ## 4 Configuration
- *
- * Numbers that omemo_config_set_option takes: unit, bounds, and the value unless set.
- */
-enum omemo_option
-#if defined(__cplusplus) || __STDC_VERSION__ >= 202311L
-  : int32_t
-#endif // defined(__cplusplus) || __STDC_VERSION__ >= 202311L
- {
-  /** Milliseconds until a network question ends by itself: 1000 to 3600000, 60000. */
-  OMEMO_OPTION_REQUEST_TIMEOUT_MS = 1,
-  /** Fetches open at a time: 1 to 1000, 32. */
-  OMEMO_OPTION_MAX_OPEN_FETCHES = 2,
-  /** Keys of skipped messages that are kept for each session: 0 to 2000, 1000. */
-  OMEMO_OPTION_SKIPPED_PER_SESSION = 3,
-  /** Messages that one message may skip: 0 to SKIPPED_PER_SESSION, the same. */
-  OMEMO_OPTION_SKIPPED_PER_MESSAGE = 4,
-};
-#ifndef __cplusplus
-#if __STDC_VERSION__ >= 202311L
-typedef enum omemo_option omemo_option;
-#else
-typedef int32_t omemo_option;
-#endif // __STDC_VERSION__ >= 202311L
-#endif // __cplusplus
-
-/**
- * ## 7 Manager
- *
- * What omemo_manager_connected is told about messages that wait on the server.
- */
-enum omemo_catch_up
-#if defined(__cplusplus) || __STDC_VERSION__ >= 202311L
-  : int32_t
-#endif // defined(__cplusplus) || __STDC_VERSION__ >= 202311L
- {
-  /** Nothing to catch up with, or nobody will say when it is over: live at once. */
-  OMEMO_CATCH_UP_NONE = 0,
-};
-#ifndef __cplusplus
-#if __STDC_VERSION__ >= 202311L
-typedef enum omemo_catch_up omemo_catch_up;
-#else
-typedef int32_t omemo_catch_up;
-#endif // __STDC_VERSION__ >= 202311L
-#endif // __cplusplus
-
-/**
- * ## 8 Requests
- *
- * Why a question has no answer.
- */
-enum omemo_reject_reason
-#if defined(__cplusplus) || __STDC_VERSION__ >= 202311L
-  : int32_t
-#endif // defined(__cplusplus) || __STDC_VERSION__ >= 202311L
- {
-  /**
-   * The server said item-not-found, and nothing else means this. A device list that is not there counts as
-   * empty, a bundle that is not there as deleted.
-   */
-  OMEMO_REJECT_NOT_FOUND = 1,
-  /** Any other error, or an answer that makes no sense. */
-  OMEMO_REJECT_FAILED = 2,
-  /** No answer. */
-  OMEMO_REJECT_TIMEOUT = 3,
-  /**
-   * The stream broke. Asked again after the next omemo_manager_connected, or when the time of this
-   * question is up.
-   */
-  OMEMO_REJECT_OFFLINE = 4,
-  /**
-   * The user closed the dialog (decide_trust), or does not want this message to be sent (send_message)
-   * or this bundle to be deleted (delete_bundle).
-   */
-  OMEMO_REJECT_DECLINED = 5,
-};
-#ifndef __cplusplus
-#if __STDC_VERSION__ >= 202311L
-typedef enum omemo_reject_reason omemo_reject_reason;
-#else
-typedef int32_t omemo_reject_reason;
-#endif // __STDC_VERSION__ >= 202311L
-#endif // __cplusplus
-
-/**
- * ## 11 Encrypt
- *
- * What to do about devices that are not ready. No policy ever drops a recipient in silence.
- */
-enum omemo_encrypt_policy
-#if defined(__cplusplus) || __STDC_VERSION__ >= 202311L
-  : int32_t
-#endif // defined(__cplusplus) || __STDC_VERSION__ >= 202311L
- {
-  /**
-   * Wait until everything is fetched and decided, then serve whom one can and report the rest. Offline, wait for
-   * the next stream.
-   */
-  OMEMO_ENCRYPT_WAIT = 0,
-  /** Serve who is ready, ask nobody, report the rest: offline, too. May overtake what waits. */
-  OMEMO_ENCRYPT_NOW = 1,
-  /**
-   * Wait, and fail unless every list is up to date and every active device that is not distrusted is served.
-   * Offline, wait for the next stream.
-   */
-  OMEMO_ENCRYPT_ALL = 2,
-};
-#ifndef __cplusplus
-#if __STDC_VERSION__ >= 202311L
-typedef enum omemo_encrypt_policy omemo_encrypt_policy;
-#else
-typedef int32_t omemo_encrypt_policy;
-#endif // __STDC_VERSION__ >= 202311L
-#endif // __cplusplus
-
-/** Bits of omemo_decrypted_flags. */
-enum omemo_decrypted_flag
-#if defined(__cplusplus) || __STDC_VERSION__ >= 202311L
-  : int32_t
-#endif // defined(__cplusplus) || __STDC_VERSION__ >= 202311L
- {
-  /** It opened a new session. */
-  OMEMO_DECRYPTED_NEW_SESSION = 1,
-  /** An old sender: the tag stood in the payload, where the recipient's other devices can make another. */
-  OMEMO_DECRYPTED_TAG_IN_PAYLOAD = 2,
-  /**
-   * The list of the sender's JID is known and does not name the sender's device, or does not any more: somebody has
-   * taken the device off the list, or it was never on it. The trust in its key counts as before.
-   */
-  OMEMO_DECRYPTED_DEVICE_NOT_LISTED = 4,
-};
-#ifndef __cplusplus
-#if __STDC_VERSION__ >= 202311L
-typedef enum omemo_decrypted_flag omemo_decrypted_flag;
-#else
-typedef int32_t omemo_decrypted_flag;
-#endif // __STDC_VERSION__ >= 202311L
-#endif // __cplusplus
-
-/** Parts of the key of a message, for protocols that use OMEMO as key transport (XEP-0396). */
-enum omemo_key_part
-#if defined(__cplusplus) || __STDC_VERSION__ >= 202311L
-  : int32_t
-#endif // defined(__cplusplus) || __STDC_VERSION__ >= 202311L
- {
-  /** The key itself. */
-  OMEMO_KEY_PART_KEY = 0,
-  /** What authenticates the payload, where it came with the key. */
-  OMEMO_KEY_PART_TAG = 1,
-  /** The initialisation vector of OMEMO_NS_LEGACY. */
-  OMEMO_KEY_PART_IV = 2,
-};
-#ifndef __cplusplus
-#if __STDC_VERSION__ >= 202311L
-typedef enum omemo_key_part omemo_key_part;
-#else
-typedef int32_t omemo_key_part;
-#endif // __STDC_VERSION__ >= 202311L
-#endif // __cplusplus
-
-/** What a device publishes: its public keys, as in `<bundle/>`. */
-typedef struct omemo_bundle omemo_bundle;
-
-/** How to open a manager. */
-typedef struct omemo_config omemo_config;
-
-/** What came out of a stanza. */
-typedef struct omemo_decrypted omemo_decrypted;
-
-/** What a JID announces in one namespace: ids and labels, as in `<devices/>`. */
-typedef struct omemo_device_list omemo_device_list;
-
-/** What is known of devices: an array with getters by index. */
-typedef struct omemo_devices omemo_devices;
-
-/** What to encrypt, and for whom. */
-typedef struct omemo_draft omemo_draft;
-
-/** One account. */
-typedef struct omemo_manager omemo_manager;
-
-/** One `<encrypted/>`. */
-typedef struct omemo_message omemo_message;
-
-/** How an operation ended: status, report, messages. */
-typedef struct omemo_result omemo_result;
-
-/** Where everything is kept. */
-typedef struct omemo_storage omemo_storage;
-
-/** Where the load callback of a store puts what it found. */
-typedef struct omemo_value omemo_value;
-
-/** An open question. 0 is none. */
-typedef uint64_t omemo_request;
-
-/**
- * What the library asks and tells. Each may be NULL. A question without callback is rejected at once: the
- * fetches, publishes and delete_bundle as OMEMO_REJECT_FAILED, send_message and decide_trust as
- * OMEMO_REJECT_DECLINED.
- */
-typedef struct {
-  /**
-   * sizeof(omemo_callbacks). A table that ends behind decide_trust is taken, what it lacks is NULL; what a
-   * newer header adds must be NULL for an older library.
-   */
-  size_t struct_size;
-  /**
-   * Question (event): which devices does jid announce in ns (XEP-0384 5.3.1)? Ask for one item
-   * (max_items='1') of another JID's node, and for all of this account's own. Answer by
-   * omemo_request_resolve_xml or _resolve_device_list, or reject; OMEMO_REJECT_NOT_FOUND says that it
-   * announces nothing.
-   */
-  void (*fetch_device_list)(void *user_data, omemo_request request, const char *ns, const char *jid);
-  /**
-   * Question (event): the bundle of a device (XEP-0384 5.3.2). Ask in OMEMO_NS_2 for the item whose id is the
-   * device id, in OMEMO_NS_LEGACY for one item (max_items='1'). Answer by omemo_request_resolve_xml or
-   * _resolve_bundle, or reject.
-   */
-  void (*fetch_bundle)(void *user_data, omemo_request request, const char *ns, const char *jid, uint32_t device);
-  /**
-   * Question (event): replace the own device list by this one, readable for everybody (access model open).
-   * Answer by omemo_request_resolve or _resolve_xml, or reject.
-   */
-  void (*publish_device_list)(void *user_data, omemo_request request, const char *ns, const omemo_device_list *list);
-  /**
-   * Question (event): replace the bundle of this device, readable for everybody (access model open). In
-   * OMEMO_NS_2 the item id is the device id, and the node keeps all items (max_items max). Answer by
-   * omemo_request_resolve or _resolve_xml, or reject.
-   */
-  void (*publish_bundle)(void *user_data,
-                         omemo_request request,
-                         const char *ns,
-                         uint32_t device,
-                         const omemo_bundle *bundle);
-  /**
-   * Question (event): send a message that no user sees to jid, with a store hint (XEP-0334). Answer by
-   * omemo_request_resolve when it is sent, or reject; OMEMO_REJECT_DECLINED says that this JID shall not
-   * learn that we are here.
-   */
-  void (*send_message)(void *user_data, omemo_request request, const char *jid, const omemo_message *message);
-  /**
-   * Question (event): judge the keys of all these devices. context is omemo_draft_set_context's, or NULL.
-   * Answer by omemo_request_decide for each device, then omemo_request_resolve; or reject as
-   * OMEMO_REJECT_DECLINED. Has no deadline. To keep the devices for a dialog: omemo_devices_clone.
-   */
-  void (*decide_trust)(void *user_data, omemo_request request, const omemo_devices *undecided, const char *context);
-  /** Event: nobody needs the answer to this question any more. Close the dialog, forget the number. */
-  void (*request_withdrawn)(void *user_data, omemo_request request);
-  /** Event: news. Arguments that do not apply are NULL, 0 or OMEMO_OK. */
-  void (*notify)(void *user_data,
-                 omemo_notice notice,
-                 const char *ns,
-                 const char *jid,
-                 uint32_t device,
-                 omemo_status status);
-  /**
-   * Service: what the level name of the device at index comes to: an omemo_core_trust, or
-   * OMEMO_ERR_UNKNOWN_TRUST_LEVEL (so counts any other number, too). NULL: OMEMO_TRUST_LEVEL_NAME_TRUSTED, _UNDECIDED
-   * and _DISTRUSTED are known.
-   */
-  int32_t (*evaluate_trust)(void *user_data, const omemo_devices *devices, size_t index);
-  /**
-   * Service: there is work, or omemo_manager_timeout came nearer. Have your loop call omemo_manager_run
-   * soon. Rings once for each sleep (run went home with nothing to do), on any thread, with no lock held,
-   * never after destroy. What it queued in your loop may come later: let it find a NULL manager, which is
-   * harmless. NULL: you call run often, or wait.
-   */
-  void (*wakeup)(void *user_data);
-  /** Service: milliseconds since 1970 (UTC); deadlines are measured by it, too. NULL: the system's clocks. */
-  int64_t (*now)(void *user_data);
-  /**
-   * Question (event): delete the bundle of this device in ns, which the account does not serve any more, or under
-   * an id that this device has given up. In
-   * OMEMO_NS_2 retract the item, in OMEMO_NS_LEGACY delete the node. Answer by omemo_request_resolve or
-   * _resolve_xml, or reject; OMEMO_REJECT_NOT_FOUND and OMEMO_REJECT_DECLINED end the matter as well.
-   */
-  void (*delete_bundle)(void *user_data, omemo_request request, const char *ns, uint32_t device);
-} omemo_callbacks;
-
-/**
- * Frees user_data of a table of callbacks. Runs once, when everything that took the table is gone; nothing
- * of that table runs later.
- *
- * May call anything, as an event may. May be NULL where it is a parameter.
- */
-typedef void (*omemo_destroy)(void *user_data);
-
-/**
- * A line of log (a service). target: the part of the library, as "omemo::manager". Both strings live until
- * it returns.
- */
-typedef void (*omemo_log)(void *user_data, omemo_log_level level, const char *target, const char *line);
-
-/** One change of a commit. Its shape never changes: it is an element of an array. */
-typedef struct {
-  /** What is changed. */
-  const char *key;
-  /** What is to be stored under key; NULL: key is to be deleted. */
-  const uint8_t *value;
-  /** Bytes of value. */
-  size_t value_len;
-} omemo_change;
-
-/**
- * ## 5 Storage
- *
- * A store of your own: two services, which are never called at once. Keys are ASCII, `[a-z0-9/]`, of at most
- * 200 bytes; values have at most 1 MiB and hold secrets. Both return OMEMO_OK or one of OMEMO_ERR_STORAGE*;
- * anything else counts as OMEMO_ERR_STORAGE. docs/storage.md says what you must guarantee.
- */
-typedef struct {
-  /**
-   * sizeof(omemo_storage_callbacks). It is never smaller than in 0.1.0; what a newer header adds must be 0
-   * for an older library.
-   */
-  size_t struct_size;
-  /**
-   * Hand what is stored under key to omemo_value_set, once. Nothing is: return OMEMO_OK without calling
-   * it. Required.
-   */
-  int32_t (*load)(void *user_data, const char *key, omemo_value *value);
-  /**
-   * Make all count changes or none, in their order; durable on return of OMEMO_OK. After any other return
-   * the library reads anew what it needs, so that it does not matter whether the changes happened.
-   * Required.
-   */
-  int32_t (*commit)(void *user_data, const omemo_change *changes, size_t count);
-} omemo_storage_callbacks;
-
-/** A running operation. 0 is none. */
-typedef uint64_t omemo_op;
-
-/**
- * The end of an operation (event), exactly once. result is never NULL and holds status, too; it carries the
- * report when the operation failed, too. It lives until this returns.
- */
-typedef void (*omemo_done)(void *user_data, omemo_op op, omemo_status status, const omemo_result *result);
-
-#ifdef __cplusplus
-extern "C" {
-#endif // __cplusplus
-
-/**
- * # Functions
- *
- * ## 1 Version, status
- *
  * The version of the library in use: MAJOR * 10000 + MINOR * 100 + PATCH.
  *
  * Returns: the number; compare it with OMEMO_VERSION_MAJOR and its like.
@@ -768,9 +299,67 @@ const char *omemo_status_name(int32_t status);
  */
 const char *omemo_status_text(int32_t status);
 
+/*
+ * 2 Logging
+ * ---------
+ */
+
+/** How important a line is. No level ever holds secrets, texts or JIDs. */
+enum omemo_log_level
+#if defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+  : int32_t
+#endif // defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+ {
+  /** A bug of this library. */
+  OMEMO_LOG_ERROR = 1,
+  /** Needs a person. */
+  OMEMO_LOG_WARN = 2,
+  /** What happens to the account. */
+  OMEMO_LOG_INFO = 3,
+  /** What happens to single messages. */
+  OMEMO_LOG_DEBUG = 4,
+};
+#ifndef __cplusplus
+#if __STDC_VERSION__ >= 202311L
+typedef enum omemo_log_level omemo_log_level;
+#else
+typedef int32_t omemo_log_level;
+#endif // __STDC_VERSION__ >= 202311L
+#endif // __cplusplus
+
 /**
- * ## 3 Strings
- *
+ * A line of log (a service). target: the part of the library, as "omemo::manager". Both strings live until
+ * it returns.
+ */
+typedef void (*omemo_log)(void *user_data, omemo_log_level level, const char *target, const char *line);
+
+/*
+ * 3 Strings
+ * ---------
+ */
+
+/** The namespace of OMEMO (XEP-0384 0.8 and later). */
+#define OMEMO_NS_2 "urn:xmpp:omemo:2"
+
+/** The feature to announce (XEP-0115, XEP-0163) so that the server pushes device lists. */
+#define OMEMO_NS_2_NOTIFY "urn:xmpp:omemo:2:devices+notify"
+
+/** The namespace before it (XEP-0384 0.3). */
+#define OMEMO_NS_LEGACY "eu.siacs.conversations.axolotl"
+
+/** The same feature for the device lists of OMEMO_NS_LEGACY. */
+#define OMEMO_NS_LEGACY_NOTIFY "eu.siacs.conversations.axolotl.devicelist+notify"
+
+/** A trust level that is known without evaluate_trust: trusted. */
+#define OMEMO_TRUST_LEVEL_NAME_TRUSTED "trusted"
+
+/** The same: nobody has judged the key. */
+#define OMEMO_TRUST_LEVEL_NAME_UNDECIDED "undecided"
+
+/** The same: distrusted. */
+#define OMEMO_TRUST_LEVEL_NAME_DISTRUSTED "distrusted"
+
+/**
  * Free a string that came out of a `char **` parameter.
  *
  * Parameters:
@@ -780,9 +369,47 @@ const char *omemo_status_text(int32_t status);
  */
 void omemo_string_free(char *string);
 
+/*
+ * 4 Configuration
+ * ---------------
+ */
+
 /**
- * ## 4 Configuration
+ * Frees user_data of a table of callbacks. Runs once, when everything that took the table is gone; nothing
+ * of that table runs later.
  *
+ * May call anything, as an event may. May be NULL where it is a parameter.
+ */
+typedef void (*omemo_destroy)(void *user_data);
+
+/** Numbers that omemo_config_set_option takes: unit, bounds, and the value unless set. */
+enum omemo_option
+#if defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+  : int32_t
+#endif // defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+ {
+  /** Milliseconds until a network question ends by itself: 1000 to 3600000, 60000. */
+  OMEMO_OPTION_REQUEST_TIMEOUT_MS = 1,
+  /** Fetches open at a time: 1 to 1000, 32. */
+  OMEMO_OPTION_MAX_OPEN_FETCHES = 2,
+  /** Keys of skipped messages that are kept for each session: 0 to 2000, 1000. */
+  OMEMO_OPTION_SKIPPED_PER_SESSION = 3,
+  /** Messages that one message may skip: 0 to SKIPPED_PER_SESSION, the same. */
+  OMEMO_OPTION_SKIPPED_PER_MESSAGE = 4,
+};
+#ifndef __cplusplus
+#if __STDC_VERSION__ >= 202311L
+typedef enum omemo_option omemo_option;
+#else
+typedef int32_t omemo_option;
+#endif // __STDC_VERSION__ >= 202311L
+#endif // __cplusplus
+
+/** How to open a manager. */
+struct omemo_config;
+
+
+/**
  * An empty configuration. JID, storage and callbacks must be set. One configuration may open several
  * managers only if each gets its own storage and JID set before.
  * Returns: never NULL, save after a bug of this library.
@@ -900,9 +527,53 @@ omemo_status omemo_config_set_default_trust_level_name(omemo_config *config, con
  */
 const char *omemo_config_error(const omemo_config *config);
 
+/*
+ * 5 Storage
+ * ---------
+ */
+
+/** Where everything is kept. */
+struct omemo_storage;
+
+/** Where the load callback of a store puts what it found. */
+struct omemo_value;
+
+/** One change of a commit. Its shape never changes: it is an element of an array. */
+struct omemo_change {
+  /** What is changed. */
+  const char *key;
+  /** What is to be stored under key; NULL: key is to be deleted. */
+  const uint8_t *value;
+  /** Bytes of value. */
+  size_t value_len;
+};
+
 /**
- * ## 5 Storage
- *
+ * A store of your own: two services, which are never called at once. Keys are ASCII, `[a-z0-9/]`, of at most
+ * 200 bytes; values have at most 1 MiB and hold secrets. Both return OMEMO_OK or one of OMEMO_ERR_STORAGE*;
+ * anything else counts as OMEMO_ERR_STORAGE. docs/storage.md says what you must guarantee.
+ */
+struct omemo_storage_callbacks {
+  /**
+   * sizeof(omemo_storage_callbacks). It is never smaller than in 0.1.0; what a newer header adds must be 0
+   * for an older library.
+   */
+  size_t struct_size;
+  /**
+   * Hand what is stored under key to omemo_value_set, once. Nothing is: return OMEMO_OK without calling
+   * it. Required.
+   */
+  int32_t (*load)(void *user_data, const char *key, omemo_value *value);
+  /**
+   * Make all count changes or none, in their order; durable on return of OMEMO_OK. After any other return
+   * the library reads anew what it needs, so that it does not matter whether the changes happened.
+   * Required.
+   */
+  int32_t (*commit)(void *user_data, const omemo_change *changes, size_t count);
+};
+
+
+/**
  * A store in memory, for tests and for clients that want to be a new device at each start.
  * Parameters:
  * - storage: gets the store.
@@ -950,9 +621,196 @@ void omemo_storage_free(omemo_storage *storage);
  */
 omemo_status omemo_value_set(omemo_value *value, const uint8_t *bytes, size_t len);
 
+/*
+ * 6 Callbacks
+ * -----------
+ */
+
+/** What the name of a trust level comes to. */
+enum omemo_core_trust
+#if defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+  : int32_t
+#endif // defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+ {
+  /** Nobody has judged the key. */
+  OMEMO_CORE_UNDECIDED = 0,
+  /** Content is encrypted to it. */
+  OMEMO_CORE_TRUSTED = 1,
+  /** Nothing is encrypted to it, and what it sends is refused. */
+  OMEMO_CORE_DISTRUSTED = 2,
+};
+#ifndef __cplusplus
+#if __STDC_VERSION__ >= 202311L
+typedef enum omemo_core_trust omemo_core_trust;
+#else
+typedef int32_t omemo_core_trust;
+#endif // __STDC_VERSION__ >= 202311L
+#endif // __cplusplus
+
+/** What omemo_callbacks.notify tells. In brackets: which of its other arguments are set. */
+enum omemo_notice
+#if defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+  : int32_t
+#endif // defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+ {
+  /** (ns, jid) A device appeared, vanished, or got its key: omemo_manager_devices has the news. */
+  OMEMO_NOTICE_DEVICES = 1,
+  /**
+   * (ns, jid, device, status) It shows another identity key than the one known for it
+   * (OMEMO_ERR_IDENTITY_CHANGED), or shows another one in ns than in the other namespace
+   * (OMEMO_ERR_IDENTITY_MISMATCH), in a bundle or in a message (OMEMO_ERR_PUBLIC_DATA_INCONSISTENCY: its bundle is
+   * then looked at by itself, and if that shows the other key, too, a notice with another status follows). It is
+   * served again after omemo_manager_accept_identity; in case of a mismatch it is meanwhile served in the other
+   * namespace, where that comes first. With this device's own id: somebody else's bundle stood there, and this
+   * device has taken another id.
+   */
+  OMEMO_NOTICE_IDENTITY_CHANGED = 2,
+  /**
+   * (ns, jid, device) It left the list of OMEMO_NS_2, which comes first for it by omemo_manager_prefer_namespace
+   * or else by the configuration's order, and stays on that of ns, where it is served now. Told once, until
+   * omemo_manager_prefer_namespace is called for it.
+   */
+  OMEMO_NOTICE_DOWNGRADED = 3,
+  /**
+   * (ns, status) This account's bundle or device list cannot be published, or a namespace cannot be left; it is
+   * tried again later. OMEMO_ERR_PUBLISH_LIMIT: it was published so often that it waits now (10 times, then once
+   * in 72 minutes; list and bundle apart), told again only after hours without publications: another client of the
+   * account probably undoes what this one publishes. omemo_result_row_detail shows what the server said, in the
+   * report of omemo_manager_connected.
+   */
+  OMEMO_NOTICE_PUBLISH_FAILED = 4,
+};
+#ifndef __cplusplus
+#if __STDC_VERSION__ >= 202311L
+typedef enum omemo_notice omemo_notice;
+#else
+typedef int32_t omemo_notice;
+#endif // __STDC_VERSION__ >= 202311L
+#endif // __cplusplus
+
+/** An open question. 0 is none. */
+typedef uint64_t omemo_request;
+
 /**
- * ## 7 Manager
- *
+ * What the library asks and tells. Each may be NULL. A question without callback is rejected at once: the
+ * fetches, publishes and delete_bundle as OMEMO_REJECT_FAILED, send_message and decide_trust as
+ * OMEMO_REJECT_DECLINED.
+ */
+struct omemo_callbacks {
+  /**
+   * sizeof(omemo_callbacks). A table that ends behind decide_trust is taken, what it lacks is NULL; what a
+   * newer header adds must be NULL for an older library.
+   */
+  size_t struct_size;
+  /**
+   * Question (event): which devices does jid announce in ns (XEP-0384 5.3.1)? Ask for one item
+   * (max_items='1') of another JID's node, and for all of this account's own. Answer by
+   * omemo_request_resolve_xml or _resolve_device_list, or reject; OMEMO_REJECT_NOT_FOUND says that it
+   * announces nothing.
+   */
+  void (*fetch_device_list)(void *user_data, omemo_request request, const char *ns, const char *jid);
+  /**
+   * Question (event): the bundle of a device (XEP-0384 5.3.2). Ask in OMEMO_NS_2 for the item whose id is the
+   * device id, in OMEMO_NS_LEGACY for one item (max_items='1'). Answer by omemo_request_resolve_xml or
+   * _resolve_bundle, or reject.
+   */
+  void (*fetch_bundle)(void *user_data, omemo_request request, const char *ns, const char *jid, uint32_t device);
+  /**
+   * Question (event): replace the own device list by this one, readable for everybody (access model open).
+   * Answer by omemo_request_resolve or _resolve_xml, or reject.
+   */
+  void (*publish_device_list)(void *user_data, omemo_request request, const char *ns, const omemo_device_list *list);
+  /**
+   * Question (event): replace the bundle of this device, readable for everybody (access model open). In
+   * OMEMO_NS_2 the item id is the device id, and the node keeps all items (max_items max). Answer by
+   * omemo_request_resolve or _resolve_xml, or reject.
+   */
+  void (*publish_bundle)(void *user_data,
+                         omemo_request request,
+                         const char *ns,
+                         uint32_t device,
+                         const omemo_bundle *bundle);
+  /**
+   * Question (event): send a message that no user sees to jid, with a store hint (XEP-0334). Answer by
+   * omemo_request_resolve when it is sent, or reject; OMEMO_REJECT_DECLINED says that this JID shall not
+   * learn that we are here.
+   */
+  void (*send_message)(void *user_data, omemo_request request, const char *jid, const omemo_message *message);
+  /**
+   * Question (event): judge the keys of all these devices. context is omemo_draft_set_context's, or NULL.
+   * Answer by omemo_request_decide for each device, then omemo_request_resolve; or reject as
+   * OMEMO_REJECT_DECLINED. Has no deadline. To keep the devices for a dialog: omemo_devices_clone.
+   */
+  void (*decide_trust)(void *user_data, omemo_request request, const omemo_devices *undecided, const char *context);
+  /** Event: nobody needs the answer to this question any more. Close the dialog, forget the number. */
+  void (*request_withdrawn)(void *user_data, omemo_request request);
+  /** Event: news. Arguments that do not apply are NULL, 0 or OMEMO_OK. */
+  void (*notify)(void *user_data,
+                 omemo_notice notice,
+                 const char *ns,
+                 const char *jid,
+                 uint32_t device,
+                 omemo_status status);
+  /**
+   * Service: what the level name of the device at index comes to: an omemo_core_trust, or
+   * OMEMO_ERR_UNKNOWN_TRUST_LEVEL (so counts any other number, too). NULL: OMEMO_TRUST_LEVEL_NAME_TRUSTED, _UNDECIDED
+   * and _DISTRUSTED are known.
+   */
+  int32_t (*evaluate_trust)(void *user_data, const omemo_devices *devices, size_t index);
+  /**
+   * Service: there is work, or omemo_manager_timeout came nearer. Have your loop call omemo_manager_run
+   * soon. Rings once for each sleep (run went home with nothing to do), on any thread, with no lock held,
+   * never after destroy. What it queued in your loop may come later: let it find a NULL manager, which is
+   * harmless. NULL: you call run often, or wait.
+   */
+  void (*wakeup)(void *user_data);
+  /** Service: milliseconds since 1970 (UTC); deadlines are measured by it, too. NULL: the system's clocks. */
+  int64_t (*now)(void *user_data);
+  /**
+   * Question (event): delete the bundle of this device in ns, which the account does not serve any more, or under
+   * an id that this device has given up. In
+   * OMEMO_NS_2 retract the item, in OMEMO_NS_LEGACY delete the node. Answer by omemo_request_resolve or
+   * _resolve_xml, or reject; OMEMO_REJECT_NOT_FOUND and OMEMO_REJECT_DECLINED end the matter as well.
+   */
+  void (*delete_bundle)(void *user_data, omemo_request request, const char *ns, uint32_t device);
+};
+
+/*
+ * 7 Manager
+ * ---------
+ */
+
+/** One account. */
+struct omemo_manager;
+
+/** What omemo_manager_connected is told about messages that wait on the server. */
+enum omemo_catch_up
+#if defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+  : int32_t
+#endif // defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+ {
+  /** Nothing to catch up with, or nobody will say when it is over: live at once. */
+  OMEMO_CATCH_UP_NONE = 0,
+};
+#ifndef __cplusplus
+#if __STDC_VERSION__ >= 202311L
+typedef enum omemo_catch_up omemo_catch_up;
+#else
+typedef int32_t omemo_catch_up;
+#endif // __STDC_VERSION__ >= 202311L
+#endif // __cplusplus
+
+/** A running operation. 0 is none. */
+typedef uint64_t omemo_op;
+
+/**
+ * The end of an operation (event), exactly once. result is never NULL and holds status, too; it carries the
+ * report when the operation failed, too. It lives until this returns.
+ */
+typedef void (*omemo_done)(void *user_data, omemo_op op, omemo_status status, const omemo_result *result);
+
+
+/**
  * Open the account. Works offline and asks nothing. Identity and keys are made on the first run only.
  * Parameters:
  * - config: the configuration, which may be freed afterwards.
@@ -1094,9 +952,47 @@ OMEMO_MUST_USE omemo_result *omemo_manager_wait(omemo_manager *manager, omemo_op
  */
 omemo_status omemo_op_cancel(omemo_op op);
 
+/*
+ * 8 Requests
+ * ----------
+ */
+
+/** Why a question has no answer. */
+enum omemo_reject_reason
+#if defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+  : int32_t
+#endif // defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+ {
+  /**
+   * The server said item-not-found, and nothing else means this. A device list that is not there counts as
+   * empty, a bundle that is not there as deleted.
+   */
+  OMEMO_REJECT_NOT_FOUND = 1,
+  /** Any other error, or an answer that makes no sense. */
+  OMEMO_REJECT_FAILED = 2,
+  /** No answer. */
+  OMEMO_REJECT_TIMEOUT = 3,
+  /**
+   * The stream broke. Asked again after the next omemo_manager_connected, or when the time of this
+   * question is up.
+   */
+  OMEMO_REJECT_OFFLINE = 4,
+  /**
+   * The user closed the dialog (decide_trust), or does not want this message to be sent (send_message)
+   * or this bundle to be deleted (delete_bundle).
+   */
+  OMEMO_REJECT_DECLINED = 5,
+};
+#ifndef __cplusplus
+#if __STDC_VERSION__ >= 202311L
+typedef enum omemo_reject_reason omemo_reject_reason;
+#else
+typedef int32_t omemo_reject_reason;
+#endif // __STDC_VERSION__ >= 202311L
+#endif // __cplusplus
+
+
 /**
- * ## 8 Requests
- *
  * Done: published, sent, or (after omemo_request_decide) judged.
  * Parameters:
  * - request: the question: publish_device_list, publish_bundle, delete_bundle, send_message or decide_trust.
@@ -1178,9 +1074,37 @@ omemo_status omemo_request_decide(omemo_request request, size_t index, const cha
  */
 omemo_status omemo_request_reject(omemo_request request, int32_t reason);
 
+/*
+ * 9 Results
+ * ---------
+ */
+
+/** Parts of the key of a message, for protocols that use OMEMO as key transport (XEP-0396). */
+enum omemo_key_part
+#if defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+  : int32_t
+#endif // defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+ {
+  /** The key itself. */
+  OMEMO_KEY_PART_KEY = 0,
+  /** What authenticates the payload, where it came with the key. */
+  OMEMO_KEY_PART_TAG = 1,
+  /** The initialisation vector of OMEMO_NS_LEGACY. */
+  OMEMO_KEY_PART_IV = 2,
+};
+#ifndef __cplusplus
+#if __STDC_VERSION__ >= 202311L
+typedef enum omemo_key_part omemo_key_part;
+#else
+typedef int32_t omemo_key_part;
+#endif // __STDC_VERSION__ >= 202311L
+#endif // __cplusplus
+
+/** How an operation ended: status, report, messages. */
+struct omemo_result;
+
+
 /**
- * ## 9 Results
- *
  * How an operation ended.
  * Parameters:
  * - result: the result.
@@ -1316,9 +1240,16 @@ const uint8_t *omemo_result_key(const omemo_result *result, size_t index, int32_
  */
 void omemo_result_free(omemo_result *result);
 
+/*
+ * 10 Device lists, bundles, messages
+ * ----------------------------------
+ */
+
+/** What a JID announces in one namespace: ids and labels, as in `<devices/>`. */
+struct omemo_device_list;
+
+
 /**
- * ## 10 Device lists, bundles, messages
- *
  * All devices of an account share one list, and each publishes it whole. So a list that was read keeps what
  * other clients wrote into it and this library does not understand: attributes, elements, labels that do
  * not count, ids that cannot be served. Only omemo_device_list_xml gives all of it: a client that builds
@@ -1470,6 +1401,10 @@ const char *omemo_device_list_xml(const omemo_device_list *list, size_t *len);
  * Since: 0.1.0
  */
 void omemo_device_list_free(omemo_device_list *list);
+
+/** What a device publishes: its public keys, as in `<bundle/>`. */
+struct omemo_bundle;
+
 
 /**
  * Creates a bundle from its parts, without pre keys. Nothing is verified before the bundle is used.
@@ -1636,6 +1571,10 @@ const char *omemo_bundle_xml(const omemo_bundle *bundle, size_t *len);
  * Since: 0.1.0
  */
 void omemo_bundle_free(omemo_bundle *bundle);
+
+/** One `<encrypted/>`. */
+struct omemo_message;
+
 
 /**
  * An `<encrypted/>` from its parts, for clients with a parser of their own.
@@ -1816,9 +1755,43 @@ const char *omemo_message_xml(const omemo_message *message, size_t *len);
  */
 void omemo_message_free(omemo_message *message);
 
+/*
+ * 11 Encrypt
+ * ----------
+ */
+
+/** What to do about devices that are not ready. No policy ever drops a recipient in silence. */
+enum omemo_encrypt_policy
+#if defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+  : int32_t
+#endif // defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+ {
+  /**
+   * Wait until everything is fetched and decided, then serve whom one can and report the rest. Offline, wait for
+   * the next stream.
+   */
+  OMEMO_ENCRYPT_WAIT = 0,
+  /** Serve who is ready, ask nobody, report the rest: offline, too. May overtake what waits. */
+  OMEMO_ENCRYPT_NOW = 1,
+  /**
+   * Wait, and fail unless every list is up to date and every active device that is not distrusted is served.
+   * Offline, wait for the next stream.
+   */
+  OMEMO_ENCRYPT_ALL = 2,
+};
+#ifndef __cplusplus
+#if __STDC_VERSION__ >= 202311L
+typedef enum omemo_encrypt_policy omemo_encrypt_policy;
+#else
+typedef int32_t omemo_encrypt_policy;
+#endif // __STDC_VERSION__ >= 202311L
+#endif // __cplusplus
+
+/** What to encrypt, and for whom. */
+struct omemo_draft;
+
+
 /**
- * ## 11 Encrypt
- *
  * An empty draft. It may be used again and again.
  * Returns: never NULL, save after a bug of this library.
  * Memory: free it by omemo_draft_free.
@@ -1963,9 +1936,64 @@ omemo_status omemo_manager_encrypt(omemo_manager *manager,
                                    void *user_data,
                                    omemo_op *op);
 
+/*
+ * 12 Decrypt
+ * ----------
+ */
+
+/** What a client does with the stanza. */
+enum omemo_action
+#if defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+  : int32_t
+#endif // defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+ {
+  /** Show nothing: a stanza without payload, whatever became of it, a duplicate, or an own echo. */
+  OMEMO_ACTION_HIDE = 0,
+  /** Show the content, with its trust. */
+  OMEMO_ACTION_SHOW = 1,
+  /**
+   * Tell the user that a message could not be read: omemo_decrypted_detail says why. Never for a stanza without
+   * payload, in which there is nothing that a user could miss.
+   */
+  OMEMO_ACTION_WARN = 2,
+};
+#ifndef __cplusplus
+#if __STDC_VERSION__ >= 202311L
+typedef enum omemo_action omemo_action;
+#else
+typedef int32_t omemo_action;
+#endif // __STDC_VERSION__ >= 202311L
+#endif // __cplusplus
+
+/** Bits of omemo_decrypted_flags. */
+enum omemo_decrypted_flag
+#if defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+  : int32_t
+#endif // defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+ {
+  /** It opened a new session. */
+  OMEMO_DECRYPTED_NEW_SESSION = 1,
+  /** An old sender: the tag stood in the payload, where the recipient's other devices can make another. */
+  OMEMO_DECRYPTED_TAG_IN_PAYLOAD = 2,
+  /**
+   * The list of the sender's JID is known and does not name the sender's device, or does not any more: somebody has
+   * taken the device off the list, or it was never on it. The trust in its key counts as before.
+   */
+  OMEMO_DECRYPTED_DEVICE_NOT_LISTED = 4,
+};
+#ifndef __cplusplus
+#if __STDC_VERSION__ >= 202311L
+typedef enum omemo_decrypted_flag omemo_decrypted_flag;
+#else
+typedef int32_t omemo_decrypted_flag;
+#endif // __STDC_VERSION__ >= 202311L
+#endif // __cplusplus
+
+/** What came out of a stanza. */
+struct omemo_decrypted;
+
+
 /**
- * ## 12 Decrypt
- *
  * Decrypt an `<encrypted/>`, at once and without network; what it makes necessary is stored, and done by
  * omemo_manager_run. One commit.
  * Parameters:
@@ -2172,9 +2200,12 @@ const uint8_t *omemo_decrypted_key(const omemo_decrypted *decrypted, int32_t par
  */
 void omemo_decrypted_free(omemo_decrypted *decrypted);
 
+/*
+ * 13 Trust
+ * --------
+ */
+
 /**
- * ## 13 Trust
- *
  * Judges a key of a JID, on all its devices and in all namespaces. The JID counts as one that this client has named
  * (docs/limits.md). A decision for this key that was given to omemo_request_decide before, and that no run has
  * committed yet, has no effect any more. At once.
@@ -2229,9 +2260,16 @@ omemo_status omemo_manager_accept_identity(omemo_manager *manager,
  */
 omemo_status omemo_fingerprint(const uint8_t *key, size_t key_len, char **fingerprint);
 
+/*
+ * 14 Devices
+ * ----------
+ */
+
+/** What is known of devices: an array with getters by index. */
+struct omemo_devices;
+
+
 /**
- * ## 14 Devices
- *
  * All that is known of the devices of a JID, from the store, at once.
  * Parameters:
  * - manager: the manager.
@@ -2478,6 +2516,6 @@ omemo_status omemo_manager_refresh_devices(omemo_manager *manager,
 
 #ifdef __cplusplus
 }  // extern "C"
-#endif  // __cplusplus
+#endif
 
 #endif  /* LIBOMEMO_OMEMO_H_ */

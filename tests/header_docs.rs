@@ -208,15 +208,6 @@ fn comments_speak_of_what_is_declared() {
         undeclared("/* an omemo_part, OMEMO_ERR_* */ enum omemo_x { OMEMO_ERR_NULL };"),
         ["omemo_part"]
     );
-    // What comes in as int32_t is in no signature: cbindgen passes over what it does not find.
-    let (code, _) = apart(&header);
-    let config = read("cbindgen.toml");
-    let line = config.lines().find(|line| line.starts_with("include = [")).expect("the list of [export]");
-    let listed = names(line);
-    assert!(listed.len() > 4, "{listed:?}");
-    for name in listed {
-        assert!(code.contains(&format!("enum {name}")), "{name} is to be exported, and is not");
-    }
 }
 
 #[test]

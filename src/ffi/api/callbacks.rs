@@ -32,8 +32,6 @@ pub(in crate::ffi) fn built_in(level: &str) -> Option<CoreTrust> {
 /// An open question. 0 is none.
 pub type omemo_request = u64;
 
-/// ## 6 Callbacks
-///
 /// What the name of a trust level comes to.
 #[repr(i32)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

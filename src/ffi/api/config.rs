@@ -15,8 +15,6 @@ use parking_lot::Mutex;
 use std::ffi::{CString, c_char, c_void};
 use std::sync::Arc;
 
-/// ## 4 Configuration
-///
 /// Numbers that omemo_config_set_option takes: unit, bounds, and the value unless set.
 #[repr(i32)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -130,8 +128,6 @@ fn small(number: u64) -> usize {
     usize::try_from(number).unwrap_or(usize::MAX)
 }
 
-/// ## 4 Configuration
-///
 /// An empty configuration. JID, storage and callbacks must be set. One configuration may open several
 /// managers only if each gets its own storage and JID set before.
 /// Returns: never NULL, save after a bug of this library.

@@ -19,8 +19,6 @@ use std::ffi::{CStr, CString, c_char};
 use std::mem::MaybeUninit;
 use zeroize::Zeroizing;
 
-/// ## 12 Decrypt
-///
 /// What a client does with the stanza.
 #[repr(i32)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -182,8 +180,6 @@ fn first_for_us(messages: &[Message], decrypt: impl Fn(&Message) -> Result<Decry
     Ok(first)
 }
 
-/// ## 12 Decrypt
-///
 /// Decrypt an `<encrypted/>`, at once and without network; what it makes necessary is stored, and done by
 /// omemo_manager_run. One commit.
 /// Parameters:

@@ -41,8 +41,6 @@ impl omemo_device_list {
     }
 }
 
-/// ## 10 Device lists, bundles, messages
-///
 /// All devices of an account share one list, and each publishes it whole. So a list that was read keeps what
 /// other clients wrote into it and this library does not understand: attributes, elements, labels that do
 /// not count, ids that cannot be served. Only omemo_device_list_xml gives all of it: a client that builds

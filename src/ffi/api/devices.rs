@@ -56,8 +56,6 @@ pub(in crate::ffi) fn fingerprint(key: &[u8; 32]) -> Option<String> {
     convert::ed_to_mont(key).map(|mont| crypto::fingerprint::fingerprint(&mont))
 }
 
-/// ## 14 Devices
-///
 /// All that is known of the devices of a JID, from the store, at once.
 /// Parameters:
 /// - manager: the manager.

@@ -15,8 +15,6 @@ use crate::stanza::envelope;
 use std::ffi::{c_char, c_void};
 use zeroize::Zeroizing;
 
-/// ## 11 Encrypt
-///
 /// What to do about devices that are not ready. No policy ever drops a recipient in silence.
 #[repr(i32)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -97,8 +95,6 @@ impl omemo_draft {
     }
 }
 
-/// ## 11 Encrypt
-///
 /// An empty draft. It may be used again and again.
 /// Returns: never NULL, save after a bug of this library.
 /// Memory: free it by omemo_draft_free.

@@ -5,8 +5,6 @@ use super::super::{boundary::guard, boundary::text};
 use crate::manager::api::services::LogLevel;
 use std::ffi::{c_char, c_void};
 
-/// ## 2 Logging
-///
 /// How important a line is. No level ever holds secrets, texts or JIDs.
 #[repr(i32)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

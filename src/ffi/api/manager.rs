@@ -14,8 +14,6 @@ use std::time::{Duration, Instant};
 /// A running operation. 0 is none.
 pub type omemo_op = u64;
 
-/// ## 7 Manager
-///
 /// What omemo_manager_connected is told about messages that wait on the server.
 #[repr(i32)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,8 +33,6 @@ pub type omemo_done = Option<
     ),
 >;
 
-/// ## 7 Manager
-///
 /// Open the account. Works offline and asks nothing. Identity and keys are made on the first run only.
 /// Parameters:
 /// - config: the configuration, which may be freed afterwards.

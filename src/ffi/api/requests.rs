@@ -15,8 +15,6 @@ use crate::protocol::stanza_error::{Condition, StanzaError};
 use crate::stanza::pep::answer::{self, Asked};
 use std::ffi::c_char;
 
-/// ## 8 Requests
-///
 /// Why a question has no answer.
 #[repr(i32)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -103,8 +101,6 @@ fn read(question: &Question, account: &BareJid, xml: &[u8]) -> Result<Answer> {
     }
 }
 
-/// ## 8 Requests
-///
 /// Done: published, sent, or (after omemo_request_decide) judged.
 /// Parameters:
 /// - request: the question: publish_device_list, publish_bundle, delete_bundle, send_message or decide_trust.

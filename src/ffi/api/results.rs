@@ -63,8 +63,6 @@ fn row(result: Option<&omemo_result>, index: usize) -> Option<&Row> {
     result?.rows.get(index)
 }
 
-/// ## 9 Results
-///
 /// How an operation ended.
 /// Parameters:
 /// - result: the result.

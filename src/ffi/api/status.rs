@@ -4,10 +4,6 @@ use super::super::boundary::guard;
 use crate::error::Status;
 use std::ffi::c_char;
 
-/// # Types
-///
-/// ## 1 Version, status
-///
 /// Every way to fail: 0 is success, failures are negative, numbers are for ever. In brackets: the exception
 /// of python-omemo.
 ///
@@ -193,10 +189,6 @@ impl From<Status> for omemo_status {
     }
 }
 
-/// # Functions
-///
-/// ## 1 Version, status
-///
 /// The version of the library in use: MAJOR * 10000 + MINOR * 100 + PATCH.
 ///
 /// Returns: the number; compare it with OMEMO_VERSION_MAJOR and its like.

@@ -77,8 +77,6 @@ pub struct omemo_change {
     pub value_len: usize,
 }
 
-/// ## 5 Storage
-///
 /// A store of your own: two services, which are never called at once. Keys are ASCII, `[a-z0-9/]`, of at most
 /// 200 bytes; values have at most 1 MiB and hold secrets. Both return OMEMO_OK or one of OMEMO_ERR_STORAGE*;
 /// anything else counts as OMEMO_ERR_STORAGE. docs/storage.md says what you must guarantee.
@@ -163,8 +161,6 @@ fn hand_over(storage: impl Storage + 'static, out: &mut MaybeUninit<*mut omemo_s
     out.write(text::hand_over(omemo_storage { store: Arc::new(store) }));
 }
 
-/// ## 5 Storage
-///
 /// A store in memory, for tests and for clients that want to be a new device at each start.
 /// Parameters:
 /// - storage: gets the store.

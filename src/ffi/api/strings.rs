@@ -3,8 +3,6 @@
 use super::super::boundary::guard;
 use std::ffi::{CString, c_char};
 
-/// ## 3 Strings
-///
 /// Free a string that came out of a `char **` parameter.
 ///
 /// Parameters:

@@ -8,8 +8,6 @@ use crate::error::{Error, Status};
 use std::ffi::c_char;
 use std::mem::MaybeUninit;
 
-/// ## 13 Trust
-///
 /// Judges a key of a JID, on all its devices and in all namespaces. The JID counts as one that this client has named
 /// (docs/limits.md). A decision for this key that was given to omemo_request_decide before, and that no run has
 /// committed yet, has no effect any more. At once.
