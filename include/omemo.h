@@ -86,7 +86,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* The result of such a function must be used: it has to be freed, or says whether a stanza was dealt with. */
+/* Marks functions whose result must be used: it has to be freed, or says whether a stanza was processed. */
 #if defined(__GNUC__) || defined(__clang__)
 #define OMEMO_MUST_USE __attribute__((warn_unused_result))
 #else
@@ -142,93 +142,90 @@ enum omemo_status
   OMEMO_ERR_NULL = -1,
   /** A string is not UTF-8. */
   OMEMO_ERR_UTF8 = -2,
-  /** A value is out of range, or does not go with another one. [ValueError] */
+  /** A value is out of range, or contradicts another one. [ValueError] */
   OMEMO_ERR_ARGUMENT = -3,
-  /** This is not a bare JID. */
+  /** The string is not a bare JID. */
   OMEMO_ERR_JID = -4,
-  /** Called from within a service, or run within run. */
+  /** The call came from inside a service, or the manager is already being run. */
   OMEMO_ERR_BUSY = -5,
   /** The request or operation is over. */
   OMEMO_ERR_STALE = -6,
-  /** This answer does not fit the question; the request stays open. */
+  /** The answer does not fit the request, which stays open. */
   OMEMO_ERR_WRONG_ANSWER = -7,
-  /** Cancelled, or the manager was freed. */
+  /** The operation was cancelled, or the manager was freed. */
   OMEMO_ERR_CANCELLED = -8,
   /** The operation is not over yet. */
   OMEMO_ERR_PENDING = -9,
-  /** There is no such thing. */
+  /** The object that the call names does not exist. */
   OMEMO_ERR_NOT_FOUND = -10,
-  /** The input breaks a limit. */
+  /** The input exceeds a limit. */
   OMEMO_ERR_LIMIT = -11,
-  /** Bytes from outside cannot be read. [XMLSchemaValidationError] */
+  /** The input cannot be parsed. [XMLSchemaValidationError] */
   OMEMO_ERR_MALFORMED = -12,
-  /** The account has no device id yet: it has never been connected. */
+  /** The account has no device id yet, because it has never been connected. */
   OMEMO_ERR_NOT_READY = -13,
-  /** A bug of this library; nothing was committed. */
+  /** The library has a bug; nothing was committed. */
   OMEMO_ERR_INTERNAL = -99,
-  /** Reading or writing failed; nothing changed, the same call may be made again. [StorageException] */
+  /** Reading or writing the store failed; nothing changed, and the same call may be made again. [StorageException] */
   OMEMO_ERR_STORAGE = -100,
-  /** Somebody else has the store open. */
+  /** The store is already open elsewhere. */
   OMEMO_ERR_STORAGE_LOCKED = -101,
   /**
-   * What is stored contradicts itself; nothing is made anew beside it. [TypeError, KeyError,
-   * NothingException]
+   * The stored data contradict each other; the library does not create new data in their place. [TypeError,
+   * KeyError, NothingException]
    */
   OMEMO_ERR_STORAGE_CORRUPT = -102,
-  /** The store was written by a newer version. */
+  /** The store was written by a newer version of the library. */
   OMEMO_ERR_STORAGE_VERSION = -104,
   /** The store belongs to another JID. */
   OMEMO_ERR_STORAGE_ACCOUNT = -105,
-  /** This namespace is not served. [UnknownNamespace] */
+  /** The namespace is unknown, or not in use. [UnknownNamespace] */
   OMEMO_ERR_UNKNOWN_NAMESPACE = -200,
-  /** This trust level is not known. [UnknownTrustLevel] */
+  /** The name of the trust level is unknown. [UnknownTrustLevel] */
   OMEMO_ERR_UNKNOWN_TRUST_LEVEL = -201,
-  /** The question about trust was declined. [TrustDecisionFailed] */
+  /** The request for a trust decision was rejected. [TrustDecisionFailed] */
   OMEMO_ERR_TRUST_DECISION_FAILED = -202,
-  /** The question about trust was answered, but a device is still undecided. [StillUndecided] */
+  /** The request for a trust decision was answered, but a device is still undecided. [StillUndecided] */
   OMEMO_ERR_STILL_UNDECIDED = -203,
-  /**
-   * A label that no served namespace can carry, or one that is too long. [NotImplementedError of the
-   * legacy backend]
-   */
+  /** The label is too long, or no namespace in use can transmit it. [NotImplementedError of the legacy backend] */
   OMEMO_ERR_LABEL = -204,
-  /** A recipient can be served on no device. [NoEligibleDevices] */
+  /** A recipient has no device that the message can be encrypted for. [NoEligibleDevices] */
   OMEMO_ERR_NO_ELIGIBLE_DEVICES = -300,
-  /** The JID announces no device at all. */
+  /** The JID announces no device. */
   OMEMO_ERR_NO_DEVICES = -301,
-  /** Nobody has judged the key of this device. */
+  /** No trust decision was made about the key of the device. */
   OMEMO_ERR_UNDECIDED = -302,
-  /** The key of this device is judged distrusted. */
+  /** The key of the device is distrusted. */
   OMEMO_ERR_DISTRUSTED = -303,
-  /** The device shows another key than the one that was judged. */
+  /** The device shows a different identity key from the known one. */
   OMEMO_ERR_IDENTITY_CHANGED = -304,
-  /** The device shows different keys in the two namespaces. */
+  /** The device shows different identity keys in the two namespaces. */
   OMEMO_ERR_IDENTITY_MISMATCH = -305,
   /** The device has no bundle. [BundleNotFound] */
   OMEMO_ERR_BUNDLE_NOT_FOUND = -306,
-  /** The bundle can be read, but not used: signature, keys or ids are wrong. */
+  /** The bundle can be read, but not used: a signature, key or id is wrong. */
   OMEMO_ERR_BUNDLE_BAD = -307,
   /** The key exchange failed. [KeyExchangeFailed; XEdDSAException] */
   OMEMO_ERR_KEY_EXCHANGE_FAILED = -308,
-  /** The plaintext for a namespace that is needed is missing or empty. */
+  /** The plaintext for a required namespace is missing or empty. */
   OMEMO_ERR_PLAINTEXT = -309,
   /** No answer came in time. */
   OMEMO_ERR_TIMEOUT = -400,
-  /** Not connected. */
+  /** The account is not connected. */
   OMEMO_ERR_OFFLINE = -401,
-  /** The own bundle could not be published. [BundleUploadFailed] */
+  /** The bundle of this device could not be published. [BundleUploadFailed] */
   OMEMO_ERR_BUNDLE_UPLOAD_FAILED = -402,
   /** A bundle could not be fetched. [BundleDownloadFailed] */
   OMEMO_ERR_BUNDLE_DOWNLOAD_FAILED = -403,
   /** A bundle could not be deleted. [BundleDeletionFailed] */
   OMEMO_ERR_BUNDLE_DELETION_FAILED = -404,
-  /** The own device list could not be published. [DeviceListUploadFailed] */
+  /** The device list of this account could not be published. [DeviceListUploadFailed] */
   OMEMO_ERR_DEVICE_LIST_UPLOAD_FAILED = -405,
   /** A device list could not be fetched. [DeviceListDownloadFailed] */
   OMEMO_ERR_DEVICE_LIST_DOWNLOAD_FAILED = -406,
   /** A message could not be sent. [MessageSendingFailed] */
   OMEMO_ERR_MESSAGE_SENDING_FAILED = -407,
-  /** Too many publications on one node in a day; it goes on later. */
+  /** A node was published too often in one day; publishing continues later. */
   OMEMO_ERR_PUBLISH_LIMIT = -408,
   /** The message could not be authenticated. [DecryptionFailed] */
   OMEMO_ERR_DECRYPTION_FAILED = -500,
@@ -236,21 +233,21 @@ enum omemo_status
   OMEMO_ERR_DUPLICATE = -501,
   /** The message skips more keys than allowed. [TooManySkippedMessageKeys; DoSProtectionException] */
   OMEMO_ERR_TOO_MANY_SKIPPED = -502,
-  /** The message holds no key for this device. [MessageNotForUs] */
+  /** The message contains no key for this device. [MessageNotForUs] */
   OMEMO_ERR_NOT_FOR_US = -503,
   /** There is no session with the sender's device. [NoSession] */
   OMEMO_ERR_NO_SESSION = -504,
-  /** Who sent this cannot be told. [SenderNotFound] */
+  /** The sender cannot be determined. [SenderNotFound] */
   OMEMO_ERR_SENDER_NOT_FOUND = -505,
-  /** The sender's key is judged distrusted. [SenderDistrusted] */
+  /** The sender's key is distrusted. [SenderDistrusted] */
   OMEMO_ERR_SENDER_DISTRUSTED = -506,
-  /** The sender's key is not the one known for the device. [PublicDataInconsistency] */
+  /** The sender's key is not the known key of the device. [PublicDataInconsistency] */
   OMEMO_ERR_PUBLIC_DATA_INCONSISTENCY = -507,
-  /** The key exchange names a pre key that does not exist any more. */
+  /** The key exchange uses a pre key that no longer exists. */
   OMEMO_ERR_PRE_KEY_UNKNOWN = -508,
-  /** This is our own message, sent back to us. */
+  /** The message was sent by this device and came back. */
   OMEMO_ERR_OWN_ECHO = -509,
-  /** The content says that somebody else has written it. */
+  /** The content names a different sender from that of the message. */
   OMEMO_ERR_AFFIX = -510,
 };
 #ifndef __cplusplus
@@ -260,7 +257,6 @@ typedef enum omemo_status omemo_status;
 typedef int32_t omemo_status;
 #endif // __STDC_VERSION__ >= 202311L
 #endif // __cplusplus
-
 
 /**
  * The version of the library in use: MAJOR * 10000 + MINOR * 100 + PATCH.
@@ -338,25 +334,25 @@ typedef void (*omemo_log)(void *user_data, omemo_log_level level, const char *ta
  * ---------
  */
 
-/** The namespace of OMEMO (XEP-0384 0.8 and later). */
+/** Namespace of OMEMO, XEP-0384 0.8 and later. */
 #define OMEMO_NS_2 "urn:xmpp:omemo:2"
 
-/** The feature to announce (XEP-0115, XEP-0163) so that the server pushes device lists. */
+/** Feature to announce (XEP-0115, XEP-0163) so that the server pushes device lists of OMEMO_NS_2. */
 #define OMEMO_NS_2_NOTIFY "urn:xmpp:omemo:2:devices+notify"
 
-/** The namespace before it (XEP-0384 0.3). */
+/** Namespace of OMEMO as in XEP-0384 0.3, called legacy. */
 #define OMEMO_NS_LEGACY "eu.siacs.conversations.axolotl"
 
-/** The same feature for the device lists of OMEMO_NS_LEGACY. */
+/** Feature to announce (XEP-0115, XEP-0163) so that the server pushes device lists of OMEMO_NS_LEGACY. */
 #define OMEMO_NS_LEGACY_NOTIFY "eu.siacs.conversations.axolotl.devicelist+notify"
 
-/** A trust level that is known without evaluate_trust: trusted. */
+/** Name of a trust level, known without evaluate_trust: messages are encrypted for the key. */
 #define OMEMO_TRUST_LEVEL_NAME_TRUSTED "trusted"
 
-/** The same: nobody has judged the key. */
+/** Name of a trust level, known without evaluate_trust: no trust decision was made about the key. */
 #define OMEMO_TRUST_LEVEL_NAME_UNDECIDED "undecided"
 
-/** The same: distrusted. */
+/** Name of a trust level, known without evaluate_trust: nothing is encrypted for the key. */
 #define OMEMO_TRUST_LEVEL_NAME_DISTRUSTED "distrusted"
 
 /**
@@ -388,13 +384,16 @@ enum omemo_option
   : int32_t
 #endif // defined(__cplusplus) || __STDC_VERSION__ >= 202311L
  {
-  /** Milliseconds until a network question ends by itself: 1000 to 3600000, 60000. */
+  /** Time after which a network request ends by itself. Unit: milliseconds, 1,000 to 3,600,000; default: 60,000. */
   OMEMO_OPTION_REQUEST_TIMEOUT_MS = 1,
-  /** Fetches open at a time: 1 to 1000, 32. */
+  /** Largest number of fetch requests that are open at the same time. Unit: requests, 1 to 1,000; default: 32. */
   OMEMO_OPTION_MAX_OPEN_FETCHES = 2,
-  /** Keys of skipped messages that are kept for each session: 0 to 2000, 1000. */
+  /** Largest number of skipped message keys that are kept for each session. Unit: keys, 0 to 2,000; default: 1,000. */
   OMEMO_OPTION_SKIPPED_PER_SESSION = 3,
-  /** Messages that one message may skip: 0 to SKIPPED_PER_SESSION, the same. */
+  /**
+   * Largest number of message keys that one message may skip. Must not be greater than
+   * OMEMO_OPTION_SKIPPED_PER_SESSION, to which the default is lowered. Unit: keys, 0 to 2,000; default: 1,000.
+   */
   OMEMO_OPTION_SKIPPED_PER_MESSAGE = 4,
 };
 #ifndef __cplusplus
@@ -407,7 +406,6 @@ typedef int32_t omemo_option;
 
 /** How to open a manager. */
 struct omemo_config;
-
 
 /**
  * An empty configuration. JID, storage and callbacks must be set. One configuration may open several
@@ -571,7 +569,6 @@ struct omemo_storage_callbacks {
    */
   int32_t (*commit)(void *user_data, const omemo_change *changes, size_t count);
 };
-
 
 /**
  * A store in memory, for tests and for clients that want to be a new device at each start.
@@ -809,7 +806,6 @@ typedef uint64_t omemo_op;
  */
 typedef void (*omemo_done)(void *user_data, omemo_op op, omemo_status status, const omemo_result *result);
 
-
 /**
  * Open the account. Works offline and asks nothing. Identity and keys are made on the first run only.
  * Parameters:
@@ -991,7 +987,6 @@ typedef int32_t omemo_reject_reason;
 #endif // __STDC_VERSION__ >= 202311L
 #endif // __cplusplus
 
-
 /**
  * Done: published, sent, or (after omemo_request_decide) judged.
  * Parameters:
@@ -1102,7 +1097,6 @@ typedef int32_t omemo_key_part;
 
 /** How an operation ended: status, report, messages. */
 struct omemo_result;
-
 
 /**
  * How an operation ended.
@@ -1247,7 +1241,6 @@ void omemo_result_free(omemo_result *result);
 
 /** What a JID announces in one namespace: ids and labels, as in `<devices/>`. */
 struct omemo_device_list;
-
 
 /**
  * All devices of an account share one list, and each publishes it whole. So a list that was read keeps what
@@ -1404,7 +1397,6 @@ void omemo_device_list_free(omemo_device_list *list);
 
 /** What a device publishes: its public keys, as in `<bundle/>`. */
 struct omemo_bundle;
-
 
 /**
  * Creates a bundle from its parts, without pre keys. Nothing is verified before the bundle is used.
@@ -1574,7 +1566,6 @@ void omemo_bundle_free(omemo_bundle *bundle);
 
 /** One `<encrypted/>`. */
 struct omemo_message;
-
 
 /**
  * An `<encrypted/>` from its parts, for clients with a parser of their own.
@@ -1790,7 +1781,6 @@ typedef int32_t omemo_encrypt_policy;
 /** What to encrypt, and for whom. */
 struct omemo_draft;
 
-
 /**
  * An empty draft. It may be used again and again.
  * Returns: never NULL, save after a bug of this library.
@@ -1991,7 +1981,6 @@ typedef int32_t omemo_decrypted_flag;
 
 /** What came out of a stanza. */
 struct omemo_decrypted;
-
 
 /**
  * Decrypt an `<encrypted/>`, at once and without network; what it makes necessary is stored, and done by
@@ -2267,7 +2256,6 @@ omemo_status omemo_fingerprint(const uint8_t *key, size_t key_len, char **finger
 
 /** What is known of devices: an array with getters by index. */
 struct omemo_devices;
-
 
 /**
  * All that is known of the devices of a JID, from the store, at once.

@@ -14,6 +14,8 @@
     reason = "a test fails by panicking"
 )]
 
+use omemo::error::Status;
+use omemo::manager::config::OPTIONS;
 use std::fmt::Write;
 use std::path::PathBuf;
 
@@ -144,6 +146,53 @@ fn part(file: &str) -> String {
         .replace("#ifdef __cplusplus\n}  // extern \"C\"\n#endif  // __cplusplus\n", "")
 }
 
+/// Numbers with commas, as `1,000`.
+fn grouped(number: u64) -> String {
+    let digits = number.to_string();
+    let comma = |i: usize| i > 0 && (digits.len() - i).is_multiple_of(3);
+    digits.char_indices().flat_map(|(i, digit)| comma(i).then_some(',').into_iter().chain([digit])).collect()
+}
+
+/// The comment on a value whose sentences stand in a table of the code: statuses and options.
+fn tabled(name: &str, number: i64) -> Option<String> {
+    if let Some(status) = Status::ALL.iter().find(|status| status.name() == name) {
+        assert_eq!(i64::from(*status as i32), number, "{name}");
+        let python = Some(status.python()).filter(|python| !python.is_empty());
+        return Some(
+            status.text().to_owned() + &python.map_or(String::new(), |python| format!(" [{python}]")),
+        );
+    }
+    let option = OPTIONS.iter().find(|option| option.name == name)?;
+    assert_eq!(i64::from(option.number), number, "{name}");
+    let [least, most, default] = [option.least, option.most, option.default].map(grouped);
+    Some(format!("{} Unit: {}, {least} to {most}; default: {default}.", option.meaning, option.unit))
+}
+
+/// Comments before the values that have their sentences in a table.
+fn with_tables(text: &str) -> String {
+    let mut filled = String::new();
+    for line in text.lines() {
+        let value =
+            line.strip_prefix("  OMEMO_").and_then(|rest| rest.trim_end_matches(',').split_once(" = "));
+        let number = value.and_then(|(_, number)| number.parse().ok());
+        let name = line.trim_start().split(' ').next().unwrap_or("");
+        if let Some(comment) = number.and_then(|number| tabled(name, number)) {
+            filled.push_str("  /**\n");
+            let mut row = String::from("   *");
+            for word in comment.split(' ') {
+                if row.len() + word.len() >= 115 {
+                    writeln!(filled, "{row}").unwrap();
+                    row = String::from("   *");
+                }
+                write!(row, " {word}").unwrap();
+            }
+            writeln!(filled, "{row}\n   */").unwrap();
+        }
+        writeln!(filled, "{line}").unwrap();
+    }
+    filled
+}
+
 /// Structures without their typedef, which stands at the top, so that a section can use what a later one describes.
 fn tagged(text: &str, types: &mut Vec<String>) -> String {
     let mut tagged = String::new();
@@ -174,7 +223,7 @@ fn generated() -> String {
     for (number, (title, files)) in SECTIONS.iter().enumerate() {
         let heading = format!("{} {title}", number + 1);
         write!(sections, "\n/*\n * {heading}\n * {}\n */\n", "-".repeat(heading.len())).unwrap();
-        let parts = files.iter().map(|file| tagged(&part(file), &mut types));
+        let parts = files.iter().map(|file| with_tables(&tagged(&part(file), &mut types)));
         for text in [constants(title)].into_iter().chain(parts) {
             let text = text.trim();
             if !text.is_empty() {
@@ -243,6 +292,20 @@ fn the_header_is_what_cbindgen_makes() {
         "include/omemo.h differs from line {} on; OMEMO_UPDATE_HEADER=1 cargo test --test header writes it",
         difference.unwrap_or_default() + 1
     );
+}
+
+#[test]
+fn every_status_and_option_is_a_value_with_its_sentence() {
+    let header = committed();
+    let names = Status::ALL.iter().map(|status| (status.name(), status.text()));
+    for (name, text) in names.chain(OPTIONS.iter().map(|option| (option.name, option.meaning))) {
+        let (before, _) = header.split_once(&format!("\n  {name} = ")).unwrap_or_else(|| panic!("no {name}"));
+        let comment: Vec<_> =
+            before.rsplit("/**").next().unwrap().split_whitespace().filter(|word| *word != "*").collect();
+        assert!(comment.join(" ").starts_with(text), "{name}: {comment:?}");
+    }
+    assert_eq!(grouped(1_048_576), "1,048,576");
+    assert_eq!(grouped(40), "40");
 }
 
 /// Where a declaration with these words begins, outside of comments.

@@ -8,24 +8,24 @@ use super::status::omemo_status;
 use super::storage::{Store, omemo_storage};
 use crate::error::{Error, Result, Status};
 use crate::manager;
+use crate::manager::config::{
+    ConfigOption, MAX_OPEN_FETCHES, OPTIONS, REQUEST_TIMEOUT_MS, SKIPPED_PER_MESSAGE, SKIPPED_PER_SESSION,
+};
 use crate::protocol::address::BareJid;
-use crate::protocol::limits;
 use crate::protocol::namespace::Namespace;
 use parking_lot::Mutex;
+use std::collections::BTreeMap;
 use std::ffi::{CString, c_char, c_void};
 use std::sync::Arc;
 
 /// Numbers that omemo_config_set_option takes: unit, bounds, and the value unless set.
 #[repr(i32)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(missing_docs, reason = "the header has the sentences of src/manager/config.rs")]
 pub enum omemo_option {
-    /// Milliseconds until a network question ends by itself: 1000 to 3600000, 60000.
     OMEMO_OPTION_REQUEST_TIMEOUT_MS = 1,
-    /// Fetches open at a time: 1 to 1000, 32.
     OMEMO_OPTION_MAX_OPEN_FETCHES = 2,
-    /// Keys of skipped messages that are kept for each session: 0 to 2000, 1000.
     OMEMO_OPTION_SKIPPED_PER_SESSION = 3,
-    /// Messages that one message may skip: 0 to SKIPPED_PER_SESSION, the same.
     OMEMO_OPTION_SKIPPED_PER_MESSAGE = 4,
 }
 
@@ -48,13 +48,18 @@ pub(in crate::ffi) struct Settings {
     jid: Option<BareJid>,
     namespaces: Option<Vec<Namespace>>,
     default_trust_level_name: Option<String>,
-    request_timeout_ms: Option<u64>,
-    max_open_fetches: Option<u64>,
-    skipped_per_session: Option<u64>,
-    skipped_per_message: Option<u64>,
+    /// Values of options by number, each within its bounds.
+    options: BTreeMap<i32, u64>,
     storage: Option<Arc<Store>>,
     callbacks: Option<Arc<Callbacks>>,
     log: Option<Arc<Log>>,
+}
+
+impl Settings {
+    /// Returns the value of an option.
+    fn option(&self, option: &ConfigOption) -> u64 {
+        self.options.get(&option.number).copied().unwrap_or(option.default)
+    }
 }
 
 /// All that a manager is made of.
@@ -98,23 +103,28 @@ impl Shared {
             return Err(error);
         }
         let missing = |what: &'static str| Error::new(Status::Argument, what);
-        let kept = settings.skipped_per_session.map_or(limits::SKIPPED_PER_SESSION, small);
-        let at_once = settings.skipped_per_message.map_or(limits::SKIPPED_PER_MESSAGE.min(kept), small);
+        let kept = settings.option(&SKIPPED_PER_SESSION);
+        let at_once = match settings.options.get(&SKIPPED_PER_MESSAGE.number) {
+            Some(set) => *set,
+            None => SKIPPED_PER_MESSAGE.default.min(kept),
+        };
         if at_once > kept {
             return Err(missing(
                 "OMEMO_OPTION_SKIPPED_PER_MESSAGE is greater than OMEMO_OPTION_SKIPPED_PER_SESSION.",
             ));
         }
+        let request_timeout_ms = settings.option(&REQUEST_TIMEOUT_MS);
+        let max_open_fetches = small(settings.option(&MAX_OPEN_FETCHES));
         let config = manager::Config {
             jid: settings.jid.ok_or_else(|| missing("omemo_config_set_jid was not called."))?,
             namespaces: settings.namespaces.unwrap_or_else(|| vec![Namespace::Legacy, Namespace::Omemo2]),
             default_trust_level_name: settings
                 .default_trust_level_name
                 .unwrap_or_else(|| LEVEL_UNDECIDED.to_owned()),
-            request_timeout_ms: settings.request_timeout_ms.unwrap_or(60_000),
-            max_open_fetches: settings.max_open_fetches.map_or(32, small),
-            skipped_per_session: kept,
-            skipped_per_message: at_once,
+            request_timeout_ms,
+            max_open_fetches,
+            skipped_per_session: small(kept),
+            skipped_per_message: small(at_once),
         };
         let storage = settings.storage.ok_or_else(|| missing("omemo_config_set_storage was not called."))?;
         let callbacks =
@@ -301,25 +311,12 @@ pub unsafe extern "C" fn omemo_config_set_option(
     guard::status(|| {
         // SAFETY: the client gives one of ours or NULL.
         unsafe { shared(config) }?.set(|settings| {
-            let (slot, bounds, name) = match option {
-                o if o == omemo_option::OMEMO_OPTION_REQUEST_TIMEOUT_MS as i32 => {
-                    (&mut settings.request_timeout_ms, 1_000..=3_600_000, "OMEMO_OPTION_REQUEST_TIMEOUT_MS")
-                }
-                o if o == omemo_option::OMEMO_OPTION_MAX_OPEN_FETCHES as i32 => {
-                    (&mut settings.max_open_fetches, 1..=1_000, "OMEMO_OPTION_MAX_OPEN_FETCHES")
-                }
-                o if o == omemo_option::OMEMO_OPTION_SKIPPED_PER_SESSION as i32 => {
-                    (&mut settings.skipped_per_session, 0..=2_000, "OMEMO_OPTION_SKIPPED_PER_SESSION")
-                }
-                o if o == omemo_option::OMEMO_OPTION_SKIPPED_PER_MESSAGE as i32 => {
-                    (&mut settings.skipped_per_message, 0..=2_000, "OMEMO_OPTION_SKIPPED_PER_MESSAGE")
-                }
-                _ => return Err(Error::new(Status::Argument, "There is no option with this number.")),
-            };
-            if !bounds.contains(&value) {
-                return Err(Error::new(Status::Argument, format!("{name} is out of its bounds.")));
+            let row = OPTIONS.iter().find(|row| row.number == option);
+            let row = row.ok_or(Error::new(Status::Argument, "There is no option with this number."))?;
+            if !(row.least..=row.most).contains(&value) {
+                return Err(Error::new(Status::Argument, format!("{} is out of its bounds.", row.name)));
             }
-            *slot = Some(value);
+            settings.options.insert(option, value);
             Ok(())
         })
     })
