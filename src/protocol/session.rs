@@ -223,8 +223,8 @@ impl Session {
         if !self.needs_skipped(message) {
             return Ok(None);
         }
-        let skipped =
-            skipped.ok_or(Error::new(Status::Internal, "Skipped keys were needed and not given."))?;
+        let skipped = skipped
+            .ok_or(Error::new(Status::Internal, "Skipped message keys are needed and were not loaded."))?;
         match count(skipped) == self.skipped {
             true => Ok(Some(skipped)),
             false => Err(Error::new(Status::StorageCorrupt, "Skipped keys are of another session.")),
@@ -260,7 +260,7 @@ impl Session {
     /// Refuses a message whose key is gone, before anything is computed for it: a duplicate if it was decrypted.
     fn check_age(&self, header: &Header, closed: &mut Lookup<'_>) -> Result<()> {
         let Header { ratchet_key, n, .. } = *header;
-        let given_up = Error::new(Status::DecryptionFailed, "The key of the message was given up.");
+        let given_up = Error::new(Status::DecryptionFailed, "The message key no longer exists.");
         if self.ratchet.is_current(&ratchet_key) {
             return match self.receiving_chain_length().is_some_and(|next| n < next) {
                 true if self.evicted.contains(n) => Err(given_up),

@@ -89,9 +89,11 @@ pub unsafe extern "C" fn omemo_bundle_new(
                     text::signature(signature, signature_len)?,
                 )
             };
-            let identity_key = bundle::read_identity(namespace, identity_key, &mut signature).ok_or(
-                Error::new(Status::Argument, "An identity key of this form has no place in a bundle."),
-            )?;
+            let identity_key =
+                bundle::read_identity(namespace, identity_key, &mut signature).ok_or(Error::new(
+                    Status::Argument,
+                    "The identity key is no key of this namespace, or no point of the curve.",
+                ))?;
             let pre_keys = Vec::new();
             Ok(omemo_bundle::new(Bundle {
                 namespace,
@@ -155,7 +157,7 @@ pub unsafe extern "C" fn omemo_bundle_append_pre_key(
             return Err(Status::Limit.into());
         }
         if bundle.bundle.pre_keys.iter().any(|pre_key| pre_key.id == id) {
-            return Err(Error::new(Status::Argument, "A pre key with this number is in the bundle already."));
+            return Err(Error::new(Status::Argument, "The bundle already has a pre key with this id."));
         }
         bundle.bundle.pre_keys.push(PublicPreKey { id, key });
         bundle.xml.take();

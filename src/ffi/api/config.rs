@@ -284,8 +284,8 @@ pub unsafe extern "C" fn omemo_config_set_log(
         // SAFETY: the client gives one of ours or NULL.
         unsafe { shared(config) }?.set(|settings| {
             let log = text::required(log)?;
-            let level =
-                log::level(level).ok_or(Error::new(Status::Argument, "This is no omemo_log_level."))?;
+            let level = log::level(level)
+                .ok_or(Error::new(Status::Argument, "The number is not an omemo_log_level."))?;
             if settings.log.is_some() {
                 return Err(Error::new(Status::Argument, "omemo_config_set_log was called twice."));
             }
@@ -312,7 +312,7 @@ pub unsafe extern "C" fn omemo_config_set_option(
         // SAFETY: the client gives one of ours or NULL.
         unsafe { shared(config) }?.set(|settings| {
             let row = OPTIONS.iter().find(|row| row.number == option);
-            let row = row.ok_or(Error::new(Status::Argument, "There is no option with this number."))?;
+            let row = row.ok_or(Error::new(Status::Argument, "The number is not an omemo_option."))?;
             if !(row.least..=row.most).contains(&value) {
                 return Err(Error::new(Status::Argument, format!("{} is out of its bounds.", row.name)));
             }

@@ -257,7 +257,8 @@ pub extern "C" fn omemo_draft_set_policy(draft: Option<&mut omemo_draft>, policy
         text::required(draft)?.set(|draft| {
             let policies = [EncryptPolicy::Wait, EncryptPolicy::Now, EncryptPolicy::All];
             let found = policies.into_iter().find(|known| *known as i32 == policy);
-            draft.policy = found.ok_or(Error::new(Status::Argument, "This is no omemo_encrypt_policy."))?;
+            draft.policy =
+                found.ok_or(Error::new(Status::Argument, "The number is not an omemo_encrypt_policy."))?;
             Ok(())
         })
     })

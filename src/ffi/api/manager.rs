@@ -113,7 +113,7 @@ pub unsafe extern "C" fn omemo_manager_connected(
         // SAFETY: the client gives one of ours or NULL.
         let manager = unsafe { core::enter(manager) }?;
         if backlog != omemo_catch_up::OMEMO_CATCH_UP_NONE as i32 {
-            return Err(Error::new(Status::Argument, "This is no omemo_catch_up."));
+            return Err(Error::new(Status::Argument, "The number is not an omemo_catch_up."));
         }
         manager.start(Completion::new(done, user_data, op.is_some()), op, |manager, op| manager.connected(op))
     })
@@ -241,7 +241,7 @@ pub unsafe extern "C" fn omemo_manager_wait(
             -1 => None,
             // A time that no clock can show is never reached.
             0.. => start.checked_add(Duration::from_millis(timeout_ms.unsigned_abs())),
-            _ => return Err(Error::new(Status::Argument, "A negative time other than -1.")),
+            _ => return Err(Error::new(Status::Argument, "timeout_ms is negative and not -1.")),
         };
         // SAFETY: the client gives one of ours or NULL.
         unsafe { core::enter(manager) }?.wait(op, deadline)

@@ -48,7 +48,9 @@ fn reason(number: i32) -> Result<Reason> {
         (OMEMO_REJECT_DECLINED, Reason::Declined),
     ];
     let found = reasons.into_iter().find(|(c, _)| *c as i32 == number);
-    found.map(|(_, reason)| reason).ok_or(Error::new(Status::Argument, "This is no omemo_reject_reason."))
+    found
+        .map(|(_, reason)| reason)
+        .ok_or(Error::new(Status::Argument, "The number is not an omemo_reject_reason."))
 }
 
 /// What an answer in XML means.

@@ -239,9 +239,7 @@ pub unsafe extern "C" fn omemo_value_set(
         let bytes = unsafe { text::bytes(bytes, len, VALUE_BYTES) };
         *slot = Some(match &bytes {
             Ok(bytes) => Ok(Zeroizing::new(bytes.to_vec())),
-            Err(_) => {
-                Err(Error::new(Status::Storage, "A store handed over a value that no record can have."))
-            }
+            Err(_) => Err(Error::new(Status::Storage, "The store returned a value that no record can have.")),
         });
         bytes.map(drop)
     })

@@ -88,7 +88,8 @@ pub unsafe extern "C" fn omemo_fingerprint(
         let out = text::required(fingerprint)?;
         // SAFETY: the client gives key_len bytes or NULL.
         let key = unsafe { text::key(key, key_len) }?;
-        let fingerprint = self::fingerprint(&key).ok_or(Error::new(Status::Argument, "This is no key."))?;
+        let fingerprint =
+            self::fingerprint(&key).ok_or(Error::new(Status::Argument, "The bytes are not a key."))?;
         out.write(text::c_string(&fingerprint).into_raw());
         Ok(())
     })

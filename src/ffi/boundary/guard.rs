@@ -129,7 +129,10 @@ static LAST_PANIC: Mutex<Option<String>> = Mutex::new(None);
 /// A line of log about the last panic: where it was. Its message may hold anything, and stays untold.
 pub(in crate::ffi) fn last_panic() -> String {
     let place = LAST_PANIC.lock().take();
-    format!("A bug of this library: {}. Nothing was committed.", place.as_deref().unwrap_or("somewhere"))
+    format!(
+        "A bug in this library at {}; nothing was committed.",
+        place.as_deref().unwrap_or("an unknown place")
+    )
 }
 
 /// Nothing is printed for a panic that `call` turns into a status. Panics of others are printed as ever.

@@ -33,7 +33,7 @@ pub(in crate::ffi) unsafe fn read<T: Table>(table: *const T) -> Result<T> {
     if !(T::LEAST..=MOST).contains(&size) {
         return Err(Error::new(
             Status::Argument,
-            "struct_size of a table is wrong: set it to sizeof of its type.",
+            "struct_size of the table is wrong: set it to sizeof of its type.",
         ));
     }
     let known = size.min(size_of::<T>());
@@ -43,7 +43,7 @@ pub(in crate::ffi) unsafe fn read<T: Table>(table: *const T) -> Result<T> {
     if unknown.iter().any(|byte| *byte != 0) {
         return Err(Error::new(
             Status::Argument,
-            "A table holds a callback that this version does not know.",
+            "The table contains a callback that this version does not know.",
         ));
     }
     let mut copy = MaybeUninit::<T>::zeroed();

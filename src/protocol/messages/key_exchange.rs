@@ -61,7 +61,7 @@ fn read_ephemeral(wire: Wire, field: Option<Vec<u8>>) -> Result<PublicKey> {
     let key = public_key::read_key(wire, &required(field)?)?;
     match key.is_canonical() {
         true => Ok(key),
-        false => Err(Error::new(Status::KeyExchangeFailed, "An ephemeral key is not in its own form.")),
+        false => Err(Error::new(Status::KeyExchangeFailed, "An ephemeral key is not in canonical form.")),
     }
 }
 
