@@ -20,7 +20,8 @@ struct Function {
     name: String,
     /// Without `OMEMO_MUST_USE`.
     result: String,
-    parameters: Vec<String>,
+    /// The names of its parameters, and whether there is something to say about each.
+    parameters: Vec<(String, bool)>,
     /// Some pointer to a pointer is filled.
     hands_out: bool,
     /// The lines of its comment, without stars.
@@ -75,12 +76,18 @@ fn function(code: &str, comment: Vec<String>) -> Option<Function> {
     }
     let list = rest.trim_end_matches(')');
     let parameters = list.split(',').map(str::trim).filter(|parameter| !matches!(*parameter, "void" | ""));
-    let word = |parameter: &str| parameter.rsplit([' ', '*']).next().unwrap_or("").to_owned();
+    let parameter = |text: &str| {
+        let name = text.rsplit([' ', '*']).next().unwrap_or("").to_owned();
+        let object =
+            text.trim_start_matches("const ").starts_with("omemo_") && text.matches('*').count() == 1;
+        let is_clear = (object && !name.ends_with("callbacks")) || text == "size_t index";
+        (name, !is_clear)
+    };
     Some(Function {
         name: name.to_owned(),
         result: result.replace("OMEMO_MUST_USE", "").trim().to_owned(),
         hands_out: list.contains("**"),
-        parameters: parameters.map(word).collect(),
+        parameters: parameters.map(parameter).collect(),
         comment,
     })
 }
@@ -115,15 +122,22 @@ fn faults(function: &Function, since: Option<&String>) -> Vec<String> {
     if !of("").is_some_and(|text| text.len() > 8 && text.ends_with(['.', '`', ')'])) {
         wrong.push("does not say in sentences what it does".to_owned());
     }
-    let described: Vec<_> = of("Parameters")
-        .unwrap_or("")
-        .lines()
-        .filter_map(|line| line.trim().strip_prefix("- "))
-        .flat_map(|line| line.split_once(':').map_or("?", |(names, _)| names).split(", "))
-        .map(str::to_owned)
-        .collect();
-    if described != function.parameters {
-        wrong.push(format!("describes {described:?}, but takes {:?}", function.parameters));
+    let lines = of("Parameters").unwrap_or("").lines().filter_map(|line| line.trim().strip_prefix("- "));
+    let mut rest = function.parameters.iter();
+    for line in lines {
+        let (name, text) = line.split_once(": ").unwrap_or((line, ""));
+        match rest.by_ref().find(|(parameter, needed)| parameter == name || *needed) {
+            Some((parameter, _)) if parameter == name => {}
+            Some((parameter, _)) => wrong.push(format!("describes {name}, where {parameter} comes")),
+            None => wrong.push(format!("describes {name}, which is no parameter, or an earlier one")),
+        }
+        let words = text.trim_end_matches('.').trim_start_matches("the ").trim_start_matches("a ");
+        if words.replace(' ', "_") == name {
+            wrong.push(format!("says of {name} no more than its name"));
+        }
+    }
+    if let Some((parameter, _)) = rest.find(|(_, needed)| *needed) {
+        wrong.push(format!("does not describe {parameter}"));
     }
     if of("Returns").is_some_and(|text| !text.is_empty()) == (function.result == "void") {
         wrong.push("Returns: is there if and only if something is returned".to_owned());
@@ -212,7 +226,7 @@ fn comments_speak_of_what_is_declared() {
 
 #[test]
 fn planted_faults_are_found() {
-    let good = "/**\n * Free all of a thing.\n * Parameters:\n * - a: the thing,\n *   of some size.\n * - b: another.\n\
+    let good = "/**\n * Frees all of a thing.\n * Parameters:\n * - a: the thing,\n *   of some size.\n * - b: another.\n\
                  \x20* Returns: OMEMO_ERR_NULL.\n * Memory: free it by omemo_x_free.\n * Since: 0.1.0 (XEP-0384 4)\n */\n\
                  OMEMO_MUST_USE omemo_status omemo_x(const omemo_a *a,\n                 omemo_b **b);\n";
     let since = Some("0.1.0".to_owned());
@@ -223,9 +237,10 @@ fn planted_faults_are_found() {
     };
     assert_eq!(of(good), 0);
     for (from, to) in [
-        ("Free all of a thing.", "Free"),
+        ("Frees all of a thing.", "Frees"),
         ("- b: another", "- c: another"),
         (" * - b: another.\n", ""),
+        ("- b: another", "- b: the b"),
         (" * Returns: OMEMO_ERR_NULL.\n", ""),
         (" * Memory: free it by omemo_x_free.\n", ""),
         ("Since: 0.1.0", "Since: 0.2.0"),

@@ -1,4 +1,4 @@
-//! Section 4 of the header: how to open a manager.
+//! Section 4 of the header: the settings of a manager.
 
 use super::super::boundary::user_data::{UserData, omemo_destroy};
 use super::super::{boundary::guard, boundary::text};
@@ -18,7 +18,8 @@ use std::collections::BTreeMap;
 use std::ffi::{CString, c_char, c_void};
 use std::sync::Arc;
 
-/// Numbers that omemo_config_set_option takes: unit, bounds, and the value unless set.
+/// Options for omemo_config_set_option. The comment of each gives the unit, the bounds, and the value of an option
+/// that is not set.
 #[repr(i32)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[allow(missing_docs, reason = "the header has the sentences of src/manager/config.rs")]
@@ -29,19 +30,24 @@ pub enum omemo_option {
     OMEMO_OPTION_SKIPPED_PER_MESSAGE = 4,
 }
 
-/// How to open a manager.
+/// Settings from which omemo_manager_new opens a manager.
+///
+/// Create it with omemo_config_new and set at least JID, storage and callbacks. Setters return a status that you
+/// may ignore: the configuration keeps the first failure, omemo_manager_new returns it, and omemo_config_error
+/// explains it. Free the configuration with omemo_config_free, which you may do as soon as the manager is open. To
+/// open another manager with it, set another JID and another storage first.
 pub struct omemo_config {
     shared: Arc<Shared>,
 }
 
-/// What a configuration holds. Shared, for a service may free the configuration while a manager is being
+/// The content of a configuration. Shared, because a service may free the configuration while a manager is being
 /// opened.
 pub(in crate::ffi) struct Shared {
     settings: Mutex<Settings>,
     error: Mutex<Option<CString>>,
 }
 
-/// What was set.
+/// The settings that were made.
 #[derive(Clone, Default)]
 pub(in crate::ffi) struct Settings {
     first_error: Option<Error>,
@@ -62,7 +68,7 @@ impl Settings {
     }
 }
 
-/// All that a manager is made of.
+/// All parts of a manager.
 pub(in crate::ffi) struct Parts {
     pub(in crate::ffi) config: manager::Config,
     pub(in crate::ffi) storage: Arc<Store>,
@@ -70,7 +76,7 @@ pub(in crate::ffi) struct Parts {
     pub(in crate::ffi) log: Option<Arc<Log>>,
 }
 
-/// The settings of a configuration, whatever becomes of the client's handle meanwhile.
+/// Returns the settings of a configuration, which stay if the client frees its handle meanwhile.
 ///
 /// # Safety
 /// `config` must be NULL or one of ours that has not been freed.
@@ -91,12 +97,12 @@ impl Shared {
         done
     }
 
-    /// Why the configuration could not be used.
+    /// Stores why the configuration could not be used.
     pub(in crate::ffi) fn note_error(&self, error: Option<&Error>) {
         *self.error.lock() = error.map(|error| text::c_string(&error.to_string()));
     }
 
-    /// Everything, checked as a whole.
+    /// Returns all settings, checked as a whole.
     pub(in crate::ffi) fn parts(&self) -> Result<Parts> {
         let settings = self.settings.lock().clone();
         if let Some(error) = settings.first_error {
@@ -138,10 +144,11 @@ fn small(number: u64) -> usize {
     usize::try_from(number).unwrap_or(usize::MAX)
 }
 
-/// An empty configuration. JID, storage and callbacks must be set. One configuration may open several
-/// managers only if each gets its own storage and JID set before.
-/// Returns: never NULL, save after a bug of this library.
-/// Memory: free it by omemo_config_free.
+/// Creates an empty configuration. JID, storage and callbacks must be set before omemo_manager_new. The
+/// configuration can open several managers only if each gets a JID and a storage of its own, set before it is
+/// opened.
+/// Returns: the configuration; NULL only after a bug in this library.
+/// Memory: free it with omemo_config_free.
 /// Since: 0.1.0
 #[unsafe(no_mangle)]
 #[must_use]
@@ -152,9 +159,9 @@ pub extern "C" fn omemo_config_new() -> *mut omemo_config {
     })
 }
 
-/// Free a configuration. Managers that were opened with it go on.
+/// Frees a configuration. Managers that were opened with it continue.
 /// Parameters:
-/// - config: the configuration; NULL does nothing.
+/// - config: NULL does nothing.
 /// Since: 0.1.0
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn omemo_config_free(config: *mut omemo_config) {
@@ -162,11 +169,10 @@ pub unsafe extern "C" fn omemo_config_free(config: *mut omemo_config) {
     guard::call((), || unsafe { text::take_back(config) });
 }
 
-/// Whose account it is.
+/// Sets the JID of the account.
 /// Parameters:
-/// - config: the configuration.
-/// - jid: the own bare JID.
-/// Returns: OMEMO_ERR_NULL, OMEMO_ERR_UTF8, OMEMO_ERR_JID.
+/// - jid: this account's bare JID.
+/// Returns: OMEMO_OK, OMEMO_ERR_NULL, OMEMO_ERR_UTF8, OMEMO_ERR_JID.
 /// Since: 0.1.0
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn omemo_config_set_jid(config: *mut omemo_config, jid: *const c_char) -> omemo_status {
@@ -180,16 +186,18 @@ pub unsafe extern "C" fn omemo_config_set_jid(config: *mut omemo_config, jid: *c
     })
 }
 
-/// Which namespaces to serve, most preferred first; each device is served in exactly one. Unless set:
-/// OMEMO_NS_LEGACY, then OMEMO_NS_2, since there are clients that announce both and read OMEMO_NS_LEGACY only
-/// (docs/namespaces.md). A namespace that the account served before and that is not in the list is left: at the next
-/// omemo_manager_connected this device is taken off its list there and delete_bundle is asked, until it is done; keys
-/// and sessions are forgotten when the manager opens.
+/// Sets the namespaces that the account uses, most preferred first. A message is encrypted for each device in
+/// exactly one of them. The default is OMEMO_NS_LEGACY, then OMEMO_NS_2, because some clients announce both and
+/// read only OMEMO_NS_LEGACY (docs/namespaces.md).
+///
+/// A namespace that the account used before and that is missing here is given up: its keys and sessions are deleted
+/// when the manager opens, and from the next omemo_manager_connected on this device is removed from its device list
+/// there and delete_bundle is called, until both have succeeded.
+///
 /// Parameters:
-/// - config: the configuration.
-/// - namespaces: count names, each once.
-/// - count: their number, at least 1.
-/// Returns: OMEMO_ERR_NULL, OMEMO_ERR_UTF8, OMEMO_ERR_ARGUMENT, OMEMO_ERR_UNKNOWN_NAMESPACE.
+/// - namespaces: an array of count names, each of them once.
+/// - count: at least 1.
+/// Returns: OMEMO_OK, OMEMO_ERR_NULL, OMEMO_ERR_UTF8, OMEMO_ERR_ARGUMENT, OMEMO_ERR_UNKNOWN_NAMESPACE.
 /// Since: 0.1.0
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn omemo_config_set_namespaces(
@@ -207,12 +215,11 @@ pub unsafe extern "C" fn omemo_config_set_namespaces(
     })
 }
 
-/// Where to keep everything.
+/// Sets the storage of the account.
 /// Parameters:
-/// - config: the configuration.
-/// - storage: the store, which no other manager may have open at the same time.
-/// Returns: OMEMO_ERR_NULL; OMEMO_ERR_BUSY inside a service.
-/// Memory: the store is shared; you still free it.
+/// - storage: a store that no other manager has open at the same time.
+/// Returns: OMEMO_OK, OMEMO_ERR_NULL, OMEMO_ERR_BUSY inside a service.
+/// Memory: the store is shared; you still free your reference with omemo_storage_free.
 /// Since: 0.1.0
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn omemo_config_set_storage(
@@ -231,15 +238,13 @@ pub unsafe extern "C" fn omemo_config_set_storage(
     })
 }
 
-/// What the library calls. May be called once for each configuration.
+/// Sets the callbacks of the account. Can be called once for each configuration.
 /// Parameters:
-/// - config: the configuration.
-/// - callbacks: the table, with its struct_size set.
-/// - user_data: goes to each callback; any pointer.
-/// - destroy: gets user_data when the configuration and its managers are gone; may be NULL. Does not run if
+/// - callbacks: the table, with struct_size set. It is copied.
+/// - user_data: any pointer; passed to each callback.
+/// - destroy: called with user_data when the configuration and its managers are gone; may be NULL. Does not run if
 ///   this call fails.
-/// Returns: OMEMO_ERR_NULL, OMEMO_ERR_ARGUMENT (struct_size, or called twice).
-/// Memory: the table is copied.
+/// Returns: OMEMO_OK, OMEMO_ERR_NULL, OMEMO_ERR_ARGUMENT (wrong struct_size, or the second call).
 /// Since: 0.1.0
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn omemo_config_set_callbacks(
@@ -263,14 +268,15 @@ pub unsafe extern "C" fn omemo_config_set_callbacks(
     })
 }
 
-/// Where lines of log go. May be called once for each configuration.
+/// Sets the function that receives log lines. Can be called once for each configuration. Without it nothing is
+/// logged.
 /// Parameters:
-/// - config: the configuration.
-/// - level: an omemo_log_level; lines up to it are given.
-/// - log: what gets them.
-/// - user_data: goes to log; any pointer.
-/// - destroy: as in omemo_config_set_callbacks.
-/// Returns: OMEMO_ERR_NULL, OMEMO_ERR_ARGUMENT (level, or called twice).
+/// - level: an omemo_log_level; the function receives lines of this level and of the more severe ones.
+/// - log: must not be NULL.
+/// - user_data: any pointer; passed to log.
+/// - destroy: called with user_data when the configuration and its managers are gone; may be NULL. Does not run if
+///   this call fails.
+/// Returns: OMEMO_OK, OMEMO_ERR_NULL, OMEMO_ERR_ARGUMENT (wrong level, or the second call).
 /// Since: 0.1.0
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn omemo_config_set_log(
@@ -295,12 +301,11 @@ pub unsafe extern "C" fn omemo_config_set_log(
     })
 }
 
-/// Set a number.
+/// Sets an option to a number.
 /// Parameters:
-/// - config: the configuration.
 /// - option: an omemo_option.
 /// - value: within the bounds that the option's comment gives.
-/// Returns: OMEMO_ERR_NULL, OMEMO_ERR_ARGUMENT.
+/// Returns: OMEMO_OK, OMEMO_ERR_NULL, OMEMO_ERR_ARGUMENT.
 /// Since: 0.1.0
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn omemo_config_set_option(
@@ -322,11 +327,12 @@ pub unsafe extern "C" fn omemo_config_set_option(
     })
 }
 
-/// The trust level of keys that nobody has judged. Unless set: OMEMO_TRUST_LEVEL_NAME_UNDECIDED.
+/// Sets the trust level of keys about which no trust decision was made. The default is
+/// OMEMO_TRUST_LEVEL_NAME_UNDECIDED.
 /// Parameters:
-/// - config: the configuration.
-/// - level: a name that your evaluate_trust knows; without one, OMEMO_TRUST_LEVEL_NAME_*. omemo_manager_new checks it.
-/// Returns: OMEMO_ERR_NULL, OMEMO_ERR_UTF8.
+/// - level: a name that your evaluate_trust knows, or without evaluate_trust one of OMEMO_TRUST_LEVEL_NAME_*.
+///   omemo_manager_new checks it.
+/// Returns: OMEMO_OK, OMEMO_ERR_NULL, OMEMO_ERR_UTF8.
 /// Since: 0.1.0
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn omemo_config_set_default_trust_level_name(
@@ -343,11 +349,10 @@ pub unsafe extern "C" fn omemo_config_set_default_trust_level_name(
     })
 }
 
-/// Why omemo_manager_new failed with this configuration the last time: which setting, which record.
-/// Parameters:
-/// - config: the configuration.
-/// Returns: a sentence without JIDs; "" when it did not fail, and for NULL.
-/// Memory: borrowed until the next omemo_manager_new with this configuration, or its end.
+/// Returns why the last omemo_manager_new with this configuration failed: which setting, or which record of the
+/// store.
+/// Returns: a sentence without JIDs; "" if the call did not fail, and for NULL.
+/// Memory: borrowed from config until the next omemo_manager_new with it.
 /// Since: 0.1.0
 #[unsafe(no_mangle)]
 pub extern "C" fn omemo_config_error(config: Option<&omemo_config>) -> *const c_char {

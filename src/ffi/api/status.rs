@@ -4,12 +4,13 @@ use super::super::boundary::guard;
 use crate::error::{Status, for_each_status};
 use std::ffi::c_char;
 
-/// Every way to fail: 0 is success, failures are negative, numbers are for ever. In brackets: the exception
-/// of python-omemo.
+/// Status of a call, of an operation, or of one row in a report. 0 is success, failures are negative, and a number
+/// never changes its meaning. The name in square brackets is the exception of python-omemo in the same case;
+/// docs/errors.md says what a client does in each case.
 ///
-/// Down to -99: how the library is called. From -100: storage. From -200: account and trust. From -300:
-/// encryption, of an operation or of one device in its report. From -400: network. From -500: decryption,
-/// what omemo_decrypted_status says.
+/// The numbers are in groups: to -99 use of the library, from -100 storage, from -200 account and trust, from -300
+/// encryption (of an operation, or of one device in its report), from -400 network, from -500 decryption (the
+/// values of omemo_decrypted_status).
 #[repr(i32)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[allow(missing_docs, reason = "the header has the sentences of src/error.rs")]
@@ -85,10 +86,8 @@ macro_rules! conversion {
 }
 for_each_status!(conversion);
 
-/// The version of the library in use: MAJOR * 10000 + MINOR * 100 + PATCH.
-///
-/// Returns: the number; compare it with OMEMO_VERSION_MAJOR and its like.
-///
+/// Returns the version of the library in use: MAJOR * 10000 + MINOR * 100 + PATCH.
+/// Returns: the number, to be compared with OMEMO_VERSION_MAJOR, OMEMO_VERSION_MINOR and OMEMO_VERSION_PATCH.
 /// Since: 0.1.0
 #[unsafe(no_mangle)]
 pub extern "C" fn omemo_version() -> u32 {
@@ -106,15 +105,11 @@ pub extern "C" fn omemo_version() -> u32 {
     VERSION
 }
 
-/// The name of a status, as "OMEMO_ERR_STALE".
-///
+/// Returns the name of a status, such as "OMEMO_ERR_STALE".
 /// Parameters:
-/// - status: any number; one that is no omemo_status gets a name that says so.
-///
-/// Returns: a constant, never NULL.
-///
-/// Memory: lives for ever.
-///
+/// - status: any number; the name for an unknown number says that it is unknown.
+/// Returns: the name, never NULL.
+/// Memory: a constant.
 /// Since: 0.1.0
 #[unsafe(no_mangle)]
 pub extern "C" fn omemo_status_name(status: i32) -> *const c_char {
@@ -124,15 +119,11 @@ pub extern "C" fn omemo_status_name(status: i32) -> *const c_char {
     })
 }
 
-/// One English sentence about a status.
-///
+/// Returns one English sentence that explains a status.
 /// Parameters:
-/// - status: any number.
-///
-/// Returns: a constant, never NULL.
-///
-/// Memory: lives for ever.
-///
+/// - status: any number; the sentence for an unknown number says that it is unknown.
+/// Returns: the sentence, never NULL.
+/// Memory: a constant.
 /// Since: 0.1.0
 #[unsafe(no_mangle)]
 pub extern "C" fn omemo_status_text(status: i32) -> *const c_char {

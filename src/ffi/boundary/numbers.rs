@@ -11,7 +11,7 @@ use parking_lot::Mutex;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Weak};
 
-/// Numbers, and whose they are.
+/// Numbers, each with its manager.
 pub(in crate::ffi) struct Numbers(Mutex<BTreeMap<u64, Weak<omemo_manager>>>);
 
 /// Open questions.
@@ -29,7 +29,7 @@ impl Numbers {
         drop(removed);
     }
 
-    /// The manager of a number; one that was freed has no numbers any more.
+    /// Returns the manager of a number; a freed manager has no numbers any more.
     pub(in crate::ffi) fn user(&self, number: u64) -> Result<User> {
         let manager = self.0.lock().get(&number).and_then(Weak::upgrade);
         let user = manager.and_then(|manager| User::enter(manager).ok());
@@ -37,13 +37,13 @@ impl Numbers {
     }
 }
 
-/// Answers a question of whatever manager.
+/// Answers a request of any manager.
 pub(in crate::ffi) fn answer(request: u64, answer: Answer) -> Result<()> {
     let manager = REQUESTS.user(request)?;
     answer_to(&manager, request, answer)
 }
 
-/// Answers a question of this manager.
+/// Answers a request of this manager.
 pub(in crate::ffi) fn answer_to(manager: &omemo_manager, request: u64, answer: Answer) -> Result<()> {
     let answered = manager.manager().answer(request, answer);
     let over = answered.as_ref().err().is_none_or(|error| error.status() == Status::Stale);

@@ -1,4 +1,4 @@
-//! Tables of callbacks whose first member tells their size, so that old and new headers get along.
+//! Tables of callbacks whose first member is their size, so that old headers work with new libraries and the reverse.
 //!
 //! A table that is smaller than ours comes from an older header: what it lacks is NULL. One that is larger comes from a
 //! newer header: it is taken if everything that we do not know is NULL, so that no question gets lost.

@@ -24,7 +24,7 @@ pub(in crate::ffi) struct Bell {
 }
 
 impl Bell {
-    /// How often it rang.
+    /// Returns how often it rang.
     pub(in crate::ffi) fn rings(&self) -> u64 {
         *self.rings.lock()
     }
@@ -68,7 +68,7 @@ impl Host {
         Host { tables: Mutex::new(Some(Tables { callbacks, log })), bell, start: Instant::now() }
     }
 
-    /// Lets go of the client's tables; the last user of them frees user_data.
+    /// Drops the client's tables; the last user of them frees user_data.
     pub(in crate::ffi) fn close(&self) {
         let tables = self.tables.lock().take();
         drop(tables);
@@ -78,7 +78,7 @@ impl Host {
         self.tables.lock().clone()
     }
 
-    /// Asks the client. The failure is what a missing callback comes to.
+    /// Asks the client. The failure is the rejection that a missing callback stands for.
     pub(in crate::ffi) fn ask(
         &self,
         request: RequestId,
@@ -140,7 +140,7 @@ impl Host {
         Ok(())
     }
 
-    /// Tells the client that nobody needs an answer any more.
+    /// Tells the client that a request needs no answer any more.
     pub(in crate::ffi) fn withdrawn(&self, request: RequestId) {
         let Some(tables) = self.tables() else { return };
         if let Some(withdrawn) = tables.callbacks.table.request_withdrawn {
