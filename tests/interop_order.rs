@@ -6,7 +6,7 @@
 mod support;
 
 use support::peer::Heard;
-use support::scene::{Column, JULIET, ROMEO, Scene, Sealed};
+use support::scene::{Column, EncryptedPayload, JULIET, ROMEO, Scene};
 use support::{abi, settle};
 
 const DUPLICATE: i32 = -501;
@@ -102,7 +102,7 @@ fn last_of_a_chain_comes_late(column: Column) {
 }
 
 /// A chain of ours or theirs on a new ratchet key. What is read of it is less than its last message, which is returned.
-fn late_last(scene: &mut Scene<'_>, ours: bool, length: usize) -> Option<Sealed> {
+fn late_last(scene: &mut Scene<'_>, ours: bool, length: usize) -> Option<EncryptedPayload> {
     let name = format!("{length}, {}", if ours { "ours" } else { "theirs" });
     let mut chain = if ours { scene.we_seal(&name, length + 1) } else { scene.they_seal(&name, length + 1) };
     let last = chain.pop();
@@ -170,7 +170,7 @@ fn repeated_key_exchange_to_us(column: Column) {
     column.each("repeated key exchange to us", 1, 1, |scene| {
         // Ten key exchanges of one session, in any order, each twice.
         let mut theirs = scene.they_seal("theirs", 10);
-        assert!(theirs.iter().all(Sealed::is_key_exchange));
+        assert!(theirs.iter().all(EncryptedPayload::is_key_exchange));
         scene.world.shuffle(&mut theirs);
         for (index, sealed) in theirs.iter().enumerate() {
             let read = scene.we_read(0, sealed);
@@ -189,7 +189,7 @@ fn repeated_key_exchange_to_us(column: Column) {
 fn repeated_key_exchange_to_them(column: Column) {
     column.each("repeated key exchange to them", 1, 1, |scene| {
         let mut ours = scene.we_seal("ours", 10);
-        assert!(ours.iter().all(Sealed::is_key_exchange));
+        assert!(ours.iter().all(EncryptedPayload::is_key_exchange));
         scene.world.shuffle(&mut ours);
         for sealed in &ours {
             scene.they_read(0, sealed);

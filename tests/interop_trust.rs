@@ -6,7 +6,7 @@
 mod support;
 
 use support::peer::{Heard, Record, hex};
-use support::scene::{Column, JULIET, ROMEO, Scene, Sealed};
+use support::scene::{Column, EncryptedPayload, JULIET, ROMEO, Scene};
 use support::{Client, Peer, Setup, Trust, abi, seeds, settle};
 
 const SENDER_DISTRUSTED: i32 = -506;
@@ -70,7 +70,7 @@ fn trust_decides_who_reads_and_who_is_read(column: Column) {
         assert_eq!((readers.len(), deaf.len()), (1, 1));
         // What the distrusted one says is refused before anything changes, and can be read once it is trusted.
         let stanza = scene.peer.seal(deaf[0], &[ROMEO], "hear me");
-        let sealed = Sealed { stanza: stanza.clone(), text: "hear me".to_owned() };
+        let sealed = EncryptedPayload { stanza: stanza.clone(), text: "hear me".to_owned() };
         let romeo = &scene.ours[0];
         let before = romeo.store.snapshot();
         let refused = romeo.decrypt(JULIET, &stanza).unwrap();
@@ -94,7 +94,7 @@ fn a_question_of_trust_waits_for_its_answer(column: Column) {
         let mut scene = Scene::with(&mut peer, column, seed, vec![setup], 2);
         // An undecided sender is read, and shown as such.
         let stanza = scene.peer.seal("j1", &[ROMEO], "do you know me?");
-        let sealed = Sealed { stanza, text: "do you know me?".to_owned() };
+        let sealed = EncryptedPayload { stanza, text: "do you know me?".to_owned() };
         let read = scene.we_read(0, &sealed);
         assert_eq!((read.trust, read.level.as_deref()), (abi::UNDECIDED, Some("undecided")));
         scene.exchange();
@@ -112,7 +112,7 @@ fn a_question_of_trust_waits_for_its_answer(column: Column) {
         assert_eq!(support::client::decide(*request, &["trusted", "trusted"]), abi::OK);
         let outcome = scene.ours[0].finish(op).ok();
         for index in 0..2 {
-            let sealed = Sealed { stanza: outcome.messages[0].clone(), text: "not yet".to_owned() };
+            let sealed = EncryptedPayload { stanza: outcome.messages[0].clone(), text: "not yet".to_owned() };
             scene.they_read(index, &sealed);
         }
     });

@@ -238,27 +238,29 @@ impl<'p> Scene<'p> {
 
     /// A text of one of our devices, encrypted and not sent.
     #[track_caller]
-    pub fn we_seal_by(&self, index: usize, text: &str) -> Sealed {
-        Sealed { stanza: self.ours[index].seal(&[JULIET], text), text: text.to_owned() }
+    pub fn we_seal_by(&self, index: usize, text: &str) -> EncryptedPayload {
+        EncryptedPayload { stanza: self.ours[index].seal(&[JULIET], text), text: text.to_owned() }
     }
 
     /// Some texts of ours, encrypted and not sent.
     #[track_caller]
-    pub fn we_seal(&mut self, prefix: &str, count: usize) -> Vec<Sealed> {
+    pub fn we_seal(&mut self, prefix: &str, count: usize) -> Vec<EncryptedPayload> {
         let texts = (0..count).map(|number| format!("{prefix} {number}"));
-        texts.map(|text| Sealed { stanza: self.ours[0].seal(&[JULIET], &text), text }).collect()
+        texts.map(|text| EncryptedPayload { stanza: self.ours[0].seal(&[JULIET], &text), text }).collect()
     }
 
     /// Some texts of Juliet's first device, encrypted and not sent.
     #[track_caller]
-    pub fn they_seal(&mut self, prefix: &str, count: usize) -> Vec<Sealed> {
+    pub fn they_seal(&mut self, prefix: &str, count: usize) -> Vec<EncryptedPayload> {
         let texts = (0..count).map(|number| format!("{prefix} {number}"));
-        texts.map(|text| Sealed { stanza: self.peer.seal(self.theirs[0], &[ROMEO], &text), text }).collect()
+        texts
+            .map(|text| EncryptedPayload { stanza: self.peer.seal(self.theirs[0], &[ROMEO], &text), text })
+            .collect()
     }
 
     /// A stanza of theirs, read by our device.
     #[track_caller]
-    pub fn we_read(&self, index: usize, sealed: &Sealed) -> Decrypted {
+    pub fn we_read(&self, index: usize, sealed: &EncryptedPayload) -> Decrypted {
         let decrypted = self.ours[index].decrypt(JULIET, &sealed.stanza).expect("the stanza is dealt with");
         let why = format!("{} {}", status_name(decrypted.status), decrypted.text);
         assert_eq!(decrypted.body.as_ref(), Some(&sealed.text), "{why}");
@@ -269,7 +271,7 @@ impl<'p> Scene<'p> {
 
     /// A stanza of ours, read by Juliet's device.
     #[track_caller]
-    pub fn they_read(&mut self, index: usize, sealed: &Sealed) {
+    pub fn they_read(&mut self, index: usize, sealed: &EncryptedPayload) {
         let heard = self.peer.decrypt(self.theirs[index], ROMEO, &sealed.stanza);
         match &heard {
             Heard::Text { text, identity, .. } => {
@@ -301,12 +303,12 @@ impl<'p> Scene<'p> {
 
 /// A text and the stanza that carries it.
 #[derive(Clone, Debug)]
-pub struct Sealed {
+pub struct EncryptedPayload {
     pub stanza: String,
     pub text: String,
 }
 
-impl Sealed {
+impl EncryptedPayload {
     /// Whether the stanza carries a key exchange, for whomever.
     pub fn is_key_exchange(&self) -> bool {
         self.stanza.contains(" kex=") || self.stanza.contains(" prekey=")
