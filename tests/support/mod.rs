@@ -23,6 +23,7 @@ mod callbacks;
 pub mod client;
 pub mod edit;
 pub mod peer;
+#[macro_use]
 pub mod scene;
 pub mod seeds;
 mod values;

@@ -36,7 +36,7 @@ pub const OMEMO_DR: Column = Column { name: "omemo-dr, legacy", peer: Kind::Omem
 macro_rules! case_tests {
     ($case:ident: $($name:ident $column:ident),*) => {
         mod $case {
-            use super::support::scene;
+            use $crate::support::scene;
             $(
                 #[test]
                 fn $name() {
