@@ -1,6 +1,6 @@
 //! The bodies of the fuzz targets: plain functions that take the fuzzer's bytes and panic where something is wrong.
 //!
-//! `fuzz/targets` runs them under libFuzzer, `tests/corpora.rs` runs them on the committed corpora. Both crates have the
+//! `fuzz/targets` runs them under libFuzzer, `tests/scenarios/corpora.rs` runs them on the committed corpora. Both crates have the
 //! module `abi` of the tests beside this one: the C functions as a client sees them.
 
 #![allow(dead_code, unreachable_pub)] // each crate uses its own part
