@@ -50,7 +50,7 @@ fn what_a_bad_network_delivers_is_read_once() {
 
 // ------------------------------------------------------------------------------------------------ the devices
 
-enum Hand {
+enum Implementation {
     Ours(Box<Client>),
     Theirs { process: usize, name: &'static str },
 }
@@ -60,7 +60,7 @@ struct Device {
     id: u32,
     endpoint: usize,
     namespaces: &'static [&'static str],
-    hand: Hand,
+    implementation: Implementation,
 }
 
 /// The ratchet key of a chain, and the number of its last message.
@@ -146,13 +146,25 @@ impl<'p> Mixed<'p> {
             let client = Box::new(Client::with(&world, jid, setup));
             client.connect().ok();
             let (id, endpoint) = (client.id(), client.endpoint);
-            devices.push(Device { jid, id, endpoint, namespaces, hand: Hand::Ours(client) });
+            devices.push(Device {
+                jid,
+                id,
+                endpoint,
+                namespaces,
+                implementation: Implementation::Ours(client),
+            });
         }
         for (process, name, jid) in [(0, "m2", MERCUTIO), (1, "r2", ROMEO), (2, "j2", JULIET)] {
             let namespaces = peers[process].kind.namespaces();
             let id = peers[process].device(name, jid);
             let endpoint = peers[process].endpoint(name);
-            devices.push(Device { jid, id, endpoint, namespaces, hand: Hand::Theirs { process, name } });
+            devices.push(Device {
+                jid,
+                id,
+                endpoint,
+                namespaces,
+                implementation: Implementation::Theirs { process, name },
+            });
             for account in ACCOUNTS {
                 peers[process].learn(name, account);
             }
@@ -240,21 +252,21 @@ impl<'p> Mixed<'p> {
 
     fn restart(&mut self, device: usize) {
         self.sum.restarts += 1;
-        match &mut self.devices[device].hand {
-            Hand::Ours(client) => {
+        match &mut self.devices[device].implementation {
+            Implementation::Ours(client) => {
                 client.restart();
                 client.connect().ok();
             }
-            Hand::Theirs { process, name } => self.peers[*process].restart(name),
+            Implementation::Theirs { process, name } => self.peers[*process].restart(name),
         }
     }
 
     /// A text for some accounts, and for the speaker's own other devices.
     fn say(&mut self, speaker: usize, number: usize, to: &[&str]) {
         let text = format!("message {number} of device {speaker}");
-        let stanzas = match &self.devices[speaker].hand {
-            Hand::Ours(client) => client.say(to, &text),
-            Hand::Theirs { process, name } => self.peers[*process].say(name, to, &text),
+        let stanzas = match &self.devices[speaker].implementation {
+            Implementation::Ours(client) => client.say(to, &text),
+            Implementation::Theirs { process, name } => self.peers[*process].say(name, to, &text),
         };
         let own = self.devices[speaker].jid;
         for reader in 0..self.devices.len() {
@@ -302,9 +314,9 @@ impl<'p> Mixed<'p> {
         }
         let Some(mail) = self.world.take(self.devices[reader].endpoint) else { return false };
         match mail {
-            Mail::DeviceList { ns, jid, xml } => match &self.devices[reader].hand {
-                Hand::Ours(client) => drop(client.push(&jid, &xml)),
-                Hand::Theirs { process, name } => self.peers[*process].push(name, &ns, &jid, &xml),
+            Mail::DeviceList { ns, jid, xml } => match &self.devices[reader].implementation {
+                Implementation::Ours(client) => drop(client.push(&jid, &xml)),
+                Implementation::Theirs { process, name } => self.peers[*process].push(name, &ns, &jid, &xml),
             },
             Mail::Stanza { from, xml } => self.judge(reader, &from, &xml),
         }
@@ -313,8 +325,8 @@ impl<'p> Mixed<'p> {
     }
 
     fn decrypt(&mut self, reader: usize, from: &str, xml: &str) -> Got {
-        match &self.devices[reader].hand {
-            Hand::Ours(client) => {
+        match &self.devices[reader].implementation {
+            Implementation::Ours(client) => {
                 let read = client.decrypt(from, xml).expect("a stanza is dealt with");
                 match (read.status, read.body) {
                     (abi::OK, Some(text)) => Got::Text(text),
@@ -324,7 +336,7 @@ impl<'p> Mixed<'p> {
                     (status, _) => Got::Failed(format!("{} {}", status_name(status), read.text)),
                 }
             }
-            Hand::Theirs { process, name } => {
+            Implementation::Theirs { process, name } => {
                 if !self.peers[*process].understands(name, xml) {
                     return Got::NotForIt;
                 }
@@ -414,9 +426,9 @@ const OMEMO_DR: usize = 5;
 
 impl Device {
     fn ours(&self) -> Option<&Client> {
-        match &self.hand {
-            Hand::Ours(client) => Some(client),
-            Hand::Theirs { .. } => None,
+        match &self.implementation {
+            Implementation::Ours(client) => Some(client),
+            Implementation::Theirs { .. } => None,
         }
     }
 }

@@ -1,12 +1,12 @@
 //! With other implementations: long conversations, late, lost and repeated messages, restarts.
 
+use crate::support::interop_run::{InteropRun, JULIET, PeerConfig, ROMEO, Sealed};
 use crate::support::peer::Heard;
-use crate::support::scene::{Column, JULIET, ROMEO, Scene, Sealed};
 use crate::support::{abi, settle};
 
 const DUPLICATE: i32 = -501;
 
-columns![
+with_peers![
     ping_pong_of_100,
     restarts_in_the_middle,
     out_of_order_across_chains,
@@ -16,220 +16,220 @@ columns![
     repeated_key_exchange_to_us,
     repeated_key_exchange_to_them,
 ];
-manager_columns![session_made_anew_by_them, messages_of_a_replaced_session];
+with_managing_peers![session_made_anew_by_them, messages_of_a_replaced_session];
 
-fn ping_pong_of_100(column: Column) {
-    column.heavy("ping-pong of 100", |scene| {
-        let we_begin = scene.seed.is_multiple_of(2);
+fn ping_pong_of_100(config: PeerConfig) {
+    config.heavy("ping-pong of 100", |run| {
+        let we_begin = run.seed.is_multiple_of(2);
         for round in 0..100 {
             if (round % 2 == 0) == we_begin {
-                scene.we_say(0, &format!("ping {round}"));
+                run.we_say(0, &format!("ping {round}"));
             } else {
-                scene.they_say(0, &format!("pong {round}"));
+                run.they_say(0, &format!("pong {round}"));
             }
         }
     });
 }
 
-fn restarts_in_the_middle(column: Column) {
-    column.each("restarts", 2, 2, |scene| {
+fn restarts_in_the_middle(config: PeerConfig) {
+    config.each("restarts", 2, 2, |run| {
         for round in 0..4 {
-            scene.we_say(scene.world.dice(2), &format!("ours {round}"));
-            let index = scene.world.dice(2);
-            scene.ours[index].restart();
-            scene.ours[index].connect().ok();
-            scene.they_say(scene.world.dice(2), &format!("theirs {round}"));
-            let index = scene.world.dice(2);
-            scene.peer.restart(scene.theirs[index]);
+            run.we_say(run.world.dice(2), &format!("ours {round}"));
+            let index = run.world.dice(2);
+            run.ours[index].restart();
+            run.ours[index].connect().ok();
+            run.they_say(run.world.dice(2), &format!("theirs {round}"));
+            let index = run.world.dice(2);
+            run.peer.restart(run.theirs[index]);
         }
     });
 }
 
 // ------------------------------------------------------------------------------------------------ order
 
-fn out_of_order_across_chains(column: Column) {
-    column.each("out of order", 1, 1, |scene| {
+fn out_of_order_across_chains(config: PeerConfig) {
+    config.each("out of order", 1, 1, |run| {
         // Several key exchanges to begin with, of which any may come first.
-        let mut to_them = scene.we_seal("ours", 6);
-        let first = to_them.remove(scene.world.dice(6));
-        scene.they_read(0, &first);
-        scene.exchange();
+        let mut to_them = run.we_seal("ours", 6);
+        let first = to_them.remove(run.world.dice(6));
+        run.they_read(0, &first);
+        run.exchange();
         // Then three chains a side; of each some messages are late, up to the last one, and come in any order in the end.
         let mut to_us = Vec::new();
         for chain in 0..3 {
-            to_them.extend(scene.we_seal(&format!("ours {chain}"), 6));
-            to_us.extend(scene.they_seal(&format!("theirs {chain}"), 6));
+            to_them.extend(run.we_seal(&format!("ours {chain}"), 6));
+            to_us.extend(run.they_seal(&format!("theirs {chain}"), 6));
             for _ in 0..3 {
-                let sealed = to_them.remove(scene.world.dice(to_them.len()));
-                scene.they_read(0, &sealed);
-                let sealed = to_us.remove(scene.world.dice(to_us.len()));
-                scene.we_read(0, &sealed);
+                let sealed = to_them.remove(run.world.dice(to_them.len()));
+                run.they_read(0, &sealed);
+                let sealed = to_us.remove(run.world.dice(to_us.len()));
+                run.we_read(0, &sealed);
             }
-            scene.exchange();
+            run.exchange();
         }
-        scene.world.shuffle(&mut to_us);
-        scene.world.shuffle(&mut to_them);
+        run.world.shuffle(&mut to_us);
+        run.world.shuffle(&mut to_them);
         assert!(to_us.len() > 5 && to_them.len() > 5);
         for sealed in to_us {
-            scene.we_read(0, &sealed);
+            run.we_read(0, &sealed);
         }
         for sealed in to_them {
-            scene.they_read(0, &sealed);
+            run.they_read(0, &sealed);
         }
     });
 }
 
 /// Libsignal's children tell the length of the chain before as one too small, so that its last message is not among
 /// what a reader expects to be late.
-fn last_of_a_chain_comes_late(column: Column) {
-    column.each("last of a chain comes late", 1, 1, |scene| {
-        scene.acquaint();
+fn last_of_a_chain_comes_late(config: PeerConfig) {
+    config.each("last of a chain comes late", 1, 1, |run| {
+        run.acquaint();
         // Keys for that are kept of the last five chains, by them as by us.
         for length in 1..=4 {
-            let to_them = late_last(scene, true, length);
-            let to_us = late_last(scene, false, length);
-            scene.we_read(0, &to_us.expect("a last one"));
-            scene.they_read(0, &to_them.expect("a last one"));
+            let to_them = late_last(run, true, length);
+            let to_us = late_last(run, false, length);
+            run.we_read(0, &to_us.expect("a last one"));
+            run.they_read(0, &to_them.expect("a last one"));
         }
-        scene.we_say(0, "nothing is lost");
-        scene.they_say(0, "nothing at all");
+        run.we_say(0, "nothing is lost");
+        run.they_say(0, "nothing at all");
     });
 }
 
 /// A chain of ours or theirs on a new ratchet key. What is read of it is less than its last message, which is returned.
-fn late_last(scene: &mut Scene<'_>, ours: bool, length: usize) -> Option<Sealed> {
+fn late_last(run: &mut InteropRun<'_>, ours: bool, length: usize) -> Option<Sealed> {
     let name = format!("{length}, {}", if ours { "ours" } else { "theirs" });
-    let mut chain = if ours { scene.we_seal(&name, length + 1) } else { scene.they_seal(&name, length + 1) };
+    let mut chain = if ours { run.we_seal(&name, length + 1) } else { run.they_seal(&name, length + 1) };
     let last = chain.pop();
     for sealed in &chain {
-        if ours { scene.they_read(0, sealed) } else { drop(scene.we_read(0, sealed)) }
+        if ours { run.they_read(0, sealed) } else { drop(run.we_read(0, sealed)) }
     }
     // The reader answers, the writer goes on with a new chain, and the reader learns of that.
     if ours {
-        scene.they_say(0, &format!("{name}: answer"));
-        scene.we_say(0, &format!("{name}: go on"));
+        run.they_say(0, &format!("{name}: answer"));
+        run.we_say(0, &format!("{name}: go on"));
     } else {
-        scene.we_say(0, &format!("{name}: answer"));
-        scene.they_say(0, &format!("{name}: go on"));
+        run.we_say(0, &format!("{name}: answer"));
+        run.they_say(0, &format!("{name}: go on"));
     }
     last
 }
 
 // ------------------------------------------------------------------------------------------------ loss
 
-fn lost_first_reply_to_us(column: Column) {
-    column.each("lost first reply to us", 1, 1, |scene| {
+fn lost_first_reply_to_us(config: PeerConfig) {
+    config.each("lost first reply to us", 1, 1, |run| {
         // Both an answer to the key exchange and the first reply get lost: the key exchange is repeated.
-        let first = scene.we_seal("first", 1).remove(0);
+        let first = run.we_seal("first", 1).remove(0);
         assert!(first.is_key_exchange());
-        scene.they_read(0, &first);
-        drop(scene.they_seal("lost", 1));
-        scene.lose_to_us();
-        let second = scene.we_seal("second", 1).remove(0);
+        run.they_read(0, &first);
+        drop(run.they_seal("lost", 1));
+        run.lose_to_us();
+        let second = run.we_seal("second", 1).remove(0);
         assert!(second.is_key_exchange(), "nothing was heard yet");
-        scene.they_read(0, &second);
-        scene.lose_to_us();
-        let reply = scene.they_seal("reply", 1).remove(0);
-        scene.we_read(0, &reply);
-        let third = scene.we_seal("third", 1).remove(0);
+        run.they_read(0, &second);
+        run.lose_to_us();
+        let reply = run.they_seal("reply", 1).remove(0);
+        run.we_read(0, &reply);
+        let third = run.we_seal("third", 1).remove(0);
         assert!(!third.is_key_exchange(), "the session is confirmed");
-        scene.they_read(0, &third);
-        scene.they_say(0, "fourth");
+        run.they_read(0, &third);
+        run.they_say(0, "fourth");
     });
 }
 
-fn lost_first_reply_to_them(column: Column) {
-    column.each("lost first reply to them", 1, 1, |scene| {
-        let first = scene.they_seal("first", 1).remove(0);
-        scene.we_read(0, &first);
-        settle(&[&scene.ours[0]]);
-        let answers = scene.world.take_stanzas(scene.peer.endpoint("j1"));
+fn lost_first_reply_to_them(config: PeerConfig) {
+    config.each("lost first reply to them", 1, 1, |run| {
+        let first = run.they_seal("first", 1).remove(0);
+        run.we_read(0, &first);
+        settle(&[&run.ours[0]]);
+        let answers = run.world.take_stanzas(run.peer.endpoint("j1"));
         assert_eq!(answers.len(), 1, "one answer to one key exchange, and it is lost");
-        drop(scene.we_seal("lost", 1));
-        let second = scene.they_seal("second", 1).remove(0);
+        drop(run.we_seal("lost", 1));
+        let second = run.they_seal("second", 1).remove(0);
         assert!(second.is_key_exchange(), "the peer has heard nothing");
-        scene.we_read(0, &second);
-        scene.lose_to_them();
-        let reply = scene.we_seal("reply", 1).remove(0);
-        scene.they_read(0, &reply);
-        let third = scene.they_seal("third", 1).remove(0);
+        run.we_read(0, &second);
+        run.lose_to_them();
+        let reply = run.we_seal("reply", 1).remove(0);
+        run.they_read(0, &reply);
+        let third = run.they_seal("third", 1).remove(0);
         assert!(!third.is_key_exchange());
-        scene.we_read(0, &third);
-        scene.we_say(0, "fourth");
+        run.we_read(0, &third);
+        run.we_say(0, "fourth");
     });
 }
 
 // ------------------------------------------------------------------------------------------------ repetition
 
-fn repeated_key_exchange_to_us(column: Column) {
-    column.each("repeated key exchange to us", 1, 1, |scene| {
+fn repeated_key_exchange_to_us(config: PeerConfig) {
+    config.each("repeated key exchange to us", 1, 1, |run| {
         // Ten key exchanges of one session, in any order, each twice.
-        let mut theirs = scene.they_seal("theirs", 10);
+        let mut theirs = run.they_seal("theirs", 10);
         assert!(theirs.iter().all(Sealed::is_key_exchange));
-        scene.world.shuffle(&mut theirs);
+        run.world.shuffle(&mut theirs);
         for (index, sealed) in theirs.iter().enumerate() {
-            let read = scene.we_read(0, sealed);
+            let read = run.we_read(0, sealed);
             assert_eq!(read.flags & abi::NEW_SESSION != 0, index == 0, "one session");
-            let again = scene.ours[0].decrypt(JULIET, &sealed.stanza).unwrap();
+            let again = run.ours[0].decrypt(JULIET, &sealed.stanza).unwrap();
             assert_eq!((again.status, again.action), (DUPLICATE, abi::ACTION_HIDE));
             assert_eq!(again.body, None);
         }
-        settle(&[&scene.ours[0]]);
-        scene.exchange();
-        scene.we_say(0, "enough");
-        scene.they_say(0, "I am heard");
+        settle(&[&run.ours[0]]);
+        run.exchange();
+        run.we_say(0, "enough");
+        run.they_say(0, "I am heard");
     });
 }
 
-fn repeated_key_exchange_to_them(column: Column) {
-    column.each("repeated key exchange to them", 1, 1, |scene| {
-        let mut ours = scene.we_seal("ours", 10);
+fn repeated_key_exchange_to_them(config: PeerConfig) {
+    config.each("repeated key exchange to them", 1, 1, |run| {
+        let mut ours = run.we_seal("ours", 10);
         assert!(ours.iter().all(Sealed::is_key_exchange));
-        scene.world.shuffle(&mut ours);
+        run.world.shuffle(&mut ours);
         for sealed in &ours {
-            scene.they_read(0, sealed);
-            let again = scene.peer.decrypt("j1", ROMEO, &sealed.stanza);
+            run.they_read(0, sealed);
+            let again = run.peer.decrypt("j1", ROMEO, &sealed.stanza);
             assert!(
                 matches!(&again, Heard::Failed { cause, .. } if cause == "DuplicateMessageException"),
                 "{again:?}"
             );
         }
         // Python answers each of the ten; all answers are one chain of one session.
-        scene.quiet();
-        scene.they_say(0, "enough");
-        scene.we_say(0, "I am heard");
+        run.quiet();
+        run.they_say(0, "enough");
+        run.we_say(0, "I am heard");
     });
 }
 
 /// Python makes a session anew by an empty message, we answer, and it goes on there.
-fn session_made_anew_by_them(column: Column) {
-    column.each("session made anew by them", 1, 1, |scene| {
-        scene.acquaint();
-        let device = scene.ours[0].id();
-        scene.peer.replace("j1", ROMEO, device);
-        let heard = scene.exchange();
+fn session_made_anew_by_them(config: PeerConfig) {
+    config.each("session made anew by them", 1, 1, |run| {
+        run.acquaint();
+        let device = run.ours[0].id();
+        run.peer.replace("j1", ROMEO, device);
+        let heard = run.exchange();
         assert!(heard.ours[0].iter().any(|one| one.flags & abi::NEW_SESSION != 0 && one.body.is_none()));
         assert_eq!(heard.empty_ones(), 1, "our answer, decrypted by python");
-        scene.we_say(0, "on the new session");
-        scene.they_say(0, "so do I");
+        run.we_say(0, "on the new session");
+        run.they_say(0, "so do I");
     });
 }
 
-fn messages_of_a_replaced_session(column: Column) {
-    column.each("messages of a replaced session", 1, 1, |scene| {
-        scene.acquaint();
+fn messages_of_a_replaced_session(config: PeerConfig) {
+    config.each("messages of a replaced session", 1, 1, |run| {
+        run.acquaint();
         // In flight while python replaces the session: we still read them (python could not).
-        let mut all = scene.they_seal("late", 5);
-        let device = scene.ours[0].id();
-        scene.peer.replace("j1", ROMEO, device);
-        scene.quiet();
-        all.extend(scene.they_seal("fresh", 1));
-        scene.world.shuffle(&mut all);
+        let mut all = run.they_seal("late", 5);
+        let device = run.ours[0].id();
+        run.peer.replace("j1", ROMEO, device);
+        run.quiet();
+        all.extend(run.they_seal("fresh", 1));
+        run.world.shuffle(&mut all);
         for sealed in all {
-            scene.we_read(0, &sealed);
+            run.we_read(0, &sealed);
         }
         // What came last may have been of the old session, which python has no more; its next word tells us so.
-        scene.they_say(0, "this is where I am");
-        scene.we_say(0, "and I am with you");
+        run.they_say(0, "this is where I am");
+        run.we_say(0, "and I am with you");
     });
 }

@@ -2,44 +2,44 @@
 
 use crate::support;
 
+use crate::support::interop_run::{InteropRun, JULIET, PeerConfig, ROMEO, Sealed};
 use crate::support::peer::{Heard, Record, hex};
-use crate::support::scene::{Column, JULIET, ROMEO, Scene, Sealed};
 use crate::support::{Client, Peer, Setup, Trust, abi, seeds, settle};
 
 const SENDER_DISTRUSTED: i32 = -506;
 const ROW_DISTRUSTED: i32 = -303;
 
-manager_columns![
+with_managing_peers![
     a_long_monologue_is_answered_by_heartbeats,
     trust_decides_who_reads_and_who_is_read,
     a_question_of_trust_waits_for_its_answer,
     both_sides_know_the_same_devices_and_fingerprints,
 ];
 
-fn a_long_monologue_is_answered_by_heartbeats(column: Column) {
-    let mut peer = Peer::start(column.peer);
-    seeds::at_most(&format!("{} ({})", "heartbeats", column.name), 4, |seed| {
+fn a_long_monologue_is_answered_by_heartbeats(config: PeerConfig) {
+    let mut peer = Peer::start(config.kind);
+    seeds::at_most(&format!("{} ({})", "heartbeats", config.name), 4, |seed| {
         // Nobody answers by hand: our heartbeat keeps their chain short, and python's keeps ours.
-        let mut scene = Scene::with(&mut peer, column, seed, (0..1).map(|_| column.setup()).collect(), 1);
-        let device = scene.ours[0].id();
+        let mut run = InteropRun::with(&mut peer, config, seed, (0..1).map(|_| config.setup()).collect(), 1);
+        let device = run.ours[0].id();
         for round in 0..120 {
-            scene.they_say(0, &format!("theirs {round}"));
+            run.they_say(0, &format!("theirs {round}"));
         }
-        let chain = scene.peer.sending_chain("j1", ROMEO, device).expect("a session");
+        let chain = run.peer.sending_chain("j1", ROMEO, device).expect("a session");
         assert!(chain <= 60, "the peer's chain is {chain} long");
         for round in 0..120 {
-            scene.we_say(0, &format!("ours {round}"));
+            run.we_say(0, &format!("ours {round}"));
         }
     });
 }
 
-fn trust_decides_who_reads_and_who_is_read(column: Column) {
-    let mut peer = Peer::start(column.peer);
-    seeds::at_most(&format!("{} ({})", "trust", column.name), 4, |seed| {
+fn trust_decides_who_reads_and_who_is_read(config: PeerConfig) {
+    let mut peer = Peer::start(config.kind);
+    seeds::at_most(&format!("{} ({})", "trust", config.name), 4, |seed| {
         let judge = Trust::Ask(Box::new(|device| (device.jid == ROMEO).then_some("trusted")));
-        let setup = vec![Setup { trust: judge, ..column.setup() }, column.setup()];
-        let mut scene = Scene::with(&mut peer, column, seed, setup, 2);
-        let romeo = &scene.ours[0];
+        let setup = vec![Setup { trust: judge, ..config.setup() }, config.setup()];
+        let mut run = InteropRun::with(&mut peer, config, seed, setup, 2);
+        let romeo = &run.ours[0];
         // Nobody has judged Juliet: nothing is sent to her, and everybody is reported.
         let refused = romeo.encrypt(&[JULIET], "to nobody");
         assert_ne!(refused.status, abi::OK);
@@ -47,7 +47,7 @@ fn trust_decides_who_reads_and_who_is_read(column: Column) {
         // One of hers is trusted, one is not.
         let devices = romeo.devices(JULIET);
         assert_eq!(devices.len(), 2);
-        let good = scene.world.dice(2);
+        let good = run.world.dice(2);
         for (index, device) in devices.iter().enumerate() {
             let level = if index == good { "trusted" } else { "distrusted" };
             assert_eq!(romeo.set_trust(JULIET, device.identity.as_ref().unwrap(), level), abi::OK);
@@ -57,8 +57,8 @@ fn trust_decides_who_reads_and_who_is_read(column: Column) {
         assert_eq!(outcome.row(JULIET, devices[1 - good].id), Some(ROW_DISTRUSTED));
         let bad = &devices[1 - good];
         let (mut readers, mut deaf) = (Vec::new(), Vec::new());
-        for name in scene.theirs.clone() {
-            match scene.peer.decrypt(name, ROMEO, &outcome.messages[0]) {
+        for name in run.theirs.clone() {
+            match run.peer.decrypt(name, ROMEO, &outcome.messages[0]) {
                 Heard::Text { text, .. } if text == "for one" => readers.push(name),
                 Heard::Failed { class, .. } if class == "MessageNotForUs" => deaf.push(name),
                 other => panic!("{other:?}"),
@@ -66,39 +66,39 @@ fn trust_decides_who_reads_and_who_is_read(column: Column) {
         }
         assert_eq!((readers.len(), deaf.len()), (1, 1));
         // What the distrusted one says is refused before anything changes, and can be read once it is trusted.
-        let stanza = scene.peer.seal(deaf[0], &[ROMEO], "hear me");
+        let stanza = run.peer.seal(deaf[0], &[ROMEO], "hear me");
         let sealed = Sealed { stanza: stanza.clone(), text: "hear me".to_owned() };
-        let romeo = &scene.ours[0];
-        let before = romeo.store.snapshot();
+        let romeo = &run.ours[0];
+        let before = romeo.store.all();
         let refused = romeo.decrypt(JULIET, &stanza).unwrap();
         assert_eq!((refused.status, refused.body), (SENDER_DISTRUSTED, None));
-        assert_eq!(romeo.store.snapshot(), before);
+        assert_eq!(romeo.store.all(), before);
         let key = bad.identity.as_ref().unwrap();
         assert_eq!(romeo.set_trust(JULIET, key, "trusted"), abi::OK);
-        let read = scene.we_read(0, &sealed);
+        let read = run.we_read(0, &sealed);
         assert_eq!((read.trust, read.level.as_deref()), (abi::TRUSTED, Some("trusted")));
         assert_eq!(read.identity.as_ref(), Some(key));
         assert_eq!(read.device, bad.id);
-        scene.exchange();
-        scene.we_say(0, "for both");
+        run.exchange();
+        run.we_say(0, "for both");
     });
 }
 
-fn a_question_of_trust_waits_for_its_answer(column: Column) {
-    let mut peer = Peer::start(column.peer);
-    seeds::at_most(&format!("{} ({})", "a question of trust", column.name), 4, |seed| {
-        let setup = Setup { trust: Trust::Hold, ..column.setup() };
-        let mut scene = Scene::with(&mut peer, column, seed, vec![setup], 2);
+fn a_question_of_trust_waits_for_its_answer(config: PeerConfig) {
+    let mut peer = Peer::start(config.kind);
+    seeds::at_most(&format!("{} ({})", "a question of trust", config.name), 4, |seed| {
+        let setup = Setup { trust: Trust::Hold, ..config.setup() };
+        let mut run = InteropRun::with(&mut peer, config, seed, vec![setup], 2);
         // An undecided sender is read, and shown as such.
-        let stanza = scene.peer.seal("j1", &[ROMEO], "do you know me?");
+        let stanza = run.peer.seal("j1", &[ROMEO], "do you know me?");
         let sealed = Sealed { stanza, text: "do you know me?".to_owned() };
-        let read = scene.we_read(0, &sealed);
+        let read = run.we_read(0, &sealed);
         assert_eq!((read.trust, read.level.as_deref()), (abi::UNDECIDED, Some("undecided")));
-        scene.exchange();
-        let op = scene.ours[0].start_encrypt(&[JULIET], "not yet", abi::POLICY_WAIT).unwrap();
-        settle(&[&scene.ours[0]]);
-        assert_eq!(scene.ours[0].outcome(op), None, "the dialog is open");
-        let held = scene.ours[0].held();
+        run.exchange();
+        let op = run.ours[0].start_encrypt(&[JULIET], "not yet", abi::POLICY_WAIT).unwrap();
+        settle(&[&run.ours[0]]);
+        assert_eq!(run.ours[0].outcome(op), None, "the dialog is open");
+        let held = run.ours[0].held();
         assert_eq!(held.len(), 1, "one question for all devices");
         let (request, devices) = &held[0];
         assert_eq!(devices.len(), 2);
@@ -107,37 +107,37 @@ fn a_question_of_trust_waits_for_its_answer(column: Column) {
             assert_eq!((device.jid.as_str(), device.trust, identity.len()), (JULIET, abi::UNDECIDED, 32));
         }
         assert_eq!(support::client::decide(*request, &["trusted", "trusted"]), abi::OK);
-        let outcome = scene.ours[0].finish(op).ok();
+        let outcome = run.ours[0].finish(op).ok();
         for index in 0..2 {
             let sealed = Sealed { stanza: outcome.messages[0].clone(), text: "not yet".to_owned() };
-            scene.they_read(index, &sealed);
+            run.they_read(index, &sealed);
         }
     });
 }
 
-fn both_sides_know_the_same_devices_and_fingerprints(column: Column) {
-    let mut peer = Peer::start(column.peer);
-    seeds::at_most(&format!("{} ({})", "devices and fingerprints", column.name), 4, |seed| {
-        let mut scene = Scene::with(&mut peer, column, seed, (0..2).map(|_| column.setup()).collect(), 2);
+fn both_sides_know_the_same_devices_and_fingerprints(config: PeerConfig) {
+    let mut peer = Peer::start(config.kind);
+    seeds::at_most(&format!("{} ({})", "devices and fingerprints", config.name), 4, |seed| {
+        let mut run = InteropRun::with(&mut peer, config, seed, (0..2).map(|_| config.setup()).collect(), 2);
         // Some peers know a device only when they have heard of it.
-        scene.we_say(0, "who are we?");
-        scene.we_say(1, "and who am I?");
-        for name in scene.theirs.clone() {
-            let known = scene.peer.known(name, ROMEO);
-            assert_eq!(known.len(), scene.ours.len());
+        run.we_say(0, "who are we?");
+        run.we_say(1, "and who am I?");
+        for name in run.theirs.clone() {
+            let known = run.peer.known(name, ROMEO);
+            assert_eq!(known.len(), run.ours.len());
             for (id, identity) in known {
-                let client = scene.ours.iter().find(|client| client.id() == id).expect("a device of ours");
+                let client = run.ours.iter().find(|client| client.id() == id).expect("a device of ours");
                 assert!(own_key(client).contains(&identity), "{identity} is another key");
             }
         }
         let mut seen = Vec::new();
-        for device in scene.ours[0].devices(JULIET) {
+        for device in run.ours[0].devices(JULIET) {
             assert!(device.active);
             seen.extend(device.fingerprint);
         }
         let mut shown: Vec<String> = Vec::new();
-        for name in scene.theirs.clone() {
-            let answer = scene.peer.must(Record::new("fingerprint").with("name", name));
+        for name in run.theirs.clone() {
+            let answer = run.peer.must(Record::new("fingerprint").with("name", name));
             shown.push(answer.text("fingerprint").to_owned());
         }
         seen.sort();

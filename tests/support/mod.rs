@@ -24,7 +24,7 @@ pub mod client;
 pub mod edit;
 pub mod peer;
 #[macro_use]
-pub mod scene;
+pub mod interop_run;
 pub mod seeds;
 mod values;
 pub mod world;

@@ -1,7 +1,7 @@
 //! A conversation with another implementation: Romeo's devices are ours, Juliet's are the peer's.
 //!
-//! A `Column` says who the peer is and what both sides speak; `columns!` makes a test of a case for each of them. A text
-//! counts as read by the peer only when it stands in the output of its process.
+//! A `PeerConfig` says who the peer is and what both sides speak; `with_peers!` makes a test of a case for each of them.
+//! A text counts as read by the peer only when it stands in the output of its process.
 
 use super::client::{Client, Decrypted, Setup, settle, status_name};
 use super::peer::{Heard, Kind, Peer, hex};
@@ -13,136 +13,137 @@ pub const JULIET: &str = "juliet@capulet.lit";
 
 /// A kind of peer, and the namespaces our devices speak with it.
 #[derive(Clone, Copy, Debug)]
-pub struct Column {
+pub struct PeerConfig {
     pub name: &'static str,
-    pub peer: Kind,
+    pub kind: Kind,
     pub ours: &'static [&'static str],
 }
 
-pub const PYTHON_2: Column =
-    Column { name: "python-omemo, omemo:2", peer: Kind::Python(&[NS_2]), ours: &[NS_2] };
-pub const PYTHON_LEGACY: Column =
-    Column { name: "python-omemo, legacy", peer: Kind::Python(&[NS_LEGACY]), ours: &[NS_LEGACY] };
-pub const OMEMO_C_2: Column =
-    Column { name: "libomemo-c, omemo:2", peer: Kind::OmemoC(&[NS_2]), ours: &[NS_2] };
-pub const OMEMO_C_LEGACY: Column =
-    Column { name: "libomemo-c, legacy", peer: Kind::OmemoC(&[NS_LEGACY]), ours: &[NS_LEGACY] };
-pub const SIGNAL_C_LEGACY: Column =
-    Column { name: "libsignal-protocol-c, legacy", peer: Kind::SignalC, ours: &[NS_LEGACY] };
-pub const OMEMO_DR: Column = Column { name: "omemo-dr, legacy", peer: Kind::OmemoDr, ours: &[NS_LEGACY] };
+pub const PYTHON_2: PeerConfig =
+    PeerConfig { name: "python-omemo, omemo:2", kind: Kind::Python(&[NS_2]), ours: &[NS_2] };
+pub const PYTHON_LEGACY: PeerConfig =
+    PeerConfig { name: "python-omemo, legacy", kind: Kind::Python(&[NS_LEGACY]), ours: &[NS_LEGACY] };
+pub const OMEMO_C_2: PeerConfig =
+    PeerConfig { name: "libomemo-c, omemo:2", kind: Kind::OmemoC(&[NS_2]), ours: &[NS_2] };
+pub const OMEMO_C_LEGACY: PeerConfig =
+    PeerConfig { name: "libomemo-c, legacy", kind: Kind::OmemoC(&[NS_LEGACY]), ours: &[NS_LEGACY] };
+pub const SIGNAL_C_LEGACY: PeerConfig =
+    PeerConfig { name: "libsignal-protocol-c, legacy", kind: Kind::SignalC, ours: &[NS_LEGACY] };
+pub const OMEMO_DR: PeerConfig =
+    PeerConfig { name: "omemo-dr, legacy", kind: Kind::OmemoDr, ours: &[NS_LEGACY] };
 
-/// A test of a case for each of these columns; a case is a function of a column.
+/// Makes a test of a case with each of these peers; a case is a function of a `PeerConfig`.
 #[macro_export]
 macro_rules! case_tests {
-    ($case:ident: $($name:ident $column:ident),*) => {
+    ($case:ident: $($name:ident $config:ident),*) => {
         mod $case {
-            use $crate::support::scene;
+            use $crate::support::interop_run;
             $(
                 #[test]
                 fn $name() {
-                    super::$case(scene::$column);
+                    super::$case(interop_run::$config);
                 }
             )*
         }
     };
 }
 
-/// Tests of cases for every column.
+/// Makes tests of cases with every peer.
 #[macro_export]
-macro_rules! columns {
+macro_rules! with_peers {
     ($($case:ident),* $(,)?) => {$(
         case_tests!($case: python_omemo_2 PYTHON_2, python_legacy PYTHON_LEGACY, omemo_c_omemo_2 OMEMO_C_2,
             omemo_c_legacy OMEMO_C_LEGACY, signal_c_legacy SIGNAL_C_LEGACY, omemo_dr_legacy OMEMO_DR);
     )*};
 }
 
-/// The same, for what only the legacy namespace knows.
+/// Makes tests with the peers that speak legacy, for what only the legacy namespace knows.
 #[macro_export]
-macro_rules! legacy_columns {
+macro_rules! with_legacy_peers {
     ($($case:ident),* $(,)?) => {$(
         case_tests!($case: python_legacy PYTHON_LEGACY, omemo_c_legacy OMEMO_C_LEGACY, signal_c_legacy SIGNAL_C_LEGACY,
             omemo_dr_legacy OMEMO_DR);
     )*};
 }
 
-/// The same, for the peers that know devices and trust, and can begin a session anew.
+/// Makes tests with the peers that know devices and trust, and can begin a session again.
 #[macro_export]
-macro_rules! manager_columns {
+macro_rules! with_managing_peers {
     ($($case:ident),* $(,)?) => {$(
         case_tests!($case: python_omemo_2 PYTHON_2, python_legacy PYTHON_LEGACY, omemo_dr_legacy OMEMO_DR);
     )*};
 }
 
-/// The same, for what only python-omemo does.
+/// Makes tests with python-omemo, for what only it does.
 #[macro_export]
-macro_rules! python_columns {
+macro_rules! with_python {
     ($($case:ident),* $(,)?) => {$(
         case_tests!($case: python_omemo_2 PYTHON_2, python_legacy PYTHON_LEGACY);
     )*};
 }
 
-impl Column {
+impl PeerConfig {
     /// What our devices are given.
     pub fn setup(self) -> Setup {
         Setup { namespaces: Some(self.ours.to_vec()), ..Setup::default() }
     }
 
-    /// Run a case in a few seeds, each in a new scene of so many devices.
-    pub fn each(self, case: &str, ours: usize, theirs: usize, run: impl Fn(&mut Scene<'_>)) {
+    /// Runs a case in a few seeds, each with new devices, so many on each side.
+    pub fn each(self, case: &str, ours: usize, theirs: usize, run: impl Fn(&mut InteropRun<'_>)) {
         self.at_most(6, case, ours, theirs, run);
     }
 
     /// As `each`, for the heavy ones.
-    pub fn heavy(self, case: &str, run: impl Fn(&mut Scene<'_>)) {
+    pub fn heavy(self, case: &str, run: impl Fn(&mut InteropRun<'_>)) {
         self.at_most(2, case, 1, 1, run);
     }
 
-    fn at_most(self, most: u64, case: &str, ours: usize, theirs: usize, run: impl Fn(&mut Scene<'_>)) {
-        let mut peer = Peer::start(self.peer);
+    fn at_most(self, most: u64, case: &str, ours: usize, theirs: usize, run: impl Fn(&mut InteropRun<'_>)) {
+        let mut peer = Peer::start(self.kind);
         seeds::at_most(&format!("{case} ({})", self.name), most, |seed| {
             let setups = (0..ours).map(|_| self.setup()).collect();
-            run(&mut Scene::with(&mut peer, self, seed, setups, theirs));
+            run(&mut InteropRun::with(&mut peer, self, seed, setups, theirs));
         });
     }
 }
 
 /// Everybody is online and has each other's device lists.
-pub struct Scene<'p> {
+pub struct InteropRun<'p> {
     pub world: World,
-    pub column: Column,
+    pub config: PeerConfig,
     pub seed: u64,
     pub peer: &'p mut Peer,
     pub ours: Vec<Client>,
     pub theirs: Vec<&'static str>,
 }
 
-impl<'p> Scene<'p> {
-    pub fn with(peer: &'p mut Peer, column: Column, seed: u64, ours: Vec<Setup>, theirs: usize) -> Self {
+impl<'p> InteropRun<'p> {
+    pub fn with(peer: &'p mut Peer, config: PeerConfig, seed: u64, ours: Vec<Setup>, theirs: usize) -> Self {
         let world = World::new(seed);
         if seed.is_multiple_of(2) {
             world.set_answering(Answering::Later { least_ms: 5, most_ms: 90 });
         }
         peer.begin(&world, seed);
-        let mut scene = Self { world, column, seed, peer, ours: Vec::new(), theirs: Vec::new() };
+        let mut run = Self { world, config, seed, peer, ours: Vec::new(), theirs: Vec::new() };
         // Who comes first, and so who finds the other's list and who has it pushed, is the seed's.
-        let ours_first = scene.world.dice(2) == 0;
+        let ours_first = run.world.dice(2) == 0;
         let mut setups = Some(ours);
         for ours_now in [ours_first, !ours_first] {
             if ours_now {
                 for setup in setups.take().expect("once") {
-                    scene.add_ours(setup);
+                    run.add_ours(setup);
                 }
             } else {
                 for _ in 0..theirs {
-                    scene.add_theirs();
+                    run.add_theirs();
                 }
             }
         }
-        for name in scene.theirs.clone() {
-            scene.peer.learn(name, ROMEO);
+        for name in run.theirs.clone() {
+            run.peer.learn(name, ROMEO);
         }
-        scene.quiet();
-        scene
+        run.quiet();
+        run
     }
 
     /// One more device of Romeo, connected.
