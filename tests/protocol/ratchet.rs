@@ -49,7 +49,7 @@ impl Rng for Dice {
 }
 
 /// One side, with its session and the skipped keys beside it.
-struct Side {
+struct Peer {
     own: IdentityKeyPair,
     signed: SignedPreKey,
     pre_key: KeyPair,
@@ -63,13 +63,13 @@ struct Side {
 /// Everything that a side stores.
 type State = (Option<Vec<u8>>, Vec<u8>, BTreeMap<u8, Vec<u8>>);
 
-impl Side {
-    fn new(namespace: Namespace, seed: u64) -> Side {
+impl Peer {
+    fn new(namespace: Namespace, seed: u64) -> Peer {
         let mut rng = Dice::new(seed);
         let own = IdentityKeyPair::generate(&mut rng).unwrap();
         let signed = SignedPreKey::generate(namespace, &own, 7, &mut rng).unwrap();
         let pre_key = KeyPair::generate(&mut rng).unwrap();
-        Side {
+        Peer {
             own,
             signed,
             pre_key,
@@ -168,8 +168,8 @@ fn read(namespace: Namespace, bytes: &[u8], exchange: bool) -> Result<(RatchetMe
 }
 
 /// The two of them, the first having begun.
-fn pair(namespace: Namespace, seed: u64) -> [Side; 2] {
-    let [mut a, b] = [Side::new(namespace, 2 * seed + 2), Side::new(namespace, 2 * seed + 3)];
+fn pair(namespace: Namespace, seed: u64) -> [Peer; 2] {
+    let [mut a, b] = [Peer::new(namespace, 2 * seed + 2), Peer::new(namespace, 2 * seed + 3)];
     a.session = Some(Session::initiate(&a.own, &b.bundle(namespace), &mut a.rng).unwrap());
     [a, b]
 }
@@ -469,7 +469,7 @@ fn the_largest_limit_can_be_used(namespace: Namespace) {
 
 fn a_fresh_session_takes_at_most_400_bytes(namespace: Namespace) {
     let [mut a, mut b] = pair(namespace, 10);
-    let sizes = |side: &Side| side.session.as_ref().unwrap().encode().len();
+    let sizes = |side: &Peer| side.session.as_ref().unwrap().encode().len();
     assert!(sizes(&a) <= 400, "{}", sizes(&a));
     let opening = a.send(b"opening");
     b.receive(namespace, &opening.0, opening.1, &Limits::default()).unwrap();
@@ -512,7 +512,7 @@ fn skipped_keys_that_are_not_the_sessions_are_refused(namespace: Namespace) {
 }
 
 /// Always the same two, before or after the first answer.
-fn replay(namespace: Namespace, answered: bool) -> [Side; 2] {
+fn replay(namespace: Namespace, answered: bool) -> [Peer; 2] {
     let limits = Limits::default();
     let [mut a, mut b] = pair(namespace, 12);
     if answered {

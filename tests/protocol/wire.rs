@@ -12,7 +12,7 @@ use omemo::protocol::pre_key::SignedPreKey;
 use omemo::protocol::session::{ChainBudget, Limits, Session, Step};
 
 /// Who takes a key exchange, and a session that begins with one.
-struct Scene {
+struct Responder {
     namespace: Namespace,
     own: IdentityKeyPair,
     signed: SignedPreKey,
@@ -20,7 +20,7 @@ struct Scene {
     session: Session,
 }
 
-fn scene(namespace: Namespace) -> Scene {
+fn responder(namespace: Namespace) -> Responder {
     let rng = &mut SystemRng;
     let [own, theirs] = [(); 2].map(|()| IdentityKeyPair::generate(rng).unwrap());
     let signed = SignedPreKey::generate(namespace, &own, 0, rng).unwrap();
@@ -34,10 +34,10 @@ fn scene(namespace: Namespace) -> Scene {
         pre_keys: vec![PublicPreKey { id: 0, key: *pre_key.public().as_bytes() }],
     };
     let session = Session::initiate(&theirs, &bundle, rng).unwrap();
-    Scene { namespace, own, signed, pre_key, session }
+    Responder { namespace, own, signed, pre_key, session }
 }
 
-impl Scene {
+impl Responder {
     fn exchange(&mut self) -> Vec<u8> {
         let sent = self.session.encrypt(b"hello").unwrap();
         assert!(sent.key_exchange);
@@ -127,10 +127,10 @@ fn message_of(namespace: Namespace, inside: &[(u64, Vec<u8>)], mac: usize) -> Ve
 }
 
 fn required_fields_are_written_in_order_even_when_zero(namespace: Namespace) {
-    let mut scene = scene(namespace);
-    let exchange = scene.exchange();
+    let mut responder = responder(namespace);
+    let exchange = responder.exchange();
     let (message, inside) = inner(namespace, &exchange);
-    let outer = fields(&exchange[scene.before()..]);
+    let outer = fields(&exchange[responder.before()..]);
     match namespace {
         Namespace::Omemo2 => {
             assert_eq!(numbers(&outer), [1, 2, 3, 4, 5]);
@@ -152,13 +152,13 @@ fn required_fields_are_written_in_order_even_when_zero(namespace: Namespace) {
             assert_eq!((&inside[1].1[..], &inside[2].1[..]), (&[0x10, 0][..], &[0x18, 0][..]));
         }
     }
-    assert_eq!(&*scene.accept(&exchange).unwrap().plaintext, b"hello");
+    assert_eq!(&*responder.accept(&exchange).unwrap().plaintext, b"hello");
 }
 
 fn a_key_exchange_is_read_in_any_order_and_with_more_in_it(namespace: Namespace) {
-    let mut scene = scene(namespace);
-    let exchange = scene.exchange();
-    let (version, rest) = exchange.split_at(scene.before());
+    let mut responder = responder(namespace);
+    let exchange = responder.exchange();
+    let (version, rest) = exchange.split_at(responder.before());
     let mut outer = fields(rest);
     let other_ids = outer[0].1.iter().map(|byte| if *byte == 0 { 9 } else { *byte }).collect();
     outer.reverse();
@@ -170,18 +170,18 @@ fn a_key_exchange_is_read_in_any_order_and_with_more_in_it(namespace: Namespace)
     }
     let changed = joined(version, &outer);
     assert_eq!(KeyExchange::parse(namespace, &changed).unwrap().id().pre_key_id, 0);
-    assert_eq!(&*scene.accept(&changed).unwrap().plaintext, b"hello");
+    assert_eq!(&*responder.accept(&changed).unwrap().plaintext, b"hello");
 }
 
 fn each_required_field_is_required(namespace: Namespace) {
-    let mut scene = scene(namespace);
-    let exchange = scene.exchange();
-    let (version, rest) = exchange.split_at(scene.before());
+    let mut responder = responder(namespace);
+    let exchange = responder.exchange();
+    let (version, rest) = exchange.split_at(responder.before());
     let outer = fields(rest);
     for at in 0..outer.len() {
         let mut fewer = outer.clone();
         let (number, _) = fewer.remove(at);
-        assert_eq!(scene.status(&joined(version, &fewer)), Status::Malformed, "field {number}");
+        assert_eq!(responder.status(&joined(version, &fewer)), Status::Malformed, "field {number}");
     }
     let (_, inside) = inner(namespace, &exchange);
     let mac = if namespace == Namespace::Legacy { 8 } else { 16 };
@@ -204,8 +204,8 @@ fn each_required_field_is_required(namespace: Namespace) {
 }
 
 fn macs_and_keys_have_one_length(namespace: Namespace) {
-    let mut scene = scene(namespace);
-    let exchange = scene.exchange();
+    let mut responder = responder(namespace);
+    let exchange = responder.exchange();
     let (_, inside) = inner(namespace, &exchange);
     if namespace == Namespace::Omemo2 {
         for mac in (0..40).filter(|mac| *mac != 16) {
@@ -213,7 +213,7 @@ fn macs_and_keys_have_one_length(namespace: Namespace) {
             assert_eq!(error.status(), Status::Malformed, "{mac}");
         }
     }
-    let (version, rest) = exchange.split_at(scene.before());
+    let (version, rest) = exchange.split_at(responder.before());
     let outer = fields(rest);
     let mut checks = 0;
     for (at, (number, field)) in outer.iter().enumerate() {
@@ -230,7 +230,12 @@ fn macs_and_keys_have_one_length(namespace: Namespace) {
         for key in wrong {
             let mut changed = outer.clone();
             changed[at].1 = bytes_field(u8::try_from(*number).unwrap(), &key);
-            assert_eq!(scene.status(&joined(version, &changed)), Status::Malformed, "{} bytes", key.len());
+            assert_eq!(
+                responder.status(&joined(version, &changed)),
+                Status::Malformed,
+                "{} bytes",
+                key.len()
+            );
             checks += 1;
         }
     }
@@ -238,12 +243,12 @@ fn macs_and_keys_have_one_length(namespace: Namespace) {
 }
 
 fn the_high_half_of_the_version_is_3(namespace: Namespace) {
-    let mut scene = scene(namespace);
-    let mut exchange = scene.exchange();
+    let mut responder = responder(namespace);
+    let mut exchange = responder.exchange();
     if namespace == Namespace::Omemo2 {
         // There is none: a version is no part of a protobuf message.
         exchange.insert(0, 0x33);
-        assert_ne!(scene.status(&exchange), Status::Ok);
+        assert_ne!(responder.status(&exchange), Status::Ok);
         return;
     }
     let (message, _) = inner(namespace, &exchange);
@@ -254,29 +259,29 @@ fn the_high_half_of_the_version_is_3(namespace: Namespace) {
         message[0] = version;
         let parsed = RatchetMessage::parse(namespace, &message);
         if version >> 4 == 3 {
-            assert_eq!(scene.status(&exchange), Status::Ok);
+            assert_eq!(responder.status(&exchange), Status::Ok);
             parsed.unwrap();
             read += 1;
         } else {
-            assert_eq!(scene.status(&exchange), Status::Malformed);
+            assert_eq!(responder.status(&exchange), Status::Malformed);
             assert_eq!(parsed.err().unwrap().status(), Status::Malformed);
         }
     }
     assert_eq!(read, 16);
-    assert_eq!(scene.status(&[]), Status::Malformed);
+    assert_eq!(responder.status(&[]), Status::Malformed);
 }
 
 fn identity_keys_not_fit_for_use_are_refused(namespace: Namespace) {
-    let mut scene = scene(namespace);
-    let exchange = scene.exchange();
-    let (version, rest) = exchange.split_at(scene.before());
+    let mut responder = responder(namespace);
+    let exchange = responder.exchange();
+    let (version, rest) = exchange.split_at(responder.before());
     let outer = fields(rest);
     let at = outer.iter().position(|(number, _)| *number == 3).unwrap();
     let with = |key: [u8; 32]| {
         let prefix: &[u8] = if namespace == Namespace::Legacy { &[5] } else { &[] };
         let mut changed = outer.clone();
         changed[at].1 = bytes_field(3, &[prefix, &key].concat());
-        scene.status(&joined(version, &changed))
+        responder.status(&joined(version, &changed))
     };
     let (mut zero, mut one) = ([0; 32], [0; 32]);
     one[0] = 1;
@@ -300,7 +305,7 @@ fn identity_keys_not_fit_for_use_are_refused(namespace: Namespace) {
     let mut changed = outer.clone();
     let number = u8::try_from(changed[at.unwrap()].0).unwrap();
     changed[at.unwrap()].1 = bytes_field(number, &key);
-    assert_eq!(scene.status(&joined(version, &changed)), Status::KeyExchangeFailed);
+    assert_eq!(responder.status(&joined(version, &changed)), Status::KeyExchangeFailed);
 }
 
 in_both_namespaces! {
