@@ -49,9 +49,9 @@ fn pair(world: &World) -> (Client, Client) {
 /// Decrypt what must leave the store as it is.
 #[track_caller]
 fn unchanged(client: &Client, from: &str, stanza: &str) -> Decrypted {
-    let before = client.store.snapshot();
+    let before = client.store.all();
     let decrypted = client.decrypt(from, stanza).unwrap();
-    assert_eq!(client.store.snapshot(), before, "{} changed the store", status_name(decrypted.status));
+    assert_eq!(client.store.all(), before, "{} changed the store", status_name(decrypted.status));
     assert_eq!((&decrypted.body, &decrypted.plaintext), (&None, &None));
     decrypted
 }
@@ -131,7 +131,7 @@ fn a_key_exchange_against_a_confirmed_key(ns: &'static str) {
 fn a_key_exchange_of_a_current_or_archived_session(ns: &'static str) {
     let world = World::speaking(ns, 1);
     let (romeo, mut juliet) = pair(&world);
-    let before = juliet.store.snapshot();
+    let before = juliet.store.all();
     let first: Vec<String> = (0..3).map(|n| juliet.seal(&[ROMEO], &format!("first {n}"))).collect();
     let new_session = |decrypted: Decrypted| decrypted.flags & abi::NEW_SESSION != 0;
     assert!(new_session(reads(&romeo, JULIET, &first[0], "first 0")));
@@ -154,7 +154,7 @@ fn a_key_exchange_of_a_current_or_archived_session(ns: &'static str) {
 fn a_key_exchange_that_was_processed_and_forgotten(ns: &'static str) {
     let world = World::speaking(ns, 1);
     let (romeo, mut juliet) = pair(&world);
-    let before = juliet.store.snapshot();
+    let before = juliet.store.all();
     let first = juliet.seal(&[ROMEO], "first");
     let unread = juliet.seal(&[ROMEO], "unread");
     reads(&romeo, JULIET, &first, "first");
@@ -216,7 +216,7 @@ fn a_key_exchange_relayed_in_somebodys_name_gets_no_content(ns: &'static str) {
 fn a_message_that_no_session_decrypts(ns: &'static str) {
     let world = World::speaking(ns, 1);
     let (mut romeo, juliet) = pair(&world);
-    let before = romeo.store.snapshot();
+    let before = romeo.store.all();
     romeo.say(&[JULIET], "hello");
     juliet.receive();
     settle(&[&romeo, &juliet]);
@@ -288,10 +288,10 @@ fn the_sender_in_a_room(ns: &'static str) {
     let world = World::speaking(ns, 1);
     let (romeo, juliet) = pair(&world);
     let stanza = juliet.seal(&[ROMEO], "in the room");
-    let before = romeo.store.snapshot();
+    let before = romeo.store.all();
     let decrypted = romeo.decrypt_in(Some(ROOM), Some(ROOM), &stanza).unwrap();
     assert_eq!((decrypted.status, decrypted.body), (SENDER_NOT_FOUND, None));
-    assert_eq!(romeo.store.snapshot(), before);
+    assert_eq!(romeo.store.all(), before);
     let read = romeo.decrypt_in(Some(JULIET), Some(ROOM), &stanza).unwrap();
     assert_eq!((read.body.as_deref(), read.from.as_deref()), (Some("in the room"), Some(JULIET)));
     // The room does not say who it was: who has that device id and a session that fits.

@@ -216,8 +216,8 @@ fn a_distrusted_sender_hands_over_no_key() {
 fn whatever_others_transport_is_taken_apart_alike() {
     let world = World::new(1);
     let juliet = speaking(&world, JULIET, &[NS_LEGACY]);
-    let mut hand = RawDevice::of(Legacy, ROMEO, 7);
-    hand.begin(&world, JULIET, juliet.id());
+    let mut raw = RawDevice::of(Legacy, ROMEO, 7);
+    raw.begin(&world, JULIET, juliet.id());
     let material: Vec<u8> = (0..48).collect();
     for (len, key, tag) in [
         (16, true, false), // as python and most others
@@ -228,7 +228,7 @@ fn whatever_others_transport_is_taken_apart_alike() {
         (0, false, false),
     ] {
         for iv in [None, Some(&[9_u8; 12][..]), Some(&[9; 16]), Some(&[9; 7]), Some(&[])] {
-            let message = hand.transport(juliet.id(), &material[..len], None, iv);
+            let message = raw.transport(juliet.id(), &material[..len], None, iv);
             let read = juliet.decrypt(ROMEO, &omemo::stanza::message::write(&message)).unwrap();
             assert_eq!((read.action, read.status), (HIDE, abi::OK), "{len}: {}", read.text);
             let expected = key.then(|| KeyParts {
@@ -246,8 +246,8 @@ fn nothing_but_zeros_is_an_empty_message_of_omemo_2() {
     use omemo::protocol::message::MessageKey;
     let world = World::new(1);
     let juliet = speaking(&world, JULIET, &[NS_2]);
-    let mut hand = RawDevice::of(Omemo2, ROMEO, 7);
-    hand.begin(&world, JULIET, juliet.id());
+    let mut raw = RawDevice::of(Omemo2, ROMEO, 7);
+    raw.begin(&world, JULIET, juliet.id());
     let (zeros, some) = ([0; 32], [7; 48]);
     for (material, parts) in [
         (&zeros[..], None),
@@ -255,7 +255,7 @@ fn nothing_but_zeros_is_an_empty_message_of_omemo_2() {
         (&some[..], Some((32, Some(16)))),
         (&some[..31], None),
     ] {
-        let message = hand.transport(juliet.id(), material, None, None);
+        let message = raw.transport(juliet.id(), material, None, None);
         let jid = omemo::stanza::jid::bare(JULIET).ok();
         let keys = message.keys.into_iter().map(|key| MessageKey { jid: jid.clone(), ..key }).collect();
         let message = omemo::protocol::message::Message { keys, ..message };

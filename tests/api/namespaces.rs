@@ -316,7 +316,7 @@ fn r2_a_legacy_key_exchange_is_read_before_its_senders_sign_is_known_and_trust_b
         for given in [false, true] {
             let world = World::new(8);
             let mut romeo = online(&world, ROMEO, &[NS_LEGACY]);
-            let fits = |hand: &RawDevice| hand.identity.public().sign() == sign;
+            let fits = |raw: &RawDevice| raw.identity.public().sign() == sign;
             let mut juliet = (0..200).map(|_| RawDevice::of(Legacy, JULIET, 7)).find(fits).unwrap();
             let with_sign = |sign: bool| {
                 let mut key = juliet.key().to_vec();

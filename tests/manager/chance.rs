@@ -20,13 +20,13 @@ const BOTH: [Namespace; 2] = [Legacy, Omemo2];
 
 /// A program that speaks both namespaces with one identity, under the id 5 of Juliet's.
 struct Program {
-    devices: [Stranger; 2],
+    devices: [RawDevice; 2],
     sessions: Vec<Session>,
 }
 
 impl Program {
     fn new() -> Program {
-        let legacy = Stranger::of(Legacy, JULIET, 5);
+        let legacy = RawDevice::of(Legacy, JULIET, 5);
         let omemo2 = legacy.in_namespace(Omemo2);
         Program { devices: [legacy, omemo2], sessions: Vec::new() }
     }
@@ -69,7 +69,7 @@ fn readers(programs: &mut [Program; 2], message: &Message) -> Vec<usize> {
     programs.filter_map(|(who, program)| program.reads(message.namespace, key).then_some(who)).collect()
 }
 
-fn happen(rng: &mut StdRng, romeo: &Client, server: &mut Server, programs: &mut [Program; 2]) {
+fn happen(rng: &mut StdRng, romeo: &RustDevice, server: &mut Server, programs: &mut [Program; 2]) {
     let (program, which) = (&mut programs[rng.random_range(0..2usize)], rng.random_range(0..2usize));
     let namespace = BOTH[which];
     let known = romeo.device(&jid(JULIET), 5);
@@ -122,7 +122,7 @@ fn happen(rng: &mut StdRng, romeo: &Client, server: &mut Server, programs: &mut 
 }
 
 fn encrypt(
-    romeo: &Client,
+    romeo: &RustDevice,
     server: &mut Server,
     order: Option<Vec<Namespace>>,
 ) -> (Vec<Message>, Option<Status>) {
@@ -141,7 +141,7 @@ fn r49_whatever_happens_only_the_known_key_is_served_and_it_is_served_again_in_t
         let mut rng = StdRng::seed_from_u64(seed);
         let mut server = Server::of(Legacy);
         let order = if seed % 2 == 0 { BOTH } else { [Omemo2, Legacy] };
-        let romeo = Client::with(both(order, ROMEO), &mut server);
+        let romeo = RustDevice::with(both(order, ROMEO), &mut server);
         let mut programs = [Program::new(), Program::new()];
         for _ in 0..25 {
             happen(&mut rng, &romeo, &mut server, &mut programs);
@@ -189,12 +189,12 @@ fn r49_whatever_happens_only_the_known_key_is_served_and_it_is_served_again_in_t
 }
 
 /// A stream during which something goes wrong after some answers. It must end the operation.
-fn troubled_stream(rng: &mut StdRng, romeo: &Client, server: &mut Server) {
+fn troubled_stream(rng: &mut StdRng, romeo: &RustDevice, server: &mut Server) {
     let operation = romeo.begin_connect();
     let (trouble, mut left) = (rng.random_range(0..5), rng.random_range(0..14usize));
     if trouble == 4 {
         let fault = if left % 2 == 0 { Fault::Nothing } else { Fault::Everything };
-        romeo.disk.fail(1 + left / 3, fault);
+        romeo.storage.fail(1 + left / 3, fault);
     }
     let reason = if rng.random_bool(0.5) { Reason::Failed } else { Reason::Timeout };
     let open = romeo.run_with(|question| {
@@ -213,7 +213,7 @@ fn troubled_stream(rng: &mut StdRng, romeo: &Client, server: &mut Server) {
             _ => Some(server.answer(romeo, question)),
         }
     });
-    *romeo.disk.fault.lock().unwrap() = None;
+    *romeo.storage.fault.lock().unwrap() = None;
     if !open.is_empty() {
         if rng.random_bool(0.5) {
             let _ = romeo.manager().cancel(operation); // it may be over already
@@ -228,18 +228,18 @@ fn troubled_stream(rng: &mut StdRng, romeo: &Client, server: &mut Server) {
 }
 
 /// Opens the account anew; sometimes the store fails meanwhile.
-fn reopened_somehow(rng: &mut StdRng, romeo: &Client, namespaces: &[Namespace]) -> Client {
+fn reopened_somehow(rng: &mut StdRng, romeo: &RustDevice, namespaces: &[Namespace]) -> RustDevice {
     if rng.random_bool(0.6) {
         return reopened(romeo, namespaces);
     }
     romeo.manager.replace(None);
     let config = Config { namespaces: namespaces.to_vec(), ..romeo.config.clone() };
-    let again = Client::closed(config, romeo.disk.clone());
-    again.disk.fail(1, if rng.random_bool(0.5) { Fault::Nothing } else { Fault::Everything });
+    let again = RustDevice::closed(config, romeo.storage.clone());
+    again.storage.fail(1, if rng.random_bool(0.5) { Fault::Nothing } else { Fault::Everything });
     if again.open().is_err() {
         again.open().unwrap();
     }
-    *again.disk.fault.lock().unwrap() = None;
+    *again.storage.fault.lock().unwrap() = None;
     again
 }
 
@@ -249,9 +249,9 @@ fn namespaces_that_come_and_go_leave_the_server_in_order_and_foreign_devices_alo
     for seed in 0..120 {
         let mut rng = StdRng::seed_from_u64(seed);
         let mut server = Server::of(Omemo2);
-        let mut romeo = Client::with(both(BOTH, ROMEO), &mut server);
+        let mut romeo = RustDevice::with(both(BOTH, ROMEO), &mut server);
         let first_id = romeo.id();
-        let mut foreign: Option<Stranger> = None;
+        let mut foreign: Option<RawDevice> = None;
         for _ in 0..12 {
             match rng.random_range(0..9) {
                 0..3 => {
@@ -267,7 +267,7 @@ fn namespaces_that_come_and_go_leave_the_server_in_order_and_foreign_devices_alo
                 _ => {
                     let namespace = BOTH[rng.random_range(0..2usize)];
                     if foreign.is_none() && !has_bundle(&server, namespace, &romeo) {
-                        let stranger = Stranger::of(namespace, ROMEO, romeo.id());
+                        let stranger = RawDevice::of(namespace, ROMEO, romeo.id());
                         stranger.publish(&mut server);
                         foreign = Some(stranger);
                         foreigners += 1;
@@ -294,7 +294,7 @@ fn namespaces_that_come_and_go_leave_the_server_in_order_and_foreign_devices_alo
             let ours: Vec<u32> = ids.filter(|id| !is_foreign(*id)).collect();
             if romeo.config.namespaces.contains(&namespace) {
                 assert_eq!(ours, [romeo.id()], "seed {seed}");
-                let mut stranger = Stranger::of(namespace, "benvolio@montague.lit", 12);
+                let mut stranger = RawDevice::of(namespace, "benvolio@montague.lit", 12);
                 let bundle = &server.bundles[&(namespace, romeo.jid.clone(), romeo.id())];
                 let mut session = stranger.initiate(bundle);
                 let message = stranger.write(&mut session, (&romeo.jid, romeo.id()), "x");

@@ -16,12 +16,12 @@ use omemo::runtime::next_number;
 #[test]
 fn a_connected_that_is_cancelled_at_once_still_lets_the_bundle_out() {
     let mut server = Server::of(Omemo2);
-    let romeo = Client::new(ROMEO, &mut server);
+    let romeo = RustDevice::new(ROMEO, &mut server);
     romeo.manager().disconnected().unwrap();
     romeo.run(&mut server);
     let operation = romeo.begin_connect();
     romeo.manager().cancel(operation).unwrap();
-    let mut juliet = Stranger::of(Omemo2, JULIET, 5);
+    let mut juliet = RawDevice::of(Omemo2, JULIET, 5);
     let (_, message) = juliet.greet(&romeo, &server, "x");
     romeo.asked.borrow_mut().clear();
     assert_eq!(text(&romeo.read(&juliet.jid, &message)), "x");
@@ -34,9 +34,9 @@ fn a_connected_that_is_cancelled_at_once_still_lets_the_bundle_out() {
 fn taking_up_never_overwrites_a_foreign_bundle_although_the_list_cannot_be_had() {
     for case in 0..3 {
         let mut server = Server::of(Omemo2);
-        let romeo = Client::new(ROMEO, &mut server);
+        let romeo = RustDevice::new(ROMEO, &mut server);
         let old = romeo.id();
-        let foreign = Stranger::of(Legacy, ROMEO, old);
+        let foreign = RawDevice::of(Legacy, ROMEO, old);
         foreign.publish(&mut server);
         let romeo = reopened(&romeo, &[Legacy, Omemo2]);
         let operation = romeo.begin_connect();
@@ -68,7 +68,7 @@ fn taking_up_never_overwrites_a_foreign_bundle_although_the_list_cannot_be_had()
 #[test]
 fn no_downgrade_is_told_because_we_ourselves_had_left_omemo2() {
     let mut server = Server::of(Omemo2);
-    let romeo = Client::with(both([Omemo2, Legacy], ROMEO), &mut server);
+    let romeo = RustDevice::with(both([Omemo2, Legacy], ROMEO), &mut server);
     in_both(&mut server, 5);
     assert_eq!(served(&romeo, &mut server, 5, None), (vec![Omemo2], Status::Ok));
     let romeo = reopened(&romeo, &[Legacy]);
@@ -86,11 +86,11 @@ fn no_downgrade_is_told_because_we_ourselves_had_left_omemo2() {
 fn a_key_shown_where_the_device_is_no_more_blocks_it_nowhere() {
     for leave in [false, true] {
         let mut server = Server::of(Legacy);
-        let romeo = Client::with(both([Legacy, Omemo2], ROMEO), &mut server);
+        let romeo = RustDevice::with(both([Legacy, Omemo2], ROMEO), &mut server);
         in_both(&mut server, 5);
         assert_eq!(romeo.refresh(&jid(JULIET), &mut server).status(), Status::Ok);
         assert_eq!(served(&romeo, &mut server, 5, None), (vec![Legacy], Status::Ok));
-        Stranger::of(Omemo2, JULIET, 5).publish(&mut server);
+        RawDevice::of(Omemo2, JULIET, 5).publish(&mut server);
         assert_eq!(served(&romeo, &mut server, 5, Some(vec![Omemo2, Legacy])).1, Status::IdentityChanged);
         let romeo = if leave {
             let romeo = reopened(&romeo, &[Legacy]);
@@ -114,10 +114,10 @@ fn a_key_shown_where_the_device_is_no_more_blocks_it_nowhere() {
 #[test]
 fn a_device_that_shows_its_key_again_in_the_other_namespace_is_served_again() {
     let mut server = Server::of(Legacy);
-    let romeo = Client::with(both([Legacy, Omemo2], ROMEO), &mut server);
+    let romeo = RustDevice::with(both([Legacy, Omemo2], ROMEO), &mut server);
     let [_, known] = in_both(&mut server, 5);
     assert_eq!(romeo.refresh(&jid(JULIET), &mut server).status(), Status::Ok);
-    Stranger::of(Omemo2, JULIET, 5).publish(&mut server);
+    RawDevice::of(Omemo2, JULIET, 5).publish(&mut server);
     let operation = next_number();
     romeo.manager().encrypt(operation, content(&[JULIET], Some(vec![Omemo2]))).unwrap();
     romeo.run(&mut server);
@@ -134,9 +134,9 @@ fn a_device_that_shows_its_key_again_in_the_other_namespace_is_served_again() {
 #[test]
 fn a_duplicate_with_a_colliding_rid_is_still_a_duplicate() {
     let mut server = Server::of(Legacy);
-    let romeo = Client::new(ROMEO, &mut server);
-    let mut juliet = Stranger::of(Legacy, JULIET, 5);
-    let other = Stranger::of(Legacy, "tybalt@capulet.lit", romeo.id());
+    let romeo = RustDevice::new(ROMEO, &mut server);
+    let mut juliet = RawDevice::of(Legacy, JULIET, 5);
+    let other = RawDevice::of(Legacy, "tybalt@capulet.lit", romeo.id());
     let (_, greeting) = juliet.greet(&romeo, &server, "hello");
     romeo.read(&juliet.jid, &greeting);
     romeo.run(&mut server);
@@ -157,7 +157,7 @@ fn a_duplicate_with_a_colliding_rid_is_still_a_duplicate() {
 #[test]
 fn an_own_bundle_whose_sign_was_turned_is_our_own_and_put_right() {
     let mut server = Server::of(Legacy);
-    let romeo = Client::new(ROMEO, &mut server);
+    let romeo = RustDevice::new(ROMEO, &mut server);
     let before = romeo.id();
     let at = (Legacy, romeo.jid.clone(), before);
     server.bundles.get_mut(&at).unwrap().identity_key[31] ^= 0x80;
@@ -170,9 +170,9 @@ fn an_own_bundle_whose_sign_was_turned_is_our_own_and_put_right() {
 #[test]
 fn a_foreign_bundle_under_our_id_stays_even_if_no_list_names_it() {
     let mut server = Server::of(Omemo2);
-    let romeo = Client::new(ROMEO, &mut server);
+    let romeo = RustDevice::new(ROMEO, &mut server);
     let old = romeo.id();
-    let foreign = Stranger::of(Legacy, ROMEO, old);
+    let foreign = RawDevice::of(Legacy, ROMEO, old);
     server.bundles.insert((Legacy, romeo.jid.clone(), old), foreign.bundle());
     let romeo = reopened(&romeo, &[Legacy, Omemo2]);
     assert_eq!(romeo.connect(&mut server).status(), Status::Ok);
@@ -183,9 +183,9 @@ fn a_foreign_bundle_under_our_id_stays_even_if_no_list_names_it() {
 #[test]
 fn a_foreign_bundle_stays_whichever_commit_fails() {
     let mut server = Server::of(Omemo2);
-    let romeo = Client::new(ROMEO, &mut server);
+    let romeo = RustDevice::new(ROMEO, &mut server);
     let old = romeo.id();
-    let foreign = Stranger::of(Legacy, ROMEO, old);
+    let foreign = RawDevice::of(Legacy, ROMEO, old);
     foreign.publish(&mut server);
     for at in 1..=6 {
         let mut server2 = Server::of(Omemo2);
@@ -194,9 +194,9 @@ fn a_foreign_bundle_stays_whichever_commit_fails() {
         romeo.manager.replace(None);
         let mut config = romeo.config.clone();
         config.namespaces = vec![Legacy, Omemo2];
-        let again = Client::closed(config, romeo.disk.copy());
+        let again = RustDevice::closed(config, romeo.storage.copy());
         again.open().unwrap();
-        again.disk.fail(at, Fault::Nothing);
+        again.storage.fail(at, Fault::Nothing);
         again.begin_connect();
         again.run(&mut server2);
         again.run_later(&mut server2);
@@ -207,10 +207,10 @@ fn a_foreign_bundle_stays_whichever_commit_fails() {
 #[test]
 fn r2_a_shown_key_is_accepted_by_either_sign() {
     let mut server = Server::of(Legacy);
-    let romeo = Client::new(ROMEO, &mut server);
-    Stranger::of(Legacy, JULIET, 5).publish(&mut server);
+    let romeo = RustDevice::new(ROMEO, &mut server);
+    RawDevice::of(Legacy, JULIET, 5).publish(&mut server);
     romeo.refresh(&jid(JULIET), &mut server);
-    let other = Stranger::of(Legacy, JULIET, 5);
+    let other = RawDevice::of(Legacy, JULIET, 5);
     other.publish(&mut server);
     romeo.encrypt(&[&jid(JULIET)], "x", EncryptPolicy::Wait, &mut server);
     let mut turned = other.key();
@@ -223,12 +223,12 @@ fn r2_a_shown_key_is_accepted_by_either_sign() {
 #[test]
 fn a_key_that_a_message_shows_can_be_looked_at_and_accepted() {
     let mut server = Server::of(Legacy);
-    let romeo = Client::with(both([Legacy, Omemo2], ROMEO), &mut server);
+    let romeo = RustDevice::with(both([Legacy, Omemo2], ROMEO), &mut server);
     in_both(&mut server, 5);
     assert_eq!(romeo.refresh(&jid(JULIET), &mut server).status(), Status::Ok);
     assert_eq!(served(&romeo, &mut server, 5, None), (vec![Legacy], Status::Ok));
     // A new program under the same id.
-    let mut other = Stranger::of(Omemo2, JULIET, 5);
+    let mut other = RawDevice::of(Omemo2, JULIET, 5);
     other.publish(&mut server);
     other.in_namespace(Legacy).publish(&mut server);
     let bundle = server.bundles[&(Omemo2, romeo.jid.clone(), romeo.id())].clone();
@@ -247,7 +247,7 @@ fn a_key_that_a_message_shows_can_be_looked_at_and_accepted() {
 fn an_own_bundle_whose_signature_was_broken_is_put_right() {
     for namespace in Namespace::ALL {
         let mut server = Server::of(namespace);
-        let romeo = Client::new(ROMEO, &mut server);
+        let romeo = RustDevice::new(ROMEO, &mut server);
         let before = server.bundle(&romeo);
         server.bundles.get_mut(&(namespace, romeo.jid.clone(), romeo.id())).unwrap().signature[3] ^= 1;
         assert_eq!(romeo.reconnect(&mut server).status(), Status::Ok);
@@ -263,13 +263,13 @@ fn an_own_bundle_whose_signature_was_broken_is_put_right() {
 fn a_message_that_is_not_for_us_is_that_whatever_can_be_read_of_the_other_namespace() {
     let mut server = Server::of(Legacy);
     let (romeo, juliet) = romeo_in_both(&mut server);
-    Stranger::of(Omemo2, "tybalt@capulet.lit", 5).publish(&mut server);
+    RawDevice::of(Omemo2, "tybalt@capulet.lit", 5).publish(&mut server);
     let operation = next_number();
     juliet.manager().encrypt(operation, content(&["tybalt@capulet.lit"], None)).unwrap();
     juliet.run(&mut server);
     let outcome = juliet.take(operation);
     for record in
-        romeo.disk.records.lock().unwrap().iter_mut().filter(|(key, _)| key.starts_with("v1/session/"))
+        romeo.storage.records.lock().unwrap().iter_mut().filter(|(key, _)| key.starts_with("v1/session/"))
     {
         *record.1 = vec![0xff, 1];
     }

@@ -131,10 +131,10 @@ fn the_last_of_several_pushes_before_run_holds(ns: Namespace) {
 }
 
 /// A client that was asked about keys of `count` devices of Juliet's: server, client, devices, prompt, operation.
-fn asked_about(ns: Namespace, count: u32) -> (Server, Client, Vec<Stranger>, u64, u64) {
+fn asked_about(ns: Namespace, count: u32) -> (Server, RustDevice, Vec<RawDevice>, u64, u64) {
     let mut server = Server::of(ns);
     let romeo = careful(ns, ROMEO, &mut server);
-    let devices: Vec<_> = (1..=count).map(|id| Stranger::of(ns, JULIET, id)).collect();
+    let devices: Vec<_> = (1..=count).map(|id| RawDevice::of(ns, JULIET, id)).collect();
     devices.iter().for_each(|device| device.publish(&mut server));
     let operation = romeo.begin_encrypt(&[&jid(JULIET)], "text", EncryptPolicy::Wait);
     let open = romeo.run_holding(&mut server, is_prompt);
@@ -144,7 +144,7 @@ fn asked_about(ns: Namespace, count: u32) -> (Server, Client, Vec<Stranger>, u64
     (server, romeo, devices, prompt, operation)
 }
 
-fn decide_all(romeo: &Client, prompt: u64, level: &str) {
+fn decide_all(romeo: &RustDevice, prompt: u64, level: &str) {
     let Question::DecideTrust { devices, .. } = romeo.manager().question(prompt).unwrap() else { panic!() };
     for index in 0..devices.len() {
         romeo.manager().decide(prompt, index, level).unwrap();
@@ -189,7 +189,7 @@ fn one_newer_judgement_leaves_the_other_decisions_of_a_question(ns: Namespace) {
 
 fn an_answer_of_the_old_stream_is_not_fresh_in_the_new_one(ns: Namespace) {
     let (mut server, romeo, _juliet) = two(ns);
-    let tybalt = Stranger::of(ns, TYBALT, 8);
+    let tybalt = RawDevice::of(ns, TYBALT, 8);
     let operation = romeo.begin_encrypt(&[&tybalt.jid], "text", EncryptPolicy::Wait);
     for (request, question) in romeo.run_holding(&mut server, is_list_of(&tybalt.jid)) {
         assert!(is_list_of(&tybalt.jid)(&question));
@@ -221,11 +221,11 @@ fn an_answer_of_the_old_stream_is_stored(ns: Namespace) {
 
 fn a_push_of_the_old_stream_is_not_fresh_in_the_new_one(ns: Namespace) {
     let (mut server, romeo, _juliet) = two(ns);
-    let first = Stranger::of(ns, TYBALT, 7);
+    let first = RawDevice::of(ns, TYBALT, 7);
     first.publish(&mut server);
     push(&romeo, &first.jid, &[7]);
     romeo.manager().disconnected().unwrap();
-    Stranger::of(ns, TYBALT, 8).publish(&mut server);
+    RawDevice::of(ns, TYBALT, 8).publish(&mut server);
     romeo.connect(&mut server);
     let outcome = romeo.encrypt(&[&first.jid], "text", EncryptPolicy::Wait, &mut server);
     assert!(serves(&outcome, 7) && serves(&outcome, 8));
@@ -256,12 +256,12 @@ fn a_judgement_before_a_message_is_read_holds_for_it(ns: Namespace) {
 
 fn an_older_bundle_does_not_undo_an_accepted_key(ns: Namespace) {
     let mut server = Server::of(ns);
-    let romeo = Client::new(ROMEO, &mut server);
-    let old = Stranger::of(ns, JULIET, 7);
+    let romeo = RustDevice::new(ROMEO, &mut server);
+    let old = RawDevice::of(ns, JULIET, 7);
     old.publish(&mut server);
     romeo.refresh(&old.jid, &mut server);
     // She sets her device up anew, under the same id; that is found when a session is to be begun.
-    let new = Stranger::of(ns, JULIET, 7);
+    let new = RawDevice::of(ns, JULIET, 7);
     new.publish(&mut server);
     romeo.encrypt(&[&new.jid], "x", EncryptPolicy::Wait, &mut server);
     let shown = romeo.device(&new.jid, 7).unwrap().conflicting_key;
@@ -283,7 +283,7 @@ fn a_push_in_one_namespace_leaves_the_other_to_its_answer(ns: Namespace) {
     let mut server = Server::of(ns);
     let mut settings = config(ns, ROMEO, "trusted");
     settings.namespaces = vec![Legacy, Omemo2];
-    let romeo = Client::with(settings, &mut server);
+    let romeo = RustDevice::with(settings, &mut server);
     let tybalt = jid(TYBALT);
     romeo.begin_refresh(&tybalt);
     let asked = romeo.step();
@@ -331,8 +331,8 @@ fn a_list_counts_although_nobody_waits_for_it_any_more(ns: Namespace) {
 fn a_key_counts_although_nobody_waits_for_it_any_more(ns: Namespace) {
     for cancel in [true, false] {
         let mut server = Server::of(ns);
-        let romeo = Client::new(ROMEO, &mut server);
-        let juliet = Stranger::of(ns, JULIET, 7);
+        let romeo = RustDevice::new(ROMEO, &mut server);
+        let juliet = RawDevice::of(ns, JULIET, 7);
         juliet.publish(&mut server);
         let operation = romeo.begin_refresh(&juliet.jid);
         for (request, _) in romeo.run_holding(&mut server, is_bundle_of(&juliet.jid)) {
@@ -351,7 +351,7 @@ fn a_key_counts_although_nobody_waits_for_it_any_more(ns: Namespace) {
 fn a_crossed_publication_is_redone_in_the_next_stream(ns: Namespace) {
     for (answered, ours_is_last) in [(false, true), (true, true), (false, false)] {
         let mut server = Server::of(ns);
-        let romeo = Client::new(ROMEO, &mut server);
+        let romeo = RustDevice::new(ROMEO, &mut server);
         let (own, jid) = (romeo.id(), romeo.jid.clone());
         // Device 300 throws this device off, which comes back; while it publishes, 301 announces itself.
         server.lists.insert((ns, jid.clone()), list(ns, &[300]));
@@ -379,17 +379,17 @@ fn a_crossed_publication_is_redone_in_the_next_stream(ns: Namespace) {
 
 fn a_key_that_an_answer_has_shown_counts_for_an_encryption_that_was_ready_before(ns: Namespace) {
     let mut server = Server::of(ns);
-    let romeo = Client::new(ROMEO, &mut server);
-    let (juliet, tybalt) = (Stranger::of(ns, JULIET, 7), Stranger::of(ns, TYBALT, 8));
+    let romeo = RustDevice::new(ROMEO, &mut server);
+    let (juliet, tybalt) = (RawDevice::of(ns, JULIET, 7), RawDevice::of(ns, TYBALT, 8));
     // She has another device, or nobody would get anything.
-    Stranger::of(ns, JULIET, 9).publish(&mut server);
+    RawDevice::of(ns, JULIET, 9).publish(&mut server);
     juliet.publish(&mut server);
     assert!(serves(&romeo.encrypt(&[&juliet.jid], "x", EncryptPolicy::Wait, &mut server), 7));
     tybalt.publish(&mut server);
     let operation = romeo.begin_encrypt(&[&juliet.jid, &tybalt.jid], "text", EncryptPolicy::Wait);
     let wanted = romeo.run_holding(&mut server, is_bundle);
     // A message shows another key of Juliet's device: its bundle is looked at.
-    let mut new = Stranger::of(ns, JULIET, 7);
+    let mut new = RawDevice::of(ns, JULIET, 7);
     let (_, hello) = new.greet(&romeo, &server, "from the new one");
     romeo.refuse(&juliet.jid, &hello, Status::PublicDataInconsistency);
     let look = romeo.run_holding(&mut server, is_bundle);
@@ -403,9 +403,9 @@ fn a_key_that_an_answer_has_shown_counts_for_an_encryption_that_was_ready_before
 
 fn a_list_that_is_not_found_counts_for_an_encryption_that_was_ready_before(ns: Namespace) {
     let mut server = Server::of(ns);
-    let romeo = Client::new(ROMEO, &mut server);
+    let romeo = RustDevice::new(ROMEO, &mut server);
     let (juliet, tybalt, paris) =
-        (Stranger::of(ns, JULIET, 7), Stranger::of(ns, TYBALT, 8), Stranger::of(ns, PARIS, 9));
+        (RawDevice::of(ns, JULIET, 7), RawDevice::of(ns, TYBALT, 8), RawDevice::of(ns, PARIS, 9));
     [&juliet, &tybalt, &paris].iter().for_each(|device| device.publish(&mut server));
     romeo.encrypt(&[&juliet.jid, &paris.jid], "x", EncryptPolicy::Wait, &mut server);
     let operation = romeo.begin_encrypt(&[&juliet.jid, &tybalt.jid, &paris.jid], "text", EncryptPolicy::Wait);

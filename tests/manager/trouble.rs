@@ -28,11 +28,11 @@ in_both_namespaces! {
 
 fn r1_a_device_that_shows_its_key_again_is_served_again(ns: Namespace) {
     let mut server = Server::of(ns);
-    let romeo = Client::new(ROMEO, &mut server);
-    let mut juliet = Stranger::of(ns, JULIET, 77);
+    let romeo = RustDevice::new(ROMEO, &mut server);
+    let mut juliet = RawDevice::of(ns, JULIET, 77);
     juliet.publish(&mut server);
     romeo.refresh(&juliet.jid, &mut server);
-    Stranger::of(ns, JULIET, 77).publish(&mut server);
+    RawDevice::of(ns, JULIET, 77).publish(&mut server);
     let outcome = romeo.encrypt(&[&juliet.jid], "x", EncryptPolicy::Wait, &mut server);
     assert_eq!(row(&outcome, &juliet.jid, 77), Some(Status::IdentityChanged));
     // The swap is undone: nobody should have to accept a key that is not there any more.
@@ -61,7 +61,7 @@ fn r13_a_heartbeat_comes_although_something_was_said_in_the_chain(ns: Namespace)
 
 fn a_server_that_lost_everything_is_repaired(ns: Namespace) {
     let mut server = Server::of(ns);
-    let romeo = Client::new(ROMEO, &mut server);
+    let romeo = RustDevice::new(ROMEO, &mut server);
     let mut empty = Server::of(ns);
     assert_eq!(romeo.reconnect(&mut empty).status(), Status::Ok);
     romeo.run_later(&mut empty);
@@ -79,10 +79,10 @@ fn a_server_that_lost_everything_is_repaired(ns: Namespace) {
 fn a_foreign_device_under_our_id_in_both_namespaces_costs_one_new_id() {
     let mut server = Server::of(Omemo2);
     let config = Config { namespaces: vec![Omemo2, Legacy], ..config(Omemo2, ROMEO, "trusted") };
-    let romeo = Client::with(config, &mut server);
+    let romeo = RustDevice::with(config, &mut server);
     let old = romeo.id();
     for namespace in [Omemo2, Legacy] {
-        Stranger::of(namespace, ROMEO, old).publish(&mut server);
+        RawDevice::of(namespace, ROMEO, old).publish(&mut server);
     }
     assert_eq!(romeo.reconnect(&mut server).status(), Status::Ok);
     romeo.run_later(&mut server);
@@ -96,10 +96,10 @@ fn a_foreign_device_under_our_id_in_both_namespaces_costs_one_new_id() {
 
 fn a_distrusted_key_that_nobody_vouches_for_keeps_nobody_from_the_real_one(ns: Namespace) {
     let mut server = Server::of(ns);
-    let juliet = Client::new(JULIET, &mut server);
-    let mut romeo = Stranger::of(ns, ROMEO, MALLORY);
+    let juliet = RustDevice::new(JULIET, &mut server);
+    let mut romeo = RawDevice::of(ns, ROMEO, MALLORY);
     romeo.publish(&mut server);
-    let mut mallory = Stranger::of(ns, ROMEO, MALLORY);
+    let mut mallory = RawDevice::of(ns, ROMEO, MALLORY);
     let (_, relayed) = mallory.greet(&juliet, &server, "I am Romeo");
     assert_eq!(text(&juliet.read(&romeo.jid, &relayed)), "I am Romeo");
     juliet.manager().set_trust(&romeo.jid, &mallory.key(), "distrusted").unwrap();
@@ -109,10 +109,10 @@ fn a_distrusted_key_that_nobody_vouches_for_keeps_nobody_from_the_real_one(ns: N
 
 fn a_session_of_a_key_that_was_given_up_takes_no_place(ns: Namespace) {
     let mut server = Server::of(ns);
-    let juliet = Client::new(JULIET, &mut server);
-    let mut romeo = Stranger::of(ns, ROMEO, MALLORY);
+    let juliet = RustDevice::new(JULIET, &mut server);
+    let mut romeo = RawDevice::of(ns, ROMEO, MALLORY);
     romeo.publish(&mut server);
-    let mut mallory = Stranger::of(ns, ROMEO, MALLORY);
+    let mut mallory = RawDevice::of(ns, ROMEO, MALLORY);
     let mut bundle = server.bundle(&juliet);
     let to = (juliet.jid.clone(), juliet.id());
     let mut sessions = Vec::new();
@@ -149,21 +149,21 @@ fn a_follow_up_goes_on_when_the_store_can_be_read_again(ns: Namespace) {
     let (mut server, romeo, juliet) = two(ns);
     let hello = romeo.say(&juliet.jid, "hello", &mut server);
     assert_eq!(text(&juliet.read(&romeo.jid, &hello)), "hello");
-    juliet.disk.fail(1, Fault::Nothing);
-    juliet.disk.unreadable.store(true, SeqCst);
+    juliet.storage.fail(1, Fault::Nothing);
+    juliet.storage.unreadable.store(true, SeqCst);
     juliet.run(&mut server);
     juliet.advance(5_000);
     juliet.run(&mut server);
-    juliet.disk.unreadable.store(false, SeqCst);
+    juliet.storage.unreadable.store(false, SeqCst);
     juliet.run_later(&mut server);
-    assert!(juliet.disk.has_failed());
+    assert!(juliet.storage.has_failed());
     assert_eq!(juliet.sent.borrow().len(), 1, "nobody comes back for it");
 }
 
 fn a_forged_message_costs_no_more_for_holding_many_keys(ns: Namespace) {
     let mut server = Server::of(ns);
-    let juliet = Client::new(JULIET, &mut server);
-    let mut romeo = Stranger::of(ns, ROMEO, 9);
+    let juliet = RustDevice::new(JULIET, &mut server);
+    let mut romeo = RawDevice::of(ns, ROMEO, 9);
     let (mut session, greeting) = romeo.greet(&juliet, &server, "0");
     assert_eq!(text(&juliet.read(&romeo.jid, &greeting)), "0");
     // As one who was answered writes: no key exchange, and far ahead in its chain.
@@ -190,12 +190,12 @@ fn a_forged_message_costs_no_more_for_holding_many_keys(ns: Namespace) {
 fn a_commit_that_fails_elsewhere_ends_no_encryption(ns: Namespace) {
     let (mut server, romeo, juliet) = friends(ns);
     let benvolio = jid("benvolio@montague.lit");
-    let mut other = Stranger::of(ns, benvolio.as_str(), 7);
+    let mut other = RawDevice::of(ns, benvolio.as_str(), 7);
     other.publish(&mut server);
     let operation = romeo.begin_encrypt(&[&benvolio], "x", EncryptPolicy::Wait);
     let open = romeo.step();
     let message = juliet.say(&romeo.jid, "in between", &mut server);
-    romeo.disk.fail(1, Fault::Nothing);
+    romeo.storage.fail(1, Fault::Nothing);
     assert!(romeo.manager().decrypt(Some(&juliet.jid), None, &message).is_err());
     for (request, question) in open {
         romeo.manager().answer(request, server.answer(&romeo, &question)).unwrap();
@@ -207,7 +207,7 @@ fn a_commit_that_fails_elsewhere_ends_no_encryption(ns: Namespace) {
     assert_eq!(other.accept(&outcome.messages[0]).unwrap(), "x");
     // The same while everything is there and only the turn is waited for.
     let first = romeo.begin_encrypt(&[&benvolio, &juliet.jid], "1", EncryptPolicy::Wait);
-    romeo.disk.fail(1, Fault::Nothing);
+    romeo.storage.fail(1, Fault::Nothing);
     assert!(romeo.manager().set_trust(&juliet.jid, &juliet.key(), "undecided").is_err());
     romeo.run(&mut server);
     assert_eq!(romeo.take(first).status(), Status::Ok);
@@ -236,8 +236,8 @@ fn a_list_that_was_refused_is_not_taken_for_the_newest(ns: Namespace) {
 
 fn a_new_device_id_gives_all_sessions_up_the_archived_ones_too(ns: Namespace) {
     let mut server = Server::of(ns);
-    let juliet = Client::new(JULIET, &mut server);
-    let mut romeo = Stranger::of(ns, ROMEO, 9);
+    let juliet = RustDevice::new(JULIET, &mut server);
+    let mut romeo = RawDevice::of(ns, ROMEO, 9);
     romeo.publish(&mut server);
     let to = (juliet.jid.clone(), juliet.id());
     let (mut old, greeting) = romeo.greet(&juliet, &server, "0");
@@ -250,7 +250,7 @@ fn a_new_device_id_gives_all_sessions_up_the_archived_ones_too(ns: Namespace) {
     assert_eq!(text(&juliet.read(&romeo.jid, &again)), "1");
     juliet.run_later(&mut server);
     // Somebody else has her id: whoever that is may hold a copy of what she had.
-    Stranger::of(ns, JULIET, to.1).publish(&mut server);
+    RawDevice::of(ns, JULIET, to.1).publish(&mut server);
     juliet.reconnect(&mut server);
     juliet.run_later(&mut server);
     assert!(juliet.id() != to.1);
@@ -264,19 +264,19 @@ fn a_new_device_id_gives_all_sessions_up_the_archived_ones_too(ns: Namespace) {
 fn a_thousand_new_devices_cost_ten_times_a_hundred(ns: Namespace) {
     let cost = |count: u32| {
         let mut server = Server::of(ns);
-        let romeo = Client::new(ROMEO, &mut server);
+        let romeo = RustDevice::new(ROMEO, &mut server);
         let name = |n: u32| format!("friend{}@capulet.lit", n % 10);
-        (0..count).for_each(|n| Stranger::of(ns, &name(n), n + 1).publish(&mut server));
+        (0..count).for_each(|n| RawDevice::of(ns, &name(n), n + 1).publish(&mut server));
         let recipients: Vec<_> = (0..10).map(|n| jid(&name(n))).collect();
         let recipients: Vec<_> = recipients.iter().collect();
-        let before = romeo.disk.commits();
+        let before = romeo.storage.commits();
         let first = romeo.encrypt(&recipients, "x", EncryptPolicy::Wait, &mut server);
-        let fetched = romeo.disk.commits() - before;
+        let fetched = romeo.storage.commits() - before;
         assert_eq!(first.messages[0].keys.len(), count as usize);
-        let before = (romeo.disk.commits(), romeo.disk.written.load(SeqCst));
+        let before = (romeo.storage.commits(), romeo.storage.written.load(SeqCst));
         romeo.encrypt(&recipients, "x", EncryptPolicy::Wait, &mut server);
-        assert_eq!(romeo.disk.commits() - before.0, 1);
-        (fetched, romeo.disk.written.load(SeqCst) - before.1)
+        assert_eq!(romeo.storage.commits() - before.0, 1);
+        (fetched, romeo.storage.written.load(SeqCst) - before.1)
     };
     let (few, many) = (cost(100), cost(1_000));
     // One commit for each answer, and for the message what its sessions take.
@@ -285,7 +285,7 @@ fn a_thousand_new_devices_cost_ten_times_a_hundred(ns: Namespace) {
 }
 
 /// The empty answer to a key exchange.
-fn juliet_answer(juliet: &Client, server: &mut Server, romeo: &Stranger) -> Vec<MessageKey> {
+fn juliet_answer(juliet: &RustDevice, server: &mut Server, romeo: &RawDevice) -> Vec<MessageKey> {
     juliet.run(server);
     let sent = juliet.sent.borrow();
     vec![romeo.bytes(&sent.last().unwrap().1)]

@@ -198,10 +198,10 @@ fn r5_a_commit_that_fails_changes_nothing_and_can_be_made_again(ns: &'static str
         reads(&juliet, ROMEO, &fresh, "fourth");
         let exchange = tybalt.seal(&[JULIET], "peace? I hate the word");
         if !written {
-            let before = juliet.store.snapshot();
+            let before = juliet.store.all();
             juliet.store.fail_commit(1, false);
             assert_eq!(juliet.decrypt(TYBALT, &exchange).unwrap_err(), STORAGE);
-            assert_eq!(juliet.store.snapshot(), before);
+            assert_eq!(juliet.store.all(), before);
         }
         reads(&juliet, TYBALT, &exchange, "peace? I hate the word");
     }
@@ -426,10 +426,10 @@ fn r20_what_nobody_knows_and_what_concerns_others_does_no_harm(ns: &'static str)
     // What concerns us is read strictly.
     let stanza = romeo.seal(&[JULIET], "broken");
     for broken in [edit::with_text(&stanza, "key", "!"), edit::with_text(&stanza, "key", "")] {
-        let before = juliet.store.snapshot();
+        let before = juliet.store.all();
         let read = juliet.decrypt(ROMEO, &broken).unwrap();
         assert_ne!(read.status, abi::OK);
-        assert_eq!((read.body, juliet.store.snapshot()), (None, before));
+        assert_eq!((read.body, juliet.store.all()), (None, before));
     }
     reads(&juliet, ROMEO, &stanza, "broken");
 }
@@ -443,7 +443,7 @@ fn r45_what_is_sent_was_stored_before(ns: &'static str) {
     let (seen, store) = (Rc::clone(&at_sending), juliet.store.clone());
     world.set_fault(move |question| {
         (question.kind == Kind::SendMessage).then(|| {
-            seen.borrow_mut().push((question.xml.clone().unwrap(), store.snapshot()));
+            seen.borrow_mut().push((question.xml.clone().unwrap(), store.all()));
             Answer::Reject(abi::REASON_FAILED)
         })
     });

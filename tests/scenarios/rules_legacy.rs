@@ -37,11 +37,11 @@ fn pair(world: &World) -> (Client, Client) {
     (online(world, ROMEO), online(world, JULIET))
 }
 
-/// Somebody who writes by hand to a device with this JID.
+/// A raw device that has begun a session with this client.
 fn writing_to(world: &World, client: &Client) -> RawDevice {
-    let mut hand = RawDevice::of(Legacy, ROMEO, 7);
-    hand.begin(world, &client.jid, client.id());
-    hand
+    let mut raw = RawDevice::of(Legacy, ROMEO, 7);
+    raw.begin(world, &client.jid, client.id());
+    raw
 }
 
 #[track_caller]
@@ -52,11 +52,11 @@ fn reads(client: &Client, from: &str, stanza: &str, text: &str) -> Decrypted {
     read
 }
 
-/// The next message of a hand, with a text as everybody sends it.
-fn say(hand: &mut RawDevice, to: u32, text: &str) -> Message {
+/// The next message of a raw device, with a text as everybody sends it.
+fn say(raw: &mut RawDevice, to: u32, text: &str) -> Message {
     let (key, iv) = ([3; 16], [4; 12]);
     let (payload, tag) = gcm(key, &iv, text.as_bytes());
-    hand.transport(to, &[key, tag].concat(), Some(&payload), Some(&iv))
+    raw.transport(to, &[key, tag].concat(), Some(&payload), Some(&iv))
 }
 
 #[test]
@@ -134,7 +134,7 @@ type Odd<'a> = (&'a str, &'a [u8], &'a [u8], Option<&'a [u8]>, i32);
 fn r28_odd_keys_tags_and_ivs_have_their_names_and_change_nothing() {
     let world = World::new(1);
     let juliet = online(&world, JULIET);
-    let mut hand = writing_to(&world, &juliet);
+    let mut raw = writing_to(&world, &juliet);
     let (key, iv) = ([3; 16], [4; 12]);
     let (payload, tag) = gcm(key, &iv, b"text");
     let whole = [payload.as_slice(), &tag].concat();
@@ -164,11 +164,11 @@ fn r28_odd_keys_tags_and_ivs_have_their_names_and_change_nothing() {
     // As a key exchange, and in the session that comes of one.
     for begun in [false, true] {
         if begun {
-            reads(&juliet, ROMEO, &message::write(&say(&mut hand, juliet.id(), "begin")), "begin");
+            reads(&juliet, ROMEO, &message::write(&say(&mut raw, juliet.id(), "begin")), "begin");
         }
         for (what, material, payload, iv, expected) in &odd {
             let commits = juliet.store.commits();
-            let stanza = message::write(&hand.transport(juliet.id(), material, Some(payload), *iv));
+            let stanza = message::write(&raw.transport(juliet.id(), material, Some(payload), *iv));
             for _ in 0..2 {
                 let refused = juliet.decrypt(ROMEO, &stanza).unwrap();
                 assert_eq!((refused.status, refused.action), (*expected, WARN), "{what}: {}", refused.text);
@@ -177,7 +177,7 @@ fn r28_odd_keys_tags_and_ivs_have_their_names_and_change_nothing() {
             assert_eq!(juliet.store.commits(), commits, "{what}: nothing is stored");
         }
     }
-    let read = reads(&juliet, ROMEO, &message::write(&say(&mut hand, juliet.id(), "after all")), "after all");
+    let read = reads(&juliet, ROMEO, &message::write(&say(&mut raw, juliet.id(), "after all")), "after all");
     assert_eq!(read.flags, 0);
 }
 
@@ -185,23 +185,23 @@ fn r28_odd_keys_tags_and_ivs_have_their_names_and_change_nothing() {
 fn r28_a_tag_in_the_payload_is_read_and_flagged() {
     let world = World::new(1);
     let juliet = online(&world, JULIET);
-    let mut hand = writing_to(&world, &juliet);
+    let mut raw = writing_to(&world, &juliet);
     let key = [5; 16];
     for (round, iv) in [&[6; 12][..], &[6; 16], &[7; 12]].into_iter().enumerate() {
         let (payload, tag) = gcm(key, iv, b"an old one");
         let whole = [payload.as_slice(), &tag].concat();
-        let old = hand.transport(juliet.id(), &key, Some(&whole), Some(iv));
+        let old = raw.transport(juliet.id(), &key, Some(&whole), Some(iv));
         let read = reads(&juliet, ROMEO, &message::write(&old), "an old one");
         let new_session = if round == 0 { NEW_SESSION } else { 0 };
         assert_eq!(read.flags, TAG_IN_PAYLOAD | new_session);
         let parts = read.key.unwrap();
         assert_eq!((parts.key.as_slice(), parts.tag, parts.iv.as_deref()), (&key[..], None, Some(iv)));
-        let new = hand.transport(juliet.id(), &[key, tag].concat(), Some(&payload), Some(iv));
+        let new = raw.transport(juliet.id(), &[key, tag].concat(), Some(&payload), Some(iv));
         let read = reads(&juliet, ROMEO, &message::write(&new), "an old one");
         assert_eq!(read.flags, 0);
         assert_eq!(read.key.unwrap().tag.as_deref(), Some(&tag[..]));
         // Without payload there is nothing that the tag could be missing from.
-        let empty = hand.transport(juliet.id(), &key, None, Some(iv));
+        let empty = raw.transport(juliet.id(), &key, None, Some(iv));
         assert_eq!(juliet.decrypt(ROMEO, &message::write(&empty)).unwrap().flags, 0);
     }
 }
@@ -216,7 +216,7 @@ fn r28_recorded_payloads_of_old_clients_are_read() {
     };
     let world = World::new(1);
     let juliet = online(&world, JULIET);
-    let mut hand = writing_to(&world, &juliet);
+    let mut raw = writing_to(&world, &juliet);
     let (long_iv, in_payload) = ("payload_iv16", "payload_tag_in_payload");
     let key_and_tag = [hex(long_iv, "key"), hex(long_iv, "auth_tag")].concat();
     for (case, key, payload, flags) in [
@@ -224,7 +224,7 @@ fn r28_recorded_payloads_of_old_clients_are_read() {
         (in_payload, hex(in_payload, "key_sent_through_the_ratchet"), "payload_element", TAG_IN_PAYLOAD),
     ] {
         let (payload, iv) = (hex(case, payload), hex(case, "iv"));
-        let stanza = message::write(&hand.transport(juliet.id(), &key, Some(&payload), Some(&iv)));
+        let stanza = message::write(&raw.transport(juliet.id(), &key, Some(&payload), Some(&iv)));
         let read = juliet.decrypt(ROMEO, &stanza).unwrap();
         assert_eq!((read.action, read.flags), (SHOW, flags), "{case}: {}", read.text);
         assert_eq!(read.plaintext, Some(hex(case, "plaintext")), "{case}");
@@ -272,11 +272,11 @@ fn r28_an_empty_text_is_refused_before_anything_happens() {
 fn r30_a_received_key_comes_with_the_iv_that_was_sent() {
     let world = World::new(1);
     let juliet = online(&world, JULIET);
-    let mut hand = writing_to(&world, &juliet);
+    let mut raw = writing_to(&world, &juliet);
     let (key, iv) = ([8; 16], [9; 16]);
     for tag in [None, Some([10; 16])] {
         let material = [&key[..], tag.as_ref().map_or(&[], |tag| &tag[..])].concat();
-        let stanza = message::write(&hand.transport(juliet.id(), &material, None, Some(&iv)));
+        let stanza = message::write(&raw.transport(juliet.id(), &material, None, Some(&iv)));
         let read = juliet.decrypt(ROMEO, &stanza).unwrap();
         assert_eq!((read.status, read.action, &read.plaintext), (abi::OK, 0, &None));
         let parts = read.key.unwrap();
@@ -341,9 +341,9 @@ fn old_clients_are_read_however_they_arrange_and_mark_a_message() {
 fn the_low_half_of_the_version_is_the_senders_affair() {
     let world = World::new(1);
     let juliet = online(&world, JULIET);
-    let mut hand = writing_to(&world, &juliet);
+    let mut raw = writing_to(&world, &juliet);
     for low in 0..16 {
-        let mut message = say(&mut hand, juliet.id(), "text");
+        let mut message = say(&mut raw, juliet.id(), "text");
         message.keys[0].bytes.as_mut().unwrap()[0] = 0x30 | low;
         reads(&juliet, ROMEO, &message::write(&message), "text");
         message.keys[0].bytes.as_mut().unwrap()[0] = 0x23;
@@ -361,10 +361,10 @@ fn pre_keys_have_any_id_and_a_bundle_any_number_of_them() {
         (3, 0x7fff_ffff, &[0x8000_0000]),
         (0x7fff_ffff, 1, &[0, 5, 0x7fff_ffff]),
     ] {
-        let mut hand =
+        let mut raw =
             RawDevice::with_pre_keys(Legacy, &format!("device{device}@capulet.lit"), device, signed, ids);
-        hand.announce(&world);
-        assert_eq!(hand.accept_xml(&romeo.seal(&[hand.jid.as_str()], "text")).len(), 32, "{device}");
+        raw.announce(&world);
+        assert_eq!(raw.accept_xml(&romeo.seal(&[raw.jid.as_str()], "text")).len(), 32, "{device}");
     }
 }
 

@@ -82,7 +82,7 @@ impl Device for RustDevice {
             skipped_per_message: 1_000,
         };
         let mut device = RustDevice::closed(config, options.storage);
-        device.desk = Arc::new(super::rust::TestServices { clock: world.clock(), ..Default::default() });
+        device.services = Arc::new(super::rust::TestServices { clock: world.clock(), ..Default::default() });
         device.place = Some((world.clone(), world.join(name)));
         RustDevice::open(&device).unwrap();
         device
@@ -101,7 +101,7 @@ impl Device for RustDevice {
     }
 
     fn storage(&self) -> &Arc<FaultyStorage> {
-        &self.disk
+        &self.storage
     }
 
     fn restart(&mut self) {
@@ -260,7 +260,7 @@ impl Device for RustDevice {
     }
 
     fn log_lines(&self) -> Vec<String> {
-        self.desk.lines.lock().unwrap().clone()
+        self.services.lines.lock().unwrap().clone()
     }
 
     fn prompts(&self) -> Vec<Prompt> {
