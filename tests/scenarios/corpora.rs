@@ -9,9 +9,9 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use bodies::decrypt::{Scene, scene};
+use bodies::decrypt::{Fixture, fixture};
 use bodies::records::use_with;
-use bodies::world::{Account, Disk, JULIET, ROMEO, Records, jid};
+use bodies::world::{Account, FaultyStorage, JULIET, ROMEO, Records, jid};
 use omemo::error::Status;
 
 const MIB: usize = 1024 * 1024;
@@ -48,13 +48,13 @@ fn stanzas() {
 
 #[test]
 fn messages_to_a_live_account() {
-    scene();
+    fixture();
     assert!(replay("corpora/decrypt", bodies::decrypt::run) >= 20);
 }
 
 #[test]
 fn records() {
-    scene();
+    fixture();
     assert!(replay("corpora/records", bodies::records::run) >= 20);
 }
 
@@ -67,26 +67,26 @@ fn calls_in_odd_order() {
 /// The targets reach what they are for: without edits each genuine message is read, and the store changes.
 #[test]
 fn genuine_messages_are_read_as_the_targets_give_them() {
-    let scene = scene();
-    let account = Account::open(ROMEO, Disk::of(scene.records.clone()), 9).unwrap();
+    let fixture = fixture();
+    let account = Account::open(ROMEO, FaultyStorage::of(fixture.records.clone()), 9).unwrap();
     let mut shown = 0;
-    for genuine in &scene.genuine {
-        let before = account.disk.records();
+    for genuine in &fixture.genuine {
+        let before = account.storage.all();
         let decrypted = account.manager.decrypt(Some(&jid(JULIET)), None, &genuine.message).unwrap();
         let status = decrypted.error.status();
         let expected = if genuine.text == Some("old") { Status::Duplicate } else { Status::Ok };
         assert_eq!(status, expected, "{:?}", genuine.text);
-        assert_eq!(before == account.disk.records(), status != Status::Ok);
+        assert_eq!(before == account.storage.all(), status != Status::Ok);
         shown += usize::from(decrypted.plaintext.is_some());
     }
     assert_eq!(shown, 14, "of two namespaces: skipped, next, far, twice again, two of strangers");
-    // Every kind of record is in the scene: archived sessions lie below their list.
+    // Every kind of record is in the fixture: archived sessions lie below their list.
     for kind in [
         "account", "anchor", "own/1", "own/2", "todo", "jid/", "index/", "session/", "skipped/", "archive/",
         "chains/",
     ] {
         let prefix = format!("v1/{kind}");
-        assert!(scene.records.keys().any(|key| key.starts_with(&prefix)), "no record of {kind}");
+        assert!(fixture.records.keys().any(|key| key.starts_with(&prefix)), "no record of {kind}");
     }
 }
 
@@ -154,8 +154,8 @@ fn number(tag: u64, value: u64) -> Vec<u8> {
 }
 
 /// The genuine record with this key.
-fn record<'a>(scene: &'a Scene, prefix: &str) -> (&'a str, &'a [u8]) {
-    let (key, value) = scene.records.iter().find(|(key, _)| key.starts_with(prefix)).unwrap();
+fn record<'a>(fixture: &'a Fixture, prefix: &str) -> (&'a str, &'a [u8]) {
+    let (key, value) = fixture.records.iter().find(|(key, _)| key.starts_with(prefix)).unwrap();
     (key, value)
 }
 
@@ -167,17 +167,17 @@ fn contact_of(records: &Records, jid: &str) -> String {
 
 #[test]
 fn the_name_of_a_trust_level_is_bounded() {
-    let scene = scene();
-    let account = Account::open(ROMEO, Disk::of(scene.records.clone()), 9).unwrap();
+    let fixture = fixture();
+    let account = Account::open(ROMEO, FaultyStorage::of(fixture.records.clone()), 9).unwrap();
     let key = account.manager.devices(Some(&jid(JULIET))).unwrap()[0].identity_key.unwrap();
     let set = |len: usize| account.manager.set_trust(&jid(JULIET), &key, &"x".repeat(len));
-    let before = account.disk.records();
+    let before = account.storage.all();
     for len in [0, 257, MIB - 1, 4 * MIB] {
         assert!(set(len).is_err(), "a name of {len} bytes");
-        assert!(account.disk.records() == before);
+        assert!(account.storage.all() == before);
     }
     set(256).unwrap();
-    let again = Account::open(ROMEO, Disk::of(account.disk.records()), 9).unwrap();
+    let again = Account::open(ROMEO, FaultyStorage::of(account.storage.all()), 9).unwrap();
     let devices = again.manager.devices(Some(&jid(JULIET))).unwrap();
     let named = |device: &omemo::manager::api::device::Device| device.trust_level_name.len() == 256;
     assert!(devices.iter().any(named), "what was taken can be loaded again");
@@ -185,9 +185,9 @@ fn the_name_of_a_trust_level_is_bounded() {
 
 #[test]
 fn a_record_that_would_grow_over_a_mebibyte_is_refused_before_the_commit() {
-    let scene = scene();
-    let key = contact_of(&scene.records, JULIET);
-    let mut records = scene.records.clone();
+    let fixture = fixture();
+    let key = contact_of(&fixture.records, JULIET);
+    let mut records = fixture.records.clone();
     // As many judged keys with long names as fit, and a bit less than one.
     let mut value = records[&key].clone();
     let entry = |number: usize| {
@@ -200,7 +200,7 @@ fn a_record_that_would_grow_over_a_mebibyte_is_refused_before_the_commit() {
         count += 1;
     }
     records.insert(key.clone(), value);
-    let account = Account::open(ROMEO, Disk::of(records.clone()), 9).unwrap();
+    let account = Account::open(ROMEO, FaultyStorage::of(records.clone()), 9).unwrap();
     let devices = account.manager.devices(Some(&jid(JULIET))).unwrap();
     for device in &devices {
         let key = device.identity_key.unwrap();
@@ -208,18 +208,18 @@ fn a_record_that_would_grow_over_a_mebibyte_is_refused_before_the_commit() {
         assert_eq!(set.err().map(|error| error.status()), Some(Status::Limit));
     }
     assert!(devices.len() >= 2);
-    assert!(account.disk.records() == records, "a refused record left a trace");
+    assert!(account.storage.all() == records, "a refused record left a trace");
     account.manager.devices(Some(&jid(JULIET))).unwrap();
-    assert!(Account::open(ROMEO, Disk::of(account.disk.records()), 9).is_ok());
+    assert!(Account::open(ROMEO, FaultyStorage::of(account.storage.all()), 9).is_ok());
 }
 
 #[test]
 fn a_stored_purge_that_cannot_be_one_is_corrupt() {
-    let scene = scene();
-    let (key, value) = record(scene, "v1/account");
+    let fixture = fixture();
+    let (key, value) = record(fixture, "v1/account");
     let with = |namespace: u64, device: u64| {
         let purge = field(11, &[number(1, namespace), number(2, device)].concat());
-        use_with(scene, key, [value, &purge].concat(), 3)
+        use_with(fixture, key, [value, &purge].concat(), 3)
     };
     for (namespace, device) in [(1, 0), (2, 0), (1, 1 << 31), (1, (1 << 32) - 1), (0, 5), (3, 5), (9, 0)] {
         assert_eq!(with(namespace, device), Err(Status::StorageCorrupt), "{device} in namespace {namespace}");
@@ -230,13 +230,13 @@ fn a_stored_purge_that_cannot_be_one_is_corrupt() {
 
 #[test]
 fn repeated_namespaces_of_an_account_are_corrupt_at_once() {
-    let scene = scene();
-    let (key, value) = record(scene, "v1/account");
+    let fixture = fixture();
+    let (key, value) = record(fixture, "v1/account");
     for code in [1_u8, 2] {
         // One number in each field, and all of them in one.
         for repeated in [[7 << 3, code].repeat(MIB / 2 - 1_000), field(7, &vec![code; MIB - 1_000])] {
             let start = Instant::now();
-            let (opened, peak) = peak(|| use_with(scene, key, [value, repeated.as_slice()].concat(), 3));
+            let (opened, peak) = peak(|| use_with(fixture, key, [value, repeated.as_slice()].concat(), 3));
             assert_eq!(opened, Err(Status::StorageCorrupt));
             assert!(start.elapsed() < Duration::from_secs(2), "took {:?}", start.elapsed());
             assert!(peak <= 24 * MIB, "took {peak} bytes");
@@ -265,7 +265,7 @@ fn the_repeated_fields_of_our_records_are_known() {
 }
 
 /// One record of each kind: of what lies below another record, one as well.
-fn kinds(scene: &Scene) -> Vec<(&String, &Vec<u8>)> {
+fn kinds(fixture: &Fixture) -> Vec<(&String, &Vec<u8>)> {
     let mut seen = std::collections::BTreeSet::new();
     let kind = |key: &str| {
         let parts: Vec<&str> = key.split('/').collect();
@@ -275,7 +275,7 @@ fn kinds(scene: &Scene) -> Vec<(&String, &Vec<u8>)> {
             parts.get(2).filter(|_| parts[1] == "own").map(|own| own.to_string()),
         )
     };
-    scene.records.iter().filter(|(key, _)| seen.insert(kind(key))).collect()
+    fixture.records.iter().filter(|(key, _)| seen.insert(kind(key))).collect()
 }
 
 /// Puts a mebibyte of empty fields into a record: beside its own, and into each message or record that it holds.
@@ -296,15 +296,15 @@ fn stuffed(value: &[u8], tag: u64) -> Vec<(String, Vec<u8>)> {
 
 #[test]
 fn a_mebibyte_of_empty_fields_takes_no_memory() {
-    let scene = scene();
+    let fixture = fixture();
     let (mut tried, mut costly) = (0, Vec::new());
-    for (key, value) in kinds(scene) {
+    for (key, value) in kinds(fixture) {
         for (tag, (place, input)) in REPEATED
             .into_iter()
             .flat_map(|tag| stuffed(value, tag).into_iter().map(move |input| (tag, input)))
         {
             assert!(input.len() <= MIB);
-            let (_, peak) = peak(|| use_with(scene, key, input, 8).ok());
+            let (_, peak) = peak(|| use_with(fixture, key, input, 8).ok());
             tried += 1;
             // A copy for the store and one for each load, and what the account takes anyway.
             if peak > 16 * MIB {
@@ -318,14 +318,14 @@ fn a_mebibyte_of_empty_fields_takes_no_memory() {
 
 #[test]
 fn a_bucket_of_the_index_is_no_larger_than_it_can_be_written() {
-    let scene = scene();
-    let (key, _) = record(scene, "v1/index/");
+    let fixture = fixture();
+    let (key, _) = record(fixture, "v1/index/");
     // Ids of one JID, as many as fit.
     let ids: Vec<u8> = (0..260_000_u64).flat_map(|id| write_varint(1 << 21 | id)).collect();
     let entry = [field(1, b"a@b.example"), field(3, &ids)].concat();
     let value = [number(1, 1), field(2, &entry)].concat();
     assert!(value.len() > MIB - 64 * 1024);
-    let (opened, peak) = peak(|| use_with(scene, key, value, 3));
+    let (opened, peak) = peak(|| use_with(fixture, key, value, 3));
     assert!(peak <= 32 * MIB, "took {} MiB, {opened:?}", peak / MIB);
 }
 
