@@ -1,4 +1,5 @@
-//! What was found by looking for trouble.
+//! What goes on after a failure elsewhere: a server that lost its items, a store that fails for a while, keys that are
+//! distrusted or given up, and what many devices cost.
 
 use super::setup::assert_set_up;
 use super::world::*;
