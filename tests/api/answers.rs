@@ -7,11 +7,6 @@ use crate::support::{Client, NS_2, NS_LEGACY, Setup, World, abi};
 const ROMEO: &str = "romeo@montague.lit";
 const JULIET: &str = "juliet@capulet.lit";
 const TYBALT: &str = "tybalt@capulet.lit";
-const WRONG_ANSWER: i32 = -7;
-const STALE: i32 = -6;
-const LIMIT: i32 = -11;
-const MALFORMED: i32 = -12;
-const SHOW: i32 = 1;
 
 fn iq(kind: &str, from: Option<&str>, content: &str) -> String {
     let from = from.map(|from| format!(" from='{from}'")).unwrap_or_default();
@@ -55,13 +50,13 @@ fn run(world: &World, client: &Client, whose: &str) -> usize {
                 wrong.push(items(" node='urn:xmpp:bookmarks:1'", xml));
             }
             for xml in wrong {
-                assert_eq!(give(request, &Answer::Xml(xml.clone())), WRONG_ANSWER, "{xml}");
+                assert_eq!(give(request, &Answer::Xml(xml.clone())), abi::ERR_WRONG_ANSWER, "{xml}");
             }
             // This account's own server need not say who it is.
             let own = whose == ROMEO || answer == Answer::Done;
             let from = if own { None } else { Some(whose) };
             assert_eq!(give(request, &Answer::Xml(whole(&answer, from))), abi::OK);
-            assert_eq!(give(request, &Answer::Xml(whole(&answer, from))), STALE);
+            assert_eq!(give(request, &Answer::Xml(whole(&answer, from))), abi::ERR_STALE);
             answered += 1;
         }
     }
@@ -78,7 +73,7 @@ fn whole_iqs_are_taken_from_those_who_were_asked_only() {
         let op = romeo.start_connect();
         assert!(run(&world, &romeo, ROMEO) >= 3, "a list, its publication and that of a bundle");
         romeo.outcome(op).expect("it is over").ok();
-        let op = romeo.start_encrypt(&[JULIET], "But soft", abi::POLICY_WAIT).unwrap();
+        let op = romeo.start_encrypt(&[JULIET], "But soft", abi::ENCRYPT_WAIT).unwrap();
         assert!(run(&world, &romeo, JULIET) >= 1);
         let outcome = romeo.outcome(op).expect("it is over");
         assert_eq!(outcome.messages.len(), 1);
@@ -91,17 +86,17 @@ fn whole_iqs_are_taken_from_those_who_were_asked_only() {
 fn a_list_that_cannot_be_used_is_a_row_that_says_why() {
     for (ns, tag) in [(NS_2, "devices"), (NS_LEGACY, "list")] {
         for (content, expected) in [
-            ((1..=257).map(|id| format!("<device id='{id}'/>")).collect::<String>(), LIMIT),
-            ((1..=1_000).map(|id| format!("<device id='{id}'/>")).collect(), LIMIT),
-            (format!("<device id='1' a='{}'/>", "x".repeat(70_000)), LIMIT),
-            ("<dev id='1'/>".to_owned(), MALFORMED),
-            ("<x xmlns='y'/>".to_owned(), MALFORMED),
+            ((1..=257).map(|id| format!("<device id='{id}'/>")).collect::<String>(), abi::ERR_LIMIT),
+            ((1..=1_000).map(|id| format!("<device id='{id}'/>")).collect(), abi::ERR_LIMIT),
+            (format!("<device id='1' a='{}'/>", "x".repeat(70_000)), abi::ERR_LIMIT),
+            ("<dev id='1'/>".to_owned(), abi::ERR_MALFORMED),
+            ("<x xmlns='y'/>".to_owned(), abi::ERR_MALFORMED),
         ] {
             let world = World::speaking(ns, 1);
             world.set_push(false);
             let romeo = Client::online(&world, ROMEO);
             world.publish_list(ns, JULIET, &format!("<{tag} xmlns='{ns}'>{content}</{tag}>"));
-            let op = romeo.start_encrypt(&[JULIET], "But soft", abi::POLICY_WAIT).unwrap();
+            let op = romeo.start_encrypt(&[JULIET], "But soft", abi::ENCRYPT_WAIT).unwrap();
             let outcome = romeo.finish(op);
             assert!(outcome.messages.is_empty());
             let rows: Vec<_> = outcome.rows.iter().map(|row| row.status).collect();
@@ -131,7 +126,7 @@ fn of_several_messages_in_a_stanza_ours_is_read() {
             let stanza =
                 format!("<message xmlns='jabber:component:accept'>{before}{ours}{broken}{others}</message>");
             let read = juliet.decrypt(ROMEO, &stanza).unwrap();
-            assert_eq!((read.action, read.body.as_deref()), (SHOW, Some("But soft")), "{stanza}");
+            assert_eq!((read.action, read.body.as_deref()), (abi::ACTION_SHOW, Some("But soft")), "{stanza}");
         }
     }
 }

@@ -14,20 +14,6 @@ const JULIET: &str = "juliet@capulet.lit";
 const TYBALT: &str = "tybalt@capulet.lit";
 const ROOM: &str = "ball@capulet.lit";
 
-const UNKNOWN_TRUST_LEVEL: i32 = -201;
-const DECRYPTION_FAILED: i32 = -500;
-const DUPLICATE: i32 = -501;
-const TOO_MANY_SKIPPED: i32 = -502;
-const NOT_FOR_US: i32 = -503;
-const NO_SESSION: i32 = -504;
-const SENDER_NOT_FOUND: i32 = -505;
-const SENDER_DISTRUSTED: i32 = -506;
-const AFFIX: i32 = -510;
-const PUBLIC_DATA_INCONSISTENCY: i32 = -507;
-const OWN_ECHO: i32 = -509;
-
-const NOTICE_IDENTITY_CHANGED: i32 = 2;
-
 in_both_namespaces! {
     no_key_with_our_id,
     the_identity_is_distrusted,
@@ -85,10 +71,10 @@ fn no_key_with_our_id(ns: &'static str) {
     let world = World::speaking(ns, 1);
     let (romeo, _juliet) = pair(&world);
     let stanza = romeo.seal(&[JULIET], "not for all");
-    refused(&unchanged(&romeo, ROMEO, &stanza), OWN_ECHO, abi::ACTION_HIDE);
+    refused(&unchanged(&romeo, ROMEO, &stanza), abi::ERR_OWN_ECHO, abi::ACTION_HIDE);
     let late = Client::online(&world, JULIET);
-    refused(&unchanged(&late, ROMEO, &stanza), NOT_FOR_US, abi::ACTION_WARN);
-    refused(&unchanged(&late, ROMEO, &edit::without_payload(&stanza)), NOT_FOR_US, abi::ACTION_HIDE);
+    refused(&unchanged(&late, ROMEO, &stanza), abi::ERR_NOT_FOR_US, abi::ACTION_WARN);
+    refused(&unchanged(&late, ROMEO, &edit::without_payload(&stanza)), abi::ERR_NOT_FOR_US, abi::ACTION_HIDE);
 }
 
 fn the_identity_is_distrusted(ns: &'static str) {
@@ -98,13 +84,13 @@ fn the_identity_is_distrusted(ns: &'static str) {
     let exchange = juliet.seal(&[ROMEO], "first");
     assert_eq!(romeo.set_trust(JULIET, &juliet.identity(), "distrusted"), abi::OK);
     let decrypted = unchanged(&romeo, JULIET, &exchange);
-    assert_eq!(decrypted.status, SENDER_DISTRUSTED);
+    assert_eq!(decrypted.status, abi::ERR_SENDER_DISTRUSTED);
     assert_eq!(romeo.set_trust(JULIET, &juliet.identity(), "trusted"), abi::OK);
-    assert_eq!(reads(&romeo, JULIET, &exchange, "first").trust, abi::TRUSTED);
+    assert_eq!(reads(&romeo, JULIET, &exchange, "first").trust, abi::CORE_TRUSTED);
     // The same on a session that exists.
     let second = juliet.seal(&[ROMEO], "second");
     assert_eq!(romeo.set_trust(JULIET, &juliet.identity(), "distrusted"), abi::OK);
-    assert_eq!(unchanged(&romeo, JULIET, &second).status, SENDER_DISTRUSTED);
+    assert_eq!(unchanged(&romeo, JULIET, &second).status, abi::ERR_SENDER_DISTRUSTED);
     assert_eq!(romeo.set_trust(JULIET, &juliet.identity(), "trusted"), abi::OK);
     reads(&romeo, JULIET, &second, "second");
 }
@@ -117,14 +103,18 @@ fn a_key_exchange_against_a_confirmed_key(ns: &'static str) {
     romeo.notices();
     for text in ["I am Juliet", "indeed I am"] {
         let forged = edit::with_sid(&tybalt.seal(&[ROMEO], text), juliet.id());
-        assert_eq!(unchanged(&romeo, JULIET, &forged).status, PUBLIC_DATA_INCONSISTENCY);
+        assert_eq!(unchanged(&romeo, JULIET, &forged).status, abi::ERR_PUBLIC_DATA_INCONSISTENCY);
         settle(&[&romeo]);
     }
     let about_her = romeo
         .notices()
         .into_iter()
         .filter(|(_, _, jid, device, _)| (jid.as_deref(), *device) == (Some(JULIET), juliet.id()));
-    assert_eq!(about_her.filter(|notice| notice.0 == NOTICE_IDENTITY_CHANGED).count(), 1, "one notice a run");
+    assert_eq!(
+        about_her.filter(|notice| notice.0 == abi::NOTICE_IDENTITY_CHANGED).count(),
+        1,
+        "one notice a run"
+    );
     reads(&romeo, JULIET, &juliet.seal(&[ROMEO], "this is me"), "this is me");
 }
 
@@ -133,7 +123,7 @@ fn a_key_exchange_of_a_current_or_archived_session(ns: &'static str) {
     let (romeo, mut juliet) = pair(&world);
     let before = juliet.store.all();
     let first: Vec<String> = (0..3).map(|n| juliet.seal(&[ROMEO], &format!("first {n}"))).collect();
-    let new_session = |decrypted: Decrypted| decrypted.flags & abi::NEW_SESSION != 0;
+    let new_session = |decrypted: Decrypted| decrypted.flags & abi::DECRYPTED_NEW_SESSION != 0;
     assert!(new_session(reads(&romeo, JULIET, &first[0], "first 0")));
     // The pre key that it used is off the bundle before she begins once more.
     settle(&[&romeo]);
@@ -147,7 +137,7 @@ fn a_key_exchange_of_a_current_or_archived_session(ns: &'static str) {
         "archived by that, and current again"
     );
     for stanza in first.iter().chain(&second) {
-        refused(&unchanged(&romeo, JULIET, stanza), DUPLICATE, abi::ACTION_HIDE);
+        refused(&unchanged(&romeo, JULIET, stanza), abi::ERR_DUPLICATE, abi::ACTION_HIDE);
     }
 }
 
@@ -167,9 +157,9 @@ fn a_key_exchange_that_was_processed_and_forgotten(ns: &'static str) {
         let text = format!("again {number}");
         reads(&romeo, JULIET, &juliet.seal(&[ROMEO], &text), &text);
     }
-    refused(&unchanged(&romeo, JULIET, &first), DUPLICATE, abi::ACTION_HIDE);
+    refused(&unchanged(&romeo, JULIET, &first), abi::ERR_DUPLICATE, abi::ACTION_HIDE);
     // It was never decrypted and never will be: that is no duplicate.
-    refused(&unchanged(&romeo, JULIET, &unread), DECRYPTION_FAILED, abi::ACTION_WARN);
+    refused(&unchanged(&romeo, JULIET, &unread), abi::ERR_DECRYPTION_FAILED, abi::ACTION_WARN);
 }
 
 fn a_key_exchange_of_a_stranger_is_provisional(ns: &'static str) {
@@ -177,8 +167,8 @@ fn a_key_exchange_of_a_stranger_is_provisional(ns: &'static str) {
     world.set_push(false);
     let (romeo, juliet) = pair(&world);
     let read = reads(&romeo, JULIET, &juliet.seal(&[ROMEO], "you do not know me"), "you do not know me");
-    assert_ne!(read.flags & abi::NEW_SESSION, 0);
-    assert_eq!((read.trust, read.device), (abi::UNDECIDED, juliet.id()));
+    assert_ne!(read.flags & abi::DECRYPTED_NEW_SESSION, 0);
+    assert_eq!((read.trust, read.device), (abi::CORE_UNDECIDED, juliet.id()));
     assert_eq!(read.identity, Some(edit::as_told(ns, juliet.identity())));
     let known = romeo.devices(JULIET);
     assert_eq!(known.len(), 1);
@@ -194,19 +184,19 @@ fn a_key_exchange_relayed_in_somebodys_name_gets_no_content(ns: &'static str) {
     let read = romeo.decrypt_in(Some(JULIET), Some(ROOM), &forged).unwrap();
     match ns == support::NS_2 {
         // What Tybalt wrote says so.
-        true => assert_eq!((read.status, read.action, read.body), (AFFIX, abi::ACTION_WARN, None)),
+        true => assert_eq!((read.status, read.action, read.body), (abi::ERR_AFFIX, abi::ACTION_WARN, None)),
         false => assert_eq!(read.body.as_deref(), Some("I am Juliet"), "nobody vouched for another key"),
     }
-    assert_eq!(read.trust, abi::UNDECIDED);
+    assert_eq!(read.trust, abi::CORE_UNDECIDED);
     // Before content goes out her own bundle is asked, and that settles it.
     let outcome = romeo.encrypt(&[JULIET], "for your eyes only").ok();
-    assert_eq!(reads(&juliet, ROMEO, &outcome.messages[0], "for your eyes only").trust, abi::UNDECIDED);
+    assert_eq!(reads(&juliet, ROMEO, &outcome.messages[0], "for your eyes only").trust, abi::CORE_UNDECIDED);
     let stolen = outcome.messages[0]
         .replace(&format!("jid='{JULIET}'"), &format!("jid='{TYBALT}'"))
         .replace(&format!("rid='{}'", juliet.id()), &format!("rid='{}'", tybalt.id()));
     assert_ne!(tybalt.decrypt(ROMEO, &stolen).unwrap().status, abi::OK);
     let changed = romeo.notices().into_iter().any(|(notice, _, jid, device, _)| {
-        (notice, jid.as_deref(), device) == (NOTICE_IDENTITY_CHANGED, Some(JULIET), juliet.id())
+        (notice, jid.as_deref(), device) == (abi::NOTICE_IDENTITY_CHANGED, Some(JULIET), juliet.id())
     });
     assert!(changed, "the user is told");
     let devices = romeo.devices(JULIET);
@@ -229,15 +219,15 @@ fn a_message_that_no_session_decrypts(ns: &'static str) {
         edit::flip(&stanza, "payload", 50),
         edit::flip(&stanza, "payload", 0),
     ] {
-        refused(&unchanged(&romeo, JULIET, &broken), DECRYPTION_FAILED, abi::ACTION_WARN);
+        refused(&unchanged(&romeo, JULIET, &broken), abi::ERR_DECRYPTION_FAILED, abi::ACTION_WARN);
     }
     reads(&romeo, JULIET, &stanza, "hello yourself");
-    refused(&unchanged(&romeo, JULIET, &stanza), DUPLICATE, abi::ACTION_HIDE);
+    refused(&unchanged(&romeo, JULIET, &stanza), abi::ERR_DUPLICATE, abi::ACTION_HIDE);
     // A store from before the session knows none.
     romeo.close();
     romeo.store.put_back(before);
     romeo.restart();
-    refused(&unchanged(&romeo, JULIET, &stanza), NO_SESSION, abi::ACTION_WARN);
+    refused(&unchanged(&romeo, JULIET, &stanza), abi::ERR_NO_SESSION, abi::ACTION_WARN);
 }
 
 fn too_many_skipped(ns: &'static str) {
@@ -247,7 +237,7 @@ fn too_many_skipped(ns: &'static str) {
     let juliet = Client::online(&world, JULIET);
     let stanzas: Vec<String> = (0..20).map(|n| juliet.seal(&[ROMEO], &n.to_string())).collect();
     reads(&romeo, JULIET, &stanzas[0], "0");
-    refused(&unchanged(&romeo, JULIET, &stanzas[7]), TOO_MANY_SKIPPED, abi::ACTION_WARN);
+    refused(&unchanged(&romeo, JULIET, &stanzas[7]), abi::ERR_TOO_MANY_SKIPPED, abi::ACTION_WARN);
     reads(&romeo, JULIET, &stanzas[6], "6");
     reads(&romeo, JULIET, &stanzas[12], "12");
     reads(&romeo, JULIET, &stanzas[1], "1");
@@ -267,20 +257,20 @@ fn trust_undecided_or_unknown(ns: &'static str) {
     romeo.connect().ok();
     let juliet = Client::online(&world, JULIET);
     let read = reads(&romeo, JULIET, &juliet.seal(&[ROMEO], "who am I?"), "who am I?");
-    assert_eq!((read.trust, read.level.as_deref()), (abi::UNDECIDED, Some("undecided")));
-    assert_eq!(romeo.set_trust(JULIET, &juliet.identity(), "stranger"), UNKNOWN_TRUST_LEVEL);
+    assert_eq!((read.trust, read.level.as_deref()), (abi::CORE_UNDECIDED, Some("undecided")));
+    assert_eq!(romeo.set_trust(JULIET, &juliet.identity(), "stranger"), abi::ERR_UNKNOWN_TRUST_LEVEL);
     assert_eq!(romeo.set_trust(JULIET, &juliet.identity(), "friend"), abi::OK);
     // Nobody vouches for the key yet: it is at most undecided, whatever its level.
     let read = reads(&romeo, JULIET, &juliet.seal(&[ROMEO], "as yet"), "as yet");
-    assert_eq!((read.trust, read.level.as_deref()), (abi::UNDECIDED, Some("friend")));
+    assert_eq!((read.trust, read.level.as_deref()), (abi::CORE_UNDECIDED, Some("friend")));
     romeo.refresh(JULIET).ok();
     let read = reads(&romeo, JULIET, &juliet.seal(&[ROMEO], "a friend?"), "a friend?");
-    assert_eq!((read.trust, read.level.as_deref()), (abi::TRUSTED, Some("friend")));
+    assert_eq!((read.trust, read.level.as_deref()), (abi::CORE_TRUSTED, Some("friend")));
     romeo.set_levels(levels(&[("undecided", 0), ("trusted", 1)]));
     let read = reads(&romeo, JULIET, &juliet.seal(&[ROMEO], "and now?"), "and now?");
-    assert_eq!((read.trust, read.level.as_deref()), (abi::UNDECIDED, Some("friend")));
+    assert_eq!((read.trust, read.level.as_deref()), (abi::CORE_UNDECIDED, Some("friend")));
     let refused = romeo.encrypt(&[JULIET], "nothing");
-    assert_eq!(refused.row(JULIET, juliet.id()), Some(UNKNOWN_TRUST_LEVEL));
+    assert_eq!(refused.row(JULIET, juliet.id()), Some(abi::ERR_UNKNOWN_TRUST_LEVEL));
     assert!(refused.messages.is_empty());
 }
 
@@ -290,7 +280,7 @@ fn the_sender_in_a_room(ns: &'static str) {
     let stanza = juliet.seal(&[ROMEO], "in the room");
     let before = romeo.store.all();
     let decrypted = romeo.decrypt_in(Some(ROOM), Some(ROOM), &stanza).unwrap();
-    assert_eq!((decrypted.status, decrypted.body), (SENDER_NOT_FOUND, None));
+    assert_eq!((decrypted.status, decrypted.body), (abi::ERR_SENDER_NOT_FOUND, None));
     assert_eq!(romeo.store.all(), before);
     let read = romeo.decrypt_in(Some(JULIET), Some(ROOM), &stanza).unwrap();
     assert_eq!((read.body.as_deref(), read.from.as_deref()), (Some("in the room"), Some(JULIET)));
@@ -301,6 +291,6 @@ fn the_sender_in_a_room(ns: &'static str) {
     let read = romeo.decrypt_in(None, Some(ROOM), &stanza).unwrap();
     assert_eq!((read.body.as_deref(), read.from.as_deref()), (Some("masked"), Some(JULIET)));
     let nobody = edit::with_sid(&juliet.seal(&[ROMEO], "nobody"), juliet.id() ^ 1);
-    assert_eq!(romeo.decrypt_in(None, Some(ROOM), &nobody).unwrap().status, SENDER_NOT_FOUND);
+    assert_eq!(romeo.decrypt_in(None, Some(ROOM), &nobody).unwrap().status, abi::ERR_SENDER_NOT_FOUND);
     assert!(world.bundle(ns, JULIET, juliet.id()).is_some());
 }

@@ -12,16 +12,6 @@ use omemo::protocol::namespace::Namespace::{Legacy, Omemo2};
 const ROMEO: &str = "romeo@montague.lit";
 const JULIET: &str = "juliet@capulet.lit";
 
-const HIDE: i32 = 0;
-const SHOW: i32 = 1;
-
-const PLAINTEXT: i32 = -309;
-const NO_ELIGIBLE_DEVICES: i32 = -300;
-const NO_DEVICES: i32 = -301;
-const UNDECIDED: i32 = -302;
-const DISTRUSTED: i32 = -303;
-const DUPLICATE: i32 = -501;
-
 fn speaking(world: &World, jid: &str, namespaces: &[&'static str]) -> Client {
     let client =
         Client::with(world, jid, Setup { namespaces: Some(namespaces.to_vec()), ..Setup::default() });
@@ -75,12 +65,12 @@ fn r30_the_other_side_gets_key_and_iv_as_they_were_sent() {
         assert_eq!((sent.key.len(), &sent.tag, sent.iv.as_ref().unwrap().len()), (16, &None, 12));
         for (who, client) in [("juliet", &juliet), ("an own device", &laptop)] {
             let read = client.decrypt(ROMEO, &stanza).unwrap();
-            assert_eq!((read.action, read.status), (HIDE, abi::OK), "{who}: {}", read.text);
+            assert_eq!((read.action, read.status), (abi::ACTION_HIDE, abi::OK), "{who}: {}", read.text);
             assert_eq!((&read.plaintext, &read.body), (&None, &None));
             assert_eq!(read.key.as_ref(), Some(&sent), "{who}");
             assert_eq!(read.flags, u32::from(first), "{who}: a new session at the first one only");
             let again = client.decrypt(ROMEO, &stanza).unwrap();
-            assert_eq!((again.status, again.key), (DUPLICATE, None), "{who}");
+            assert_eq!((again.status, again.key), (abi::ERR_DUPLICATE, None), "{who}");
         }
         seen.push(sent.key);
         settle(&[&romeo, &juliet, &laptop]);
@@ -98,12 +88,12 @@ fn messages_with_content_give_their_key_to_the_receiver_only() {
         let sent = romeo.encrypt(&[JULIET], "hello").ok();
         assert_eq!(sent.keys, [None]);
         let read = juliet.decrypt(ROMEO, &sent.messages[0]).unwrap();
-        assert_eq!((read.action, read.body.as_deref()), (SHOW, Some("hello")));
+        assert_eq!((read.action, read.body.as_deref()), (abi::ACTION_SHOW, Some("hello")));
         let parts = read.key.expect("the key of the content");
         assert_eq!((parts.key.len(), parts.tag.map(|tag| tag.len())), (key, Some(16)));
         assert_eq!(parts.iv.map(|iv| iv.len()), iv);
         let refused = juliet.decrypt(ROMEO, &sent.messages[0]).unwrap();
-        assert_eq!((refused.status, refused.key), (DUPLICATE, None));
+        assert_eq!((refused.status, refused.key), (abi::ERR_DUPLICATE, None));
     }
 }
 
@@ -117,7 +107,7 @@ fn empty_messages_carry_a_key_in_the_legacy_namespace_alone() {
         settle(&[&romeo, &juliet]);
         let answers: Vec<_> = romeo.receive();
         assert_eq!(answers.len(), 1, "the answer to the key exchange");
-        assert_eq!((answers[0].action, answers[0].status), (HIDE, abi::OK));
+        assert_eq!((answers[0].action, answers[0].status), (abi::ACTION_HIDE, abi::OK));
         assert_eq!(answers[0].key.is_some(), carries, "{namespace}");
     }
 }
@@ -132,7 +122,7 @@ fn the_last_content_of_a_draft_counts() {
         set_key_transport(draft);
     });
     let read = juliet.decrypt(ROMEO, &sent.messages[0]).unwrap();
-    assert_eq!((read.action, read.key.is_some(), sent.keys[0].is_some()), (HIDE, true, true));
+    assert_eq!((read.action, read.key.is_some(), sent.keys[0].is_some()), (abi::ACTION_HIDE, true, true));
     let sent = outcome(|draft| {
         set_key_transport(draft);
         set_body(draft, "but this");
@@ -169,16 +159,19 @@ fn a_key_goes_out_in_the_legacy_namespace_and_nowhere_else() {
             set_namespaces(draft, namespaces);
         })
     };
-    assert_eq!(named(&[NS_2]), Err(PLAINTEXT));
-    assert_eq!(named(&[NS_LEGACY, NS_2]), Err(PLAINTEXT));
+    assert_eq!(named(&[NS_2]), Err(abi::ERR_PLAINTEXT));
+    assert_eq!(named(&[NS_LEGACY, NS_2]), Err(abi::ERR_PLAINTEXT));
     let (stanza, _) = single(romeo.finish(named(&[NS_LEGACY]).unwrap()));
     assert!(stanza.contains(NS_LEGACY));
     // Who speaks the other namespace only is not reached, and the sender is told.
     let tybalt = speaking(&world, "tybalt@capulet.lit", &[NS_2]);
     let refused = transport(&romeo, &[&tybalt.jid]);
-    assert_eq!((refused.status, refused.row(&tybalt.jid, 0)), (NO_ELIGIBLE_DEVICES, Some(NO_DEVICES)));
+    assert_eq!(
+        (refused.status, refused.row(&tybalt.jid, 0)),
+        (abi::ERR_NO_ELIGIBLE_DEVICES, Some(abi::ERR_NO_DEVICES))
+    );
     assert!(refused.messages.is_empty() && refused.keys.is_empty());
-    assert_eq!(tybalt.start_draft(&[JULIET], set_key_transport), Err(PLAINTEXT));
+    assert_eq!(tybalt.start_draft(&[JULIET], set_key_transport), Err(abi::ERR_PLAINTEXT));
 }
 
 #[test]
@@ -188,11 +181,17 @@ fn trust_is_asked_for_a_key_as_for_content() {
     let juliet = speaking(&world, JULIET, &[NS_LEGACY]);
     romeo.set_trust_policy(Trust::LeaveOpen);
     let refused = transport(&romeo, &[JULIET]);
-    assert_eq!((refused.status, refused.row(JULIET, juliet.id())), (NO_ELIGIBLE_DEVICES, Some(UNDECIDED)));
+    assert_eq!(
+        (refused.status, refused.row(JULIET, juliet.id())),
+        (abi::ERR_NO_ELIGIBLE_DEVICES, Some(abi::ERR_UNDECIDED))
+    );
     assert_eq!((romeo.asked(), refused.keys.len()), (1, 0));
     assert_eq!(romeo.set_trust(JULIET, &juliet.identity(), "distrusted"), abi::OK);
     let refused = transport(&romeo, &[JULIET]);
-    assert_eq!((refused.status, refused.row(JULIET, juliet.id())), (NO_ELIGIBLE_DEVICES, Some(DISTRUSTED)));
+    assert_eq!(
+        (refused.status, refused.row(JULIET, juliet.id())),
+        (abi::ERR_NO_ELIGIBLE_DEVICES, Some(abi::ERR_DISTRUSTED))
+    );
     assert_eq!(romeo.set_trust(JULIET, &juliet.identity(), "trusted"), abi::OK);
     let (stanza, sent) = single(transport(&romeo, &[JULIET]));
     assert_eq!(juliet.decrypt(ROMEO, &stanza).unwrap().key, Some(sent));
@@ -230,7 +229,7 @@ fn whatever_others_transport_is_taken_apart_alike() {
         for iv in [None, Some(&[9_u8; 12][..]), Some(&[9; 16]), Some(&[9; 7]), Some(&[])] {
             let message = raw.transport(juliet.id(), &material[..len], None, iv);
             let read = juliet.decrypt(ROMEO, &omemo::stanza::message::write(&message)).unwrap();
-            assert_eq!((read.action, read.status), (HIDE, abi::OK), "{len}: {}", read.text);
+            assert_eq!((read.action, read.status), (abi::ACTION_HIDE, abi::OK), "{len}: {}", read.text);
             let expected = key.then(|| KeyParts {
                 key: material[..16].to_vec(),
                 tag: tag.then(|| material[16..32].to_vec()),
@@ -260,7 +259,7 @@ fn nothing_but_zeros_is_an_empty_message_of_omemo_2() {
         let keys = message.keys.into_iter().map(|key| MessageKey { jid: jid.clone(), ..key }).collect();
         let message = omemo::protocol::message::Message { keys, ..message };
         let read = juliet.decrypt(ROMEO, &omemo::stanza::message::write(&message)).unwrap();
-        assert_eq!((read.action, read.status), (HIDE, abi::OK), "{}", read.text);
+        assert_eq!((read.action, read.status), (abi::ACTION_HIDE, abi::OK), "{}", read.text);
         let found = read.key.map(|key| (key.key.len(), key.tag.map(|tag| tag.len())));
         assert_eq!(found, parts);
     }

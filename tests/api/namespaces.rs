@@ -11,17 +11,6 @@ use omemo::stanza::message;
 const ROMEO: &str = "romeo@montague.lit";
 const JULIET: &str = "juliet@capulet.lit";
 
-const UNKNOWN_NAMESPACE: i32 = -200;
-const NO_ELIGIBLE_DEVICES: i32 = -300;
-const IDENTITY_MISMATCH: i32 = -305;
-const PLAINTEXT: i32 = -309;
-const SENDER_DISTRUSTED: i32 = -506;
-const BUNDLE_DELETION_FAILED: i32 = -404;
-const NOT_FOR_US: i32 = -503;
-const NOTICE_IDENTITY_CHANGED: i32 = 2;
-const NOTICE_DOWNGRADED: i32 = 3;
-const NOTICE_PUBLISH_FAILED: i32 = 4;
-
 fn online(world: &World, jid: &str, namespaces: &[&'static str]) -> Client {
     let client =
         Client::with(world, jid, Setup { namespaces: Some(namespaces.to_vec()), ..Setup::default() });
@@ -108,7 +97,7 @@ fn two_elements_in_one_stanza_are_read_by_the_one_for_this_device() {
     let next = romeo.encrypt(&[JULIET], "I vow").ok();
     let legacy = next.messages.iter().find(|xml| xml.contains(NS_LEGACY)).unwrap();
     let read = modern.decrypt(ROMEO, legacy).unwrap();
-    assert_eq!((read.status, read.action), (NOT_FOR_US, abi::ACTION_HIDE));
+    assert_eq!((read.status, read.action), (abi::ERR_NOT_FOR_US, abi::ACTION_HIDE));
 }
 
 #[test]
@@ -126,7 +115,7 @@ fn a_stanza_in_which_neither_element_is_for_this_device_is_not_hidden() {
     let outcome = romeo.encrypt(&[MERCUTIO], "You kiss by the book.").ok();
     assert_eq!(outcome.messages.len(), 2);
     let read = juliet.decrypt(ROMEO, &format!("<message>{}</message>", outcome.messages.concat())).unwrap();
-    assert_eq!((read.status, read.action), (NOT_FOR_US, abi::ACTION_WARN));
+    assert_eq!((read.status, read.action), (abi::ERR_NOT_FOR_US, abi::ACTION_WARN));
 }
 
 #[test]
@@ -137,7 +126,10 @@ fn a_device_is_served_in_the_namespace_that_is_preferred_for_it() {
     assert_eq!(romeo.prefer_namespace(JULIET, juliet.id(), Some(NS_2)), -10, "not known yet");
     assert_eq!(served_in(&romeo.encrypt(&[JULIET], "1").ok(), juliet.id()), Some(NS_LEGACY));
     assert_eq!(romeo.prefer_namespace(JULIET, juliet.id(), Some(NS_2)), abi::OK);
-    assert_eq!(romeo.prefer_namespace(JULIET, juliet.id(), Some("urn:xmpp:omemo:1")), UNKNOWN_NAMESPACE);
+    assert_eq!(
+        romeo.prefer_namespace(JULIET, juliet.id(), Some("urn:xmpp:omemo:1")),
+        abi::ERR_UNKNOWN_NAMESPACE
+    );
     assert_eq!(romeo.devices(JULIET)[0].preferred.as_deref(), Some(NS_2));
     assert_eq!(served_in(&romeo.encrypt(&[JULIET], "2").ok(), juliet.id()), Some(NS_2));
     let drafted = seal_in(&romeo, &[NS_LEGACY], "3").ok();
@@ -164,7 +156,7 @@ fn a_plaintext_that_a_namespace_lacks_is_told_before_anything_happens() {
             unsafe { abi::omemo_draft_set_plaintext(draft, ns.as_ptr(), bytes.as_ptr(), bytes.len()) };
         assert_eq!(status, abi::OK);
     });
-    assert_eq!(started, Err(PLAINTEXT));
+    assert_eq!(started, Err(abi::ERR_PLAINTEXT));
     romeo.settle();
     assert!(world.journal().is_empty(), "{:?}", world.journal());
 }
@@ -182,16 +174,16 @@ fn r49_two_programs_under_one_id_are_told_and_the_wrong_key_gets_nothing() {
     world.publish_list(NS_2, JULIET, &list);
     assert_eq!(served_in(&romeo.encrypt(&[JULIET], "1").ok(), juliet.id()), Some(NS_LEGACY));
     let refused = seal_in(&romeo, &[NS_2], "2");
-    assert_eq!(refused.status, NO_ELIGIBLE_DEVICES);
-    assert_eq!(refused.row(JULIET, juliet.id()), Some(IDENTITY_MISMATCH));
-    let told = romeo.notices().into_iter().filter(|notice| notice.0 == NOTICE_IDENTITY_CHANGED);
+    assert_eq!(refused.status, abi::ERR_NO_ELIGIBLE_DEVICES);
+    assert_eq!(refused.row(JULIET, juliet.id()), Some(abi::ERR_IDENTITY_MISMATCH));
+    let told = romeo.notices().into_iter().filter(|notice| notice.0 == abi::NOTICE_IDENTITY_CHANGED);
     let told: Vec<_> = told.collect();
     let expected = (
-        NOTICE_IDENTITY_CHANGED,
+        abi::NOTICE_IDENTITY_CHANGED,
         Some(NS_2.to_owned()),
         Some(JULIET.to_owned()),
         juliet.id(),
-        IDENTITY_MISMATCH,
+        abi::ERR_IDENTITY_MISMATCH,
     );
     assert_eq!(told, [expected]);
     let device = &romeo.devices(JULIET)[0];
@@ -216,9 +208,9 @@ fn a_downgrade_is_told_once_and_remembered() {
     romeo.receive();
     romeo.settle();
     let downgrades = |romeo: &Client| {
-        romeo.notices().into_iter().filter(|notice| notice.0 == NOTICE_DOWNGRADED).collect::<Vec<_>>()
+        romeo.notices().into_iter().filter(|notice| notice.0 == abi::NOTICE_DOWNGRADED).collect::<Vec<_>>()
     };
-    let expected = (NOTICE_DOWNGRADED, Some(NS_LEGACY.to_owned()), Some(JULIET.to_owned()), id, abi::OK);
+    let expected = (abi::NOTICE_DOWNGRADED, Some(NS_LEGACY.to_owned()), Some(JULIET.to_owned()), id, abi::OK);
     assert_eq!(downgrades(&romeo), [expected]);
     assert_eq!(served_in(&romeo.encrypt(&[JULIET], "2").ok(), id), Some(NS_LEGACY));
     romeo.restart();
@@ -251,7 +243,7 @@ fn an_account_takes_a_namespace_up_and_leaves_one() {
         world.set_fault(move |question| {
             let refuse = question.kind == Kind::DeleteBundle && refusals > 0;
             refusals -= i32::from(refuse);
-            refuse.then_some(support::Answer::Reject(abi::REASON_FAILED))
+            refuse.then_some(support::Answer::Reject(abi::REJECT_FAILED))
         });
         let outcome = romeo.connect().ok();
         let left = outcome.rows.iter().find(|row| row.ns.as_deref() == Some(gone)).unwrap();
@@ -290,10 +282,10 @@ fn a_client_that_deletes_no_bundles_is_told_so_and_asked_when_it_can() {
     romeo.restart_with(&[NS_LEGACY]);
     let rows = romeo.connect().ok().rows;
     let left = rows.iter().find(|row| row.ns.as_deref() == Some(NS_2)).unwrap();
-    assert_eq!(left.status, BUNDLE_DELETION_FAILED);
+    assert_eq!(left.status, abi::ERR_BUNDLE_DELETION_FAILED);
     let told = romeo.notices().into_iter().any(|notice| {
         (notice.0, notice.1.as_deref(), notice.4)
-            == (NOTICE_PUBLISH_FAILED, Some(NS_2), BUNDLE_DELETION_FAILED)
+            == (abi::NOTICE_PUBLISH_FAILED, Some(NS_2), abi::ERR_BUNDLE_DELETION_FAILED)
     });
     assert!(told);
     assert!(!world.list(NS_2, ROMEO).unwrap().contains("<device "));
@@ -342,7 +334,7 @@ fn r2_a_legacy_key_exchange_is_read_before_its_senders_sign_is_known_and_trust_b
             let device = &romeo.devices(JULIET)[0];
             assert_eq!((device.identity.as_ref(), device.level.as_str()), (Some(&real), "distrusted"));
             assert!(!device.identity_changed);
-            assert_eq!(romeo.decrypt(JULIET, &second).unwrap().status, SENDER_DISTRUSTED);
+            assert_eq!(romeo.decrypt(JULIET, &second).unwrap().status, abi::ERR_SENDER_DISTRUSTED);
             assert_eq!(romeo.set_trust(JULIET, &named, "trusted"), abi::OK);
             let read = romeo.decrypt(JULIET, &second).unwrap();
             assert_eq!((read.body.as_deref(), read.identity), (Some("more"), Some(real)));

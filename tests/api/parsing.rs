@@ -1,58 +1,12 @@
 //! What is read and given as structures, through the C functions: lists that keep what others wrote, both forms of keys.
 
+use crate::support::abi::{self, *};
 use std::ffi::{CStr, CString, c_char};
 use std::ptr::{null, null_mut};
 
 use omemo::protocol::bundle::{Bundle, published_key};
 use omemo::protocol::namespace::Namespace;
 use omemo::stanza::bundle;
-
-/// What stands behind any handle.
-#[repr(C)]
-struct Opaque {
-    _private: [u8; 0],
-}
-
-const OK: i32 = 0;
-const ARGUMENT: i32 = -3;
-const MALFORMED: i32 = -12;
-const LIMIT: i32 = -11;
-
-unsafe extern "C" {
-    fn omemo_status_name(status: i32) -> *const c_char;
-    fn omemo_device_list_parse(xml: *const c_char, len: usize, list: *mut *mut Opaque) -> i32;
-    fn omemo_device_list_add(
-        list: *mut Opaque,
-        device: u32,
-        label: *const c_char,
-        signature: *const u8,
-    ) -> i32;
-    fn omemo_device_list_count(list: *const Opaque) -> usize;
-    fn omemo_device_list_id(list: *const Opaque, index: usize) -> u32;
-    fn omemo_device_list_label(list: *const Opaque, index: usize) -> *const c_char;
-    fn omemo_device_list_other_xml(list: *const Opaque, index: usize, len: *mut usize) -> *const c_char;
-    fn omemo_device_list_xml(list: *const Opaque, len: *mut usize) -> *const c_char;
-    fn omemo_device_list_gone(xml: *const c_char, len: usize) -> *const c_char;
-    fn omemo_device_list_is_delayed(list: *const Opaque) -> bool;
-    fn omemo_device_list_free(list: *mut Opaque);
-    fn omemo_bundle_new(
-        ns: *const c_char,
-        identity_key: *const u8,
-        identity_key_len: usize,
-        id: u32,
-        signed_pre_key: *const u8,
-        signed_pre_key_len: usize,
-        signature: *const u8,
-        signature_len: usize,
-    ) -> *mut Opaque;
-    fn omemo_bundle_append_pre_key(bundle: *mut Opaque, id: u32, key: *const u8, key_len: usize) -> i32;
-    fn omemo_bundle_identity_key(bundle: *const Opaque, len: *mut usize) -> *const u8;
-    fn omemo_bundle_signature(bundle: *const Opaque, len: *mut usize) -> *const u8;
-    fn omemo_bundle_wire_identity_key(bundle: *const Opaque, len: *mut usize) -> *const u8;
-    fn omemo_bundle_wire_signature(bundle: *const Opaque, len: *mut usize) -> *const u8;
-    fn omemo_bundle_xml(bundle: *const Opaque, len: *mut usize) -> *const c_char;
-    fn omemo_bundle_free(bundle: *mut Opaque);
-}
 
 fn text(text: *const c_char) -> Option<String> {
     // SAFETY: a C string of the library's, or NULL.
@@ -72,7 +26,7 @@ impl List {
         let mut list = null_mut();
         // SAFETY: so many bytes, and a place for the handle.
         match unsafe { omemo_device_list_parse(xml.as_ptr().cast(), xml.len(), &raw mut list) } {
-            OK => Ok(List(list)),
+            abi::OK => Ok(List(list)),
             status => Err(status),
         }
     }
@@ -144,7 +98,7 @@ fn a_list_that_was_read_is_written_with_what_others_put_there() {
         assert_eq!((list.other(1), list.other(2), list.other(3)), (None, None, None));
         assert_eq!(list.xml(), xml);
         // SAFETY: a live list.
-        assert_eq!(unsafe { omemo_device_list_add(list.0, 11, null(), null()) }, OK);
+        assert_eq!(unsafe { omemo_device_list_add(list.0, 11, null(), null()) }, abi::OK);
         assert_eq!(list.other(3), None);
         assert_eq!(list.xml(), xml.replace(&format!("</{tag}>"), &format!("<device id='11'/></{tag}>")));
     }
@@ -156,7 +110,7 @@ fn a_list_that_was_read_is_written_with_what_others_put_there() {
 fn lists_that_are_not_understood_and_lists_that_are_too_long_say_which() {
     let status = |xml: &str| name(List::parse(xml).err().expect(xml));
     assert_eq!(
-        (name(MALFORMED), name(LIMIT)),
+        (name(abi::ERR_MALFORMED), name(abi::ERR_LIMIT)),
         ("OMEMO_ERR_MALFORMED".to_owned(), "OMEMO_ERR_LIMIT".to_owned())
     );
     assert_eq!(status("<devices xmlns='urn:xmpp:omemo:2'><x xmlns='y'/></devices>"), "OMEMO_ERR_MALFORMED");
@@ -290,9 +244,9 @@ fn wire_forms_that_are_none_are_refused() {
             [0; 64].as_ptr(),
             64,
         ));
-        assert_eq!(omemo_bundle_append_pre_key(bundle.0, 1, signed.as_ptr(), 31), ARGUMENT);
-        assert_eq!(omemo_bundle_append_pre_key(bundle.0, 1, wire_signed.as_ptr(), 33), ARGUMENT);
-        assert_eq!(omemo_bundle_append_pre_key(bundle.0, 1, signed.as_ptr(), 32), OK);
+        assert_eq!(omemo_bundle_append_pre_key(bundle.0, 1, signed.as_ptr(), 31), abi::ERR_ARGUMENT);
+        assert_eq!(omemo_bundle_append_pre_key(bundle.0, 1, wire_signed.as_ptr(), 33), abi::ERR_ARGUMENT);
+        assert_eq!(omemo_bundle_append_pre_key(bundle.0, 1, signed.as_ptr(), 32), abi::OK);
         let bundle = Keys(omemo_bundle_new(
             legacy.as_ptr(),
             key.as_ptr(),
@@ -303,7 +257,7 @@ fn wire_forms_that_are_none_are_refused() {
             [0; 64].as_ptr(),
             64,
         ));
-        assert_eq!(omemo_bundle_append_pre_key(bundle.0, 1, wire_signed.as_ptr(), 33), OK);
+        assert_eq!(omemo_bundle_append_pre_key(bundle.0, 1, wire_signed.as_ptr(), 33), abi::OK);
     }
 }
 
@@ -323,7 +277,7 @@ fn pushes_say_that_a_list_is_gone_or_late() {
         let retracted = push(&format!("<items node='{node}'><retract id='current'/></items>"), "");
         assert_eq!(gone(&retracted).as_deref(), Some(namespace.uri()));
         assert_eq!(gone(&push(&format!("<purge node='{node}'/>"), "")).as_deref(), Some(namespace.uri()));
-        assert_eq!(List::parse(&retracted).err(), Some(MALFORMED));
+        assert_eq!(List::parse(&retracted).err(), Some(abi::ERR_MALFORMED));
         let tag = if namespace == Namespace::Omemo2 { "devices" } else { "list" };
         let item = format!("<items node='{node}'><item><{tag} xmlns='{}'/></item></items>", namespace.uri());
         assert_eq!(gone(&push(&item, "")), None);

@@ -4,8 +4,6 @@ use crate::support::interop_run::{JULIET, PeerConfig, ROMEO};
 use crate::support::peer::{Heard, Record, hex};
 use crate::support::{NS_2, abi, settle};
 
-const TOO_MANY_SKIPPED: i32 = -502;
-
 with_peers![
     every_text_survives,
     messages_without_payload,
@@ -138,7 +136,7 @@ fn a_thousand_skipped_by_us_and_one_more_refused(config: PeerConfig) {
         settle(&[&run.ours[0]]);
         let before = run.ours[0].store.all();
         let refused = run.ours[0].decrypt(JULIET, &sealed[1002].stanza).unwrap();
-        assert_eq!((refused.status, refused.body), (TOO_MANY_SKIPPED, None));
+        assert_eq!((refused.status, refused.body), (abi::ERR_TOO_MANY_SKIPPED, None));
         assert_eq!(run.ours[0].store.all(), before, "a refused message changes nothing");
         for index in [1001, 1, 2, 500, 999, 1000, 1002] {
             run.we_read(0, &sealed[index]);

@@ -19,10 +19,6 @@ const JULIET: &str = "juliet@capulet.lit";
 const MERCUTIO: &str = "mercutio@verona.lit";
 const ACCOUNTS: [&str; 3] = [ROMEO, JULIET, MERCUTIO];
 
-const UNKNOWN_NAMESPACE: i32 = -200;
-const NOT_FOR_US: i32 = -503;
-const PRE_KEY_UNKNOWN: i32 = -508;
-
 const MESSAGES: usize = 500;
 
 #[test]
@@ -331,8 +327,8 @@ impl<'p> Mixed<'p> {
                 match (read.status, read.body) {
                     (abi::OK, Some(text)) => Got::Text(text),
                     (abi::OK, None) => Got::Nothing,
-                    (NOT_FOR_US | UNKNOWN_NAMESPACE, _) => Got::NotForIt,
-                    (PRE_KEY_UNKNOWN, _) => Got::Failed("pre key".to_owned()),
+                    (abi::ERR_NOT_FOR_US | abi::ERR_UNKNOWN_NAMESPACE, _) => Got::NotForIt,
+                    (abi::ERR_PRE_KEY_UNKNOWN, _) => Got::Failed("pre key".to_owned()),
                     (status, _) => Got::Failed(format!("{} {}", status_name(status), read.text)),
                 }
             }

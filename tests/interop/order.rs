@@ -4,8 +4,6 @@ use crate::support::interop_run::{InteropRun, JULIET, PeerConfig, ROMEO, Sealed}
 use crate::support::peer::Heard;
 use crate::support::{abi, settle};
 
-const DUPLICATE: i32 = -501;
-
 with_peers![
     ping_pong_of_100,
     restarts_in_the_middle,
@@ -169,9 +167,9 @@ fn repeated_key_exchange_to_us(config: PeerConfig) {
         run.world.shuffle(&mut theirs);
         for (index, sealed) in theirs.iter().enumerate() {
             let read = run.we_read(0, sealed);
-            assert_eq!(read.flags & abi::NEW_SESSION != 0, index == 0, "one session");
+            assert_eq!(read.flags & abi::DECRYPTED_NEW_SESSION != 0, index == 0, "one session");
             let again = run.ours[0].decrypt(JULIET, &sealed.stanza).unwrap();
-            assert_eq!((again.status, again.action), (DUPLICATE, abi::ACTION_HIDE));
+            assert_eq!((again.status, again.action), (abi::ERR_DUPLICATE, abi::ACTION_HIDE));
             assert_eq!(again.body, None);
         }
         settle(&[&run.ours[0]]);
@@ -208,7 +206,9 @@ fn session_made_anew_by_them(config: PeerConfig) {
         let device = run.ours[0].id();
         run.peer.replace("j1", ROMEO, device);
         let heard = run.exchange();
-        assert!(heard.ours[0].iter().any(|one| one.flags & abi::NEW_SESSION != 0 && one.body.is_none()));
+        assert!(
+            heard.ours[0].iter().any(|one| one.flags & abi::DECRYPTED_NEW_SESSION != 0 && one.body.is_none())
+        );
         assert_eq!(heard.empty_ones(), 1, "our answer, decrypted by python");
         run.we_say(0, "on the new session");
         run.they_say(0, "so do I");

@@ -6,9 +6,6 @@ use crate::support::interop_run::{InteropRun, JULIET, PeerConfig, ROMEO, Sealed}
 use crate::support::peer::{Heard, Record, hex};
 use crate::support::{Client, Peer, Setup, Trust, abi, seeds, settle};
 
-const SENDER_DISTRUSTED: i32 = -506;
-const ROW_DISTRUSTED: i32 = -303;
-
 with_managing_peers![
     a_long_monologue_is_answered_by_heartbeats,
     trust_decides_who_reads_and_who_is_read,
@@ -54,7 +51,7 @@ fn trust_decides_who_reads_and_who_is_read(config: PeerConfig) {
         }
         let outcome = romeo.encrypt(&[JULIET], "for one").ok();
         assert_eq!(outcome.row(JULIET, devices[good].id), Some(abi::OK));
-        assert_eq!(outcome.row(JULIET, devices[1 - good].id), Some(ROW_DISTRUSTED));
+        assert_eq!(outcome.row(JULIET, devices[1 - good].id), Some(abi::ERR_DISTRUSTED));
         let bad = &devices[1 - good];
         let (mut readers, mut deaf) = (Vec::new(), Vec::new());
         for name in run.theirs.clone() {
@@ -71,12 +68,12 @@ fn trust_decides_who_reads_and_who_is_read(config: PeerConfig) {
         let romeo = &run.ours[0];
         let before = romeo.store.all();
         let refused = romeo.decrypt(JULIET, &stanza).unwrap();
-        assert_eq!((refused.status, refused.body), (SENDER_DISTRUSTED, None));
+        assert_eq!((refused.status, refused.body), (abi::ERR_SENDER_DISTRUSTED, None));
         assert_eq!(romeo.store.all(), before);
         let key = bad.identity.as_ref().unwrap();
         assert_eq!(romeo.set_trust(JULIET, key, "trusted"), abi::OK);
         let read = run.we_read(0, &sealed);
-        assert_eq!((read.trust, read.level.as_deref()), (abi::TRUSTED, Some("trusted")));
+        assert_eq!((read.trust, read.level.as_deref()), (abi::CORE_TRUSTED, Some("trusted")));
         assert_eq!(read.identity.as_ref(), Some(key));
         assert_eq!(read.device, bad.id);
         run.exchange();
@@ -93,9 +90,9 @@ fn a_question_of_trust_waits_for_its_answer(config: PeerConfig) {
         let stanza = run.peer.seal("j1", &[ROMEO], "do you know me?");
         let sealed = Sealed { stanza, text: "do you know me?".to_owned() };
         let read = run.we_read(0, &sealed);
-        assert_eq!((read.trust, read.level.as_deref()), (abi::UNDECIDED, Some("undecided")));
+        assert_eq!((read.trust, read.level.as_deref()), (abi::CORE_UNDECIDED, Some("undecided")));
         run.exchange();
-        let op = run.ours[0].start_encrypt(&[JULIET], "not yet", abi::POLICY_WAIT).unwrap();
+        let op = run.ours[0].start_encrypt(&[JULIET], "not yet", abi::ENCRYPT_WAIT).unwrap();
         settle(&[&run.ours[0]]);
         assert_eq!(run.ours[0].outcome(op), None, "the dialog is open");
         let held = run.ours[0].held();
@@ -104,7 +101,10 @@ fn a_question_of_trust_waits_for_its_answer(config: PeerConfig) {
         assert_eq!(devices.len(), 2);
         for device in devices {
             let identity = device.identity.as_ref().expect("asked about a key");
-            assert_eq!((device.jid.as_str(), device.trust, identity.len()), (JULIET, abi::UNDECIDED, 32));
+            assert_eq!(
+                (device.jid.as_str(), device.trust, identity.len()),
+                (JULIET, abi::CORE_UNDECIDED, 32)
+            );
         }
         assert_eq!(support::client::decide(*request, &["trusted", "trusted"]), abi::OK);
         let outcome = run.ours[0].finish(op).ok();

@@ -10,14 +10,6 @@ const ROMEO: &str = "romeo@montague.lit";
 const JULIET: &str = "juliet@capulet.lit";
 const TYBALT: &str = "tybalt@capulet.lit";
 
-const STORAGE: i32 = -100;
-const NO_ELIGIBLE_DEVICES: i32 = -300;
-const IDENTITY_CHANGED: i32 = -304;
-const BUNDLE_NOT_FOUND: i32 = -306;
-const BUNDLE_BAD: i32 = -307;
-
-const NOTICE_IDENTITY_CHANGED: i32 = 2;
-
 in_both_namespaces! {
     r1_no_session_with_a_key_that_was_not_judged,
     r2_no_key_is_taken_from_a_bundle_whose_signature_is_wrong,
@@ -68,26 +60,29 @@ fn r1_no_session_with_a_key_that_was_not_judged(ns: &'static str) {
     romeo.restart();
     romeo.connect().ok();
     let refused = romeo.encrypt(&[JULIET], "secret");
-    assert_eq!(refused.status, NO_ELIGIBLE_DEVICES);
-    assert_eq!(refused.row(JULIET, juliet.id()), Some(IDENTITY_CHANGED));
+    assert_eq!(refused.status, abi::ERR_NO_ELIGIBLE_DEVICES);
+    assert_eq!(refused.row(JULIET, juliet.id()), Some(abi::ERR_IDENTITY_CHANGED));
     assert!(refused.messages.is_empty());
     assert!(
-        romeo.notices().iter().any(|notice| (notice.0, notice.3) == (NOTICE_IDENTITY_CHANGED, juliet.id()))
+        romeo
+            .notices()
+            .iter()
+            .any(|notice| (notice.0, notice.3) == (abi::NOTICE_IDENTITY_CHANGED, juliet.id()))
     );
     let device = romeo.devices(JULIET).remove(0);
     assert!(device.identity_changed);
     assert_eq!((device.identity, device.conflicting_key), (Some(juliet.identity()), Some(tybalt.identity())));
     // Another key than the one that was shown cannot be accepted; that one can, and starts undecided.
-    assert_eq!(romeo.accept_identity(JULIET, juliet.id(), &romeo.identity()), IDENTITY_CHANGED);
+    assert_eq!(romeo.accept_identity(JULIET, juliet.id(), &romeo.identity()), abi::ERR_IDENTITY_CHANGED);
     assert_eq!(romeo.accept_identity(JULIET, juliet.id(), &tybalt.identity()), abi::OK);
     let device = romeo.devices(JULIET).remove(0);
     assert_eq!((device.identity, device.identity_changed), (Some(tybalt.identity()), false));
-    assert_eq!(device.trust, abi::UNDECIDED);
+    assert_eq!(device.trust, abi::CORE_UNDECIDED);
     // And back again, when the server shows the genuine one.
     world.publish_bundle(ns, JULIET, juliet.id(), &genuine);
     romeo.restart();
     romeo.connect().ok();
-    assert_eq!(romeo.encrypt(&[JULIET], "secret").row(JULIET, juliet.id()), Some(IDENTITY_CHANGED));
+    assert_eq!(romeo.encrypt(&[JULIET], "secret").row(JULIET, juliet.id()), Some(abi::ERR_IDENTITY_CHANGED));
     assert_eq!(romeo.accept_identity(JULIET, juliet.id(), &juliet.identity()), abi::OK);
     reads(&juliet, ROMEO, &romeo.seal(&[JULIET], "secret"), "secret");
 }
@@ -109,7 +104,7 @@ fn r2_no_key_is_taken_from_a_bundle_whose_signature_is_wrong(ns: &'static str) {
         romeo.refresh(JULIET);
         assert_eq!(romeo.devices(JULIET)[0].identity, None, "nothing is known of her key");
         let refused = romeo.encrypt(&[JULIET], "secret");
-        assert_eq!(refused.row(JULIET, juliet.id()), Some(BUNDLE_BAD), "{refused:?}");
+        assert_eq!(refused.row(JULIET, juliet.id()), Some(abi::ERR_BUNDLE_BAD), "{refused:?}");
         assert!(refused.messages.is_empty());
         assert_eq!(romeo.devices(JULIET)[0].identity, None);
     }
@@ -181,7 +176,7 @@ fn r5_a_commit_that_fails_changes_nothing_and_can_be_made_again(ns: &'static str
         // had written it after all.
         let stanza = romeo.seal(&[JULIET], "second");
         juliet.store.fail_commit(1, written);
-        assert_eq!(juliet.decrypt(ROMEO, &stanza).unwrap_err(), STORAGE);
+        assert_eq!(juliet.decrypt(ROMEO, &stanza).unwrap_err(), abi::ERR_STORAGE);
         let again = juliet.decrypt(ROMEO, &stanza).unwrap();
         match written {
             false => assert_eq!(again.body.as_deref(), Some("second")),
@@ -190,7 +185,7 @@ fn r5_a_commit_that_fails_changes_nothing_and_can_be_made_again(ns: &'static str
         // Encrypting: no message comes out, and the key of the next one is fresh.
         romeo.store.fail_commit(1, written);
         let refused = romeo.encrypt(&[JULIET], "never");
-        assert_eq!((refused.status, refused.messages.len()), (STORAGE, 0));
+        assert_eq!((refused.status, refused.messages.len()), (abi::ERR_STORAGE, 0));
         let third = romeo.seal(&[JULIET], "third");
         reads(&juliet, ROMEO, &third, "third");
         // A key exchange.
@@ -200,7 +195,7 @@ fn r5_a_commit_that_fails_changes_nothing_and_can_be_made_again(ns: &'static str
         if !written {
             let before = juliet.store.all();
             juliet.store.fail_commit(1, false);
-            assert_eq!(juliet.decrypt(TYBALT, &exchange).unwrap_err(), STORAGE);
+            assert_eq!(juliet.decrypt(TYBALT, &exchange).unwrap_err(), abi::ERR_STORAGE);
             assert_eq!(juliet.store.all(), before);
         }
         reads(&juliet, TYBALT, &exchange, "peace? I hate the word");
@@ -232,7 +227,7 @@ fn r7_the_first_run_goes_on_after_any_failure_of_the_store(ns: &'static str) {
             let mut romeo = match Client::try_with(&world, ROMEO, setup) {
                 Ok(romeo) => romeo,
                 Err((status, _)) => {
-                    assert_eq!(status, STORAGE);
+                    assert_eq!(status, abi::ERR_STORAGE);
                     failures += 1;
                     store.heal();
                     Client::with(&world, ROMEO, Setup { store: store.clone(), ..Setup::default() })
@@ -254,7 +249,7 @@ fn r7_the_first_run_goes_on_after_any_failure_of_the_store(ns: &'static str) {
 fn r7_the_first_run_goes_on_after_any_failure_of_the_network(ns: &'static str) {
     for nth in 1..6 {
         for answer in
-            [Answer::Reject(abi::REASON_FAILED), Answer::Reject(abi::REASON_OFFLINE), Answer::Silence]
+            [Answer::Reject(abi::REJECT_FAILED), Answer::Reject(abi::REJECT_OFFLINE), Answer::Silence]
         {
             let world = World::speaking(ns, nth);
             let mut count = 0;
@@ -289,7 +284,7 @@ fn r9_encryptions_at_the_same_time_use_different_keys(ns: &'static str) {
         let texts: Vec<String> = (0..6).map(|number| format!("text {number}")).collect();
         let ops: Vec<u64> = texts
             .iter()
-            .map(|text| romeo.start_encrypt(&[JULIET], text, abi::POLICY_WAIT).unwrap())
+            .map(|text| romeo.start_encrypt(&[JULIET], text, abi::ENCRYPT_WAIT).unwrap())
             .collect();
         reads(&romeo, JULIET, &juliet.seal(&[ROMEO], "between"), "between");
         let mut sealed: Vec<(String, &String)> = ops
@@ -311,7 +306,7 @@ fn r10_a_plaintext_is_not_lost_when_what_follows_fails(ns: &'static str) {
     let before = used(&world, &juliet);
     world.set_fault(|question| {
         matches!(question.kind, Kind::PublishBundle | Kind::SendMessage)
-            .then_some(Answer::Reject(abi::REASON_FAILED))
+            .then_some(Answer::Reject(abi::REJECT_FAILED))
     });
     let first = romeo.seal(&[JULIET], "first");
     reads(&juliet, ROMEO, &first, "first");
@@ -351,11 +346,11 @@ fn r12_a_broken_bundle_costs_its_device_and_nobody_else(ns: &'static str) {
     let outcome = romeo.encrypt(&[JULIET], "for one").ok();
     reads(&juliets[5], ROMEO, &outcome.messages[0], "for one");
     for juliet in &juliets[..2] {
-        assert_eq!(outcome.row(JULIET, juliet.id()), Some(BUNDLE_BAD), "{outcome:?}");
+        assert_eq!(outcome.row(JULIET, juliet.id()), Some(abi::ERR_BUNDLE_BAD), "{outcome:?}");
     }
     // What cannot even be read is bad as well.
     for index in [2, 4] {
-        assert_eq!(outcome.row(JULIET, juliets[index].id()), Some(BUNDLE_BAD), "{outcome:?}");
+        assert_eq!(outcome.row(JULIET, juliets[index].id()), Some(abi::ERR_BUNDLE_BAD), "{outcome:?}");
     }
     for juliet in &juliets[..5] {
         // One broken pre key among a hundred may be passed over; what cannot be used must be a row.
@@ -399,9 +394,9 @@ fn r18_no_message_without_a_key(ns: &'static str) {
     assert!(alone.messages.is_empty(), "there is no other device");
     world.delete_bundle(ns, JULIET, juliet.id());
     let refused = romeo.encrypt(&[JULIET], "to nobody");
-    assert_eq!((refused.status, refused.messages.len()), (NO_ELIGIBLE_DEVICES, 0));
-    assert_eq!(refused.row(JULIET, juliet.id()), Some(BUNDLE_NOT_FOUND));
-    assert_eq!(refused.row(JULIET, 0), Some(NO_ELIGIBLE_DEVICES), "the row that names whom");
+    assert_eq!((refused.status, refused.messages.len()), (abi::ERR_NO_ELIGIBLE_DEVICES, 0));
+    assert_eq!(refused.row(JULIET, juliet.id()), Some(abi::ERR_BUNDLE_NOT_FOUND));
+    assert_eq!(refused.row(JULIET, 0), Some(abi::ERR_NO_ELIGIBLE_DEVICES), "the row that names whom");
 }
 
 fn r20_what_nobody_knows_and_what_concerns_others_does_no_harm(ns: &'static str) {
@@ -444,7 +439,7 @@ fn r45_what_is_sent_was_stored_before(ns: &'static str) {
     world.set_fault(move |question| {
         (question.kind == Kind::SendMessage).then(|| {
             seen.borrow_mut().push((question.xml.clone().unwrap(), store.all()));
-            Answer::Reject(abi::REASON_FAILED)
+            Answer::Reject(abi::REJECT_FAILED)
         })
     });
     reads(&juliet, ROMEO, &first, "first");

@@ -14,19 +14,6 @@ const ROMEO: &str = "romeo@montague.lit";
 const JULIET: &str = "juliet@capulet.lit";
 const TYBALT: &str = "tybalt@capulet.lit";
 
-const SHOW: i32 = 1;
-const WARN: i32 = 2;
-
-const NEW_SESSION: u32 = 1;
-const TAG_IN_PAYLOAD: u32 = 2;
-
-const MALFORMED: i32 = -12;
-const LIMIT: i32 = -11;
-const NO_ELIGIBLE_DEVICES: i32 = -300;
-const BUNDLE_BAD: i32 = -307;
-const PLAINTEXT: i32 = -309;
-const DECRYPTION_FAILED: i32 = -500;
-
 fn online(world: &World, jid: &str) -> Client {
     let client = Client::with(world, jid, Setup { namespaces: Some(vec![NS_LEGACY]), ..Setup::default() });
     client.connect().ok();
@@ -48,7 +35,7 @@ fn writing_to(world: &World, client: &Client) -> RawDevice {
 fn reads(client: &Client, from: &str, stanza: &str, text: &str) -> Decrypted {
     let read = client.decrypt(from, stanza).unwrap();
     assert_eq!(read.body.as_deref(), Some(text), "{} {}: {stanza}", status_name(read.status), read.text);
-    assert_eq!((read.action, read.status), (SHOW, abi::OK));
+    assert_eq!((read.action, read.status), (abi::ACTION_SHOW, abi::OK));
     read
 }
 
@@ -113,7 +100,7 @@ fn r27_keys_of_any_kind_may_stand_beside_ours() {
         // Without ours it fails, and that changes nothing.
         if before > 0 {
             let refused = juliet.decrypt(ROMEO, &message::write(&message)).unwrap();
-            assert_eq!((refused.action, refused.plaintext), (WARN, None));
+            assert_eq!((refused.action, refused.plaintext), (abi::ACTION_WARN, None));
             assert!(refused.status < 0, "{}", status_name(refused.status));
         }
         message.keys.push(ours);
@@ -142,24 +129,24 @@ fn r28_odd_keys_tags_and_ivs_have_their_names_and_change_nothing() {
     let long = [good.as_slice(), &[0; 16]].concat();
     let wrong = [key, [0; 16]].concat();
     let odd: Vec<Odd<'_>> = vec![
-        ("no key", &[], &payload, Some(&iv), MALFORMED),
-        ("a key of 15 bytes", &good[..15], &payload, Some(&iv), MALFORMED),
-        ("a tag of 1 byte", &good[..17], &payload, Some(&iv), MALFORMED),
-        ("a tag of 12 bytes", &good[..28], &payload, Some(&iv), MALFORMED),
-        ("a tag of 15 bytes", &good[..31], &payload, Some(&iv), MALFORMED),
-        ("a tag of 32 bytes", &long, &payload, Some(&iv), MALFORMED),
-        ("another tag", &wrong, &payload, Some(&iv), DECRYPTION_FAILED),
-        ("no tag anywhere", &key, &payload, Some(&iv), MALFORMED),
-        ("no tag where it should be", &key, &[0; 20], Some(&iv), DECRYPTION_FAILED),
-        ("no payload where a tag should be", &key, &[], Some(&iv), MALFORMED),
-        ("the tag twice", &good, &whole, Some(&iv), DECRYPTION_FAILED),
-        ("no IV", &good, &payload, None, MALFORMED),
-        ("an IV of 0 bytes", &good, &payload, Some(&[]), MALFORMED),
-        ("an IV of 7 bytes", &good, &payload, Some(&[4; 7]), MALFORMED),
-        ("an IV of 8 bytes", &good, &payload, Some(&[4; 8]), MALFORMED),
-        ("an IV of 64 bytes", &good, &payload, Some(&[4; 64]), MALFORMED),
-        ("an IV of 65 bytes", &good, &payload, Some(&[4; 65]), LIMIT),
-        ("an IV of 16 bytes that was none", &good, &payload, Some(&[4; 16]), DECRYPTION_FAILED),
+        ("no key", &[], &payload, Some(&iv), abi::ERR_MALFORMED),
+        ("a key of 15 bytes", &good[..15], &payload, Some(&iv), abi::ERR_MALFORMED),
+        ("a tag of 1 byte", &good[..17], &payload, Some(&iv), abi::ERR_MALFORMED),
+        ("a tag of 12 bytes", &good[..28], &payload, Some(&iv), abi::ERR_MALFORMED),
+        ("a tag of 15 bytes", &good[..31], &payload, Some(&iv), abi::ERR_MALFORMED),
+        ("a tag of 32 bytes", &long, &payload, Some(&iv), abi::ERR_MALFORMED),
+        ("another tag", &wrong, &payload, Some(&iv), abi::ERR_DECRYPTION_FAILED),
+        ("no tag anywhere", &key, &payload, Some(&iv), abi::ERR_MALFORMED),
+        ("no tag where it should be", &key, &[0; 20], Some(&iv), abi::ERR_DECRYPTION_FAILED),
+        ("no payload where a tag should be", &key, &[], Some(&iv), abi::ERR_MALFORMED),
+        ("the tag twice", &good, &whole, Some(&iv), abi::ERR_DECRYPTION_FAILED),
+        ("no IV", &good, &payload, None, abi::ERR_MALFORMED),
+        ("an IV of 0 bytes", &good, &payload, Some(&[]), abi::ERR_MALFORMED),
+        ("an IV of 7 bytes", &good, &payload, Some(&[4; 7]), abi::ERR_MALFORMED),
+        ("an IV of 8 bytes", &good, &payload, Some(&[4; 8]), abi::ERR_MALFORMED),
+        ("an IV of 64 bytes", &good, &payload, Some(&[4; 64]), abi::ERR_MALFORMED),
+        ("an IV of 65 bytes", &good, &payload, Some(&[4; 65]), abi::ERR_LIMIT),
+        ("an IV of 16 bytes that was none", &good, &payload, Some(&[4; 16]), abi::ERR_DECRYPTION_FAILED),
     ];
     // As a key exchange, and in the session that comes of one.
     for begun in [false, true] {
@@ -171,7 +158,12 @@ fn r28_odd_keys_tags_and_ivs_have_their_names_and_change_nothing() {
             let stanza = message::write(&raw.transport(juliet.id(), material, Some(payload), *iv));
             for _ in 0..2 {
                 let refused = juliet.decrypt(ROMEO, &stanza).unwrap();
-                assert_eq!((refused.status, refused.action), (*expected, WARN), "{what}: {}", refused.text);
+                assert_eq!(
+                    (refused.status, refused.action),
+                    (*expected, abi::ACTION_WARN),
+                    "{what}: {}",
+                    refused.text
+                );
                 assert_eq!((&refused.plaintext, &refused.key, refused.flags), (&None, &None, 0), "{what}");
             }
             assert_eq!(juliet.store.commits(), commits, "{what}: nothing is stored");
@@ -192,8 +184,8 @@ fn r28_a_tag_in_the_payload_is_read_and_flagged() {
         let whole = [payload.as_slice(), &tag].concat();
         let old = raw.transport(juliet.id(), &key, Some(&whole), Some(iv));
         let read = reads(&juliet, ROMEO, &message::write(&old), "an old one");
-        let new_session = if round == 0 { NEW_SESSION } else { 0 };
-        assert_eq!(read.flags, TAG_IN_PAYLOAD | new_session);
+        let new_session = if round == 0 { abi::DECRYPTED_NEW_SESSION } else { 0 };
+        assert_eq!(read.flags, abi::DECRYPTED_TAG_IN_PAYLOAD | new_session);
         let parts = read.key.unwrap();
         assert_eq!((parts.key.as_slice(), parts.tag, parts.iv.as_deref()), (&key[..], None, Some(iv)));
         let new = raw.transport(juliet.id(), &[key, tag].concat(), Some(&payload), Some(iv));
@@ -220,13 +212,18 @@ fn r28_recorded_payloads_of_old_clients_are_read() {
     let (long_iv, in_payload) = ("payload_iv16", "payload_tag_in_payload");
     let key_and_tag = [hex(long_iv, "key"), hex(long_iv, "auth_tag")].concat();
     for (case, key, payload, flags) in [
-        (long_iv, key_and_tag, "ciphertext", NEW_SESSION),
-        (in_payload, hex(in_payload, "key_sent_through_the_ratchet"), "payload_element", TAG_IN_PAYLOAD),
+        (long_iv, key_and_tag, "ciphertext", abi::DECRYPTED_NEW_SESSION),
+        (
+            in_payload,
+            hex(in_payload, "key_sent_through_the_ratchet"),
+            "payload_element",
+            abi::DECRYPTED_TAG_IN_PAYLOAD,
+        ),
     ] {
         let (payload, iv) = (hex(case, payload), hex(case, "iv"));
         let stanza = message::write(&raw.transport(juliet.id(), &key, Some(&payload), Some(&iv)));
         let read = juliet.decrypt(ROMEO, &stanza).unwrap();
-        assert_eq!((read.action, read.flags), (SHOW, flags), "{case}: {}", read.text);
+        assert_eq!((read.action, read.flags), (abi::ACTION_SHOW, flags), "{case}: {}", read.text);
         assert_eq!(read.plaintext, Some(hex(case, "plaintext")), "{case}");
     }
 }
@@ -252,15 +249,15 @@ fn r28_an_empty_text_is_refused_before_anything_happens() {
             &|draft| unsafe { abi::omemo_draft_set_plaintext(draft, ns, b"x".as_ptr(), 0) },
             // SAFETY: the same.
             &|draft| unsafe { abi::omemo_draft_set_plaintext(draft, ns, null(), 0) },
-            &|_| PLAINTEXT, // nothing is set
+            &|_| abi::ERR_PLAINTEXT, // nothing is set
         ];
         for (number, set) in set.into_iter().enumerate() {
             let started = romeo.start_draft(&[JULIET], |draft| {
                 let status = set(draft);
-                assert!(status == PLAINTEXT || status == -1, "{number}: {}", status_name(status));
+                assert!(status == abi::ERR_PLAINTEXT || status == -1, "{number}: {}", status_name(status));
             });
             let status = started.expect_err("it does not start");
-            assert!(status == PLAINTEXT || status == -1, "{number}: {}", status_name(status));
+            assert!(status == abi::ERR_PLAINTEXT || status == -1, "{number}: {}", status_name(status));
         }
         assert_eq!(world.journal().len(), asked, "nobody was asked anything");
         assert!(romeo.devices(JULIET).is_empty());
@@ -347,7 +344,7 @@ fn the_low_half_of_the_version_is_the_senders_affair() {
         message.keys[0].bytes.as_mut().unwrap()[0] = 0x30 | low;
         reads(&juliet, ROMEO, &message::write(&message), "text");
         message.keys[0].bytes.as_mut().unwrap()[0] = 0x23;
-        assert_eq!(juliet.decrypt(ROMEO, &message::write(&message)).unwrap().status, MALFORMED);
+        assert_eq!(juliet.decrypt(ROMEO, &message::write(&message)).unwrap().status, abi::ERR_MALFORMED);
     }
 }
 
@@ -375,7 +372,10 @@ fn a_bundle_without_pre_keys_costs_its_own_device_only() {
     let empty = RawDevice::with_pre_keys(Legacy, TYBALT, 9, 1, &[]);
     empty.announce(&world);
     let refused = romeo.encrypt(&[TYBALT], "text");
-    assert_eq!((refused.status, refused.row(TYBALT, 9)), (NO_ELIGIBLE_DEVICES, Some(BUNDLE_BAD)));
+    assert_eq!(
+        (refused.status, refused.row(TYBALT, 9)),
+        (abi::ERR_NO_ELIGIBLE_DEVICES, Some(abi::ERR_BUNDLE_BAD))
+    );
     // Beside a sound device of the same account it is a row.
     let sound = online(&world, TYBALT);
     world.publish_list(
@@ -385,7 +385,7 @@ fn a_bundle_without_pre_keys_costs_its_own_device_only() {
     );
     romeo.receive();
     let sent = romeo.encrypt(&[TYBALT, JULIET], "text").ok();
-    assert_eq!(sent.row(TYBALT, 9), Some(BUNDLE_BAD));
+    assert_eq!(sent.row(TYBALT, 9), Some(abi::ERR_BUNDLE_BAD));
     assert_eq!(sent.row(TYBALT, sound.id()), Some(abi::OK));
     reads(&sound, ROMEO, &sent.messages[0], "text");
     reads(&juliet, ROMEO, &sent.messages[0], "text");
@@ -409,7 +409,7 @@ fn ids_beyond_the_rules_harm_nobody_else() {
     for sid in ["2147483648", "4294967295", "0", "4294967296", "-1"] {
         let own = format!("sid='{}'", romeo.id());
         let refused = juliet.decrypt(ROMEO, &stanza.replacen(&own, &format!("sid='{sid}'"), 1)).unwrap();
-        assert_eq!((refused.status, refused.action), (MALFORMED, WARN), "{sid}");
+        assert_eq!((refused.status, refused.action), (abi::ERR_MALFORMED, abi::ACTION_WARN), "{sid}");
     }
     reads(&juliet, ROMEO, &stanza, "more");
 }

@@ -10,11 +10,6 @@ use crate::support::{Client, Kind, Mail, World, abi, seeds};
 const ROMEO: &str = "romeo@montague.lit";
 const JULIET: &str = "juliet@capulet.lit";
 
-const DECRYPTION_FAILED: i32 = -500;
-const DUPLICATE: i32 = -501;
-const NOT_FOR_US: i32 = -503;
-const PRE_KEY_UNKNOWN: i32 = -508;
-
 in_both_namespaces! {
     first_message_to_a_hundred_new_devices_needs_five_round_trips,
     whatever_is_delivered_is_read_once,
@@ -91,11 +86,11 @@ fn whatever_is_delivered_is_read_once(ns: &'static str) {
                             assert_eq!(heard.body.as_ref(), Some(text));
                             once += 1;
                         }
-                        (_, DUPLICATE) if again => twice += 1,
+                        (_, abi::ERR_DUPLICATE) if again => twice += 1,
                         // A chain that was closed long ago is forgotten, and what comes of it again looks forged.
-                        (_, DECRYPTION_FAILED) if again => forgotten += 1,
-                        (None, abi::OK | NOT_FOR_US) => assert_eq!(heard.body, None),
-                        (_, PRE_KEY_UNKNOWN) => excused += 1,
+                        (_, abi::ERR_DECRYPTION_FAILED) if again => forgotten += 1,
+                        (None, abi::OK | abi::ERR_NOT_FOR_US) => assert_eq!(heard.body, None),
+                        (_, abi::ERR_PRE_KEY_UNKNOWN) => excused += 1,
                         (text, status) => panic!(
                             "{text:?} {} (given before: {again}) at device {index}: {}",
                             status_name(status),

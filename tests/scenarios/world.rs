@@ -2,6 +2,7 @@
 
 use crate::support::world::Wire;
 use crate::support::{Answer, Answering, Kind, Mail, NS_2, Question, World, seeds};
+use std::collections::BTreeMap;
 
 fn fetch(world: &World, endpoint: usize, jid: &str) -> Question {
     Question {
@@ -177,4 +178,22 @@ fn the_functions_that_the_tests_declare_are_those_of_the_header() {
         count += 1;
     }
     assert!(count > 80, "{count} functions compared");
+}
+
+#[test]
+fn the_constants_that_the_tests_declare_are_those_of_the_header() {
+    let header = include_str!("../../include/omemo.h");
+    let values: BTreeMap<&str, &str> = header
+        .lines()
+        .filter_map(|line| line.trim().trim_end_matches(',').split_once(" = "))
+        .filter_map(|(name, value)| Some((name.strip_prefix("OMEMO_")?, value)))
+        .collect();
+    let mut count = 0;
+    for constant in include_str!("../support/abi.rs").split("pub const ").skip(1) {
+        let (name, rest) = constant.split_once(": ").unwrap();
+        let (_, value) = rest.split_once(';').unwrap().0.split_once(" = ").unwrap();
+        assert_eq!(values.get(name), Some(&value), "{name}");
+        count += 1;
+    }
+    assert!(count > 40, "{count} constants compared");
 }

@@ -310,7 +310,7 @@ impl Client {
 
     #[track_caller]
     pub fn encrypt(&self, to: &[&str], body: &str) -> Outcome {
-        let op = self.start_encrypt(to, body, abi::POLICY_WAIT).unwrap_or_else(|status| {
+        let op = self.start_encrypt(to, body, abi::ENCRYPT_WAIT).unwrap_or_else(|status| {
             panic!("encrypt does not start: {}", status_name(status));
         });
         self.finish(op)
