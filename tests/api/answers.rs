@@ -2,11 +2,7 @@
 
 use crate::support::client::give;
 use crate::support::world::{Answer, Answering};
-use crate::support::{Client, NS_2, NS_LEGACY, Setup, World, abi};
-
-const ROMEO: &str = "romeo@montague.lit";
-const JULIET: &str = "juliet@capulet.lit";
-const TYBALT: &str = "tybalt@capulet.lit";
+use crate::support::{Client, JULIET, NS_2, NS_LEGACY, ROMEO, Setup, TYBALT, World, abi};
 
 fn iq(kind: &str, from: Option<&str>, content: &str) -> String {
     let from = from.map(|from| format!(" from='{from}'")).unwrap_or_default();

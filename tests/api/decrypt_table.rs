@@ -3,15 +3,12 @@
 //! Where a row says that nothing changes, the store is compared byte by byte.
 
 use crate::support;
+use crate::support::{Client, JULIET, ROMEO, Setup, TYBALT, World, abi, edit, settle, status_name};
 
 use std::collections::BTreeMap;
 
 use crate::support::client::Decrypted;
-use crate::support::{Client, Setup, World, abi, edit, settle, status_name};
 
-const ROMEO: &str = "romeo@montague.lit";
-const JULIET: &str = "juliet@capulet.lit";
-const TYBALT: &str = "tybalt@capulet.lit";
 const ROOM: &str = "ball@capulet.lit";
 
 in_both_namespaces! {

@@ -1,16 +1,14 @@
 //! Key transport through the C functions: what a draft may say, whom a key reaches, and what comes out.
 
+use crate::support::{
+    Client, JULIET, KeyParts, NS_2, NS_LEGACY, Outcome, ROMEO, RawDevice, Setup, Trust, World, settle,
+    status_name,
+};
 use std::ffi::CString;
 use std::ptr::null;
 
 use crate::support::abi::{self, Opaque};
-use crate::support::{
-    Client, KeyParts, NS_2, NS_LEGACY, Outcome, RawDevice, Setup, Trust, World, settle, status_name,
-};
 use omemo::protocol::namespace::Namespace::{Legacy, Omemo2};
-
-const ROMEO: &str = "romeo@montague.lit";
-const JULIET: &str = "juliet@capulet.lit";
 
 fn speaking(world: &World, jid: &str, namespaces: &[&'static str]) -> Client {
     let client =

@@ -1,15 +1,12 @@
 //! Both namespaces in one account, through the C functions.
 
 use crate::support;
+use crate::support::{Client, JULIET, Kind, NS_2, NS_LEGACY, ROMEO, RawDevice, Setup, Store, World, abi};
 
-use crate::support::{Client, Kind, NS_2, NS_LEGACY, RawDevice, Setup, Store, World, abi};
 use omemo::crypto::rng::SystemRng;
 use omemo::protocol::namespace::Namespace::Legacy;
 use omemo::protocol::payload;
 use omemo::stanza::message;
-
-const ROMEO: &str = "romeo@montague.lit";
-const JULIET: &str = "juliet@capulet.lit";
 
 fn online(world: &World, jid: &str, namespaces: &[&'static str]) -> Client {
     let client =

@@ -1,11 +1,10 @@
 //! Differences that games have found, each by itself.
 
+use crate::support::JULIET;
 use crate::world::{ROMEO, RawDevice, RustDevice, Server, jid};
 use omemo::manager::api::question::{Answer, Question};
 use omemo::protocol::device_list::{DeviceList, ListedDevice};
 use omemo::protocol::namespace::Namespace::Omemo2;
-
-const JULIET: &str = "juliet@capulet.lit";
 
 /// What the client said before the stream broke counts as of its time, although the operation that asked has ended.
 #[test]

@@ -4,6 +4,7 @@
 //! both, the other way round, and one of omemo-dr (legacy); Mercutio has one of ours with the legacy namespace alone,
 //! and python-omemo with both. What the other implementations read is taken from the output of their processes.
 
+use crate::support::{Client, JULIET, Mail, NS_2, NS_LEGACY, Peer, ROMEO, Setup, World, abi, seeds};
 use std::collections::{BTreeMap, BTreeSet};
 
 use base64::Engine as _;
@@ -12,10 +13,7 @@ use prost::Message as _;
 use crate::support::client::{settle, status_name};
 use crate::support::peer::{Heard, Kind, namespace_of};
 use crate::support::world::{Answering, Wire};
-use crate::support::{Client, Mail, NS_2, NS_LEGACY, Peer, Setup, World, abi, seeds};
 
-const ROMEO: &str = "romeo@montague.lit";
-const JULIET: &str = "juliet@capulet.lit";
 const MERCUTIO: &str = "mercutio@verona.lit";
 const ACCOUNTS: [&str; 3] = [ROMEO, JULIET, MERCUTIO];
 

@@ -2,10 +2,7 @@
 //! without libomemo.
 
 use crate::support::peer::{Heard, Kind};
-use crate::support::{NS_2, Peer, World, seeds};
-
-const ROMEO: &str = "romeo@montague.lit";
-const JULIET: &str = "juliet@capulet.lit";
+use crate::support::{JULIET, NS_2, Peer, ROMEO, World, seeds};
 
 const PYTHON: Kind = Kind::Python(&[NS_2]);
 

@@ -97,8 +97,7 @@ fn a_key_shown_where_the_device_is_no_more_blocks_it_nowhere() {
             romeo.connect(&mut server);
             romeo
         } else {
-            unlist(&mut server, Omemo2, 5);
-            push(&romeo, &server, Omemo2);
+            unlist_and_push(&romeo, &mut server, Omemo2, 5);
             romeo
         };
         romeo.advance(301_000);
@@ -169,10 +168,8 @@ fn an_own_bundle_whose_sign_was_turned_is_our_own_and_put_right() {
 
 #[test]
 fn a_foreign_bundle_under_our_id_stays_even_if_no_list_names_it() {
-    let mut server = Server::of(Omemo2);
-    let romeo = RustDevice::new(ROMEO, &mut server);
+    let (mut server, romeo, foreign) = with_foreign_id();
     let old = romeo.id();
-    let foreign = RawDevice::of(Legacy, ROMEO, old);
     server.bundles.insert((Legacy, romeo.jid.clone(), old), foreign.bundle());
     let romeo = reopened(&romeo, &[Legacy, Omemo2]);
     assert_eq!(romeo.connect(&mut server).status(), Status::Ok);
@@ -182,10 +179,8 @@ fn a_foreign_bundle_under_our_id_stays_even_if_no_list_names_it() {
 
 #[test]
 fn a_foreign_bundle_stays_whichever_commit_fails() {
-    let mut server = Server::of(Omemo2);
-    let romeo = RustDevice::new(ROMEO, &mut server);
+    let (mut server, romeo, foreign) = with_foreign_id();
     let old = romeo.id();
-    let foreign = RawDevice::of(Legacy, ROMEO, old);
     foreign.publish(&mut server);
     for at in 1..=6 {
         let mut server2 = Server::of(Omemo2);

@@ -76,11 +76,7 @@ fn table_distrusted_key_in_a_key_exchange(ns: Namespace) {
 }
 
 fn table_a_confirmed_key_differs(ns: Namespace) {
-    let mut server = Server::of(ns);
-    let juliet = RustDevice::new(JULIET, &mut server);
-    let romeo = RawDevice::of(ns, ROMEO, 9);
-    romeo.publish(&mut server);
-    juliet.refresh(&romeo.jid, &mut server);
+    let (server, juliet, romeo) = with_known_raw(ns, JULIET, (ROMEO, 9));
     let mut mallory = RawDevice::of(ns, ROMEO, 9);
     let (mut session, relayed) = mallory.greet(&juliet, &server, "in his name");
     juliet.refuse(&romeo.jid, &relayed, Status::PublicDataInconsistency);
@@ -92,10 +88,7 @@ fn table_a_confirmed_key_differs(ns: Namespace) {
 }
 
 fn table_a_key_exchange_relayed_in_somebodys_name(ns: Namespace) {
-    let mut server = Server::of(ns);
-    let juliet = RustDevice::new(JULIET, &mut server);
-    let mut romeo = RawDevice::of(ns, ROMEO, MALLORY);
-    romeo.publish(&mut server);
+    let (mut server, juliet, mut romeo) = with_raw(ns, JULIET, (ROMEO, MALLORY));
     let mut mallory = RawDevice::of(ns, ROMEO, MALLORY);
     let (mut session, relayed) = mallory.greet(&juliet, &server, "I am Romeo");
     let read = juliet.read(&romeo.jid, &relayed);
@@ -117,10 +110,7 @@ fn table_a_key_exchange_relayed_in_somebodys_name(ns: Namespace) {
 }
 
 fn a_provisional_key_is_confirmed_by_the_bundle_and_its_session_goes_on(ns: Namespace) {
-    let mut server = Server::of(ns);
-    let juliet = RustDevice::new(JULIET, &mut server);
-    let mut romeo = RawDevice::of(ns, ROMEO, 9);
-    romeo.publish(&mut server);
+    let (mut server, juliet, mut romeo) = with_raw(ns, JULIET, (ROMEO, 9));
     let (mut session, greeting) = romeo.greet(&juliet, &server, "hello");
     assert_eq!(text(&juliet.read(&romeo.jid, &greeting)), "hello");
     let before = juliet.count_asked(is_bundle);
@@ -134,10 +124,7 @@ fn a_provisional_key_is_confirmed_by_the_bundle_and_its_session_goes_on(ns: Name
 }
 
 fn no_content_goes_to_a_provisional_key_without_its_bundle(ns: Namespace) {
-    let mut server = Server::of(ns);
-    let juliet = RustDevice::new(JULIET, &mut server);
-    let mut romeo = RawDevice::of(ns, ROMEO, 9);
-    romeo.publish(&mut server);
+    let (mut server, juliet, mut romeo) = with_raw(ns, JULIET, (ROMEO, 9));
     let (_, greeting) = romeo.greet(&juliet, &server, "hello");
     assert_eq!(text(&juliet.read(&romeo.jid, &greeting)), "hello");
     juliet.run(&mut server);

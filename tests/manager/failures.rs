@@ -28,11 +28,7 @@ in_both_namespaces! {
 }
 
 fn r1_a_device_that_shows_its_key_again_is_served_again(ns: Namespace) {
-    let mut server = Server::of(ns);
-    let romeo = RustDevice::new(ROMEO, &mut server);
-    let mut juliet = RawDevice::of(ns, JULIET, 77);
-    juliet.publish(&mut server);
-    romeo.refresh(&juliet.jid, &mut server);
+    let (mut server, romeo, mut juliet) = with_known_raw(ns, ROMEO, (JULIET, 77));
     RawDevice::of(ns, JULIET, 77).publish(&mut server);
     let outcome = romeo.encrypt(&[&juliet.jid], "x", EncryptPolicy::Wait, &mut server);
     assert_eq!(row(&outcome, &juliet.jid, 77), Some(Status::IdentityChanged));
@@ -96,10 +92,7 @@ fn a_foreign_device_under_our_id_in_both_namespaces_costs_one_new_id() {
 }
 
 fn a_distrusted_key_that_nobody_vouches_for_keeps_nobody_from_the_real_one(ns: Namespace) {
-    let mut server = Server::of(ns);
-    let juliet = RustDevice::new(JULIET, &mut server);
-    let mut romeo = RawDevice::of(ns, ROMEO, MALLORY);
-    romeo.publish(&mut server);
+    let (mut server, juliet, mut romeo) = with_raw(ns, JULIET, (ROMEO, MALLORY));
     let mut mallory = RawDevice::of(ns, ROMEO, MALLORY);
     let (_, relayed) = mallory.greet(&juliet, &server, "I am Romeo");
     assert_eq!(text(&juliet.read(&romeo.jid, &relayed)), "I am Romeo");
@@ -109,10 +102,7 @@ fn a_distrusted_key_that_nobody_vouches_for_keeps_nobody_from_the_real_one(ns: N
 }
 
 fn a_session_of_a_key_that_was_given_up_takes_no_place(ns: Namespace) {
-    let mut server = Server::of(ns);
-    let juliet = RustDevice::new(JULIET, &mut server);
-    let mut romeo = RawDevice::of(ns, ROMEO, MALLORY);
-    romeo.publish(&mut server);
+    let (mut server, juliet, mut romeo) = with_raw(ns, JULIET, (ROMEO, MALLORY));
     let mut mallory = RawDevice::of(ns, ROMEO, MALLORY);
     let mut bundle = server.bundle(&juliet);
     let to = (juliet.jid.clone(), juliet.id());
@@ -236,10 +226,7 @@ fn a_list_that_was_refused_is_not_taken_for_the_newest(ns: Namespace) {
 }
 
 fn a_new_device_id_gives_all_sessions_up_the_archived_ones_too(ns: Namespace) {
-    let mut server = Server::of(ns);
-    let juliet = RustDevice::new(JULIET, &mut server);
-    let mut romeo = RawDevice::of(ns, ROMEO, 9);
-    romeo.publish(&mut server);
+    let (mut server, juliet, mut romeo) = with_raw(ns, JULIET, (ROMEO, 9));
     let to = (juliet.jid.clone(), juliet.id());
     let (mut old, greeting) = romeo.greet(&juliet, &server, "0");
     assert_eq!(text(&juliet.read(&romeo.jid, &greeting)), "0");

@@ -182,10 +182,7 @@ fn r10_the_plaintext_is_given_whatever_becomes_of_the_follow_ups(ns: Namespace) 
 }
 
 fn r12_one_bad_bundle_is_one_row(ns: Namespace) {
-    let mut server = Server::of(ns);
-    let romeo = RustDevice::new(ROMEO, &mut server);
-    let good = RawDevice::of(ns, JULIET, 1);
-    good.publish(&mut server);
+    let (mut server, romeo, good) = with_raw(ns, ROMEO, (JULIET, 1));
     let mut bundles = Vec::new();
     for id in 2..=7 {
         let device = RawDevice::of(ns, JULIET, id);
@@ -233,10 +230,7 @@ fn r13_one_heartbeat_for_each_ratchet_key(ns: Namespace) {
 }
 
 fn r14_what_could_not_be_fetched_is_not_fetched_again_at_once(ns: Namespace) {
-    let mut server = Server::of(ns);
-    let romeo = RustDevice::new(ROMEO, &mut server);
-    let good = RawDevice::of(ns, JULIET, 1);
-    good.publish(&mut server);
+    let (mut server, romeo, good) = with_raw(ns, ROMEO, (JULIET, 1));
     for device in 2..=20 {
         RawDevice::of(ns, JULIET, device).publish(&mut server);
         server.bundles.remove(&(ns, good.jid.clone(), device));
@@ -269,10 +263,7 @@ fn r18_a_message_without_keys_is_none(ns: Namespace) {
 }
 
 fn r25_the_last_message_of_a_chain_may_be_late_although_its_sender_counts_wrong(ns: Namespace) {
-    let mut server = Server::of(ns);
-    let juliet = RustDevice::new(JULIET, &mut server);
-    let mut romeo = RawDevice::of(ns, ROMEO, 9);
-    romeo.publish(&mut server);
+    let (mut server, juliet, mut romeo) = with_raw(ns, JULIET, (ROMEO, 9));
     let to = (juliet.jid.clone(), juliet.id());
     let (mut session, first) = romeo.greet(&juliet, &server, "0");
     let second = romeo.write(&mut session, (&to.0, to.1), "1");

@@ -488,10 +488,7 @@ fn a_bundle_of_a_long_prompt_is_fetched_anew(ns: Namespace) {
 }
 
 fn a_bundle_that_failed_in_the_old_stream_is_asked_for_in_the_new_one(ns: Namespace) {
-    let mut server = Server::of(ns);
-    let romeo = RustDevice::new(ROMEO, &mut server);
-    let juliet = RawDevice::of(ns, JULIET, 7);
-    juliet.publish(&mut server);
+    let (mut server, romeo, juliet) = with_raw(ns, ROMEO, (JULIET, 7));
     for answer in [Reason::NotFound, Reason::Failed] {
         let operation = romeo.begin_encrypt(&[&juliet.jid], "text", EncryptPolicy::Wait);
         let open = romeo.run_holding(&mut server, is_bundle_of(&juliet.jid));
@@ -529,10 +526,7 @@ fn a_distrusted_device_keeps_nobody_from_another_one(ns: Namespace) {
 }
 
 fn a_bundle_that_is_not_there_is_asked_for_once_an_hour_by_itself(ns: Namespace) {
-    let mut server = Server::of(ns);
-    let romeo = RustDevice::new(ROMEO, &mut server);
-    let mut juliet = RawDevice::of(ns, JULIET, 7);
-    juliet.publish(&mut server);
+    let (mut server, romeo, mut juliet) = with_raw(ns, ROMEO, (JULIET, 7));
     let (mut session, hello) = juliet.greet(&romeo, &server, "hello");
     assert_eq!(text(&romeo.read(&juliet.jid, &hello)), "hello");
     romeo.run(&mut server);
@@ -553,10 +547,7 @@ fn a_bundle_that_is_not_there_is_asked_for_once_an_hour_by_itself(ns: Namespace)
 }
 
 fn a_list_that_is_gone_is_looked_at_by_the_next_message(ns: Namespace) {
-    let mut server = Server::of(ns);
-    let romeo = RustDevice::new(ROMEO, &mut server);
-    let juliet = RawDevice::of(ns, JULIET, 7);
-    juliet.publish(&mut server);
+    let (mut server, romeo, juliet) = with_raw(ns, ROMEO, (JULIET, 7));
     romeo.say(&juliet.jid, "hello", &mut server);
     // One of several items was retracted; the others stand there as before.
     romeo.manager().device_list_gone(&juliet.jid, ns).unwrap();

@@ -354,12 +354,7 @@ fn a_withheld_message_does_not_choose_the_session(ns: Namespace) {
     let (mut server, romeo, juliet) = friends(ns);
     // The server withholds two messages of the session that Juliet is about to lose.
     let withheld: Vec<_> = (0..2).map(|n| juliet.say(&romeo.jid, &n.to_string(), &mut server)).collect();
-    lose_sessions(&juliet, &mut server);
-    juliet.refresh(&romeo.jid, &mut server);
-    let hello = juliet.say(&romeo.jid, "anew", &mut server);
-    assert_eq!(text(&romeo.read(&juliet.jid, &hello)), "anew");
-    server.settle(&[&romeo, &juliet]);
-    both_ways(&romeo, &juliet, &mut server);
+    replace_session(&juliet, &romeo, &mut server);
     // Now it delivers them: they are read, and the session that both use stays.
     for (n, message) in withheld.iter().enumerate() {
         assert_eq!(text(&romeo.read(&juliet.jid, message)), n.to_string());

@@ -11,7 +11,6 @@ use omemo::protocol::message::Message;
 use omemo::protocol::namespace::Namespace::{self, Legacy};
 use omemo::protocol::session::Session;
 
-pub const TYBALT: &str = "tybalt@capulet.lit";
 pub const PARIS: &str = "paris@verona.lit";
 pub const HOUR: u64 = 3_600_000;
 pub const DAY: u64 = 24 * HOUR;
@@ -201,6 +200,16 @@ pub fn is_served(client: &RustDevice, jid: &BareJid, id: u32, server: &mut Serve
 pub fn lose_sessions(client: &RustDevice, server: &mut Server) {
     client.restart_after(|storage| storage.remove_kind("session") + storage.remove_kind("archive"));
     client.connect(server);
+}
+
+/// A device loses its sessions and begins a new one with the other, which both use.
+pub fn replace_session(juliet: &RustDevice, romeo: &RustDevice, server: &mut Server) {
+    lose_sessions(juliet, server);
+    juliet.refresh(&romeo.jid, server);
+    let hello = juliet.say(&romeo.jid, "anew", server);
+    assert_eq!(text(&romeo.read(&juliet.jid, &hello)), "anew");
+    server.settle(&[romeo, juliet]);
+    both_ways(romeo, juliet, server);
 }
 
 /// Sets a device up anew, with another key under the same id: a first message shows the key, then the bundle does.

@@ -91,10 +91,7 @@ fn no_jid_stands_in_a_key_of_the_store(ns: Namespace) {
 // ---- R1, R2: identity ----
 
 fn r1_a_swapped_bundle_is_never_encrypted_to(ns: Namespace) {
-    let mut server = Server::of(ns);
-    let romeo = RustDevice::new(ROMEO, &mut server);
-    let juliet = RawDevice::of(ns, JULIET, 77);
-    juliet.publish(&mut server);
+    let (mut server, romeo, juliet) = with_raw(ns, ROMEO, (JULIET, 77));
     assert_eq!(romeo.refresh(&juliet.jid, &mut server).status(), Status::Ok);
     romeo.manager().set_trust(&juliet.jid, &juliet.key(), "trusted").unwrap();
     let mut mallory = RawDevice::of(ns, JULIET, 77);
@@ -144,10 +141,7 @@ fn accept_identity_starts_undecided(ns: Namespace) {
 }
 
 fn r2_a_bundle_whose_signature_fails_pins_no_key(ns: Namespace) {
-    let mut server = Server::of(ns);
-    let romeo = RustDevice::new(ROMEO, &mut server);
-    let juliet = RawDevice::of(ns, JULIET, 77);
-    juliet.publish(&mut server);
+    let (mut server, romeo, juliet) = with_raw(ns, ROMEO, (JULIET, 77));
     let mut forged = RawDevice::of(ns, JULIET, 77).bundle();
     forged.signature[0] ^= 1;
     server.bundles.insert((ns, juliet.jid.clone(), 77), forged);
@@ -162,11 +156,7 @@ fn r2_a_bundle_whose_signature_fails_pins_no_key(ns: Namespace) {
 }
 
 fn r2_a_key_with_the_other_sign_is_the_same_identity(ns: Namespace) {
-    let mut server = Server::of(ns);
-    let romeo = RustDevice::new(ROMEO, &mut server);
-    let juliet = RawDevice::of(ns, JULIET, 77);
-    juliet.publish(&mut server);
-    romeo.refresh(&juliet.jid, &mut server);
+    let (_server, romeo, juliet) = with_known_raw(ns, ROMEO, (JULIET, 77));
     let mut flipped = juliet.key();
     flipped[31] ^= 0x80;
     romeo.manager().set_trust(&juliet.jid, &flipped, "distrusted").unwrap();

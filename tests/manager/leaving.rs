@@ -44,6 +44,14 @@ pub fn records_of(client: &RustDevice, namespace: Namespace) -> Vec<String> {
     .collect()
 }
 
+/// A device that speaks omemo:2 only, and a foreign one that has its id in legacy.
+pub fn with_foreign_id() -> (Server, RustDevice, RawDevice) {
+    let mut server = Server::of(Omemo2);
+    let romeo = RustDevice::new(ROMEO, &mut server);
+    let foreign = RawDevice::of(Legacy, ROMEO, romeo.id());
+    (server, romeo, foreign)
+}
+
 #[test]
 fn a_namespace_more_is_taken_up_under_the_same_id_and_identity() {
     let mut server = Server::of(Omemo2);
@@ -64,10 +72,8 @@ fn a_namespace_more_is_taken_up_under_the_same_id_and_identity() {
 
 #[test]
 fn a_foreign_bundle_under_our_id_in_a_new_namespace_is_never_overwritten() {
-    let mut server = Server::of(Omemo2);
-    let romeo = RustDevice::new(ROMEO, &mut server);
+    let (mut server, romeo, foreign) = with_foreign_id();
     let old = romeo.id();
-    let foreign = RawDevice::of(Legacy, ROMEO, old);
     foreign.publish(&mut server);
     let romeo = reopened(&romeo, &[Legacy, Omemo2]);
     assert_eq!(romeo.connect(&mut server).status(), Status::Ok);
@@ -268,10 +274,8 @@ fn leaving_what_was_never_published_takes_nobody_else_off() {
 
 #[test]
 fn an_id_that_was_given_up_is_no_own_device() {
-    let mut server = Server::of(Omemo2);
-    let romeo = RustDevice::new(ROMEO, &mut server);
+    let (mut server, romeo, foreign) = with_foreign_id();
     let old = romeo.id();
-    let foreign = RawDevice::of(Legacy, ROMEO, old);
     foreign.publish(&mut server);
     let romeo = reopened(&romeo, &[Omemo2, Legacy]);
     assert_eq!(romeo.connect(&mut server).status(), Status::Ok);

@@ -55,9 +55,16 @@ pub fn in_both(server: &mut Server, id: u32) -> [RawDevice; 2] {
     [legacy, omemo2]
 }
 
+/// Takes a device off Juliet's list.
 pub fn unlist(server: &mut Server, namespace: Namespace, id: u32) {
     let list = server.lists.get_mut(&(namespace, jid(JULIET))).unwrap();
     list.devices.retain(|device| device.id != id);
+}
+
+/// The same, and the list is pushed to Romeo.
+pub fn unlist_and_push(romeo: &RustDevice, server: &mut Server, namespace: Namespace, id: u32) {
+    unlist(server, namespace, id);
+    push(romeo, server, namespace);
 }
 
 pub fn push(romeo: &RustDevice, server: &Server, namespace: Namespace) {
@@ -117,8 +124,7 @@ fn the_order_may_be_another_for_a_draft_and_for_a_device() {
     romeo.restart();
     romeo.connect(&mut server);
     assert_eq!(served(&romeo, &mut server, 5, None), (vec![Omemo2], ok), "the preference is stored");
-    unlist(&mut server, Omemo2, 5);
-    push(&romeo, &server, Omemo2);
+    unlist_and_push(&romeo, &mut server, Omemo2, 5);
     assert_eq!(served(&romeo, &mut server, 5, None), (vec![Legacy], ok), "whenever it announces it");
     romeo.manager().prefer_namespace(&jid(JULIET), id(5), None).unwrap();
     assert_eq!(served(&romeo, &mut server, 5, None), (vec![Legacy], ok));
@@ -270,8 +276,7 @@ fn who_leaves_omemo2_where_that_is_preferred_is_told_of_once() {
     let downgrades = || romeo.count_notices(NoticeKind::Downgraded);
     assert_eq!(served(&romeo, &mut server, 5, None), (vec![Omemo2], Status::Ok));
     assert_eq!(downgrades(), 0);
-    unlist(&mut server, Omemo2, 5);
-    push(&romeo, &server, Omemo2);
+    unlist_and_push(&romeo, &mut server, Omemo2, 5);
     romeo.run(&mut server);
     let told = |notice: &omemo::manager::api::event::Notice| {
         (notice.namespace, notice.jid.clone(), notice.device, notice.status)
@@ -286,8 +291,7 @@ fn who_leaves_omemo2_where_that_is_preferred_is_told_of_once() {
     for _ in 0..3 {
         devices[1].publish(&mut server);
         push(&romeo, &server, Omemo2);
-        unlist(&mut server, Omemo2, 5);
-        push(&romeo, &server, Omemo2);
+        unlist_and_push(&romeo, &mut server, Omemo2, 5);
         romeo.run(&mut server);
     }
     assert_eq!(downgrades(), 1);
@@ -300,8 +304,7 @@ fn who_leaves_omemo2_where_that_is_preferred_is_told_of_once() {
     assert_eq!(downgrades(), 1, "it was no omemo:2 device when the client looked");
     devices[1].publish(&mut server);
     push(&romeo, &server, Omemo2);
-    unlist(&mut server, Omemo2, 5);
-    push(&romeo, &server, Omemo2);
+    unlist_and_push(&romeo, &mut server, Omemo2, 5);
     romeo.run(&mut server);
     assert_eq!(downgrades(), 2);
 }
@@ -314,11 +317,9 @@ fn no_downgrade_is_told_where_legacy_comes_first_or_the_device_is_simply_gone() 
         in_both(&mut server, 5);
         assert_eq!(served(&romeo, &mut server, 5, None).1, Status::Ok);
         if !keeps_legacy {
-            unlist(&mut server, Legacy, 5);
-            push(&romeo, &server, Legacy);
+            unlist_and_push(&romeo, &mut server, Legacy, 5);
         }
-        unlist(&mut server, Omemo2, 5);
-        push(&romeo, &server, Omemo2);
+        unlist_and_push(&romeo, &mut server, Omemo2, 5);
         romeo.run(&mut server);
         assert_eq!(romeo.count_notices(NoticeKind::Downgraded), 0);
         assert!(!romeo.device(&jid(JULIET), 5).unwrap().downgraded);

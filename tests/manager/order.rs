@@ -6,6 +6,7 @@ use omemo::error::Status;
 use omemo::manager::api::device::CoreTrust;
 use omemo::manager::api::draft::EncryptPolicy;
 use omemo::manager::api::question::{Answer, Question, Reason};
+use omemo::protocol::address::BareJid;
 use omemo::protocol::namespace::Namespace::{self, Legacy, Omemo2};
 
 in_both_namespaces! {
@@ -22,7 +23,6 @@ in_both_namespaces! {
     an_answer_of_the_old_stream_is_stored,
     a_push_of_the_old_stream_is_not_fresh_in_the_new_one,
     an_answer_that_comes_after_its_stream_is_stale,
-    a_judgement_before_a_message_is_read_holds_for_it,
     an_older_bundle_does_not_undo_an_accepted_key,
     a_push_in_one_namespace_leaves_the_other_to_its_answer,
     a_decision_counts_although_its_encryption_was_cancelled,
@@ -89,16 +89,22 @@ fn an_older_answer_does_not_undo_a_newer_push_of_the_own_list(ns: Namespace) {
     assert_eq!(server.list(&romeo.jid), [own, 8]);
 }
 
-fn a_push_behind_the_answer_of_a_refresh_holds(ns: Namespace) {
+/// A push named device 7 of Tybalt, and the answer of a refresh names this one.
+fn pushed_and_answered(ns: Namespace, answered: u32) -> (RustDevice, BareJid) {
     let (_server, romeo, _juliet) = two(ns);
     let tybalt = jid(TYBALT);
     push(&romeo, &tybalt, &[7]);
     romeo.begin_refresh(&tybalt);
     for (request, question) in romeo.step() {
         if is_list_of(&tybalt)(&question) {
-            romeo.manager().answer(request, Answer::DeviceList(list(ns, &[7]))).unwrap();
+            romeo.manager().answer(request, Answer::DeviceList(list(ns, &[answered]))).unwrap();
         }
     }
+    (romeo, tybalt)
+}
+
+fn a_push_behind_the_answer_of_a_refresh_holds(ns: Namespace) {
+    let (romeo, tybalt) = pushed_and_answered(ns, 7);
     push(&romeo, &tybalt, &[7, 8]);
     romeo.step();
     assert!(romeo.is_active(&tybalt, 8), "a device that was just announced counts as gone");
@@ -106,15 +112,7 @@ fn a_push_behind_the_answer_of_a_refresh_holds(ns: Namespace) {
 }
 
 fn a_newer_answer_holds_over_an_older_push(ns: Namespace) {
-    let (_server, romeo, _juliet) = two(ns);
-    let tybalt = jid(TYBALT);
-    push(&romeo, &tybalt, &[7]);
-    romeo.begin_refresh(&tybalt);
-    for (request, question) in romeo.step() {
-        if is_list_of(&tybalt)(&question) {
-            romeo.manager().answer(request, Answer::DeviceList(list(ns, &[8]))).unwrap();
-        }
-    }
+    let (romeo, tybalt) = pushed_and_answered(ns, 8);
     romeo.step();
     assert_eq!((romeo.is_active(&tybalt, 7), romeo.is_active(&tybalt, 8)), (false, true));
 }
@@ -245,21 +243,8 @@ fn an_answer_that_comes_after_its_stream_is_stale(ns: Namespace) {
     assert!(!romeo.is_active(&tybalt, 7));
 }
 
-fn a_judgement_before_a_message_is_read_holds_for_it(ns: Namespace) {
-    let (mut server, romeo, juliet) = friends(ns);
-    let message = juliet.say(&romeo.jid, "text", &mut server);
-    romeo.manager().set_trust(&juliet.jid, &juliet.key(), "distrusted").unwrap();
-    romeo.refuse(&juliet.jid, &message, Status::SenderDistrusted);
-    romeo.manager().set_trust(&juliet.jid, &juliet.key(), "trusted").unwrap();
-    assert_eq!(text(&romeo.read(&juliet.jid, &message)), "text");
-}
-
 fn an_older_bundle_does_not_undo_an_accepted_key(ns: Namespace) {
-    let mut server = Server::of(ns);
-    let romeo = RustDevice::new(ROMEO, &mut server);
-    let old = RawDevice::of(ns, JULIET, 7);
-    old.publish(&mut server);
-    romeo.refresh(&old.jid, &mut server);
+    let (mut server, romeo, old) = with_known_raw(ns, ROMEO, (JULIET, 7));
     // She sets her device up anew, under the same id; that is found when a session is to be begun.
     let new = RawDevice::of(ns, JULIET, 7);
     new.publish(&mut server);

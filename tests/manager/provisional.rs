@@ -130,11 +130,7 @@ fn a_key_that_the_bundle_contradicted_stops_decrypting(ns: Namespace) {
 }
 
 fn a_replaced_key_stops_decrypting(ns: Namespace) {
-    let mut server = Server::of(ns);
-    let juliet = RustDevice::new(JULIET, &mut server);
-    let mut old = RawDevice::of(ns, ROMEO, 7);
-    old.publish(&mut server);
-    juliet.refresh(&old.jid, &mut server);
+    let (mut server, juliet, mut old) = with_known_raw(ns, JULIET, (ROMEO, 7));
     let (mut session, hello) = old.greet(&juliet, &server, "hello");
     assert_eq!(text(&juliet.read(&old.jid, &hello)), "hello");
     let mut new = RawDevice::of(ns, ROMEO, 7);
@@ -147,11 +143,7 @@ fn a_replaced_key_stops_decrypting(ns: Namespace) {
 }
 
 fn a_confirmed_key_that_a_bundle_contradicts_keeps_its_sessions_for_reading(ns: Namespace) {
-    let mut server = Server::of(ns);
-    let juliet = RustDevice::new(JULIET, &mut server);
-    let mut old = RawDevice::of(ns, ROMEO, 7);
-    old.publish(&mut server);
-    juliet.refresh(&old.jid, &mut server);
+    let (mut server, juliet, mut old) = with_known_raw(ns, JULIET, (ROMEO, 7));
     let (mut session, hello) = old.greet(&juliet, &server, "hello");
     assert_eq!(text(&juliet.read(&old.jid, &hello)), "hello");
     // A server that wants to separate them shows another key.
@@ -317,11 +309,7 @@ fn the_bundle_is_looked_at_when_two_keys_contradict_each_other(ns: Namespace) {
 }
 
 fn what_identity_changed_asks_for_can_be_done(ns: Namespace) {
-    let mut server = Server::of(ns);
-    let juliet = RustDevice::new(JULIET, &mut server);
-    let old = RawDevice::of(ns, ROMEO, 7);
-    old.publish(&mut server);
-    juliet.refresh(&old.jid, &mut server);
+    let (mut server, juliet, _) = with_known_raw(ns, JULIET, (ROMEO, 7));
     let mut new = RawDevice::of(ns, ROMEO, 7);
     let hello = show_other_key(&juliet, &mut new, &mut server);
     // For the message, and when the key can be accepted.
@@ -441,11 +429,7 @@ fn the_gathered_bundle_is_compared_with_the_judged_key(ns: Namespace) {
 }
 
 fn a_message_of_a_replaced_key_repairs_nothing(ns: Namespace) {
-    let mut server = Server::of(ns);
-    let juliet = RustDevice::new(JULIET, &mut server);
-    let mut old = RawDevice::of(ns, ROMEO, 7);
-    old.publish(&mut server);
-    juliet.refresh(&old.jid, &mut server);
+    let (mut server, juliet, mut old) = with_known_raw(ns, JULIET, (ROMEO, 7));
     let (mut session, hello) = old.greet(&juliet, &server, "hello");
     assert_eq!(text(&juliet.read(&old.jid, &hello)), "hello");
     juliet.run(&mut server);
@@ -464,11 +448,7 @@ fn a_message_of_a_replaced_key_repairs_nothing(ns: Namespace) {
 }
 
 fn a_key_that_a_bundle_contradicts_gets_no_empty_message(ns: Namespace) {
-    let mut server = Server::of(ns);
-    let juliet = RustDevice::new(JULIET, &mut server);
-    let mut old = RawDevice::of(ns, ROMEO, 7);
-    old.publish(&mut server);
-    juliet.refresh(&old.jid, &mut server);
+    let (mut server, juliet, mut old) = with_known_raw(ns, JULIET, (ROMEO, 7));
     let (mut session, hello) = old.greet(&juliet, &server, "hello");
     assert_eq!(text(&juliet.read(&old.jid, &hello)), "hello");
     // The answer to its key exchange still waits when the other key is shown.
@@ -488,10 +468,7 @@ fn a_key_that_a_bundle_contradicts_gets_no_empty_message(ns: Namespace) {
 }
 
 fn a_forged_key_does_not_silence_the_real_change(ns: Namespace) {
-    let mut server = Server::of(ns);
-    let romeo = RustDevice::new(ROMEO, &mut server);
-    let old = RawDevice::of(ns, JULIET, 7);
-    old.publish(&mut server);
+    let (mut server, romeo, old) = with_raw(ns, ROMEO, (JULIET, 7));
     romeo.say(&old.jid, "hello", &mut server);
     // Somebody forges a key exchange in her name; her bundle shows her own key.
     let (_, forged) = RawDevice::of(ns, JULIET, 7).greet(&romeo, &server, "forged");
@@ -508,11 +485,7 @@ fn a_forged_key_does_not_silence_the_real_change(ns: Namespace) {
 }
 
 fn an_archive_of_a_replaced_key_is_silent(ns: Namespace) {
-    let mut server = Server::of(ns);
-    let juliet = RustDevice::new(JULIET, &mut server);
-    let mut old = RawDevice::of(ns, ROMEO, 7);
-    old.publish(&mut server);
-    juliet.refresh(&old.jid, &mut server);
+    let (mut server, juliet, mut old) = with_known_raw(ns, JULIET, (ROMEO, 7));
     let (mut session, hello) = old.greet(&juliet, &server, "hello");
     let to = (juliet.jid.clone(), juliet.id());
     let mut archive = vec![hello];

@@ -57,10 +57,7 @@ fn a_conflicting_key_survives_that_a_device_leaves_the_other_namespace() {
 
 /// A known device shows another key, and the user accepts it: the client, the old and the new device.
 fn accepted(ns: Namespace) -> (Server, RustDevice, RawDevice, Session, RawDevice) {
-    let mut server = Server::of(ns);
-    let romeo = RustDevice::new(ROMEO, &mut server);
-    let mut old = RawDevice::of(ns, JULIET, 7);
-    old.publish(&mut server);
+    let (mut server, romeo, mut old) = with_raw(ns, ROMEO, (JULIET, 7));
     let message = romeo.say(&old.jid, "hello", &mut server);
     let (session, content) = old.take_up(&message).unwrap();
     assert_eq!(content, "hello");
@@ -99,12 +96,7 @@ fn waiting_empty_messages_of_a_given_up_session_go(ns: Namespace) {
 fn replaced(ns: Namespace) -> (Server, RustDevice, RustDevice, Vec<omemo::protocol::message::Message>) {
     let (mut server, romeo, juliet) = friends(ns);
     let late = (0..4).map(|n| juliet.say(&romeo.jid, &n.to_string(), &mut server)).collect();
-    lose_sessions(&juliet, &mut server);
-    juliet.refresh(&romeo.jid, &mut server);
-    let hello = juliet.say(&romeo.jid, "anew", &mut server);
-    assert_eq!(text(&romeo.read(&juliet.jid, &hello)), "anew");
-    server.settle(&[&romeo, &juliet]);
-    both_ways(&romeo, &juliet, &mut server);
+    replace_session(&juliet, &romeo, &mut server);
     (server, romeo, juliet, late)
 }
 

@@ -3,6 +3,7 @@
 
 use super::help::*;
 use super::world::*;
+use crate::support::world::storage::Records;
 use omemo::error::Status;
 use omemo::manager::api::draft::EncryptPolicy;
 use omemo::protocol::namespace::Namespace;
@@ -50,6 +51,17 @@ fn changed_kinds(client: &RustDevice, before: &std::collections::BTreeMap<String
     changed.map(|(key, _)| key.split('/').nth(1).unwrap().to_owned()).collect()
 }
 
+/// The next call that commits brings no step of a session that a failed call left.
+fn assert_no_session_is_staged(ns: Namespace, romeo: &RustDevice, before: &Records) {
+    let tybalt = RawDevice::of(ns, TYBALT, 1);
+    romeo.manager().set_trust(&tybalt.jid, &tybalt.key(), "trusted").unwrap();
+    let changed = changed_kinds(romeo, before);
+    assert!(
+        !changed.iter().any(|kind| kind == "session"),
+        "a step of a failed call was committed: {changed:?}"
+    );
+}
+
 fn a_panic_leaves_nothing_staged(ns: Namespace) {
     let (_server, romeo, juliet, paris) = with_paris(ns);
     romeo.restart();
@@ -58,13 +70,7 @@ fn a_panic_leaves_nothing_staged(ns: Namespace) {
     romeo.begin_encrypt(&[&juliet.jid, &paris.jid], "text", EncryptPolicy::Now);
     plan_panic(&romeo, "paris");
     run_into_panic(&romeo);
-    let tybalt = RawDevice::of(ns, TYBALT, 1);
-    romeo.manager().set_trust(&tybalt.jid, &tybalt.key(), "trusted").unwrap();
-    let changed = changed_kinds(&romeo, &before);
-    assert!(
-        !changed.iter().any(|kind| kind == "session"),
-        "a step of a failed call was committed: {changed:?}"
-    );
+    assert_no_session_is_staged(ns, &romeo, &before);
 }
 
 fn a_decrypt_that_panicked_leaves_nothing_staged(ns: Namespace) {
@@ -75,13 +81,7 @@ fn a_decrypt_that_panicked_leaves_nothing_staged(ns: Namespace) {
     let decrypted =
         catch_unwind(AssertUnwindSafe(|| romeo.manager().decrypt(Some(&juliet.jid), None, &message)));
     assert!(!matches!(decrypted, Ok(Ok(read)) if read.plaintext.is_some()));
-    let tybalt = RawDevice::of(ns, TYBALT, 1);
-    romeo.manager().set_trust(&tybalt.jid, &tybalt.key(), "trusted").unwrap();
-    let changed = changed_kinds(&romeo, &before);
-    assert!(
-        !changed.iter().any(|kind| kind == "session"),
-        "a step of a failed call was committed: {changed:?}"
-    );
+    assert_no_session_is_staged(ns, &romeo, &before);
     assert_eq!(text(&romeo.read(&juliet.jid, &message)), "text");
 }
 

@@ -4,6 +4,7 @@ pub use crate::support::world::rng::Seeded;
 pub use crate::support::world::rust::{config, draft};
 pub use crate::support::world::server::{Server, id, jid};
 pub use crate::support::world::{Fault, FaultyStorage, RawDevice, RustDevice};
+pub use crate::support::{JULIET, ROMEO, TYBALT};
 use omemo::error::Status;
 use omemo::manager::api::decrypted::Decrypted;
 use omemo::manager::api::question::Question;
@@ -41,8 +42,6 @@ pub fn is_publish(question: &Question) -> bool {
     matches!(question, Question::PublishBundle { .. } | Question::PublishDeviceList { .. })
 }
 
-pub const ROMEO: &str = "romeo@montague.lit";
-pub const JULIET: &str = "juliet@capulet.lit";
 pub const MALLORY: u32 = 4_711;
 
 /// Two clients who have never written to each other.
@@ -51,6 +50,26 @@ pub fn two(namespace: Namespace) -> (Server, RustDevice, RustDevice) {
     let romeo = RustDevice::new(ROMEO, &mut server);
     let juliet = RustDevice::new(JULIET, &mut server);
     (server, romeo, juliet)
+}
+
+/// A device of ours and a raw device, whose list and bundle are published.
+pub fn with_raw(
+    namespace: Namespace,
+    ours: &str,
+    (name, id): (&str, u32),
+) -> (Server, RustDevice, RawDevice) {
+    let mut server = Server::of(namespace);
+    let ours = RustDevice::new(ours, &mut server);
+    let raw = RawDevice::of(namespace, name, id);
+    raw.publish(&mut server);
+    (server, ours, raw)
+}
+
+/// The same; our device has fetched the list and the bundle.
+pub fn with_known_raw(namespace: Namespace, ours: &str, raw: (&str, u32)) -> (Server, RustDevice, RawDevice) {
+    let (mut server, ours, raw) = with_raw(namespace, ours, raw);
+    ours.refresh(&raw.jid, &mut server);
+    (server, ours, raw)
 }
 
 /// Two clients whose session both have used.

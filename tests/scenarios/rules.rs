@@ -1,14 +1,12 @@
 //! Traps that other implementations fell into, each by its number, through the C functions.
 
+use crate::support::{
+    Answer, Client, JULIET, Kind, ROMEO, Setup, TYBALT, World, abi, edit, seeds, settle, status_name,
+};
 use std::cell::RefCell;
 use std::rc::Rc;
 
 use crate::support::world::Answering;
-use crate::support::{Answer, Client, Kind, Setup, World, abi, edit, seeds, settle, status_name};
-
-const ROMEO: &str = "romeo@montague.lit";
-const JULIET: &str = "juliet@capulet.lit";
-const TYBALT: &str = "tybalt@capulet.lit";
 
 in_both_namespaces! {
     r1_no_session_with_a_key_that_was_not_judged,

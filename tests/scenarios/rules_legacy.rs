@@ -2,17 +2,15 @@
 //! functions. Traps have their numbers.
 
 use crate::support;
+use crate::support::{
+    Client, Decrypted, JULIET, NS_LEGACY, ROMEO, RawDevice, Setup, TYBALT, World, abi, settle, status_name,
+};
 
 use crate::support::world::raw::gcm;
-use crate::support::{Client, Decrypted, NS_LEGACY, RawDevice, Setup, World, abi, settle, status_name};
 use omemo::protocol::limits;
 use omemo::protocol::message::Message;
 use omemo::protocol::namespace::Namespace::Legacy;
 use omemo::stanza::message;
-
-const ROMEO: &str = "romeo@montague.lit";
-const JULIET: &str = "juliet@capulet.lit";
-const TYBALT: &str = "tybalt@capulet.lit";
 
 fn online(world: &World, jid: &str) -> Client {
     let client = Client::with(world, jid, Setup { namespaces: Some(vec![NS_LEGACY]), ..Setup::default() });

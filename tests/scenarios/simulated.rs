@@ -1,14 +1,11 @@
 //! Our devices with one another in the simulated world: how many round trips, and that nothing delivered is lost.
 
+use crate::support::{Client, JULIET, Kind, Mail, ROMEO, World, abi, seeds};
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::support::client::{settle, status_name};
 use crate::support::world::{Answering, Wire};
-use crate::support::{Client, Kind, Mail, World, abi, seeds};
-
-const ROMEO: &str = "romeo@montague.lit";
-const JULIET: &str = "juliet@capulet.lit";
 
 in_both_namespaces! {
     first_message_to_a_hundred_new_devices_needs_five_round_trips,

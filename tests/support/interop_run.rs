@@ -6,10 +6,8 @@
 use super::client::{Client, Decrypted, Setup, settle, status_name};
 use super::peer::{Heard, Kind, Peer, hex};
 use super::world::{Answering, World};
+pub use super::{JULIET, ROMEO};
 use super::{NS_2, NS_LEGACY, abi, seeds};
-
-pub const ROMEO: &str = "romeo@montague.lit";
-pub const JULIET: &str = "juliet@capulet.lit";
 
 /// A kind of peer, and the namespaces our devices speak with it.
 #[derive(Clone, Copy, Debug)]

@@ -39,3 +39,7 @@ pub type Store = std::sync::Arc<world::FaultyStorage>;
 
 pub const NS_2: &str = "urn:xmpp:omemo:2";
 pub const NS_LEGACY: &str = "eu.siacs.conversations.axolotl";
+
+pub const ROMEO: &str = "romeo@montague.lit";
+pub const JULIET: &str = "juliet@capulet.lit";
+pub const TYBALT: &str = "tybalt@capulet.lit";
