@@ -10,6 +10,7 @@ mod ceilings;
 mod legacy;
 mod lists;
 mod messages;
+mod properties;
 mod push;
 mod reading;
 

@@ -22,9 +22,10 @@ pub mod both;
 mod callbacks;
 pub mod client;
 pub mod edit;
-pub mod peer;
 #[macro_use]
 pub mod interop_run;
+pub mod peer;
+mod requests;
 pub mod seeds;
 mod values;
 pub mod world;
