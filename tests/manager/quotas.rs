@@ -23,6 +23,7 @@ in_both_namespaces! {
     an_exhausted_bucket_is_one_notice,
     an_exhausted_bucket_fills_again,
     three_publications_a_minute_at_most,
+    the_largest_option_is_usable,
     the_budget_of_chain_steps_is_exact,
 }
 
@@ -267,6 +268,32 @@ fn three_publications_a_minute_at_most(ns: Namespace) {
     romeo.advance(DAY);
     let published = fight(ns, &romeo, &mut server, 1_000, 59_000);
     assert!((1..=3).contains(&published), "{published} publications in a minute");
+}
+
+fn the_largest_option_is_usable(ns: Namespace) {
+    let mut server = Server::of(ns);
+    let mut settings = config(ns, ROMEO, "trusted");
+    settings.skipped_per_session = 2_000;
+    settings.skipped_per_message = 2_000;
+    let romeo = RustDevice::with(settings, &mut server);
+    let juliet = RustDevice::new(JULIET, &mut server);
+    let hello = romeo.say(&juliet.jid, "hello", &mut server);
+    juliet.read(&romeo.jid, &hello);
+    server.settle(&[&romeo, &juliet]);
+    for _ in 0..900 {
+        juliet.say(&romeo.jid, "x", &mut server);
+    }
+    let turn = romeo.say(&juliet.jid, "turn", &mut server);
+    juliet.read(&romeo.jid, &turn);
+    let mut last = juliet.say(&romeo.jid, "x", &mut server);
+    for _ in 0..1_500 {
+        last = juliet.say(&romeo.jid, "x", &mut server);
+    }
+    assert_eq!(
+        text(&romeo.read(&juliet.jid, &last)),
+        "x",
+        "900 and 1,500 skipped, of 2,000 that are allowed"
+    );
 }
 
 /// Whether a message that skips so many keys of the living chain, or of a closed and a new one, is read.

@@ -1,42 +1,47 @@
 //! Our devices with one another in the simulated world: how many round trips, and that nothing delivered is lost.
 
+use crate::support::world::device::Device;
 use crate::support::{Client, JULIET, Kind, Mail, ROMEO, World, abi, seeds};
+use omemo::error::Status;
+use omemo::manager::api::draft::EncryptPolicy;
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::support::client::{settle, status_name};
 use crate::support::world::{Answering, Wire};
 
-in_both_namespaces! {
+in_both_namespaces_and_faces! {
     first_message_to_a_hundred_new_devices_needs_five_round_trips,
+}
+in_both_namespaces! {
     whatever_is_delivered_is_read_once,
     the_contract_holds_meanwhile,
 }
 
-fn first_message_to_a_hundred_new_devices_needs_five_round_trips(ns: &'static str) {
+fn first_message_to_a_hundred_new_devices_needs_five_round_trips<D: Device>(ns: &'static str) {
     let world = World::speaking(ns, 1);
     world.set_push(false);
-    let juliets: Vec<Client> = (0..100).map(|_| Client::online(&world, JULIET)).collect();
-    let romeo = Client::online(&world, ROMEO);
+    let juliets: Vec<D> = (0..100).map(|_| D::online(&world, JULIET)).collect();
+    let romeo = D::online(&world, ROMEO);
     world.set_answering(Answering::Later { least_ms: 50, most_ms: 50 });
     world.clear_journal();
     let start = world.now_ms();
-    let outcome = romeo.encrypt(&[JULIET], "to all of you").ok();
+    let outcome = romeo.encrypt(&[JULIET], "to all of you", EncryptPolicy::Wait).ok();
     let round_trips = (world.now_ms() - start) / 50;
     println!("100 new devices: {round_trips} round trips, {} questions open at most", world.open_most());
     assert_eq!(world.count(Kind::FetchList), 1);
     assert_eq!(world.count(Kind::FetchBundle), 100);
     assert!(round_trips <= 5, "{round_trips} round trips");
     assert!(world.open_most() <= 32, "{} questions open", world.open_most());
-    assert_eq!(outcome.rows.iter().filter(|row| row.status == abi::OK).count(), 100);
+    assert_eq!(outcome.rows.iter().filter(|row| row.status == Status::Ok).count(), 100);
     // The second needs none.
     let start = world.now_ms();
-    romeo.encrypt(&[JULIET], "once more").ok();
+    romeo.encrypt(&[JULIET], "once more", EncryptPolicy::Wait).ok();
     assert_eq!(world.now_ms(), start);
     // And it is no empty promise: they read it.
     for juliet in &juliets {
-        let read = juliet.decrypt(ROMEO, &outcome.messages[0]).unwrap();
-        assert_eq!(read.body.as_deref(), Some("to all of you"), "{}", status_name(read.status));
+        let read = juliet.read(ROMEO, &outcome.messages[0]);
+        assert_eq!(read.text.as_deref(), Some("to all of you"), "{:?}", read.status);
     }
 }
 

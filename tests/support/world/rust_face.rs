@@ -71,7 +71,7 @@ impl RustDevice {
 }
 
 impl Device for RustDevice {
-    fn open(world: &World, name: &str, options: Options) -> Self {
+    fn try_open(world: &World, name: &str, options: Options) -> Result<Self, Status> {
         let config = Config {
             jid: jid(name),
             namespaces: options.namespaces,
@@ -84,8 +84,8 @@ impl Device for RustDevice {
         let mut device = RustDevice::closed(config, options.storage);
         device.services = Arc::new(super::rust::TestServices { clock: world.clock(), ..Default::default() });
         device.place = Some((world.clone(), world.join(name)));
-        RustDevice::open(&device).unwrap();
-        device
+        RustDevice::open(&device).map_err(|error| error.status())?;
+        Ok(device)
     }
 
     fn world(&self) -> &World {
