@@ -198,7 +198,7 @@ fn r28_a_tag_in_the_payload_is_read_and_flagged() {
 
 #[test]
 fn r28_recorded_payloads_of_old_clients_are_read() {
-    let path = format!("{}/tests/vectors/kdf_aead_payload_legacy.json", env!("CARGO_MANIFEST_DIR"));
+    let path = format!("{}/tests/data/vectors/kdf_aead_payload_legacy.json", env!("CARGO_MANIFEST_DIR"));
     let all: serde_json::Value = serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap();
     let hex = |case: &str, name: &str| -> Vec<u8> {
         let text = all[case][name].as_str().unwrap();

@@ -18,7 +18,7 @@ fn parse(inner: &str) -> Message {
 /// The stanzas of a recorded conversation.
 fn stanzas(namespace: Namespace) -> Vec<String> {
     let name = if namespace == Legacy { "flow_legacy" } else { "flow_omemo2" };
-    let path = format!("{}/tests/vectors/{name}.json", env!("CARGO_MANIFEST_DIR"));
+    let path = format!("{}/tests/data/vectors/{name}.json", env!("CARGO_MANIFEST_DIR"));
     let flow: Value = serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap();
     let steps = flow["steps"].as_array().unwrap();
     let replies = steps.iter().filter_map(|step| step["automatic_replies"].as_array()).flatten();

@@ -66,8 +66,8 @@ fn messages_of_components_and_servers_are_read_like_those_of_clients() {
 /// The messages of a recorded conversation, written by python-omemo.
 fn flow(namespace: Namespace) -> Vec<String> {
     let text = match namespace {
-        Omemo2 => include_str!("../vectors/flow_omemo2.json"),
-        Legacy => include_str!("../vectors/flow_legacy.json"),
+        Omemo2 => include_str!("../data/vectors/flow_omemo2.json"),
+        Legacy => include_str!("../data/vectors/flow_legacy.json"),
     };
     let flow: Value = serde_json::from_str(text).unwrap();
     flow["steps"]

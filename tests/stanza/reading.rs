@@ -457,7 +457,7 @@ fn keys_are_written_by_jid_and_what_has_no_content_not_at_all() {
 // ---- what python-omemo writes ----
 
 fn vectors(name: &str) -> Value {
-    let path = format!("{}/tests/vectors/{name}.json", env!("CARGO_MANIFEST_DIR"));
+    let path = format!("{}/tests/data/vectors/{name}.json", env!("CARGO_MANIFEST_DIR"));
     serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap()
 }
 
