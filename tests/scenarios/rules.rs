@@ -58,7 +58,10 @@ fn acquainted<D: Device>(world: &World) -> (D, D) {
 
 fn no_session_with_a_key_that_was_not_judged<D: Device>(ns: &'static str) {
     let world = World::speaking(ns, 1);
-    let (mut romeo, juliet) = pair::<D>(&world);
+    // Here a key that nobody has judged is undecided.
+    let mut romeo = D::open(&world, ROMEO, Options { default_level: "undecided", ..Options::of(&world) });
+    romeo.connect().ok();
+    let juliet = D::online(&world, JULIET);
     let tybalt = D::online(&world, TYBALT);
     romeo.refresh(JULIET).ok();
     assert_eq!(romeo.set_trust(JULIET, &juliet.own_key(), "trusted"), Status::Ok);
