@@ -13,19 +13,19 @@ need_package clang-format clang-format
 c_format() { find bench examples-c tests -name '*.c' -o -name '*.cpp' | xargs clang-format --dry-run -Werror; }
 step "format of the C sources" c_format
 
-# The programs of tests/c/CMakeLists.txt, and where their sources are.
+# The programs of tests/c/CMakeLists.txt, and their sources.
 declare -A programs=()
-while read -r name source standard; do
-    programs[$name]=tests/c/$source:$standard
+while read -r name sources standard; do
+    programs[$name]=tests/c/${sources//;/ tests/c/}:$standard
 done < <(sed -n 's/^omemo_program(\([a-z_]*\) "\{0,1\}\([^" ]*\)"\{0,1\} \([0-9]*\))$/\1 \2 \3/p' tests/c/CMakeLists.txt)
 [ ${#programs[@]} != 0 ] || die "c: tests/c/CMakeLists.txt names no program"
 names=$(printf '%s\n' "${!programs[@]}" | sort)
 
 # A test tells its cases; an example is one case.
 program() { # TITLE NAME COMMAND...
-    local title=$1 source=${programs[$2]}
+    local title=$1 sources=${programs[$2]}
     shift 2
-    case $source in
+    case $sources in
     *examples-c/*) step "$title" "$@" ;;
     *) cases tap "$title" "$@" ;;
     esac
@@ -62,9 +62,10 @@ step "AddressSanitizer is in the Rust objects" sanitizer_is_in
 read -ra native < <(sed -n 's/^Libs.private: //p' "$build/omemo.pc")
 mkdir -p "$asan/c"
 for name in $names; do
-    IFS=: read -r source standard <<<"${programs[$name]}"
+    IFS=: read -r list standard <<<"${programs[$name]}"
+    read -ra sources <<<"$list"
     step "build $name with sanitizers" gcc -std="c$standard" -g -O1 -fno-omit-frame-pointer \
-        -fsanitize=address,undefined -fno-sanitize-recover=all -Iinclude "$source" "$archive" "${native[@]}" -pthread \
+        -fsanitize=address,undefined -fno-sanitize-recover=all -Iinclude "${sources[@]}" "$archive" "${native[@]}" -pthread \
         -o "$asan/c/$name"
     program "$name with sanitizers" "$name" env ASAN_OPTIONS=detect_leaks=1:halt_on_error=1:strict_string_checks=1 \
         UBSAN_OPTIONS=print_stacktrace=1:halt_on_error=1 "$asan/c/$name"
@@ -76,7 +77,7 @@ need_library libsqlite3-dev
 mkdir -p "$TARGET/page"
 awk '/^```c$/ {p = 1; next} /^```$/ {p = 0} p' docs/storage.md >"$TARGET/page/page_storage_code.h"
 warns_of_nothing() { # COMPILER FLAGS...
-    find bench/message.c examples-c tests/c -maxdepth 1 -name '*.c' -print0 |
+    find bench/message.c examples-c tests/c -maxdepth 2 -name '*.c' -print0 |
         xargs -0 -n 1 -P 2 "$@" -std=c11 -Wall -Wextra -Wpedantic -Wconversion -Werror -Iinclude -I"$TARGET/page" -o /dev/null -c
 }
 for flags in "gcc -O2" "gcc -O3 -DNDEBUG" "clang -O0" "clang -O2" "clang -O3 -DNDEBUG"; do

@@ -6,9 +6,7 @@ need_package g++ g++
 need_package clang clang
 need_package nm binutils
 
-read -ra tests < <(tests_named 'header.*|symbols'; echo)
-[ ${#tests[@]} != 0 ] || die "header: there is no tests/header.rs"
-cases cargo "header and symbols" cargo test --locked --no-fail-fast "${tests[@]}"
+cases cargo "header and symbols" cargo test --locked --no-fail-fast --test repository -- header:: header_docs:: symbols::
 
 # Compiled alone and twice, in two files of one program, which is linked and run.
 out=$TARGET/header

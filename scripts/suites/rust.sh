@@ -16,14 +16,11 @@ licences() {
     [ -z "$bad" ]
 }
 step licences licences
-# Integration tests that belong to another suite are left out here, so that nothing runs twice.
-others='header.*|symbols|interop.*'
-read -ra tests < <(for file in tests/*.rs tests/*/main.rs; do
-    [[ $file == */main.rs ]] && file=$(dirname "$file")
-    name=$(basename "$file" .rs)
-    [ -e "$file" ] && ! [[ $name =~ ^($others)$ ]] && printf -- '--test %s ' "$name"
-done) || true
+# Programs, and modules of `repository`, that belong to another suite are left out here, so that nothing runs twice.
+read -ra tests < <(tests_without interop repository; echo)
 cases cargo tests cargo test --locked --no-fail-fast --lib "${tests[@]}"
+cases cargo "pages and layers" cargo test --locked --no-fail-fast --test repository -- \
+    --skip header:: --skip header_docs:: --skip symbols::
 if grep -rqE '^ *//[/!] ```(rust|no_run|compile_fail|)$' src; then
     cases cargo "examples in comments" cargo test --locked --no-fail-fast --doc
 fi
