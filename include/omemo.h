@@ -480,7 +480,7 @@ omemo_status omemo_config_set_callbacks(omemo_config *config,
  * logged.
  * Parameters:
  * - level: an omemo_log_level; the function receives lines of this level and of the more severe ones.
- * - log: must not be NULL.
+ * - log: the function; required.
  * - user_data: any pointer; passed to log.
  * - destroy: called with user_data when the configuration and its managers are gone; may be NULL. Does not run if
  *   this call fails.
@@ -619,7 +619,7 @@ void omemo_storage_free(omemo_storage *storage);
  * Passes stored bytes to the library, from inside the load callback of a store.
  * Parameters:
  * - value: the parameter of the callback.
- * - bytes: copied; must not be NULL.
+ * - bytes: the stored bytes. Copied.
  * - len: number of bytes, at most 1 MiB.
  * Returns: OMEMO_OK, OMEMO_ERR_NULL, OMEMO_ERR_LIMIT (the load fails then), OMEMO_ERR_ARGUMENT (the second call).
  * Since: 0.1.0

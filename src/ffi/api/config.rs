@@ -265,7 +265,7 @@ pub unsafe extern "C" fn omemo_config_set_callbacks(
 /// logged.
 /// Parameters:
 /// - level: an omemo_log_level; the function receives lines of this level and of the more severe ones.
-/// - log: must not be NULL.
+/// - log: the function; required.
 /// - user_data: any pointer; passed to log.
 /// - destroy: called with user_data when the configuration and its managers are gone; may be NULL. Does not run if
 ///   this call fails.

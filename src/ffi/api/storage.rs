@@ -225,7 +225,7 @@ pub unsafe extern "C" fn omemo_storage_free(storage: *mut omemo_storage) {
 /// Passes stored bytes to the library, from inside the load callback of a store.
 /// Parameters:
 /// - value: the parameter of the callback.
-/// - bytes: copied; must not be NULL.
+/// - bytes: the stored bytes. Copied.
 /// - len: number of bytes, at most 1 MiB.
 /// Returns: OMEMO_OK, OMEMO_ERR_NULL, OMEMO_ERR_LIMIT (the load fails then), OMEMO_ERR_ARGUMENT (the second call).
 /// Since: 0.1.0
