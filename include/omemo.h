@@ -86,50 +86,51 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/** The version of this header; compare it with omemo_version(). */
-#define OMEMO_VERSION_MAJOR 0
-#define OMEMO_VERSION_MINOR 1
-#define OMEMO_VERSION_PATCH 0
-
-/** The namespace of OMEMO (XEP-0384 0.8 and later). */
-#define OMEMO_NS_2 "urn:xmpp:omemo:2"
-
-/** The feature to announce (XEP-0115, XEP-0163) so that the server pushes device lists. */
-#define OMEMO_NS_2_NOTIFY "urn:xmpp:omemo:2:devices+notify"
-
-/** The namespace before it (XEP-0384 0.3). */
-#define OMEMO_NS_LEGACY "eu.siacs.conversations.axolotl"
-
-/** The same feature for the device lists of OMEMO_NS_LEGACY. */
-#define OMEMO_NS_LEGACY_NOTIFY "eu.siacs.conversations.axolotl.devicelist+notify"
-
-/** A trust level that is known without evaluate_trust: trusted. */
-#define OMEMO_TRUST_LEVEL_NAME_TRUSTED "trusted"
-
-/** The same: nobody has judged the key. */
-#define OMEMO_TRUST_LEVEL_NAME_UNDECIDED "undecided"
-
-/** The same: distrusted. */
-#define OMEMO_TRUST_LEVEL_NAME_DISTRUSTED "distrusted"
-
-/* The result of such a function must be used: it has to be freed, or says whether a stanza was dealt with. */
+/* Marks functions whose result must be used: it has to be freed, or says whether a stanza was processed. */
 #if defined(__GNUC__) || defined(__clang__)
 #define OMEMO_MUST_USE __attribute__((warn_unused_result))
 #else
 #define OMEMO_MUST_USE
 #endif
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* All structures by name; each is described in its section. */
+typedef struct omemo_config omemo_config;
+typedef struct omemo_storage omemo_storage;
+typedef struct omemo_value omemo_value;
+typedef struct omemo_change omemo_change;
+typedef struct omemo_storage_callbacks omemo_storage_callbacks;
+typedef struct omemo_callbacks omemo_callbacks;
+typedef struct omemo_manager omemo_manager;
+typedef struct omemo_result omemo_result;
+typedef struct omemo_device_list omemo_device_list;
+typedef struct omemo_bundle omemo_bundle;
+typedef struct omemo_message omemo_message;
+typedef struct omemo_draft omemo_draft;
+typedef struct omemo_decrypted omemo_decrypted;
+typedef struct omemo_devices omemo_devices;
+
+/*
+ * 1 Version, status
+ * -----------------
+ */
+
+/** The version of this header; compare it with omemo_version(). */
+#define OMEMO_VERSION_MAJOR 0
+#define OMEMO_VERSION_MINOR 1
+#define OMEMO_VERSION_PATCH 0
+
 /**
- * # Types
+ * Status of a call, of an operation, or of one row in a report. 0 is success, failures are negative, and a number
+ * never changes its meaning. The name in square brackets is the exception of python-omemo in the same case;
+ * docs/errors.md says what a client does in each case.
  *
- * ## 1 Version, status
- *
- * Every way to fail: 0 is success, failures are negative, numbers are for ever. In brackets: the exception
- * of python-omemo.
- *
- * Down to -99: how the library is called. From -100: storage. From -200: account and trust. From -300:
- * encryption, of an operation or of one device in its report. From -400: network. From -500: decryption,
- * what omemo_decrypted_status says.
+ * The numbers are in groups: to -99 use of the library, from -100 storage, from -200 account and trust, from -300
+ * encryption (of an operation, or of one device in its report), from -400 network, from -500 decryption (the
+ * values of omemo_decrypted_status).
  */
 enum omemo_status
 #if defined(__cplusplus) || __STDC_VERSION__ >= 202311L
@@ -142,93 +143,90 @@ enum omemo_status
   OMEMO_ERR_NULL = -1,
   /** A string is not UTF-8. */
   OMEMO_ERR_UTF8 = -2,
-  /** A value is out of range, or does not go with another one. [ValueError] */
+  /** A value is out of range, or contradicts another one. [ValueError] */
   OMEMO_ERR_ARGUMENT = -3,
-  /** This is not a bare JID. */
+  /** The string is not a bare JID. */
   OMEMO_ERR_JID = -4,
-  /** Called from within a service, or run within run. */
+  /** The call came from inside a service, or the manager is already being run. */
   OMEMO_ERR_BUSY = -5,
   /** The request or operation is over. */
   OMEMO_ERR_STALE = -6,
-  /** This answer does not fit the question; the request stays open. */
+  /** The answer does not fit the request, which stays open. */
   OMEMO_ERR_WRONG_ANSWER = -7,
-  /** Cancelled, or the manager was freed. */
+  /** The operation was cancelled, or the manager was freed. */
   OMEMO_ERR_CANCELLED = -8,
   /** The operation is not over yet. */
   OMEMO_ERR_PENDING = -9,
-  /** There is no such thing. */
+  /** The object that the call names does not exist. */
   OMEMO_ERR_NOT_FOUND = -10,
-  /** The input breaks a limit. */
+  /** The input exceeds a limit. */
   OMEMO_ERR_LIMIT = -11,
-  /** Bytes from outside cannot be read. [XMLSchemaValidationError] */
+  /** The input cannot be parsed. [XMLSchemaValidationError] */
   OMEMO_ERR_MALFORMED = -12,
-  /** The account has no device id yet: it has never been connected. */
+  /** The account has no device id yet, because it has never been connected. */
   OMEMO_ERR_NOT_READY = -13,
-  /** A bug of this library; nothing was committed. */
+  /** The library has a bug; nothing was committed. */
   OMEMO_ERR_INTERNAL = -99,
-  /** Reading or writing failed; nothing changed, the same call may be made again. [StorageException] */
+  /** Reading or writing the store failed; nothing changed, and the same call may be made again. [StorageException] */
   OMEMO_ERR_STORAGE = -100,
-  /** Somebody else has the store open. */
+  /** The store is already open elsewhere. */
   OMEMO_ERR_STORAGE_LOCKED = -101,
   /**
-   * What is stored contradicts itself; nothing is made anew beside it. [TypeError, KeyError,
-   * NothingException]
+   * The stored data contradict each other; the library does not create new data in their place. [TypeError,
+   * KeyError, NothingException]
    */
   OMEMO_ERR_STORAGE_CORRUPT = -102,
-  /** The store was written by a newer version. */
+  /** The store was written by a newer version of the library. */
   OMEMO_ERR_STORAGE_VERSION = -104,
   /** The store belongs to another JID. */
   OMEMO_ERR_STORAGE_ACCOUNT = -105,
-  /** This namespace is not served. [UnknownNamespace] */
+  /** The namespace is unknown, or not in use. [UnknownNamespace] */
   OMEMO_ERR_UNKNOWN_NAMESPACE = -200,
-  /** This trust level is not known. [UnknownTrustLevel] */
+  /** The name of the trust level is unknown. [UnknownTrustLevel] */
   OMEMO_ERR_UNKNOWN_TRUST_LEVEL = -201,
-  /** The question about trust was declined. [TrustDecisionFailed] */
+  /** The request for a trust decision was rejected. [TrustDecisionFailed] */
   OMEMO_ERR_TRUST_DECISION_FAILED = -202,
-  /** The question about trust was answered, but a device is still undecided. [StillUndecided] */
+  /** The request for a trust decision was answered, but a device is still undecided. [StillUndecided] */
   OMEMO_ERR_STILL_UNDECIDED = -203,
-  /**
-   * A label that no served namespace can carry, or one that is too long. [NotImplementedError of the
-   * legacy backend]
-   */
+  /** The label is too long, or no namespace in use can transmit it. [NotImplementedError of the legacy backend] */
   OMEMO_ERR_LABEL = -204,
-  /** A recipient can be served on no device. [NoEligibleDevices] */
+  /** A recipient has no device that the message can be encrypted for. [NoEligibleDevices] */
   OMEMO_ERR_NO_ELIGIBLE_DEVICES = -300,
-  /** The JID announces no device at all. */
+  /** The JID announces no device. */
   OMEMO_ERR_NO_DEVICES = -301,
-  /** Nobody has judged the key of this device. */
+  /** No trust decision was made about the key of the device. */
   OMEMO_ERR_UNDECIDED = -302,
-  /** The key of this device is judged distrusted. */
+  /** The key of the device is distrusted. */
   OMEMO_ERR_DISTRUSTED = -303,
-  /** The device shows another key than the one that was judged. */
+  /** The device shows a different identity key from the known one. */
   OMEMO_ERR_IDENTITY_CHANGED = -304,
-  /** The device shows different keys in the two namespaces. */
+  /** The device shows different identity keys in the two namespaces. */
   OMEMO_ERR_IDENTITY_MISMATCH = -305,
   /** The device has no bundle. [BundleNotFound] */
   OMEMO_ERR_BUNDLE_NOT_FOUND = -306,
-  /** The bundle can be read, but not used: signature, keys or ids are wrong. */
+  /** The bundle can be read, but not used: a signature, key or id is wrong. */
   OMEMO_ERR_BUNDLE_BAD = -307,
   /** The key exchange failed. [KeyExchangeFailed; XEdDSAException] */
   OMEMO_ERR_KEY_EXCHANGE_FAILED = -308,
-  /** The plaintext for a namespace that is needed is missing or empty. */
+  /** The plaintext for a required namespace is missing or empty. */
   OMEMO_ERR_PLAINTEXT = -309,
   /** No answer came in time. */
   OMEMO_ERR_TIMEOUT = -400,
-  /** Not connected. */
+  /** The account is not connected. */
   OMEMO_ERR_OFFLINE = -401,
-  /** The own bundle could not be published. [BundleUploadFailed] */
+  /** The bundle of this device could not be published. [BundleUploadFailed] */
   OMEMO_ERR_BUNDLE_UPLOAD_FAILED = -402,
   /** A bundle could not be fetched. [BundleDownloadFailed] */
   OMEMO_ERR_BUNDLE_DOWNLOAD_FAILED = -403,
   /** A bundle could not be deleted. [BundleDeletionFailed] */
   OMEMO_ERR_BUNDLE_DELETION_FAILED = -404,
-  /** The own device list could not be published. [DeviceListUploadFailed] */
+  /** The device list of this account could not be published. [DeviceListUploadFailed] */
   OMEMO_ERR_DEVICE_LIST_UPLOAD_FAILED = -405,
   /** A device list could not be fetched. [DeviceListDownloadFailed] */
   OMEMO_ERR_DEVICE_LIST_DOWNLOAD_FAILED = -406,
   /** A message could not be sent. [MessageSendingFailed] */
   OMEMO_ERR_MESSAGE_SENDING_FAILED = -407,
-  /** Too many publications on one node in a day; it goes on later. */
+  /** A node was published too often in one day; publishing continues later. */
   OMEMO_ERR_PUBLISH_LIMIT = -408,
   /** The message could not be authenticated. [DecryptionFailed] */
   OMEMO_ERR_DECRYPTION_FAILED = -500,
@@ -236,21 +234,21 @@ enum omemo_status
   OMEMO_ERR_DUPLICATE = -501,
   /** The message skips more keys than allowed. [TooManySkippedMessageKeys; DoSProtectionException] */
   OMEMO_ERR_TOO_MANY_SKIPPED = -502,
-  /** The message holds no key for this device. [MessageNotForUs] */
+  /** The message contains no key for this device. [MessageNotForUs] */
   OMEMO_ERR_NOT_FOR_US = -503,
   /** There is no session with the sender's device. [NoSession] */
   OMEMO_ERR_NO_SESSION = -504,
-  /** Who sent this cannot be told. [SenderNotFound] */
+  /** The sender cannot be determined. [SenderNotFound] */
   OMEMO_ERR_SENDER_NOT_FOUND = -505,
-  /** The sender's key is judged distrusted. [SenderDistrusted] */
+  /** The sender's key is distrusted. [SenderDistrusted] */
   OMEMO_ERR_SENDER_DISTRUSTED = -506,
-  /** The sender's key is not the one known for the device. [PublicDataInconsistency] */
+  /** The sender's key is not the known key of the device. [PublicDataInconsistency] */
   OMEMO_ERR_PUBLIC_DATA_INCONSISTENCY = -507,
-  /** The key exchange names a pre key that does not exist any more. */
+  /** The key exchange uses a pre key that no longer exists. */
   OMEMO_ERR_PRE_KEY_UNKNOWN = -508,
-  /** This is our own message, sent back to us. */
+  /** The message was sent by this device and came back. */
   OMEMO_ERR_OWN_ECHO = -509,
-  /** The content says that somebody else has written it. */
+  /** The content names a different sender from that of the message. */
   OMEMO_ERR_AFFIX = -510,
 };
 #ifndef __cplusplus
@@ -261,36 +259,437 @@ typedef int32_t omemo_status;
 #endif // __STDC_VERSION__ >= 202311L
 #endif // __cplusplus
 
-/** What omemo_callbacks.notify tells. In brackets: which of its other arguments are set. */
+/**
+ * Returns the version of the library in use: MAJOR * 10000 + MINOR * 100 + PATCH.
+ * Returns: the number, to be compared with OMEMO_VERSION_MAJOR, OMEMO_VERSION_MINOR and OMEMO_VERSION_PATCH.
+ * Since: 0.1.0
+ */
+uint32_t omemo_version(void);
+
+/**
+ * Returns the name of a status, such as "OMEMO_ERR_STALE".
+ * Parameters:
+ * - status: any number; the name for an unknown number says that it is unknown.
+ * Returns: the name, never NULL.
+ * Memory: a constant.
+ * Since: 0.1.0
+ */
+const char *omemo_status_name(int32_t status);
+
+/**
+ * Returns one English sentence that explains a status.
+ * Parameters:
+ * - status: any number; the sentence for an unknown number says that it is unknown.
+ * Returns: the sentence, never NULL.
+ * Memory: a constant.
+ * Since: 0.1.0
+ */
+const char *omemo_status_text(int32_t status);
+
+/*
+ * 2 Logging
+ * ---------
+ */
+
+/** Severity of a log line. No level ever contains secrets, message texts or JIDs. */
+enum omemo_log_level
+#if defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+  : int32_t
+#endif // defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+ {
+  /** A bug in this library. */
+  OMEMO_LOG_ERROR = 1,
+  /** A problem that a person has to look at. */
+  OMEMO_LOG_WARN = 2,
+  /** An event of the account, such as a new device id. */
+  OMEMO_LOG_INFO = 3,
+  /** An event of a single message or request. */
+  OMEMO_LOG_DEBUG = 4,
+};
+#ifndef __cplusplus
+#if __STDC_VERSION__ >= 202311L
+typedef enum omemo_log_level omemo_log_level;
+#else
+typedef int32_t omemo_log_level;
+#endif // __STDC_VERSION__ >= 202311L
+#endif // __cplusplus
+
+/**
+ * Receives one line of the log (a service); see omemo_config_set_log. target is the part of the library that wrote
+ * the line, such as "omemo::manager". Both strings live until the function returns.
+ */
+typedef void (*omemo_log)(void *user_data, omemo_log_level level, const char *target, const char *line);
+
+/*
+ * 3 Strings
+ * ---------
+ */
+
+/** Namespace of OMEMO, XEP-0384 0.8 and later. */
+#define OMEMO_NS_2 "urn:xmpp:omemo:2"
+
+/** Feature to announce (XEP-0115, XEP-0163) so that the server pushes device lists of OMEMO_NS_2. */
+#define OMEMO_NS_2_NOTIFY "urn:xmpp:omemo:2:devices+notify"
+
+/** Namespace of OMEMO as in XEP-0384 0.3, called legacy. */
+#define OMEMO_NS_LEGACY "eu.siacs.conversations.axolotl"
+
+/** Feature to announce (XEP-0115, XEP-0163) so that the server pushes device lists of OMEMO_NS_LEGACY. */
+#define OMEMO_NS_LEGACY_NOTIFY "eu.siacs.conversations.axolotl.devicelist+notify"
+
+/** Name of a trust level, known without evaluate_trust: messages are encrypted for the key. */
+#define OMEMO_TRUST_LEVEL_NAME_TRUSTED "trusted"
+
+/** Name of a trust level, known without evaluate_trust: no trust decision was made about the key. */
+#define OMEMO_TRUST_LEVEL_NAME_UNDECIDED "undecided"
+
+/** Name of a trust level, known without evaluate_trust: nothing is encrypted for the key. */
+#define OMEMO_TRUST_LEVEL_NAME_DISTRUSTED "distrusted"
+
+/**
+ * Frees a string that a function wrote to a `char **` parameter.
+ * Parameters:
+ * - string: NULL does nothing.
+ * Since: 0.1.0
+ */
+void omemo_string_free(char *string);
+
+/*
+ * 4 Configuration
+ * ---------------
+ */
+
+/**
+ * Frees the user_data of a table of callbacks. Runs once, after everything that took the table is gone; no
+ * callback of the table runs later.
+ *
+ * It may call any function, as an event may. Where it is a parameter, it may be NULL.
+ */
+typedef void (*omemo_destroy)(void *user_data);
+
+/**
+ * Options for omemo_config_set_option. The comment of each gives the unit, the bounds, and the value of an option
+ * that is not set.
+ */
+enum omemo_option
+#if defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+  : int32_t
+#endif // defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+ {
+  /** Time after which a network request ends by itself. Unit: milliseconds, 1,000 to 3,600,000; default: 60,000. */
+  OMEMO_OPTION_REQUEST_TIMEOUT_MS = 1,
+  /** Largest number of fetch requests that are open at the same time. Unit: requests, 1 to 1,000; default: 32. */
+  OMEMO_OPTION_MAX_OPEN_FETCHES = 2,
+  /** Largest number of skipped message keys that are kept for each session. Unit: keys, 0 to 2,000; default: 1,000. */
+  OMEMO_OPTION_SKIPPED_PER_SESSION = 3,
+  /**
+   * Largest number of message keys that one message may skip. Must not be greater than
+   * OMEMO_OPTION_SKIPPED_PER_SESSION, to which the default is lowered. Unit: keys, 0 to 2,000; default: 1,000.
+   */
+  OMEMO_OPTION_SKIPPED_PER_MESSAGE = 4,
+};
+#ifndef __cplusplus
+#if __STDC_VERSION__ >= 202311L
+typedef enum omemo_option omemo_option;
+#else
+typedef int32_t omemo_option;
+#endif // __STDC_VERSION__ >= 202311L
+#endif // __cplusplus
+
+/**
+ * Settings from which omemo_manager_new opens a manager.
+ *
+ * Create it with omemo_config_new and set at least JID, storage and callbacks. Setters return a status that you
+ * may ignore: the configuration keeps the first failure, omemo_manager_new returns it, and omemo_config_error
+ * explains it. Free the configuration with omemo_config_free, which you may do as soon as the manager is open. To
+ * open another manager with it, set another JID and another storage first.
+ */
+struct omemo_config;
+
+/**
+ * Creates an empty configuration. JID, storage and callbacks must be set before omemo_manager_new. The
+ * configuration can open several managers only if each gets a JID and a storage of its own, set before it is
+ * opened.
+ * Returns: the configuration; NULL only after a bug in this library.
+ * Memory: free it with omemo_config_free.
+ * Since: 0.1.0
+ */
+OMEMO_MUST_USE omemo_config *omemo_config_new(void);
+
+/**
+ * Frees a configuration. Managers that were opened with it continue.
+ * Parameters:
+ * - config: NULL does nothing.
+ * Since: 0.1.0
+ */
+void omemo_config_free(omemo_config *config);
+
+/**
+ * Sets the JID of the account.
+ * Parameters:
+ * - jid: this account's bare JID.
+ * Returns: OMEMO_OK, OMEMO_ERR_NULL, OMEMO_ERR_UTF8, OMEMO_ERR_JID.
+ * Since: 0.1.0
+ */
+omemo_status omemo_config_set_jid(omemo_config *config, const char *jid);
+
+/**
+ * Sets the namespaces that the account uses, most preferred first. A message is encrypted for each device in
+ * exactly one of them. The default is OMEMO_NS_LEGACY, then OMEMO_NS_2, because some clients announce both and
+ * read only OMEMO_NS_LEGACY (docs/namespaces.md).
+ *
+ * A namespace that the account used before and that is missing here is given up: its keys and sessions are deleted
+ * when the manager opens, and from the next omemo_manager_connected on this device is removed from its device list
+ * there and delete_bundle is called, until both have succeeded.
+ *
+ * Parameters:
+ * - namespaces: an array of count names, each of them once.
+ * - count: at least 1.
+ * Returns: OMEMO_OK, OMEMO_ERR_NULL, OMEMO_ERR_UTF8, OMEMO_ERR_ARGUMENT, OMEMO_ERR_UNKNOWN_NAMESPACE.
+ * Since: 0.1.0
+ */
+omemo_status omemo_config_set_namespaces(omemo_config *config, const char *const *namespaces, size_t count);
+
+/**
+ * Sets the storage of the account.
+ * Parameters:
+ * - storage: a store that no other manager has open at the same time.
+ * Returns: OMEMO_OK, OMEMO_ERR_NULL, OMEMO_ERR_BUSY inside a service.
+ * Memory: the store is shared; you still free your reference with omemo_storage_free.
+ * Since: 0.1.0
+ */
+omemo_status omemo_config_set_storage(omemo_config *config, const omemo_storage *storage);
+
+/**
+ * Sets the callbacks of the account. Can be called once for each configuration.
+ * Parameters:
+ * - callbacks: the table, with struct_size set. It is copied.
+ * - user_data: any pointer; passed to each callback.
+ * - destroy: called with user_data when the configuration and its managers are gone; may be NULL. Does not run if
+ *   this call fails.
+ * Returns: OMEMO_OK, OMEMO_ERR_NULL, OMEMO_ERR_ARGUMENT (wrong struct_size, or the second call).
+ * Since: 0.1.0
+ */
+omemo_status omemo_config_set_callbacks(omemo_config *config,
+                                        const omemo_callbacks *callbacks,
+                                        void *user_data,
+                                        omemo_destroy destroy);
+
+/**
+ * Sets the function that receives log lines. Can be called once for each configuration. Without it nothing is
+ * logged.
+ * Parameters:
+ * - level: an omemo_log_level; the function receives lines of this level and of the more severe ones.
+ * - log: must not be NULL.
+ * - user_data: any pointer; passed to log.
+ * - destroy: called with user_data when the configuration and its managers are gone; may be NULL. Does not run if
+ *   this call fails.
+ * Returns: OMEMO_OK, OMEMO_ERR_NULL, OMEMO_ERR_ARGUMENT (wrong level, or the second call).
+ * Since: 0.1.0
+ */
+omemo_status omemo_config_set_log(omemo_config *config,
+                                  int32_t level,
+                                  omemo_log log,
+                                  void *user_data,
+                                  omemo_destroy destroy);
+
+/**
+ * Sets an option to a number.
+ * Parameters:
+ * - option: an omemo_option.
+ * - value: within the bounds that the option's comment gives.
+ * Returns: OMEMO_OK, OMEMO_ERR_NULL, OMEMO_ERR_ARGUMENT.
+ * Since: 0.1.0
+ */
+omemo_status omemo_config_set_option(omemo_config *config, int32_t option, uint64_t value);
+
+/**
+ * Sets the trust level of keys about which no trust decision was made. The default is
+ * OMEMO_TRUST_LEVEL_NAME_UNDECIDED.
+ * Parameters:
+ * - level: a name that your evaluate_trust knows, or without evaluate_trust one of OMEMO_TRUST_LEVEL_NAME_*.
+ *   omemo_manager_new checks it.
+ * Returns: OMEMO_OK, OMEMO_ERR_NULL, OMEMO_ERR_UTF8.
+ * Since: 0.1.0
+ */
+omemo_status omemo_config_set_default_trust_level_name(omemo_config *config, const char *level);
+
+/**
+ * Returns why the last omemo_manager_new with this configuration failed: which setting, or which record of the
+ * store.
+ * Returns: a sentence without JIDs; "" if the call did not fail, and for NULL.
+ * Memory: borrowed from config until the next omemo_manager_new with it.
+ * Since: 0.1.0
+ */
+const char *omemo_config_error(const omemo_config *config);
+
+/*
+ * 5 Storage
+ * ---------
+ */
+
+/**
+ * Reference to a store, which holds everything that one account keeps: keys, sessions, device lists and trust.
+ *
+ * Create it with omemo_storage_memory_new or omemo_storage_callbacks_new, give it to omemo_config_set_storage, and
+ * free your reference with omemo_storage_free. The store stays open as long as a configuration or a manager uses
+ * it. A store belongs to one account, and one manager at a time may have it open.
+ */
+struct omemo_storage;
+
+/**
+ * Destination of the bytes that the load callback of a store has found. Lives until the callback returns; see
+ * omemo_value_set.
+ */
+struct omemo_value;
+
+/** One change in a commit. This structure never changes its shape, because it is the element of an array. */
+struct omemo_change {
+  /** The key to be changed. */
+  const char *key;
+  /** The bytes to be stored under key; NULL: the key is to be deleted. */
+  const uint8_t *value;
+  /** Number of bytes in value. */
+  size_t value_len;
+};
+
+/**
+ * Services of a store of your own, for omemo_storage_callbacks_new. The library never calls two of them at the
+ * same time. Keys are ASCII, `[a-z0-9/]`, at most 200 bytes long; values have at most 1 MiB and contain secrets.
+ * Both services return OMEMO_OK or one of OMEMO_ERR_STORAGE*; any other number counts as OMEMO_ERR_STORAGE.
+ * docs/storage.md says what a store must guarantee.
+ */
+struct omemo_storage_callbacks {
+  /**
+   * sizeof(omemo_storage_callbacks). Never smaller than in 0.1.0; members that a newer header adds must be 0 for
+   * an older library.
+   */
+  size_t struct_size;
+  /**
+   * Passes the value of key to omemo_value_set, once. If there is no such key, returns OMEMO_OK without that
+   * call. Required.
+   */
+  int32_t (*load)(void *user_data, const char *key, omemo_value *value);
+  /**
+   * Makes all count changes, in their order, or none of them; they are durable when it returns OMEMO_OK. After
+   * any other return value the library reads what it needs again, so that it does not matter whether the changes
+   * were made. Required.
+   */
+  int32_t (*commit)(void *user_data, const omemo_change *changes, size_t count);
+};
+
+/**
+ * Creates a store in memory, for tests and for clients that want to be a new device at each start.
+ * Parameters:
+ * - storage: receives the store.
+ * Returns: OMEMO_OK, OMEMO_ERR_NULL, OMEMO_ERR_BUSY inside a service.
+ * Memory: free it with omemo_storage_free; configurations and managers that use it keep it alive.
+ * Since: 0.1.0
+ */
+omemo_status omemo_storage_memory_new(omemo_storage **storage);
+
+/**
+ * Creates a store that keeps its data through your callbacks.
+ * Parameters:
+ * - callbacks: the table, with struct_size set. It is copied.
+ * - user_data: any pointer; passed to each callback.
+ * - destroy: called with user_data when the store and the configurations and managers that use it are gone; may be
+ *   NULL. Does not run if this call fails.
+ * - storage: receives the store.
+ * Returns: OMEMO_OK, OMEMO_ERR_NULL (also for a callback that is NULL), OMEMO_ERR_ARGUMENT (wrong struct_size),
+ *   OMEMO_ERR_BUSY inside a service.
+ * Memory: free it with omemo_storage_free; configurations and managers that use it keep it alive.
+ * Since: 0.1.0
+ */
+omemo_status omemo_storage_callbacks_new(const omemo_storage_callbacks *callbacks,
+                                         void *user_data,
+                                         omemo_destroy destroy,
+                                         omemo_storage **storage);
+
+/**
+ * Frees your reference to a store. The store is closed when the configurations and managers that use it are gone,
+ * too.
+ * Parameters:
+ * - storage: NULL does nothing.
+ * Since: 0.1.0
+ */
+void omemo_storage_free(omemo_storage *storage);
+
+/**
+ * Passes stored bytes to the library, from inside the load callback of a store.
+ * Parameters:
+ * - value: the parameter of the callback.
+ * - bytes: copied; must not be NULL.
+ * - len: number of bytes, at most 1 MiB.
+ * Returns: OMEMO_OK, OMEMO_ERR_NULL, OMEMO_ERR_LIMIT (the load fails then), OMEMO_ERR_ARGUMENT (the second call).
+ * Since: 0.1.0
+ */
+omemo_status omemo_value_set(omemo_value *value, const uint8_t *bytes, size_t len);
+
+/*
+ * 6 Callbacks
+ * -----------
+ */
+
+/**
+ * Meaning of a trust level for encryption and decryption: one of three core trust levels. evaluate_trust maps the
+ * names of trust levels to them.
+ */
+enum omemo_core_trust
+#if defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+  : int32_t
+#endif // defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+ {
+  /** No trust decision was made about the key. Nothing is encrypted for it. */
+  OMEMO_CORE_UNDECIDED = 0,
+  /** Messages are encrypted for the key. */
+  OMEMO_CORE_TRUSTED = 1,
+  /** Nothing is encrypted for the key, and messages from it are rejected. */
+  OMEMO_CORE_DISTRUSTED = 2,
+};
+#ifndef __cplusplus
+#if __STDC_VERSION__ >= 202311L
+typedef enum omemo_core_trust omemo_core_trust;
+#else
+typedef int32_t omemo_core_trust;
+#endif // __STDC_VERSION__ >= 202311L
+#endif // __cplusplus
+
+/** Kinds of news that omemo_callbacks.notify receives. The arguments in brackets are set, the others are not. */
 enum omemo_notice
 #if defined(__cplusplus) || __STDC_VERSION__ >= 202311L
   : int32_t
 #endif // defined(__cplusplus) || __STDC_VERSION__ >= 202311L
  {
-  /** (ns, jid) A device appeared, vanished, or got its key: omemo_manager_devices has the news. */
+  /**
+   * (ns, jid) A device was added or removed, or its key became known. omemo_manager_devices returns the current
+   * state.
+   */
   OMEMO_NOTICE_DEVICES = 1,
   /**
-   * (ns, jid, device, status) It shows another identity key than the one known for it
-   * (OMEMO_ERR_IDENTITY_CHANGED), or shows another one in ns than in the other namespace
-   * (OMEMO_ERR_IDENTITY_MISMATCH), in a bundle or in a message (OMEMO_ERR_PUBLIC_DATA_INCONSISTENCY: its bundle is
-   * then looked at by itself, and if that shows the other key, too, a notice with another status follows). It is
-   * served again after omemo_manager_accept_identity; in case of a mismatch it is meanwhile served in the other
-   * namespace, where that comes first. With this device's own id: somebody else's bundle stood there, and this
-   * device has taken another id.
+   * (ns, jid, device, status) A device shows a different identity key. OMEMO_ERR_IDENTITY_CHANGED: its bundle
+   * shows another key than the known one. OMEMO_ERR_IDENTITY_MISMATCH: its bundle in ns shows another key than
+   * in the other namespace. OMEMO_ERR_PUBLIC_DATA_INCONSISTENCY: a message shows another key; the library then
+   * fetches the bundle, and if that shows the other key, too, a notice with one of the other two statuses
+   * follows. Messages are encrypted for the device again after omemo_manager_accept_identity; in case of a
+   * mismatch they are meanwhile encrypted in the other namespace, if that comes first. With the id of this
+   * device: another client's bundle was published under this id, and this device has taken another id.
    */
   OMEMO_NOTICE_IDENTITY_CHANGED = 2,
   /**
-   * (ns, jid, device) It left the list of OMEMO_NS_2, which comes first for it by omemo_manager_prefer_namespace
-   * or else by the configuration's order, and stays on that of ns, where it is served now. Told once, until
-   * omemo_manager_prefer_namespace is called for it.
+   * (ns, jid, device) A device left the device list of OMEMO_NS_2, which is preferred for it by
+   * omemo_manager_prefer_namespace or by the configuration, and is still on the list of ns. Messages for it are
+   * now encrypted in ns. This notice is not repeated until omemo_manager_prefer_namespace is called for the
+   * device.
    */
   OMEMO_NOTICE_DOWNGRADED = 3,
   /**
-   * (ns, status) This account's bundle or device list cannot be published, or a namespace cannot be left; it is
-   * tried again later. OMEMO_ERR_PUBLISH_LIMIT: it was published so often that it waits now (10 times, then once
-   * in 72 minutes; list and bundle apart), told again only after hours without publications: another client of the
-   * account probably undoes what this one publishes. omemo_result_row_detail shows what the server said, in the
-   * report of omemo_manager_connected.
+   * (ns, status) The bundle or the device list of this account cannot be published, or a namespace cannot be
+   * given up. The library tries again later. OMEMO_ERR_PUBLISH_LIMIT: the node was published so often that
+   * publishing now waits (10 times, then once in 72 minutes; device list and bundle are counted apart). Probably
+   * another client of the account overwrites what this one publishes; this notice is repeated only after hours
+   * without a publication. The server's answer is in omemo_result_row_detail, in the report of
+   * omemo_manager_connected.
    */
   OMEMO_NOTICE_PUBLISH_FAILED = 4,
 };
@@ -303,123 +702,128 @@ typedef int32_t omemo_notice;
 #endif // __cplusplus
 
 /**
- * ## 2 Logging
- *
- * How important a line is. No level ever holds secrets, texts or JIDs.
+ * Number of an open request: a callback that asks for something passes it, and an omemo_request function answers
+ * it. 0 is no request.
  */
-enum omemo_log_level
-#if defined(__cplusplus) || __STDC_VERSION__ >= 202311L
-  : int32_t
-#endif // defined(__cplusplus) || __STDC_VERSION__ >= 202311L
- {
-  /** A bug of this library. */
-  OMEMO_LOG_ERROR = 1,
-  /** Needs a person. */
-  OMEMO_LOG_WARN = 2,
-  /** What happens to the account. */
-  OMEMO_LOG_INFO = 3,
-  /** What happens to single messages. */
-  OMEMO_LOG_DEBUG = 4,
-};
-#ifndef __cplusplus
-#if __STDC_VERSION__ >= 202311L
-typedef enum omemo_log_level omemo_log_level;
-#else
-typedef int32_t omemo_log_level;
-#endif // __STDC_VERSION__ >= 202311L
-#endif // __cplusplus
+typedef uint64_t omemo_request;
 
 /**
- * ## 12 Decrypt
+ * Callbacks of one account, for omemo_config_set_callbacks. There are three kinds. Requests ask for something;
+ * your answer can come inside the callback or later, by the omemo_request functions. Other events tell something.
+ * Services return the answer at once.
  *
- * What a client does with the stanza.
+ * Each member may be NULL. A request without callback is rejected at once: the fetch, publish and delete requests
+ * with OMEMO_REJECT_FAILED, send_message and decide_trust with OMEMO_REJECT_DECLINED.
  */
-enum omemo_action
-#if defined(__cplusplus) || __STDC_VERSION__ >= 202311L
-  : int32_t
-#endif // defined(__cplusplus) || __STDC_VERSION__ >= 202311L
- {
-  /** Show nothing: a stanza without payload, whatever became of it, a duplicate, or an own echo. */
-  OMEMO_ACTION_HIDE = 0,
-  /** Show the content, with its trust. */
-  OMEMO_ACTION_SHOW = 1,
+struct omemo_callbacks {
   /**
-   * Tell the user that a message could not be read: omemo_decrypted_detail says why. Never for a stanza without
-   * payload, in which there is nothing that a user could miss.
+   * sizeof(omemo_callbacks). A table may end after decide_trust; missing members count as NULL. Members that a
+   * newer header adds must be NULL for an older library.
    */
-  OMEMO_ACTION_WARN = 2,
+  size_t struct_size;
+  /**
+   * Request (event): fetches the device list of jid in ns (XEP-0384 5.3.1). Ask the server for one item
+   * (max_items='1') of the node of another JID, and for all items of this account's own node. Answer with
+   * omemo_request_resolve_xml or omemo_request_resolve_device_list, or reject; OMEMO_REJECT_NOT_FOUND means that
+   * jid announces no devices.
+   */
+  void (*fetch_device_list)(void *user_data, omemo_request request, const char *ns, const char *jid);
+  /**
+   * Request (event): fetches the bundle of a device (XEP-0384 5.3.2). In OMEMO_NS_2 ask for the item whose id is
+   * the device id, in OMEMO_NS_LEGACY for one item (max_items='1'). Answer with omemo_request_resolve_xml or
+   * omemo_request_resolve_bundle, or reject.
+   */
+  void (*fetch_bundle)(void *user_data, omemo_request request, const char *ns, const char *jid, uint32_t device);
+  /**
+   * Request (event): publishes list as the device list of this account, in place of the old one, readable for
+   * everybody (access model open). Answer with omemo_request_resolve or omemo_request_resolve_xml, or reject.
+   */
+  void (*publish_device_list)(void *user_data, omemo_request request, const char *ns, const omemo_device_list *list);
+  /**
+   * Request (event): publishes bundle as the bundle of this device, in place of the old one, readable for
+   * everybody (access model open). In OMEMO_NS_2 the item id is the device id, and the node keeps all items
+   * (max_items='max'). Answer with omemo_request_resolve or omemo_request_resolve_xml, or reject.
+   */
+  void (*publish_bundle)(void *user_data,
+                         omemo_request request,
+                         const char *ns,
+                         uint32_t device,
+                         const omemo_bundle *bundle);
+  /**
+   * Request (event): sends to jid a message without content, which no user sees, with a store hint (XEP-0334).
+   * Answer with omemo_request_resolve when it is sent, or reject; OMEMO_REJECT_DECLINED means that jid must not
+   * learn that this account is online.
+   */
+  void (*send_message)(void *user_data, omemo_request request, const char *jid, const omemo_message *message);
+  /**
+   * Request (event): asks the user for a trust decision about the keys of all these devices. context is the word
+   * from omemo_draft_set_context, or NULL. Answer with omemo_request_decide for each device, then
+   * omemo_request_resolve; or reject with OMEMO_REJECT_DECLINED. There is no deadline. A dialog that outlives
+   * the callback keeps a copy from omemo_devices_clone.
+   */
+  void (*decide_trust)(void *user_data, omemo_request request, const omemo_devices *undecided, const char *context);
+  /** Event: a request needs no answer any more. Close its dialog and forget its number. */
+  void (*request_withdrawn)(void *user_data, omemo_request request);
+  /** Event: reports news. Arguments that a notice does not use are NULL, 0 or OMEMO_OK. */
+  void (*notify)(void *user_data,
+                 omemo_notice notice,
+                 const char *ns,
+                 const char *jid,
+                 uint32_t device,
+                 omemo_status status);
+  /**
+   * Service: returns the omemo_core_trust of the trust level of the device at index, or
+   * OMEMO_ERR_UNKNOWN_TRUST_LEVEL; any other number counts as the latter. NULL: the known names are
+   * OMEMO_TRUST_LEVEL_NAME_TRUSTED, OMEMO_TRUST_LEVEL_NAME_UNDECIDED and OMEMO_TRUST_LEVEL_NAME_DISTRUSTED.
+   */
+  int32_t (*evaluate_trust)(void *user_data, const omemo_devices *devices, size_t index);
+  /**
+   * Service: tells that there is work, or that omemo_manager_timeout has become shorter. Make your main loop
+   * call omemo_manager_run soon. After each omemo_manager_run that found nothing more to do, wakeup is called at
+   * most once, on any thread, with no lock held, and never after destroy. A call that it has queued in your loop
+   * may run after the manager was freed: let it use a NULL manager, which is harmless. NULL: you call
+   * omemo_manager_run often, or omemo_manager_wait.
+   */
+  void (*wakeup)(void *user_data);
+  /**
+   * Service: returns the time in milliseconds since 1970-01-01 (UTC). Deadlines are measured with it, too. NULL:
+   * the clocks of the system are used.
+   */
+  int64_t (*now)(void *user_data);
+  /**
+   * Request (event): deletes the bundle of this device in ns, after the account has given up that namespace or
+   * this device has given up that id. In OMEMO_NS_2 retract the item, in OMEMO_NS_LEGACY delete the node. Answer
+   * with omemo_request_resolve or omemo_request_resolve_xml, or reject; after OMEMO_REJECT_NOT_FOUND and
+   * OMEMO_REJECT_DECLINED the request is not repeated, either.
+   */
+  void (*delete_bundle)(void *user_data, omemo_request request, const char *ns, uint32_t device);
 };
-#ifndef __cplusplus
-#if __STDC_VERSION__ >= 202311L
-typedef enum omemo_action omemo_action;
-#else
-typedef int32_t omemo_action;
-#endif // __STDC_VERSION__ >= 202311L
-#endif // __cplusplus
+
+/*
+ * 7 Manager
+ * ---------
+ */
 
 /**
- * ## 6 Callbacks
+ * One account, opened on its store.
  *
- * What the name of a trust level comes to.
+ * Fill in an omemo_config and call omemo_manager_new. Call omemo_manager_connected for each new stream and
+ * omemo_manager_disconnected when it is lost. Call omemo_manager_run when wakeup has been called or
+ * omemo_manager_timeout has passed: it makes all progress and calls all events. A blocking program calls
+ * omemo_manager_wait instead. Pass pushed device lists to omemo_manager_update_device_list and received stanzas to
+ * omemo_manager_decrypt_xml; send with omemo_manager_encrypt. End it with omemo_manager_free.
+ *
+ * All its functions may be called from every thread. Several managers are independent of each other.
  */
-enum omemo_core_trust
-#if defined(__cplusplus) || __STDC_VERSION__ >= 202311L
-  : int32_t
-#endif // defined(__cplusplus) || __STDC_VERSION__ >= 202311L
- {
-  /** Nobody has judged the key. */
-  OMEMO_CORE_UNDECIDED = 0,
-  /** Content is encrypted to it. */
-  OMEMO_CORE_TRUSTED = 1,
-  /** Nothing is encrypted to it, and what it sends is refused. */
-  OMEMO_CORE_DISTRUSTED = 2,
-};
-#ifndef __cplusplus
-#if __STDC_VERSION__ >= 202311L
-typedef enum omemo_core_trust omemo_core_trust;
-#else
-typedef int32_t omemo_core_trust;
-#endif // __STDC_VERSION__ >= 202311L
-#endif // __cplusplus
+struct omemo_manager;
 
-/**
- * ## 4 Configuration
- *
- * Numbers that omemo_config_set_option takes: unit, bounds, and the value unless set.
- */
-enum omemo_option
-#if defined(__cplusplus) || __STDC_VERSION__ >= 202311L
-  : int32_t
-#endif // defined(__cplusplus) || __STDC_VERSION__ >= 202311L
- {
-  /** Milliseconds until a network question ends by itself: 1000 to 3600000, 60000. */
-  OMEMO_OPTION_REQUEST_TIMEOUT_MS = 1,
-  /** Fetches open at a time: 1 to 1000, 32. */
-  OMEMO_OPTION_MAX_OPEN_FETCHES = 2,
-  /** Keys of skipped messages that are kept for each session: 0 to 2000, 1000. */
-  OMEMO_OPTION_SKIPPED_PER_SESSION = 3,
-  /** Messages that one message may skip: 0 to SKIPPED_PER_SESSION, the same. */
-  OMEMO_OPTION_SKIPPED_PER_MESSAGE = 4,
-};
-#ifndef __cplusplus
-#if __STDC_VERSION__ >= 202311L
-typedef enum omemo_option omemo_option;
-#else
-typedef int32_t omemo_option;
-#endif // __STDC_VERSION__ >= 202311L
-#endif // __cplusplus
-
-/**
- * ## 7 Manager
- *
- * What omemo_manager_connected is told about messages that wait on the server.
- */
+/** Promise of the client about messages that wait on the server, for omemo_manager_connected. */
 enum omemo_catch_up
 #if defined(__cplusplus) || __STDC_VERSION__ >= 202311L
   : int32_t
 #endif // defined(__cplusplus) || __STDC_VERSION__ >= 202311L
  {
-  /** Nothing to catch up with, or nobody will say when it is over: live at once. */
+  /** No messages wait, or the client will not tell when it has read them: messages count as live at once. */
   OMEMO_CATCH_UP_NONE = 0,
 };
 #ifndef __cplusplus
@@ -430,33 +834,196 @@ typedef int32_t omemo_catch_up;
 #endif // __STDC_VERSION__ >= 202311L
 #endif // __cplusplus
 
+/** Number of an operation: something that one call starts and that has exactly one end. 0 is no operation. */
+typedef uint64_t omemo_op;
+
 /**
- * ## 8 Requests
- *
- * Why a question has no answer.
+ * Receives the end of an operation (event), exactly once. result is never NULL; it holds the same status, and the
+ * report even if the operation failed. result lives until the function returns.
  */
+typedef void (*omemo_done)(void *user_data, omemo_op op, omemo_status status, const omemo_result *result);
+
+/**
+ * Opens an account. Works offline and makes no requests. The first call on an empty store creates the identity and
+ * the keys; later calls read them.
+ *
+ * Next, call omemo_manager_connected when the stream is up, and omemo_manager_run.
+ *
+ * Parameters:
+ * - config: may be freed after the call.
+ * - manager: receives the manager.
+ * Returns: OMEMO_OK; OMEMO_ERR_NULL; OMEMO_ERR_BUSY inside a service; the first failure of the configuration's
+ *   setters; OMEMO_ERR_ARGUMENT if a setting is missing; OMEMO_ERR_UNKNOWN_TRUST_LEVEL for the default trust
+ *   level; OMEMO_ERR_STORAGE*. omemo_config_error gives the details.
+ * Memory: end it with omemo_manager_free.
+ * Since: 0.1.0
+ */
+omemo_status omemo_manager_new(const omemo_config *config, omemo_manager **manager);
+
+/**
+ * Ends a manager: its operations end with OMEMO_ERR_CANCELLED, its requests are withdrawn, the store is closed,
+ * and then the destroy function of the configuration runs. Nothing needs to be saved: every call has committed its
+ * changes. Never waits.
+ *
+ * While omemo_manager_run or another call of this manager is running, in this or another thread, the manager ends
+ * when the last of them returns; until then these calls, and those made in their callbacks, return
+ * OMEMO_ERR_CANCELLED. Inside a service the manager ends when the call around the service returns. Only destroy
+ * tells that it has ended.
+ *
+ * Parameters:
+ * - manager: must not be passed to a new call from now on; NULL does nothing.
+ * Since: 0.1.0
+ */
+void omemo_manager_free(omemo_manager *manager);
+
+/**
+ * Tells the library that the stream is up, and starts to bring this device's published data up to date. On the
+ * first call the library chooses the device id and publishes the bundle, then the device list. Later it compares
+ * the data on the server with what should be there and repairs them. Then waiting work continues, encryptions
+ * included. While connected the library repeats the comparison.
+ *
+ * What happens next: omemo_manager_run calls fetch_device_list, publish_bundle, publish_device_list and others as
+ * needed, then done. If the operation fails you need not call again: the library tries again in this stream, with
+ * pauses that double from one second to five minutes (omemo_manager_timeout includes them); done is called after
+ * the first try only.
+ *
+ * Call it once for each new stream. For a stream that was resumed (XEP-0198) call neither
+ * omemo_manager_disconnected nor this function; after a failed resumption call both.
+ *
+ * Parameters:
+ * - backlog: an omemo_catch_up.
+ * - done: called at the end of the operation. NULL: if op is given, the result is kept for omemo_manager_wait.
+ * - user_data: any pointer; passed to done. Stays yours if this call fails.
+ * - op: receives the number of the operation; may be NULL.
+ * Returns: OMEMO_OK if the operation was started, OMEMO_ERR_NULL, OMEMO_ERR_ARGUMENT, OMEMO_ERR_BUSY inside a
+ *   service, OMEMO_ERR_CANCELLED. The operation ends with OMEMO_OK if at least one namespace could be published,
+ *   else with the first failure. The report has a row for each namespace; its omemo_result_row_detail includes the
+ *   server's answer. A device list of this account that cannot be parsed (OMEMO_ERR_MALFORMED) or is too long
+ *   (OMEMO_ERR_LIMIT) is such a row, and is not overwritten. OMEMO_ERR_DEVICE_LIST_DOWNLOAD_FAILED without rows:
+ *   there is no device id yet, because choosing one needs all device lists of this account. OMEMO_ERR_OFFLINE: the
+ *   stream went down meanwhile.
+ * Since: 0.1.0 (XEP-0384 5.3)
+ */
+omemo_status omemo_manager_connected(omemo_manager *manager,
+                                     int32_t backlog,
+                                     omemo_done done,
+                                     void *user_data,
+                                     omemo_op *op);
+
+/**
+ * Tells the library that the stream is down. Network requests are withdrawn, and repeated after the next
+ * omemo_manager_connected. Operations that need a stream end with OMEMO_ERR_OFFLINE; encryptions with
+ * OMEMO_ENCRYPT_WAIT and OMEMO_ENCRYPT_ALL wait for the next stream. Answers that were given before and not yet
+ * committed by omemo_manager_run are still committed, but do not make a device list fresh.
+ *
+ * Do not call it for a stream that is being resumed (XEP-0198), only after the resumption has failed.
+ *
+ * Returns: OMEMO_OK, OMEMO_ERR_NULL, OMEMO_ERR_BUSY inside a service, OMEMO_ERR_CANCELLED.
+ * Since: 0.1.0
+ */
+omemo_status omemo_manager_disconnected(omemo_manager *manager);
+
+/**
+ * Does all work that is due and calls the events. Never waits. After 1,000 events it calls wakeup and returns, so
+ * that your main loop can do other work.
+ * Returns: OMEMO_OK; OMEMO_ERR_NULL; OMEMO_ERR_BUSY inside a service, inside an event of the same manager, and
+ *   while another thread runs it; OMEMO_ERR_CANCELLED once the manager was freed, also in one of the events.
+ * Since: 0.1.0
+ */
+omemo_status omemo_manager_run(omemo_manager *manager);
+
+/**
+ * Returns how long the manager has no work to do, unless wakeup is called. Coming late is harmless.
+ * Returns: milliseconds until omemo_manager_run should be called; 0: now; -1: never, NULL, or inside a service.
+ * Since: 0.1.0
+ */
+int64_t omemo_manager_timeout(const omemo_manager *manager);
+
+/**
+ * Returns whether omemo_manager_run has nothing left to do without new input, now or later in this stream: no
+ * operation, no open request, no event, no waiting publication or empty message. A client that is about to exit
+ * runs the manager until it is idle, so that this device has sent everything that other devices need.
+ *
+ * Offline, publications and empty messages that wait for the next stream do not count; encryptions that wait for
+ * it are operations, and do count. Limit the time of such a loop: the library repeats what a server refuses for as
+ * long as the stream is up.
+ *
+ * Returns: false also for NULL, inside a service, for a manager that was freed, and if the store cannot be read.
+ * Since: 0.1.0
+ */
+bool omemo_manager_is_idle(const omemo_manager *manager);
+
+/**
+ * Returns the id of this device.
+ * Parameters:
+ * - id: receives the device id.
+ * Returns: OMEMO_OK; OMEMO_ERR_NOT_READY before the first omemo_manager_connected has chosen the id;
+ *   OMEMO_ERR_NULL; OMEMO_ERR_BUSY inside a service; OMEMO_ERR_CANCELLED; OMEMO_ERR_STORAGE*.
+ * Since: 0.1.0 (XEP-0384 5.3)
+ */
+omemo_status omemo_manager_device_id(const omemo_manager *manager, uint32_t *id);
+
+/**
+ * Runs the manager again and again until an operation is over, for blocking programs. While another thread is
+ * inside omemo_manager_run, it waits for that thread. At most 1,000 results that nobody waits for are kept; then
+ * the oldest is deleted.
+ *
+ * An encryption that was started offline with OMEMO_ENCRYPT_WAIT or OMEMO_ENCRYPT_ALL is not over before another
+ * thread, or an event, has called omemo_manager_connected: use a timeout.
+ *
+ * Parameters:
+ * - op: an operation that was started with done NULL. An operation with a done function is run to its end, too,
+ *   but its result has a status and no report.
+ * - timeout_ms: milliseconds to wait, measured with the system's steady clock even if omemo_callbacks.now is set;
+ *   0 runs once, -1 waits without limit.
+ * Returns: the result, never NULL, so that there is one status to check: omemo_result_status. Besides the end of
+ *   the operation it can be OMEMO_ERR_PENDING (not over yet, wait again), OMEMO_ERR_STALE (there is no such
+ *   operation, or its result was taken), OMEMO_ERR_CANCELLED (the manager was freed), OMEMO_ERR_BUSY (inside a
+ *   service, or inside an event of the same manager), OMEMO_ERR_NULL, OMEMO_ERR_ARGUMENT.
+ * Memory: free it with omemo_result_free.
+ * Since: 0.1.0
+ */
+OMEMO_MUST_USE omemo_result *omemo_manager_wait(omemo_manager *manager, omemo_op op, int64_t timeout_ms);
+
+/**
+ * Cancels an operation: it ends with OMEMO_ERR_CANCELLED in the next omemo_manager_run. What it has committed
+ * stays.
+ * Parameters:
+ * - op: the number of the operation.
+ * Returns: OMEMO_OK; OMEMO_ERR_STALE if it is over or there is no such operation; OMEMO_ERR_BUSY inside a service.
+ * Threads: any; needs no manager, which may have been freed.
+ * Since: 0.1.0
+ */
+omemo_status omemo_op_cancel(omemo_op op);
+
+/*
+ * 8 Requests
+ * ----------
+ */
+
+/** Reasons for omemo_request_reject. The reason decides what happens next. */
 enum omemo_reject_reason
 #if defined(__cplusplus) || __STDC_VERSION__ >= 202311L
   : int32_t
 #endif // defined(__cplusplus) || __STDC_VERSION__ >= 202311L
  {
   /**
-   * The server said item-not-found, and nothing else means this. A device list that is not there counts as
-   * empty, a bundle that is not there as deleted.
+   * The server answered item-not-found; use this reason for nothing else. A missing device list counts as empty,
+   * a missing bundle as deleted.
    */
   OMEMO_REJECT_NOT_FOUND = 1,
-  /** Any other error, or an answer that makes no sense. */
+  /** The server answered with any other error, or with something that makes no sense. */
   OMEMO_REJECT_FAILED = 2,
-  /** No answer. */
+  /** The server did not answer. */
   OMEMO_REJECT_TIMEOUT = 3,
   /**
-   * The stream broke. Asked again after the next omemo_manager_connected, or when the time of this
-   * question is up.
+   * The stream broke. The library makes the request again after the next omemo_manager_connected, or when the
+   * time of this request is up.
    */
   OMEMO_REJECT_OFFLINE = 4,
   /**
-   * The user closed the dialog (decide_trust), or does not want this message to be sent (send_message)
-   * or this bundle to be deleted (delete_bundle).
+   * The user closed the dialog (decide_trust), or does not want this message to be sent (send_message) or this
+   * bundle to be deleted (delete_bundle).
    */
   OMEMO_REJECT_DECLINED = 5,
 };
@@ -469,61 +1036,108 @@ typedef int32_t omemo_reject_reason;
 #endif // __cplusplus
 
 /**
- * ## 11 Encrypt
- *
- * What to do about devices that are not ready. No policy ever drops a recipient in silence.
+ * Resolves a request as done: published, deleted, sent, or (after omemo_request_decide) decided. The next
+ * omemo_manager_run commits the answer, and the operations that need it continue.
+ * Parameters:
+ * - request: of publish_device_list, publish_bundle, delete_bundle, send_message or decide_trust.
+ * Returns: OMEMO_OK; OMEMO_ERR_STALE if the request was answered or withdrawn, or its manager freed;
+ *   OMEMO_ERR_WRONG_ANSWER for another kind of request, which stays open; OMEMO_ERR_BUSY inside a service.
+ * Threads: any; needs no manager, which may have been freed.
+ * Since: 0.1.0
  */
-enum omemo_encrypt_policy
-#if defined(__cplusplus) || __STDC_VERSION__ >= 202311L
-  : int32_t
-#endif // defined(__cplusplus) || __STDC_VERSION__ >= 202311L
- {
-  /**
-   * Wait until everything is fetched and decided, then serve whom one can and report the rest. Offline, wait for
-   * the next stream.
-   */
-  OMEMO_ENCRYPT_WAIT = 0,
-  /** Serve who is ready, ask nobody, report the rest: offline, too. May overtake what waits. */
-  OMEMO_ENCRYPT_NOW = 1,
-  /**
-   * Wait, and fail unless every list is up to date and every active device that is not distrusted is served.
-   * Offline, wait for the next stream.
-   */
-  OMEMO_ENCRYPT_ALL = 2,
-};
-#ifndef __cplusplus
-#if __STDC_VERSION__ >= 202311L
-typedef enum omemo_encrypt_policy omemo_encrypt_policy;
-#else
-typedef int32_t omemo_encrypt_policy;
-#endif // __STDC_VERSION__ >= 202311L
-#endif // __cplusplus
+omemo_status omemo_request_resolve(omemo_request request);
 
-/** Bits of omemo_decrypted_flags. */
-enum omemo_decrypted_flag
-#if defined(__cplusplus) || __STDC_VERSION__ >= 202311L
-  : int32_t
-#endif // defined(__cplusplus) || __STDC_VERSION__ >= 202311L
- {
-  /** It opened a new session. */
-  OMEMO_DECRYPTED_NEW_SESSION = 1,
-  /** An old sender: the tag stood in the payload, where the recipient's other devices can make another. */
-  OMEMO_DECRYPTED_TAG_IN_PAYLOAD = 2,
-  /**
-   * The list of the sender's JID is known and does not name the sender's device, or does not any more: somebody has
-   * taken the device off the list, or it was never on it. The trust in its key counts as before.
-   */
-  OMEMO_DECRYPTED_DEVICE_NOT_LISTED = 4,
-};
-#ifndef __cplusplus
-#if __STDC_VERSION__ >= 202311L
-typedef enum omemo_decrypted_flag omemo_decrypted_flag;
-#else
-typedef int32_t omemo_decrypted_flag;
-#endif // __STDC_VERSION__ >= 202311L
-#endif // __cplusplus
+/**
+ * Resolves a request with the XML that the server sent. The next omemo_manager_run commits the answer, and the
+ * operations that need it continue.
+ *
+ * Of a whole `<iq>` the library checks that it answers this request: that it is a result or an error, comes from
+ * the JID that was asked (from its bare JID; for nodes of this account also without `from`, or from a full JID of
+ * this account), and is about the same node and item. Of several items the one with the id `current` counts, else
+ * the newest, which XEP-0060 puts last; of this account's own device list all items count.
+ *
+ * Parameters:
+ * - request: of a fetch, publish_device_list, publish_bundle, delete_bundle or send_message.
+ * - xml: the whole `<iq>`; for a fetch also the element itself, its `<item>`, `<items>` or `<pubsub>`, if the
+ *   client has checked the sender. Pass an `<iq>` of type error, too: the library tells item-not-found from other
+ *   errors and keeps the server's text. Unreadable XML is no failure of this call: it counts as the server's
+ *   answer.
+ * - len: bytes of xml, without a NUL.
+ * Returns: as omemo_request_resolve; OMEMO_ERR_WRONG_ANSWER also for an `<iq>` from another sender, or about
+ *   another node or item: the request stays open; OMEMO_ERR_NULL; OMEMO_ERR_ARGUMENT (len is greater than any
+ *   object).
+ * Memory: the bytes are copied.
+ * Threads: any; needs no manager, which may have been freed.
+ * Since: 0.1.0 (XEP-0060, XEP-0384 5.3)
+ */
+omemo_status omemo_request_resolve_xml(omemo_request request, const char *xml, size_t len);
 
-/** Parts of the key of a message, for protocols that use OMEMO as key transport (XEP-0396). */
+/**
+ * Resolves a fetch_device_list request with a device list. The next omemo_manager_run commits the answer, and the
+ * operations that need it continue.
+ * Parameters:
+ * - request: of fetch_device_list.
+ * - list: the device list that the JID announces in the namespace of the request.
+ * Returns: as omemo_request_resolve; OMEMO_ERR_NULL.
+ * Memory: the list is copied.
+ * Threads: any; needs no manager, which may have been freed.
+ * Since: 0.1.0
+ */
+omemo_status omemo_request_resolve_device_list(omemo_request request, const omemo_device_list *list);
+
+/**
+ * Resolves a fetch_bundle request with a bundle. The next omemo_manager_run commits the answer, and the operations
+ * that need it continue.
+ * Parameters:
+ * - request: of fetch_bundle.
+ * - bundle: the bundle that the device publishes in the namespace of the request.
+ * Returns: as omemo_request_resolve; OMEMO_ERR_NULL.
+ * Memory: the bundle is copied.
+ * Threads: any; needs no manager, which may have been freed.
+ * Since: 0.1.0
+ */
+omemo_status omemo_request_resolve_bundle(omemo_request request, const omemo_bundle *bundle);
+
+/**
+ * Adds one trust decision to the answer to a decide_trust request. omemo_request_resolve then completes the
+ * answer: all decisions are committed together, and a device without decision stays undecided. The decision is
+ * about the key that the request showed, even if the device shows another one meanwhile. A later
+ * omemo_manager_set_trust for the same key has precedence, whenever this answer is committed.
+ * Parameters:
+ * - request: of decide_trust.
+ * - index: position of the device in the undecided list of the request, from 0.
+ * - level: name of a trust level, 1 to 256 bytes; checked at once.
+ * Returns: as omemo_request_resolve; OMEMO_ERR_NULL, OMEMO_ERR_UTF8, OMEMO_ERR_ARGUMENT (index),
+ *   OMEMO_ERR_UNKNOWN_TRUST_LEVEL.
+ * Threads: any; needs no manager, which may have been freed.
+ * Since: 0.1.0
+ */
+omemo_status omemo_request_decide(omemo_request request, size_t index, const char *level);
+
+/**
+ * Rejects a request; the reason decides what happens next. OMEMO_REJECT_NOT_FOUND is an answer: there is no such
+ * item. After OMEMO_REJECT_FAILED and OMEMO_REJECT_TIMEOUT an operation goes on without what was to be fetched and
+ * reports a row, and what was to be published, sent or deleted is tried again later. After OMEMO_REJECT_OFFLINE
+ * the library makes a network request again, see there. After OMEMO_REJECT_DECLINED a message or a deletion is
+ * dropped. Any rejection of decide_trust ends the encryption with OMEMO_ERR_TRUST_DECISION_FAILED.
+ * Parameters:
+ * - request: of any kind.
+ * - reason: an omemo_reject_reason.
+ * Returns: as omemo_request_resolve; OMEMO_ERR_ARGUMENT (reason).
+ * Threads: any; needs no manager, which may have been freed.
+ * Since: 0.1.0
+ */
+omemo_status omemo_request_reject(omemo_request request, int32_t reason);
+
+/*
+ * 9 Results
+ * ---------
+ */
+
+/**
+ * Parts of the key of a message, for protocols that use OMEMO as key transport (XEP-0396). They are parameters of
+ * omemo_result_key for sent messages and of omemo_decrypted_key for received ones.
+ */
 enum omemo_key_part
 #if defined(__cplusplus) || __STDC_VERSION__ >= 202311L
   : int32_t
@@ -531,7 +1145,7 @@ enum omemo_key_part
  {
   /** The key itself. */
   OMEMO_KEY_PART_KEY = 0,
-  /** What authenticates the payload, where it came with the key. */
+  /** The authentication tag of the payload, if it came with the key. */
   OMEMO_KEY_PART_TAG = 1,
   /** The initialisation vector of OMEMO_NS_LEGACY. */
   OMEMO_KEY_PART_IV = 2,
@@ -544,656 +1158,25 @@ typedef int32_t omemo_key_part;
 #endif // __STDC_VERSION__ >= 202311L
 #endif // __cplusplus
 
-/** What a device publishes: its public keys, as in `<bundle/>`. */
-typedef struct omemo_bundle omemo_bundle;
-
-/** How to open a manager. */
-typedef struct omemo_config omemo_config;
-
-/** What came out of a stanza. */
-typedef struct omemo_decrypted omemo_decrypted;
-
-/** What a JID announces in one namespace: ids and labels, as in `<devices/>`. */
-typedef struct omemo_device_list omemo_device_list;
-
-/** What is known of devices: an array with getters by index. */
-typedef struct omemo_devices omemo_devices;
-
-/** What to encrypt, and for whom. */
-typedef struct omemo_draft omemo_draft;
-
-/** One account. */
-typedef struct omemo_manager omemo_manager;
-
-/** One `<encrypted/>`. */
-typedef struct omemo_message omemo_message;
-
-/** How an operation ended: status, report, messages. */
-typedef struct omemo_result omemo_result;
-
-/** Where everything is kept. */
-typedef struct omemo_storage omemo_storage;
-
-/** Where the load callback of a store puts what it found. */
-typedef struct omemo_value omemo_value;
-
-/** An open question. 0 is none. */
-typedef uint64_t omemo_request;
-
 /**
- * What the library asks and tells. Each may be NULL. A question without callback is rejected at once: the
- * fetches, publishes and delete_bundle as OMEMO_REJECT_FAILED, send_message and decide_trust as
- * OMEMO_REJECT_DECLINED.
- */
-typedef struct {
-  /**
-   * sizeof(omemo_callbacks). A table that ends behind decide_trust is taken, what it lacks is NULL; what a
-   * newer header adds must be NULL for an older library.
-   */
-  size_t struct_size;
-  /**
-   * Question (event): which devices does jid announce in ns (XEP-0384 5.3.1)? Ask for one item
-   * (max_items='1') of another JID's node, and for all of this account's own. Answer by
-   * omemo_request_resolve_xml or _resolve_device_list, or reject; OMEMO_REJECT_NOT_FOUND says that it
-   * announces nothing.
-   */
-  void (*fetch_device_list)(void *user_data, omemo_request request, const char *ns, const char *jid);
-  /**
-   * Question (event): the bundle of a device (XEP-0384 5.3.2). Ask in OMEMO_NS_2 for the item whose id is the
-   * device id, in OMEMO_NS_LEGACY for one item (max_items='1'). Answer by omemo_request_resolve_xml or
-   * _resolve_bundle, or reject.
-   */
-  void (*fetch_bundle)(void *user_data, omemo_request request, const char *ns, const char *jid, uint32_t device);
-  /**
-   * Question (event): replace the own device list by this one, readable for everybody (access model open).
-   * Answer by omemo_request_resolve or _resolve_xml, or reject.
-   */
-  void (*publish_device_list)(void *user_data, omemo_request request, const char *ns, const omemo_device_list *list);
-  /**
-   * Question (event): replace the bundle of this device, readable for everybody (access model open). In
-   * OMEMO_NS_2 the item id is the device id, and the node keeps all items (max_items max). Answer by
-   * omemo_request_resolve or _resolve_xml, or reject.
-   */
-  void (*publish_bundle)(void *user_data,
-                         omemo_request request,
-                         const char *ns,
-                         uint32_t device,
-                         const omemo_bundle *bundle);
-  /**
-   * Question (event): send a message that no user sees to jid, with a store hint (XEP-0334). Answer by
-   * omemo_request_resolve when it is sent, or reject; OMEMO_REJECT_DECLINED says that this JID shall not
-   * learn that we are here.
-   */
-  void (*send_message)(void *user_data, omemo_request request, const char *jid, const omemo_message *message);
-  /**
-   * Question (event): judge the keys of all these devices. context is omemo_draft_set_context's, or NULL.
-   * Answer by omemo_request_decide for each device, then omemo_request_resolve; or reject as
-   * OMEMO_REJECT_DECLINED. Has no deadline. To keep the devices for a dialog: omemo_devices_clone.
-   */
-  void (*decide_trust)(void *user_data, omemo_request request, const omemo_devices *undecided, const char *context);
-  /** Event: nobody needs the answer to this question any more. Close the dialog, forget the number. */
-  void (*request_withdrawn)(void *user_data, omemo_request request);
-  /** Event: news. Arguments that do not apply are NULL, 0 or OMEMO_OK. */
-  void (*notify)(void *user_data,
-                 omemo_notice notice,
-                 const char *ns,
-                 const char *jid,
-                 uint32_t device,
-                 omemo_status status);
-  /**
-   * Service: what the level name of the device at index comes to: an omemo_core_trust, or
-   * OMEMO_ERR_UNKNOWN_TRUST_LEVEL (so counts any other number, too). NULL: OMEMO_TRUST_LEVEL_NAME_TRUSTED, _UNDECIDED
-   * and _DISTRUSTED are known.
-   */
-  int32_t (*evaluate_trust)(void *user_data, const omemo_devices *devices, size_t index);
-  /**
-   * Service: there is work, or omemo_manager_timeout came nearer. Have your loop call omemo_manager_run
-   * soon. Rings once for each sleep (run went home with nothing to do), on any thread, with no lock held,
-   * never after destroy. What it queued in your loop may come later: let it find a NULL manager, which is
-   * harmless. NULL: you call run often, or wait.
-   */
-  void (*wakeup)(void *user_data);
-  /** Service: milliseconds since 1970 (UTC); deadlines are measured by it, too. NULL: the system's clocks. */
-  int64_t (*now)(void *user_data);
-  /**
-   * Question (event): delete the bundle of this device in ns, which the account does not serve any more, or under
-   * an id that this device has given up. In
-   * OMEMO_NS_2 retract the item, in OMEMO_NS_LEGACY delete the node. Answer by omemo_request_resolve or
-   * _resolve_xml, or reject; OMEMO_REJECT_NOT_FOUND and OMEMO_REJECT_DECLINED end the matter as well.
-   */
-  void (*delete_bundle)(void *user_data, omemo_request request, const char *ns, uint32_t device);
-} omemo_callbacks;
-
-/**
- * Frees user_data of a table of callbacks. Runs once, when everything that took the table is gone; nothing
- * of that table runs later.
+ * End of an operation: a status, a report, and the messages to send.
  *
- * May call anything, as an event may. May be NULL where it is a parameter.
+ * omemo_done is given a result that lives until it returns; omemo_manager_wait returns one that you free with
+ * omemo_result_free. The report has rows: one for each device, JID or namespace that was processed, with a status
+ * of its own. A single device that fails does not fail the operation.
  */
-typedef void (*omemo_destroy)(void *user_data);
+struct omemo_result;
 
 /**
- * A line of log (a service). target: the part of the library, as "omemo::manager". Both strings live until
- * it returns.
- */
-typedef void (*omemo_log)(void *user_data, omemo_log_level level, const char *target, const char *line);
-
-/** One change of a commit. Its shape never changes: it is an element of an array. */
-typedef struct {
-  /** What is changed. */
-  const char *key;
-  /** What is to be stored under key; NULL: key is to be deleted. */
-  const uint8_t *value;
-  /** Bytes of value. */
-  size_t value_len;
-} omemo_change;
-
-/**
- * ## 5 Storage
- *
- * A store of your own: two services, which are never called at once. Keys are ASCII, `[a-z0-9/]`, of at most
- * 200 bytes; values have at most 1 MiB and hold secrets. Both return OMEMO_OK or one of OMEMO_ERR_STORAGE*;
- * anything else counts as OMEMO_ERR_STORAGE. docs/storage.md says what you must guarantee.
- */
-typedef struct {
-  /**
-   * sizeof(omemo_storage_callbacks). It is never smaller than in 0.1.0; what a newer header adds must be 0
-   * for an older library.
-   */
-  size_t struct_size;
-  /**
-   * Hand what is stored under key to omemo_value_set, once. Nothing is: return OMEMO_OK without calling
-   * it. Required.
-   */
-  int32_t (*load)(void *user_data, const char *key, omemo_value *value);
-  /**
-   * Make all count changes or none, in their order; durable on return of OMEMO_OK. After any other return
-   * the library reads anew what it needs, so that it does not matter whether the changes happened.
-   * Required.
-   */
-  int32_t (*commit)(void *user_data, const omemo_change *changes, size_t count);
-} omemo_storage_callbacks;
-
-/** A running operation. 0 is none. */
-typedef uint64_t omemo_op;
-
-/**
- * The end of an operation (event), exactly once. result is never NULL and holds status, too; it carries the
- * report when the operation failed, too. It lives until this returns.
- */
-typedef void (*omemo_done)(void *user_data, omemo_op op, omemo_status status, const omemo_result *result);
-
-#ifdef __cplusplus
-extern "C" {
-#endif // __cplusplus
-
-/**
- * # Functions
- *
- * ## 1 Version, status
- *
- * The version of the library in use: MAJOR * 10000 + MINOR * 100 + PATCH.
- *
- * Returns: the number; compare it with OMEMO_VERSION_MAJOR and its like.
- *
- * Since: 0.1.0
- */
-uint32_t omemo_version(void);
-
-/**
- * The name of a status, as "OMEMO_ERR_STALE".
- *
- * Parameters:
- * - status: any number; one that is no omemo_status gets a name that says so.
- *
- * Returns: a constant, never NULL.
- *
- * Memory: lives for ever.
- *
- * Since: 0.1.0
- */
-const char *omemo_status_name(int32_t status);
-
-/**
- * One English sentence about a status.
- *
- * Parameters:
- * - status: any number.
- *
- * Returns: a constant, never NULL.
- *
- * Memory: lives for ever.
- *
- * Since: 0.1.0
- */
-const char *omemo_status_text(int32_t status);
-
-/**
- * ## 3 Strings
- *
- * Free a string that came out of a `char **` parameter.
- *
- * Parameters:
- * - string: the string; NULL does nothing.
- *
- * Since: 0.1.0
- */
-void omemo_string_free(char *string);
-
-/**
- * ## 4 Configuration
- *
- * An empty configuration. JID, storage and callbacks must be set. One configuration may open several
- * managers only if each gets its own storage and JID set before.
- * Returns: never NULL, save after a bug of this library.
- * Memory: free it by omemo_config_free.
- * Since: 0.1.0
- */
-OMEMO_MUST_USE omemo_config *omemo_config_new(void);
-
-/**
- * Free a configuration. Managers that were opened with it go on.
- * Parameters:
- * - config: the configuration; NULL does nothing.
- * Since: 0.1.0
- */
-void omemo_config_free(omemo_config *config);
-
-/**
- * Whose account it is.
- * Parameters:
- * - config: the configuration.
- * - jid: the own bare JID.
- * Returns: OMEMO_ERR_NULL, OMEMO_ERR_UTF8, OMEMO_ERR_JID.
- * Since: 0.1.0
- */
-omemo_status omemo_config_set_jid(omemo_config *config, const char *jid);
-
-/**
- * Which namespaces to serve, most preferred first; each device is served in exactly one. Unless set:
- * OMEMO_NS_LEGACY, then OMEMO_NS_2, since there are clients that announce both and read OMEMO_NS_LEGACY only
- * (docs/namespaces.md). A namespace that the account served before and that is not in the list is left: at the next
- * omemo_manager_connected this device is taken off its list there and delete_bundle is asked, until it is done; keys
- * and sessions are forgotten when the manager opens.
- * Parameters:
- * - config: the configuration.
- * - namespaces: count names, each once.
- * - count: their number, at least 1.
- * Returns: OMEMO_ERR_NULL, OMEMO_ERR_UTF8, OMEMO_ERR_ARGUMENT, OMEMO_ERR_UNKNOWN_NAMESPACE.
- * Since: 0.1.0
- */
-omemo_status omemo_config_set_namespaces(omemo_config *config, const char *const *namespaces, size_t count);
-
-/**
- * Where to keep everything.
- * Parameters:
- * - config: the configuration.
- * - storage: the store, which no other manager may have open at the same time.
- * Returns: OMEMO_ERR_NULL; OMEMO_ERR_BUSY inside a service.
- * Memory: the store is shared; you still free it.
- * Since: 0.1.0
- */
-omemo_status omemo_config_set_storage(omemo_config *config, const omemo_storage *storage);
-
-/**
- * What the library calls. May be called once for each configuration.
- * Parameters:
- * - config: the configuration.
- * - callbacks: the table, with its struct_size set.
- * - user_data: goes to each callback; any pointer.
- * - destroy: gets user_data when the configuration and its managers are gone; may be NULL. Does not run if
- *   this call fails.
- * Returns: OMEMO_ERR_NULL, OMEMO_ERR_ARGUMENT (struct_size, or called twice).
- * Memory: the table is copied.
- * Since: 0.1.0
- */
-omemo_status omemo_config_set_callbacks(omemo_config *config,
-                                        const omemo_callbacks *callbacks,
-                                        void *user_data,
-                                        omemo_destroy destroy);
-
-/**
- * Where lines of log go. May be called once for each configuration.
- * Parameters:
- * - config: the configuration.
- * - level: an omemo_log_level; lines up to it are given.
- * - log: what gets them.
- * - user_data: goes to log; any pointer.
- * - destroy: as in omemo_config_set_callbacks.
- * Returns: OMEMO_ERR_NULL, OMEMO_ERR_ARGUMENT (level, or called twice).
- * Since: 0.1.0
- */
-omemo_status omemo_config_set_log(omemo_config *config,
-                                  int32_t level,
-                                  omemo_log log,
-                                  void *user_data,
-                                  omemo_destroy destroy);
-
-/**
- * Set a number.
- * Parameters:
- * - config: the configuration.
- * - option: an omemo_option.
- * - value: within the bounds that the option's comment gives.
- * Returns: OMEMO_ERR_NULL, OMEMO_ERR_ARGUMENT.
- * Since: 0.1.0
- */
-omemo_status omemo_config_set_option(omemo_config *config, int32_t option, uint64_t value);
-
-/**
- * The trust level of keys that nobody has judged. Unless set: OMEMO_TRUST_LEVEL_NAME_UNDECIDED.
- * Parameters:
- * - config: the configuration.
- * - level: a name that your evaluate_trust knows; without one, OMEMO_TRUST_LEVEL_NAME_*. omemo_manager_new checks it.
- * Returns: OMEMO_ERR_NULL, OMEMO_ERR_UTF8.
- * Since: 0.1.0
- */
-omemo_status omemo_config_set_default_trust_level_name(omemo_config *config, const char *level);
-
-/**
- * Why omemo_manager_new failed with this configuration the last time: which setting, which record.
- * Parameters:
- * - config: the configuration.
- * Returns: a sentence without JIDs; "" when it did not fail, and for NULL.
- * Memory: borrowed until the next omemo_manager_new with this configuration, or its end.
- * Since: 0.1.0
- */
-const char *omemo_config_error(const omemo_config *config);
-
-/**
- * ## 5 Storage
- *
- * A store in memory, for tests and for clients that want to be a new device at each start.
- * Parameters:
- * - storage: gets the store.
- * Returns: OMEMO_ERR_NULL; OMEMO_ERR_BUSY inside a service.
- * Memory: free it by omemo_storage_free; whatever uses it keeps it alive.
- * Since: 0.1.0
- */
-omemo_status omemo_storage_memory_new(omemo_storage **storage);
-
-/**
- * A store of your own.
- * Parameters:
- * - callbacks: the table, with its struct_size set.
- * - user_data: goes to each callback; any pointer.
- * - destroy: gets user_data when the store, the configurations and the managers that use it are gone; may be
- *   NULL. Does not run if this call fails.
- * - storage: gets the store.
- * Returns: OMEMO_ERR_NULL (also for a callback that is NULL), OMEMO_ERR_ARGUMENT (struct_size);
- *   OMEMO_ERR_BUSY inside a service.
- * Memory: the table is copied. Free the store by omemo_storage_free; whatever uses it keeps it alive.
- * Since: 0.1.0
- */
-omemo_status omemo_storage_callbacks_new(const omemo_storage_callbacks *callbacks,
-                                         void *user_data,
-                                         omemo_destroy destroy,
-                                         omemo_storage **storage);
-
-/**
- * Let go of a store. It is closed when the configurations and managers that use it are gone, too.
- * Parameters:
- * - storage: the store; NULL does nothing.
- * Since: 0.1.0
- */
-void omemo_storage_free(omemo_storage *storage);
-
-/**
- * Inside the load callback of a store: hand over what is stored.
- * Parameters:
- * - value: what the callback was given.
- * - bytes: what is stored.
- * - len: their number, at most 1 MiB.
- * Returns: OMEMO_ERR_NULL, OMEMO_ERR_LIMIT (the load fails then), OMEMO_ERR_ARGUMENT (called twice).
- * Memory: the bytes are copied.
- * Since: 0.1.0
- */
-omemo_status omemo_value_set(omemo_value *value, const uint8_t *bytes, size_t len);
-
-/**
- * ## 7 Manager
- *
- * Open the account. Works offline and asks nothing. Identity and keys are made on the first run only.
- * Parameters:
- * - config: the configuration, which may be freed afterwards.
- * - manager: gets the manager.
- * Returns: OMEMO_ERR_NULL; OMEMO_ERR_BUSY inside a service; the first failure of the configuration's
- *   setters; OMEMO_ERR_ARGUMENT if one is missing; OMEMO_ERR_UNKNOWN_TRUST_LEVEL of the default level;
- *   OMEMO_ERR_STORAGE*. omemo_config_error tells more.
- * Memory: end it by omemo_manager_free.
- * Since: 0.1.0
- */
-omemo_status omemo_manager_new(const omemo_config *config, omemo_manager **manager);
-
-/**
- * End a manager: its operations complete with OMEMO_ERR_CANCELLED, its questions are withdrawn, the store is
- * closed, and then destroy of the configuration runs. Nothing needs saving: every call has committed what it
- * did. Never waits. While omemo_manager_run or any other call of this manager is going on, in this or
- * another thread, the end comes when the last of them returns; until then they, and those that come in
- * callbacks, return OMEMO_ERR_CANCELLED. Inside a service it comes when the call around it returns. destroy
- * is the only sign that it has come.
- * Parameters:
- * - manager: the manager, not to be used by a new call from now on; NULL does nothing.
- * Since: 0.1.0
- */
-void omemo_manager_free(omemo_manager *manager);
-
-/**
- * Tells the library that the stream is up. The first time it chooses the device id, publishes the bundle, then the
- * device list. Later it compares what the server has with what ought to be there, repairs that, and goes on with what
- * waits, encryptions included. While connected it compares again.
- *
- * If it fails you need not call it again: in this stream the library tries again by itself, with pauses that double
- * from a second to five minutes (omemo_manager_timeout has them); the end of the operation is the end of the first
- * try only. Call it once for each new stream. For a stream that was resumed (XEP-0198) call neither
- * omemo_manager_disconnected nor this function; after a resumption that failed call both.
- * Parameters:
- * - manager: the manager.
- * - backlog: an omemo_catch_up.
- * - done: called when it is over. NULL: if op is given, the result waits for omemo_manager_wait.
- * - user_data: goes to done; any pointer. Stays yours if this call fails.
- * - op: gets the number of the operation; may be NULL.
- * Returns: OMEMO_OK: it was started. OMEMO_ERR_NULL, OMEMO_ERR_ARGUMENT, OMEMO_ERR_BUSY inside a service,
- *   OMEMO_ERR_CANCELLED. It completes with OMEMO_OK also when only some namespaces could be published, and with the
- *   first failure when none could; the report has a row for each, whose omemo_result_row_detail also shows what the
- *   server said. A list of this account that is not understood (OMEMO_ERR_MALFORMED) or too long (OMEMO_ERR_LIMIT)
- *   is such a row, and is not overwritten. OMEMO_ERR_DEVICE_LIST_DOWNLOAD_FAILED without rows: there is no device id
- *   yet, for which all lists of this account have to be seen. OMEMO_ERR_OFFLINE: the stream went down meanwhile.
- * Since: 0.1.0 (XEP-0384 5.3)
- */
-omemo_status omemo_manager_connected(omemo_manager *manager,
-                                     int32_t backlog,
-                                     omemo_done done,
-                                     void *user_data,
-                                     omemo_op *op);
-
-/**
- * Tells the library that the stream is down. Network questions are withdrawn, and asked again after the next
- * omemo_manager_connected. Operations that need a stream complete with OMEMO_ERR_OFFLINE; encryptions with
- * OMEMO_ENCRYPT_WAIT and OMEMO_ENCRYPT_ALL wait for the next one. Answers that were given before and that no run has
- * committed yet are committed, but make nothing fresh. Do not call it for a stream that is being resumed
- * (XEP-0198), only when the resumption has failed.
- * Parameters:
- * - manager: the manager.
- * Returns: OMEMO_ERR_NULL; OMEMO_ERR_BUSY inside a service; OMEMO_ERR_CANCELLED.
- * Since: 0.1.0
- */
-omemo_status omemo_manager_disconnected(omemo_manager *manager);
-
-/**
- * Do what there is to do now, and call the events. Never waits. After 1,000 events it rings wakeup and
- * returns, so that your loop is not kept from other work.
- * Parameters:
- * - manager: the manager.
- * Returns: OMEMO_ERR_NULL; OMEMO_ERR_BUSY inside a service, inside an event of the same manager, and while
- *   another thread runs it; OMEMO_ERR_CANCELLED once it was freed, also in one of the events.
- * Since: 0.1.0
- */
-omemo_status omemo_manager_run(omemo_manager *manager);
-
-/**
- * How long nothing needs to be done, if nobody rings wakeup. Late is harmless.
- * Parameters:
- * - manager: the manager.
- * Returns: milliseconds until omemo_manager_run is wanted; 0 now, -1 never, for NULL, and inside a service.
- * Since: 0.1.0
- */
-int64_t omemo_manager_timeout(const omemo_manager *manager);
-
-/**
- * Tells whether nothing is left that omemo_manager_run would do without new input, now or later in this stream: no
- * operation, no open question, no event, no publication or empty message that waits. For a client that ends: run until
- * it is idle, and nothing of what this device owes to others is left. Offline, publications and empty messages that
- * wait for the next stream do not count; encryptions that wait for it are operations, and do. Give such a loop a
- * limit: what a server refuses is tried again for as long as the stream is up.
- * Parameters:
- * - manager: the manager.
- * Returns: false also for NULL, inside a service, for a manager that was freed, and if the store cannot be read.
- * Since: 0.1.0
- */
-bool omemo_manager_is_idle(const omemo_manager *manager);
-
-/**
- * Returns the id of this device.
- * Parameters:
- * - manager: the manager.
- * - id: gets the device id.
- * Returns: OMEMO_ERR_NOT_READY: it is chosen by the first omemo_manager_connected. OMEMO_ERR_NULL, OMEMO_ERR_BUSY
- *   inside a service, OMEMO_ERR_CANCELLED, OMEMO_ERR_STORAGE*.
- * Since: 0.1.0 (XEP-0384 5.3)
- */
-omemo_status omemo_manager_device_id(const omemo_manager *manager, uint32_t *id);
-
-/**
- * For blocking programs: run, again and again, until an operation is over. Lets another thread's
- * omemo_manager_run finish. At most 1,000 results that nobody waits for are kept; then the oldest is
- * forgotten. An encryption that was started offline with OMEMO_ENCRYPT_WAIT or OMEMO_ENCRYPT_ALL is not over before
- * another thread, or an event, has called omemo_manager_connected: give a timeout.
- * Parameters:
- * - manager: the manager.
- * - op: an operation that was started with done NULL. One with a done is run to its end, too; then the
- *   result is bare: its status, without a report.
- * - timeout_ms: milliseconds to wait, measured by the system's steady clock whatever omemo_callbacks.now
- *   says; 0 runs once, -1 waits for ever.
- * Returns: the result, never NULL, so that there is one status to look at: omemo_result_status. It may also
- *   be OMEMO_ERR_PENDING (not over yet, wait again), OMEMO_ERR_STALE (no such operation, or its result was
- *   taken), OMEMO_ERR_CANCELLED (the manager was freed), OMEMO_ERR_BUSY (inside a service, or an event of
- *   the same manager), OMEMO_ERR_NULL, OMEMO_ERR_ARGUMENT.
- * Memory: free it by omemo_result_free.
- * Since: 0.1.0
- */
-OMEMO_MUST_USE omemo_result *omemo_manager_wait(omemo_manager *manager, omemo_op op, int64_t timeout_ms);
-
-/**
- * End an operation with OMEMO_ERR_CANCELLED; it completes in the next run. What it has committed stays.
- * Parameters:
- * - op: the operation.
- * Returns: OMEMO_ERR_STALE when it is over, or there is none; OMEMO_ERR_BUSY inside a service.
- * Threads: any; needs no manager, which may have been freed.
- * Since: 0.1.0
- */
-omemo_status omemo_op_cancel(omemo_op op);
-
-/**
- * ## 8 Requests
- *
- * Done: published, sent, or (after omemo_request_decide) judged.
- * Parameters:
- * - request: the question: publish_device_list, publish_bundle, delete_bundle, send_message or decide_trust.
- * Returns: OMEMO_ERR_STALE when it was answered or withdrawn, or the manager freed; OMEMO_ERR_WRONG_ANSWER,
- *   the question stays open then; OMEMO_ERR_BUSY inside a service.
- * Threads: any; needs no manager, which may have been freed.
- * Since: 0.1.0
- */
-omemo_status omemo_request_resolve(omemo_request request);
-
-/**
- * Answer by what the server sent. Of a whole `<iq>` the library checks that it is an answer to this question:
- * that it is a result or an error, comes from where the question went (from the bare JID that was asked; about
- * this account's own nodes also without `from`, or from a full JID of this account), and is about the same node and
- * item. Of several items the one with the id `current` counts, else the newest, which XEP-0060 puts last; of this
- * account's own device list all.
- * Parameters:
- * - request: the question: a fetch, publish_device_list, publish_bundle, delete_bundle or send_message.
- * - xml: the whole `<iq>`; for a fetch also the element, its `<item>`, `<items>` or `<pubsub>`, whose sender the
- *   client has checked. An `<iq>` of type error is welcome: the library tells item-not-found from the rest, and
- *   keeps what the server says. Bytes that cannot be read are no failure of this call, but the answer that the
- *   server sent such.
- * - len: its bytes, without a NUL.
- * Returns: as omemo_request_resolve; OMEMO_ERR_WRONG_ANSWER also for an `<iq>` from another sender, or about another
- *   node or item: the question stays open; OMEMO_ERR_NULL; OMEMO_ERR_ARGUMENT (no object has this many bytes).
- * Memory: the bytes are copied.
- * Threads: any; needs no manager, which may have been freed.
- * Since: 0.1.0 (XEP-0060, XEP-0384 5.3)
- */
-omemo_status omemo_request_resolve_xml(omemo_request request, const char *xml, size_t len);
-
-/**
- * Answer fetch_device_list by a structure.
- * Parameters:
- * - request: the question.
- * - list: what the JID announces, in the namespace that was asked about.
- * Returns: as omemo_request_resolve; OMEMO_ERR_NULL.
- * Memory: the list is copied.
- * Threads: any; needs no manager, which may have been freed.
- * Since: 0.1.0
- */
-omemo_status omemo_request_resolve_device_list(omemo_request request, const omemo_device_list *list);
-
-/**
- * Answer fetch_bundle by a structure.
- * Parameters:
- * - request: the question.
- * - bundle: what the device publishes, in the namespace that was asked about.
- * Returns: as omemo_request_resolve; OMEMO_ERR_NULL.
- * Memory: the bundle is copied.
- * Threads: any; needs no manager, which may have been freed.
- * Since: 0.1.0
- */
-omemo_status omemo_request_resolve_bundle(omemo_request request, const omemo_bundle *bundle);
-
-/**
- * Note one answer to decide_trust. All are committed together after omemo_request_resolve; a device left out
- * stays undecided. What is judged is the key that was asked about, whatever happened since.
- * Parameters:
- * - request: the question.
- * - index: of the device in the list that was asked about.
- * - level: the name of a level, 1 to 256 bytes, which is checked at once. A later omemo_manager_set_trust for the same
- *   key counts more, whenever this answer is committed.
- * Returns: as omemo_request_resolve; OMEMO_ERR_NULL, OMEMO_ERR_UTF8, OMEMO_ERR_ARGUMENT (no device has this
- *   index), OMEMO_ERR_UNKNOWN_TRUST_LEVEL.
- * Threads: any; needs no manager, which may have been freed.
- * Since: 0.1.0
- */
-omemo_status omemo_request_decide(omemo_request request, size_t index, const char *level);
-
-/**
- * There is no answer.
- * Parameters:
- * - request: the question.
- * - reason: an omemo_reject_reason.
- * Returns: as omemo_request_resolve; OMEMO_ERR_ARGUMENT (reason).
- * Threads: any; needs no manager, which may have been freed.
- * Since: 0.1.0
- */
-omemo_status omemo_request_reject(omemo_request request, int32_t reason);
-
-/**
- * ## 9 Results
- *
- * How an operation ended.
- * Parameters:
- * - result: the result.
+ * Returns the status with which an operation ended.
  * Returns: OMEMO_OK, or why it failed; OMEMO_ERR_NULL for NULL.
  * Since: 0.1.0
  */
 omemo_status omemo_result_status(const omemo_result *result);
 
 /**
- * Returns how an operation ended, in a sentence that may say more than the status. It may show what the server said:
- * see omemo_result_row_detail.
- * Parameters:
- * - result: the result.
+ * Returns a sentence about the end of an operation, which may say more than the status. It may include the
+ * server's text: see omemo_result_row_detail.
  * Returns: the sentence; NULL for NULL.
  * Memory: borrowed from result.
  * Since: 0.1.0
@@ -1201,73 +1184,55 @@ omemo_status omemo_result_status(const omemo_result *result);
 const char *omemo_result_detail(const omemo_result *result);
 
 /**
- * Which chat this was about.
- * Parameters:
- * - result: the result.
- * Returns: the word of omemo_draft_set_context, else the first recipient; NULL where there was no draft.
+ * Returns the context of an encryption, such as the name of a chat.
+ * Returns: the word from omemo_draft_set_context, else the first recipient; NULL if the operation had no draft.
  * Memory: borrowed from result.
  * Since: 0.1.0
  */
 const char *omemo_result_context(const omemo_result *result);
 
 /**
- * Rows of the report: one for each device, JID or namespace that was dealt with.
- * Parameters:
- * - result: the result.
- * Returns: their number.
+ * Returns the number of rows in the report: one for each device, JID or namespace that was processed.
+ * Returns: the number; 0 for NULL.
  * Since: 0.1.0
  */
 size_t omemo_result_row_count(const omemo_result *result);
 
 /**
- * Whom a row is about.
- * Parameters:
- * - result: the result.
- * - index: of the row.
- * Returns: a bare JID; NULL: the account's namespace as such, or there is no such row.
+ * Returns the JID of a row.
+ * Returns: a bare JID; NULL if the row is about a namespace of this account, or there is no such row.
  * Memory: borrowed from result.
  * Since: 0.1.0
  */
 const char *omemo_result_row_jid(const omemo_result *result, size_t index);
 
 /**
- * Which device a row is about.
- * Parameters:
- * - result: the result.
- * - index: of the row.
- * Returns: a device id; 0: the whole JID, or there is no such row.
+ * Returns the device id of a row.
+ * Returns: a device id; 0 if the row is about the whole JID, or there is no such row.
  * Since: 0.1.0
  */
 uint32_t omemo_result_row_device(const omemo_result *result, size_t index);
 
 /**
- * Which namespace a row is about.
- * Parameters:
- * - result: the result.
- * - index: of the row.
- * Returns: OMEMO_NS_*; NULL: all, or there is no such row.
+ * Returns the namespace of a row.
+ * Returns: OMEMO_NS_*; NULL if the row is about all namespaces, or there is no such row.
  * Memory: a constant.
  * Since: 0.1.0
  */
 const char *omemo_result_row_namespace(const omemo_result *result, size_t index);
 
 /**
- * What happened to it.
- * Parameters:
- * - result: the result.
- * - index: of the row.
- * Returns: OMEMO_OK: done or served. OMEMO_ERR_NULL for NULL, OMEMO_ERR_ARGUMENT if there is no such row.
+ * Returns the status of a row.
+ * Returns: OMEMO_OK if the device, JID or namespace was processed, else why not; OMEMO_ERR_NULL for NULL,
+ *   OMEMO_ERR_ARGUMENT if there is no such row.
  * Since: 0.1.0
  */
 omemo_status omemo_result_row_status(const omemo_result *result, size_t index);
 
 /**
- * Returns what happened to it, in a sentence. Where the server has refused something, the sentence ends with the
- * condition and the text that the server gave (at most 200 code points, control and direction characters as \u{...}):
- * show it to a person, but do not log it, for the server's text may name JIDs. All other sentences name none.
- * Parameters:
- * - result: the result.
- * - index: of the row.
+ * Returns a sentence about the status of a row. If the server has refused something, the sentence ends with the
+ * server's error condition and text (at most 200 code points, control and direction characters written as
+ * \u{...}). Show it to a person, but do not log it: the server's text may contain JIDs. No other sentence does.
  * Returns: the sentence; NULL if there is no such row.
  * Memory: borrowed from result.
  * Since: 0.1.0
@@ -1275,110 +1240,116 @@ omemo_status omemo_result_row_status(const omemo_result *result, size_t index);
 const char *omemo_result_row_detail(const omemo_result *result, size_t index);
 
 /**
- * Messages to send: at most one for each namespace, none without keys; 0 if there is nobody to send to.
- * Parameters:
- * - result: the result.
- * Returns: their number.
+ * Returns the number of messages to send: at most one for each namespace, each with at least one key; 0 if there
+ * is no recipient device.
+ * Returns: the number; 0 for NULL.
  * Since: 0.1.0
  */
 size_t omemo_result_message_count(const omemo_result *result);
 
 /**
- * A message to send.
- * Parameters:
- * - result: the result.
- * - index: of the message.
- * Returns: the message; NULL if there is no such one.
+ * Returns a message to send. omemo_message_xml returns its XML.
+ * Returns: the message; NULL if there is no such message.
  * Memory: borrowed from result.
  * Since: 0.1.0
  */
 const omemo_message *omemo_result_message(const omemo_result *result, size_t index);
 
 /**
- * The key that a message to send transports; see omemo_draft_set_key_transport. It goes with the initialisation
- * vector: encrypt by AES-128-GCM with these two once, and nothing else ever.
+ * Returns a part of the key that a message transports; see omemo_draft_set_key_transport. Use key and
+ * initialisation vector together for one encryption with AES-128-GCM and never again.
  * Parameters:
- * - result: the result.
- * - index: of the message.
+ * - index: position of the message, from 0.
  * - part: an omemo_key_part.
- * - len: gets the number of bytes: 16 of the key, 12 of the initialisation vector; may be NULL.
- * Returns: the bytes; NULL: the message has content, there is no such message, or no such part. No tag is sent.
+ * - len: receives the number of bytes: 16 for the key, 12 for the initialisation vector; may be NULL.
+ * Returns: the bytes; NULL if the message has content, or there is no such message or part. There is never a tag.
  * Memory: borrowed from result, and wiped with it.
  * Since: 0.1.0 (XEP-0384 0.3 4.6, XEP-0396)
  */
 const uint8_t *omemo_result_key(const omemo_result *result, size_t index, int32_t part, size_t *len);
 
 /**
- * Free a result that omemo_manager_wait gave; not the one that omemo_done is given.
+ * Frees a result from omemo_manager_wait; not the result that omemo_done receives.
  * Parameters:
- * - result: the result; NULL does nothing.
+ * - result: NULL does nothing.
  * Since: 0.1.0
  */
 void omemo_result_free(omemo_result *result);
 
+/*
+ * 10 Device lists, bundles, messages
+ * ----------------------------------
+ */
+
 /**
- * ## 10 Device lists, bundles, messages
+ * Device list as a JID announces it in one namespace: device ids and labels, as in `<devices/>`. What the library
+ * knows about devices, with keys and trust, is an omemo_devices.
  *
- * All devices of an account share one list, and each publishes it whole. So a list that was read keeps what
- * other clients wrote into it and this library does not understand: attributes, elements, labels that do
- * not count, ids that cannot be served. Only omemo_device_list_xml gives all of it: a client that builds
- * the XML itself from the getters takes other clients' data off the server, and must write
- * omemo_device_list_xml instead.
+ * Read a pushed list with omemo_device_list_parse and pass it to omemo_manager_update_device_list; write the list
+ * of a publish_device_list request with omemo_device_list_xml. Free a list from omemo_device_list_new or
+ * omemo_device_list_parse with omemo_device_list_free; a list that a callback receives lives until the callback
+ * returns.
  *
- * Returns an empty device list.
+ * All devices of an account share one list, and each of them publishes it whole. So a list that was read keeps
+ * everything that other clients wrote into it, even if this library does not understand it: attributes, elements,
+ * invalid labels, ids out of range. Only omemo_device_list_xml returns all of it: a client that builds the XML
+ * from the getters deletes other clients' data from the server.
+ */
+struct omemo_device_list;
+
+/**
+ * Creates an empty device list.
  * Parameters:
- * - ns: the namespace it is published in.
+ * - ns: the namespace of the list.
  * Returns: the list; NULL if the namespace is not known.
- * Memory: free it by omemo_device_list_free.
+ * Memory: free it with omemo_device_list_free.
  * Since: 0.1.0 (XEP-0384 5.3.1)
  */
 OMEMO_MUST_USE omemo_device_list *omemo_device_list_new(const char *ns);
 
 /**
- * Read a device list.
+ * Parses a device list.
  * Parameters:
  * - xml: `<devices/>`, alone or in an `<item>`, `<items>`, `<event>` or `<message>`.
- * - len: its bytes, without a NUL.
- * - list: gets the list.
- * Returns: OMEMO_ERR_NULL, OMEMO_ERR_ARGUMENT, OMEMO_ERR_MALFORMED (also a list that holds something, but no
- *   device: it is not understood, and never empty), OMEMO_ERR_LIMIT (more than 256 devices, or more than
- *   64 KiB of what is not understood), OMEMO_ERR_UNKNOWN_NAMESPACE.
- * Memory: free it by omemo_device_list_free.
+ * - len: bytes of xml, without a NUL.
+ * - list: receives the list.
+ * Returns: OMEMO_OK, OMEMO_ERR_NULL, OMEMO_ERR_ARGUMENT, OMEMO_ERR_MALFORMED (also for a list with content but
+ *   without any device: it is not taken for an empty list), OMEMO_ERR_LIMIT (more than 256 devices, or more than
+ *   64 KiB of content that is not understood), OMEMO_ERR_UNKNOWN_NAMESPACE.
+ * Memory: free it with omemo_device_list_free.
  * Since: 0.1.0 (XEP-0384 5.3.1)
  */
 omemo_status omemo_device_list_parse(const char *xml, size_t len, omemo_device_list **list);
 
 /**
- * Tells whether a push says that there is no device list any more: that its item was retracted, or its node purged or
- * deleted. Give it to omemo_manager_device_list_gone; omemo_device_list_parse says OMEMO_ERR_MALFORMED of such a push.
+ * Returns the namespace whose device list a push reports as gone: its item was retracted, or its node purged or
+ * deleted. Pass the namespace to omemo_manager_device_list_gone, with the bare JID of the sender of the push;
+ * omemo_device_list_parse returns OMEMO_ERR_MALFORMED for such a push.
  * Parameters:
- * - xml: the `<message>` or its `<event>`. Its sender is whose list is gone.
- * - len: its bytes, without a NUL.
- * Returns: OMEMO_NS_*, whose device list is gone; NULL: the push says something else, or cannot be read.
+ * - xml: the `<message>` or its `<event>`.
+ * - len: bytes of xml, without a NUL.
+ * Returns: OMEMO_NS_*; NULL if the push reports something else, or cannot be parsed.
  * Memory: a constant.
  * Since: 0.1.0 (XEP-0060 7.2, 8.4, 8.5)
  */
 const char *omemo_device_list_gone(const char *xml, size_t len);
 
 /**
- * Tells whether a list was read from a message that was delayed (XEP-0203): it may be older than what is known, which
- * omemo_manager_update_device_list takes into account by itself.
- * Parameters:
- * - list: the list.
+ * Returns whether a list was read from a delayed message (XEP-0203). Such a list may be outdated;
+ * omemo_manager_update_device_list takes that into account.
  * Returns: false for NULL, and for a list that was not read from a message.
  * Since: 0.1.0
  */
 bool omemo_device_list_is_delayed(const omemo_device_list *list);
 
 /**
- * Add a device.
+ * Adds a device to a list.
  * Parameters:
- * - list: the list.
- * - device: its id, which is not yet in the list.
- * - label: its public name, at most 256 code points; NULL: none.
+ * - device: a device id that is not in the list.
+ * - label: the public name of the device, at most 256 code points; NULL: none.
  * - label_signature: 64 bytes; NULL: none.
- * Returns: OMEMO_ERR_NULL, OMEMO_ERR_UTF8, OMEMO_ERR_ARGUMENT (id), OMEMO_ERR_LABEL, OMEMO_ERR_LIMIT (256
- *   devices).
+ * Returns: OMEMO_OK, OMEMO_ERR_NULL, OMEMO_ERR_UTF8, OMEMO_ERR_ARGUMENT (device), OMEMO_ERR_LABEL, OMEMO_ERR_LIMIT
+ *   (256 devices).
  * Since: 0.1.0 (XEP-0384 5.3.1)
  */
 omemo_status omemo_device_list_add(omemo_device_list *list,
@@ -1387,9 +1358,7 @@ omemo_status omemo_device_list_add(omemo_device_list *list,
                                    const uint8_t *label_signature);
 
 /**
- * The namespace of a list.
- * Parameters:
- * - list: the list.
+ * Returns the namespace of a list.
  * Returns: OMEMO_NS_*; NULL for NULL.
  * Memory: a constant.
  * Since: 0.1.0
@@ -1397,29 +1366,21 @@ omemo_status omemo_device_list_add(omemo_device_list *list,
 const char *omemo_device_list_namespace(const omemo_device_list *list);
 
 /**
- * How many devices a list has.
- * Parameters:
- * - list: the list.
- * Returns: their number.
+ * Returns the number of devices in a list.
+ * Returns: the number; 0 for NULL.
  * Since: 0.1.0
  */
 size_t omemo_device_list_count(const omemo_device_list *list);
 
 /**
- * The id of a device.
- * Parameters:
- * - list: the list.
- * - index: of the device.
- * Returns: its id as announced; 0 if there is no such one.
+ * Returns the id of a device.
+ * Returns: the device id as announced; 0 if there is no such device.
  * Since: 0.1.0
  */
 uint32_t omemo_device_list_id(const omemo_device_list *list, size_t index);
 
 /**
- * The label of a device, as announced. It is not verified here.
- * Parameters:
- * - list: the list.
- * - index: of the device.
+ * Returns the label of a device as announced. The signature is not verified.
  * Returns: the label; NULL: none.
  * Memory: borrowed from list until it changes.
  * Since: 0.1.0
@@ -1427,11 +1388,9 @@ uint32_t omemo_device_list_id(const omemo_device_list *list, size_t index);
 const char *omemo_device_list_label(const omemo_device_list *list, size_t index);
 
 /**
- * The signature of the label of a device.
+ * Returns the signature of the label of a device.
  * Parameters:
- * - list: the list.
- * - index: of the device.
- * - len: gets 64; may be NULL.
+ * - len: receives 64; may be NULL.
  * Returns: 64 bytes; NULL: none.
  * Memory: borrowed from list until it changes.
  * Since: 0.1.0
@@ -1439,24 +1398,21 @@ const char *omemo_device_list_label(const omemo_device_list *list, size_t index)
 const uint8_t *omemo_device_list_label_signature(const omemo_device_list *list, size_t index, size_t *len);
 
 /**
- * Returns the entry of a device as it was read, where it holds more than an id and a label that counts: other
- * attributes, children, a label without a sound signature. For clients that show or copy such data; to publish
- * a list, omemo_device_list_xml is enough, and has what belongs to no device, too.
+ * Returns the element of a device as it was read, if it has more than an id and a valid label: other attributes,
+ * children, a label without a valid signature. It is for clients that show or copy such data;
+ * omemo_device_list_xml is enough to publish a list, and includes data that belong to no device.
  * Parameters:
- * - list: the list.
- * - index: of the device.
- * - len: gets its bytes, without the NUL; may be NULL.
- * Returns: `<device/>` with all that it holds; NULL: it holds nothing else, or there is no such one.
+ * - len: receives the number of bytes, without the NUL; may be NULL.
+ * Returns: `<device/>` with all its content; NULL if it has no other content, or there is no such device.
  * Memory: borrowed from list until it changes.
  * Since: 0.1.0 (XEP-0384 5.3.1)
  */
 const char *omemo_device_list_other_xml(const omemo_device_list *list, size_t index, size_t *len);
 
 /**
- * The list as XML, with everything that was read.
+ * Returns a device list as XML, with everything that was read.
  * Parameters:
- * - list: the list.
- * - len: gets its bytes, without the NUL; may be NULL.
+ * - len: receives the number of bytes, without the NUL; may be NULL.
  * Returns: `<devices/>`; NULL for NULL.
  * Memory: borrowed from list until it changes.
  * Since: 0.1.0 (XEP-0384 5.3.1)
@@ -1464,32 +1420,44 @@ const char *omemo_device_list_other_xml(const omemo_device_list *list, size_t in
 const char *omemo_device_list_xml(const omemo_device_list *list, size_t *len);
 
 /**
- * Free what omemo_device_list_new or _parse gave; not a list that a callback is given.
+ * Frees a list from omemo_device_list_new or omemo_device_list_parse; not a list that a callback receives.
  * Parameters:
- * - list: the list; NULL does nothing.
+ * - list: NULL does nothing.
  * Since: 0.1.0
  */
 void omemo_device_list_free(omemo_device_list *list);
 
 /**
+ * Bundle of a device: the public keys that it publishes, as in `<bundle/>`, so that others can begin sessions with
+ * it.
+ *
+ * Most clients need only omemo_bundle_xml, to write the bundle of a publish_bundle request, and answer
+ * fetch_bundle with omemo_request_resolve_xml. Clients with a parser of their own build a bundle with
+ * omemo_bundle_new and omemo_bundle_append_pre_key. Free a bundle from omemo_bundle_new or omemo_bundle_parse with
+ * omemo_bundle_free; a bundle that a callback receives lives until the callback returns.
+ */
+struct omemo_bundle;
+
+/**
  * Creates a bundle from its parts, without pre keys. Nothing is verified before the bundle is used.
  *
- * The length of a key says which form it has. A key of 32 bytes has no type byte: identity keys are in Ed25519 form,
- * pre keys in Curve25519 form, as everywhere in this header. A key of 33 bytes is in the wire form of OMEMO_NS_LEGACY,
- * as it stands in the XML: the type byte 0x05 and the key in Curve25519 form. The sign of an identity key is lost
- * thereby, and stands in the highest bit of the last byte of the signature.
+ * The length of a key says which form it has. A key of 32 bytes has no type byte: identity keys are in Ed25519
+ * form, pre keys in Curve25519 form, as everywhere in this header. A key of 33 bytes is in the wire form of
+ * OMEMO_NS_LEGACY, as in the XML: the type byte 0x05 and the key in Curve25519 form. That form lacks the sign of
+ * an identity key, which is the highest bit of the last byte of the signature.
+ *
  * Parameters:
- * - ns: the namespace in which it is published.
+ * - ns: the namespace in which the bundle is published.
  * - identity_key: 32 bytes in Ed25519 form, or in OMEMO_NS_LEGACY 33 bytes in wire form.
  * - identity_key_len: 32 or 33.
- * - signed_pre_key_id: the id of the signed pre key.
+ * - signed_pre_key_id: id of the signed pre key.
  * - signed_pre_key: 32 bytes in Curve25519 form, or in OMEMO_NS_LEGACY 33 bytes in wire form.
  * - signed_pre_key_len: 32 or 33.
- * - signature: the signature of the signed pre key, with or without the sign bit of OMEMO_NS_LEGACY: a sign bit
- *   is taken over into the identity key.
+ * - signature: signature of the signed pre key, with or without the sign bit of OMEMO_NS_LEGACY: a sign bit is
+ *   moved to the identity key.
  * - signature_len: 64.
- * Returns: the bundle; NULL if the namespace is not known, a pointer is NULL, a length or a type byte is wrong, or the
- *   identity key is no point of the curve.
+ * Returns: the bundle; NULL if the namespace is not known, a pointer is NULL, a length or a type byte is wrong, or
+ *   the identity key is no point of the curve.
  * Memory: free it with omemo_bundle_free.
  * Since: 0.1.0 (XEP-0384 0.3 4.3, 5.3.2)
  */
@@ -1504,34 +1472,32 @@ omemo_bundle *omemo_bundle_new(const char *ns,
                                size_t signature_len);
 
 /**
- * Read a bundle. Single pre keys that cannot be read are passed over, as are those after the first 1,000.
+ * Parses a bundle. Pre keys that cannot be read are skipped, and so are those after the first 1,000.
  * Parameters:
  * - xml: `<bundle/>`, alone or in an `<item>` or `<items>`.
- * - len: its bytes, without a NUL.
- * - bundle: gets the bundle.
- * Returns: OMEMO_ERR_NULL, OMEMO_ERR_ARGUMENT, OMEMO_ERR_MALFORMED, OMEMO_ERR_LIMIT,
+ * - len: bytes of xml, without a NUL.
+ * - bundle: receives the bundle.
+ * Returns: OMEMO_OK, OMEMO_ERR_NULL, OMEMO_ERR_ARGUMENT, OMEMO_ERR_MALFORMED, OMEMO_ERR_LIMIT,
  *   OMEMO_ERR_UNKNOWN_NAMESPACE.
- * Memory: free it by omemo_bundle_free.
+ * Memory: free it with omemo_bundle_free.
  * Since: 0.1.0 (XEP-0384 5.3.2)
  */
 omemo_status omemo_bundle_parse(const char *xml, size_t len, omemo_bundle **bundle);
 
 /**
- * Add a pre key.
+ * Adds a pre key to a bundle.
  * Parameters:
- * - bundle: the bundle.
- * - id: its number, which is not yet in the bundle.
+ * - id: id of the pre key, which is not in the bundle.
  * - key: 32 bytes in Curve25519 form, or in OMEMO_NS_LEGACY 33 bytes in wire form.
  * - key_len: 32 or 33.
- * Returns: OMEMO_ERR_NULL, OMEMO_ERR_ARGUMENT (id, length or type byte), OMEMO_ERR_LIMIT (length, or 1,000 pre keys).
+ * Returns: OMEMO_OK, OMEMO_ERR_NULL, OMEMO_ERR_ARGUMENT (id, length or type byte), OMEMO_ERR_LIMIT (length, or
+ *   1,000 pre keys).
  * Since: 0.1.0 (XEP-0384 5.3.2)
  */
 omemo_status omemo_bundle_append_pre_key(omemo_bundle *bundle, uint32_t id, const uint8_t *key, size_t key_len);
 
 /**
- * The namespace of a bundle.
- * Parameters:
- * - bundle: the bundle.
+ * Returns the namespace of a bundle.
  * Returns: OMEMO_NS_*; NULL for NULL.
  * Memory: a constant.
  * Since: 0.1.0
@@ -1539,10 +1505,9 @@ omemo_status omemo_bundle_append_pre_key(omemo_bundle *bundle, uint32_t id, cons
 const char *omemo_bundle_namespace(const omemo_bundle *bundle);
 
 /**
- * The identity key of a bundle.
+ * Returns the identity key of a bundle in Ed25519 form.
  * Parameters:
- * - bundle: the bundle.
- * - len: gets 32; may be NULL.
+ * - len: receives 32; may be NULL.
  * Returns: 32 bytes in Ed25519 form, in both namespaces; NULL for NULL.
  * Memory: borrowed from bundle until it changes.
  * Since: 0.1.0
@@ -1550,35 +1515,32 @@ const char *omemo_bundle_namespace(const omemo_bundle *bundle);
 const uint8_t *omemo_bundle_identity_key(const omemo_bundle *bundle, size_t *len);
 
 /**
- * Returns the identity key of a bundle as it stands in the XML.
+ * Returns the identity key of a bundle as in the XML.
  * Parameters:
- * - bundle: the bundle.
- * - len: gets 32, in OMEMO_NS_LEGACY 33; may be NULL.
- * Returns: 32 bytes in Ed25519 form, in OMEMO_NS_LEGACY 0x05 and 32 bytes in Curve25519 form; NULL for NULL, and if
- *   the key is no point of the curve.
+ * - len: receives 32, in OMEMO_NS_LEGACY 33; may be NULL.
+ * Returns: 32 bytes in Ed25519 form, in OMEMO_NS_LEGACY 0x05 and 32 bytes in Curve25519 form; NULL for NULL, and
+ *   if the key is no point of the curve.
  * Memory: borrowed from bundle until it changes.
  * Since: 0.1.0 (XEP-0384 0.3 4.3, 5.3.2)
  */
 const uint8_t *omemo_bundle_wire_identity_key(const omemo_bundle *bundle, size_t *len);
 
 /**
- * Returns the signature of the signed pre key of a bundle as it stands in the XML.
+ * Returns the signature of the signed pre key of a bundle as in the XML.
  * Parameters:
- * - bundle: the bundle.
- * - len: gets 64; may be NULL.
- * Returns: 64 bytes, in OMEMO_NS_LEGACY with the sign of the identity key in the highest bit of the last one; NULL for
- *   NULL, and if the key is no point of the curve.
+ * - len: receives 64; may be NULL.
+ * Returns: 64 bytes, in OMEMO_NS_LEGACY with the sign of the identity key in the highest bit of the last one; NULL
+ *   for NULL, and if the key is no point of the curve.
  * Memory: borrowed from bundle until it changes.
  * Since: 0.1.0 (XEP-0384 0.3 4.3, 5.3.2)
  */
 const uint8_t *omemo_bundle_wire_signature(const omemo_bundle *bundle, size_t *len);
 
 /**
- * The signed pre key of a bundle.
+ * Returns the signed pre key of a bundle.
  * Parameters:
- * - bundle: the bundle.
- * - id: gets its number; may be NULL.
- * - len: gets 32; may be NULL.
+ * - id: receives the id of the signed pre key; may be NULL.
+ * - len: receives 32; may be NULL.
  * Returns: 32 bytes in Curve25519 form; NULL for NULL.
  * Memory: borrowed from bundle until it changes.
  * Since: 0.1.0
@@ -1586,10 +1548,9 @@ const uint8_t *omemo_bundle_wire_signature(const omemo_bundle *bundle, size_t *l
 const uint8_t *omemo_bundle_signed_pre_key(const omemo_bundle *bundle, uint32_t *id, size_t *len);
 
 /**
- * The signature of the signed pre key of a bundle.
+ * Returns the signature of the signed pre key of a bundle, without a sign bit.
  * Parameters:
- * - bundle: the bundle.
- * - len: gets 64; may be NULL.
+ * - len: receives 64; may be NULL.
  * Returns: 64 bytes, without the sign bit of OMEMO_NS_LEGACY; NULL for NULL.
  * Memory: borrowed from bundle until it changes.
  * Since: 0.1.0
@@ -1597,84 +1558,91 @@ const uint8_t *omemo_bundle_signed_pre_key(const omemo_bundle *bundle, uint32_t 
 const uint8_t *omemo_bundle_signature(const omemo_bundle *bundle, size_t *len);
 
 /**
- * How many pre keys a bundle has.
- * Parameters:
- * - bundle: the bundle.
- * Returns: their number.
+ * Returns the number of pre keys in a bundle.
+ * Returns: the number; 0 for NULL.
  * Since: 0.1.0
  */
 size_t omemo_bundle_pre_key_count(const omemo_bundle *bundle);
 
 /**
- * A pre key of a bundle.
+ * Returns a pre key of a bundle.
  * Parameters:
- * - bundle: the bundle.
- * - index: of the pre key.
- * - id: gets its number; may be NULL.
- * - len: gets 32; may be NULL.
- * Returns: 32 bytes in Curve25519 form; NULL if there is no such one.
+ * - index: position of the pre key, from 0.
+ * - id: receives the id of the pre key; may be NULL.
+ * - len: receives 32; may be NULL.
+ * Returns: 32 bytes in Curve25519 form; NULL if there is no such pre key.
  * Memory: borrowed from bundle until it changes.
  * Since: 0.1.0
  */
 const uint8_t *omemo_bundle_pre_key(const omemo_bundle *bundle, size_t index, uint32_t *id, size_t *len);
 
 /**
- * The bundle as XML.
+ * Returns a bundle as XML.
  * Parameters:
- * - bundle: the bundle.
- * - len: gets its bytes, without the NUL; may be NULL.
- * Returns: `<bundle/>`; NULL for NULL, and if a key is none.
+ * - len: receives the number of bytes, without the NUL; may be NULL.
+ * Returns: `<bundle/>`; NULL for NULL, and if a key is invalid.
  * Memory: borrowed from bundle until it changes.
  * Since: 0.1.0 (XEP-0384 5.3.2)
  */
 const char *omemo_bundle_xml(const omemo_bundle *bundle, size_t *len);
 
 /**
- * Free what omemo_bundle_new or _parse gave; not a bundle that a callback is given.
+ * Frees a bundle from omemo_bundle_new or omemo_bundle_parse; not a bundle that a callback receives.
  * Parameters:
- * - bundle: the bundle; NULL does nothing.
+ * - bundle: NULL does nothing.
  * Since: 0.1.0
  */
 void omemo_bundle_free(omemo_bundle *bundle);
 
 /**
- * An `<encrypted/>` from its parts, for clients with a parser of their own.
+ * OMEMO message: one `<encrypted/>`, with its keys and its payload, encrypted.
+ *
+ * A message to send comes from omemo_result_message or a send_message request and is written with
+ * omemo_message_xml. A received message needs no omemo_message: omemo_manager_decrypt_xml takes the XML. Clients
+ * with a parser of their own build a message with omemo_message_new, omemo_message_add_key and
+ * omemo_message_set_payload for omemo_manager_decrypt. Free a message from omemo_message_new or
+ * omemo_message_parse with omemo_message_free; others are borrowed.
+ */
+struct omemo_message;
+
+/**
+ * Creates an OMEMO message without keys and payload, for clients with a parser of their own.
  * Parameters:
- * - ns: its namespace.
- * - sender_device: the device that sent it.
+ * - ns: the namespace of the message.
+ * - sender_device: the device id of the sender.
  * Returns: the message; NULL if the namespace is not known.
- * Memory: free it by omemo_message_free.
+ * Memory: free it with omemo_message_free.
  * Since: 0.1.0 (XEP-0384 5.5)
  */
 OMEMO_MUST_USE omemo_message *omemo_message_new(const char *ns, uint32_t sender_device);
 
 /**
- * Read an `<encrypted/>`. Keys for others may be broken.
+ * Parses an `<encrypted/>`. Keys for other devices may be malformed.
  * Parameters:
- * - xml: the element, alone or in a `<message>`; if that holds several, the first one of OMEMO_NS_2 that can be read,
- *   else the first one of OMEMO_NS_LEGACY, whomever it is for (omemo_manager_decrypt_xml looks at all).
- * - len: its bytes, without a NUL.
- * - message: gets the message.
- * Returns: OMEMO_ERR_NULL, OMEMO_ERR_ARGUMENT, OMEMO_ERR_MALFORMED, OMEMO_ERR_LIMIT,
+ * - xml: the element, alone or in a `<message>`. If that has several, the first readable one of OMEMO_NS_2 is
+ *   parsed, else the first one of OMEMO_NS_LEGACY, whether or not it is for this device (omemo_manager_decrypt_xml
+ *   considers all).
+ * - len: bytes of xml, without a NUL.
+ * - message: receives the message.
+ * Returns: OMEMO_OK, OMEMO_ERR_NULL, OMEMO_ERR_ARGUMENT, OMEMO_ERR_MALFORMED, OMEMO_ERR_LIMIT,
  *   OMEMO_ERR_UNKNOWN_NAMESPACE.
- * Memory: free it by omemo_message_free.
+ * Memory: free it with omemo_message_free.
  * Since: 0.1.0 (XEP-0384 5.5)
  */
 omemo_status omemo_message_parse(const char *xml, size_t len, omemo_message **message);
 
 /**
- * Add a key.
+ * Adds a key to a message.
  * Parameters:
- * - message: the message.
- * - jid: whom it is for in OMEMO_NS_2; OMEMO_NS_LEGACY does not say: NULL, or it is dropped.
- * - device: which device it is for.
- * - key_exchange: whether it is marked as a key exchange (kex, prekey). Clients write the mark in many ways: what
- *   counts are the bytes, if they are either.
- * - bytes: its decoded content.
- * - len: their number, at most 4096.
- * Returns: OMEMO_ERR_NULL, OMEMO_ERR_UTF8, OMEMO_ERR_JID, OMEMO_ERR_ARGUMENT (length), OMEMO_ERR_LIMIT
+ * - jid: the bare JID of the recipient in OMEMO_NS_2. OMEMO_NS_LEGACY does not transmit it: it is ignored there
+ *   and may be NULL.
+ * - device: the device id of the recipient device.
+ * - key_exchange: whether the element is marked as a key exchange (kex, prekey). Clients write this mark in
+ *   different ways: if the bytes are one of the two forms, the bytes decide.
+ * - bytes: the decoded content of the element. Copied.
+ * - len: number of bytes, at most 4,096.
+ * Returns: OMEMO_OK, OMEMO_ERR_NULL, OMEMO_ERR_UTF8, OMEMO_ERR_JID, OMEMO_ERR_ARGUMENT (len), OMEMO_ERR_LIMIT
  *   (10,000 keys).
- * Memory: the bytes are copied.
  * Since: 0.1.0 (XEP-0384 5.5)
  */
 omemo_status omemo_message_add_key(omemo_message *message,
@@ -1685,17 +1653,15 @@ omemo_status omemo_message_add_key(omemo_message *message,
                                    size_t len);
 
 /**
- * Set the encrypted payload, and in OMEMO_NS_LEGACY the initialisation vector. There, a payload of NULL with an
- * initialisation vector is a key transport (XEP-0384 0.3 4.6).
+ * Sets the encrypted payload of a message, and in OMEMO_NS_LEGACY the initialisation vector. There, an
+ * initialisation vector without payload makes a key transport (XEP-0384 0.3 4.6).
  * Parameters:
- * - message: the message.
- * - payload: its decoded bytes; NULL: none.
- * - len: their number; 0 where payload is NULL.
- * - iv: the initialisation vector; NULL in OMEMO_NS_2.
- * - iv_len: its bytes, 1 to 64 (12 are written, 12 and 16 are in use); 0 where iv is NULL.
- * Returns: OMEMO_ERR_NULL, OMEMO_ERR_ARGUMENT (an initialisation vector in OMEMO_NS_2, or an empty one),
+ * - payload: the decoded bytes, copied; NULL: no payload.
+ * - len: number of bytes of payload; 0 if payload is NULL.
+ * - iv: the initialisation vector, copied; NULL in OMEMO_NS_2.
+ * - iv_len: bytes of iv, 1 to 64 (12 are written, 12 and 16 are in use); 0 if iv is NULL.
+ * Returns: OMEMO_OK, OMEMO_ERR_NULL, OMEMO_ERR_ARGUMENT (an initialisation vector in OMEMO_NS_2, or an empty one),
  *   OMEMO_ERR_LIMIT.
- * Memory: the bytes are copied.
  * Since: 0.1.0 (XEP-0384 5.5)
  */
 omemo_status omemo_message_set_payload(omemo_message *message,
@@ -1705,9 +1671,7 @@ omemo_status omemo_message_set_payload(omemo_message *message,
                                        size_t iv_len);
 
 /**
- * The namespace of a message.
- * Parameters:
- * - message: the message.
+ * Returns the namespace of a message.
  * Returns: OMEMO_NS_*; NULL for NULL.
  * Memory: a constant.
  * Since: 0.1.0
@@ -1715,246 +1679,276 @@ omemo_status omemo_message_set_payload(omemo_message *message,
 const char *omemo_message_namespace(const omemo_message *message);
 
 /**
- * The device that sent a message.
- * Parameters:
- * - message: the message.
- * Returns: its id as it stands in the message; 0 for NULL.
+ * Returns the device id of the sender of a message.
+ * Returns: the device id as in the message; 0 for NULL.
  * Since: 0.1.0
  */
 uint32_t omemo_message_sender_device(const omemo_message *message);
 
 /**
- * How many keys a message has.
- * Parameters:
- * - message: the message.
- * Returns: their number.
+ * Returns the number of keys in a message.
+ * Returns: the number; 0 for NULL.
  * Since: 0.1.0
  */
 size_t omemo_message_key_count(const omemo_message *message);
 
 /**
- * Whom a key is for.
- * Parameters:
- * - message: the message.
- * - index: of the key.
- * Returns: a bare JID; NULL: the namespace does not say, or there is no such key.
+ * Returns the JID of the recipient of a key.
+ * Returns: a bare JID; NULL if the namespace does not transmit it, or there is no such key.
  * Memory: borrowed from message until it changes.
  * Since: 0.1.0
  */
 const char *omemo_message_key_jid(const omemo_message *message, size_t index);
 
 /**
- * Which device a key is for.
- * Parameters:
- * - message: the message.
- * - index: of the key.
+ * Returns the device id of the recipient of a key.
  * Returns: a device id; 0 if there is no such key.
  * Since: 0.1.0
  */
 uint32_t omemo_message_key_device(const omemo_message *message, size_t index);
 
 /**
- * Whether a key carries a key exchange.
- * Parameters:
- * - message: the message.
- * - index: of the key.
+ * Returns whether a key contains a key exchange.
  * Returns: false if there is no such key.
  * Since: 0.1.0
  */
 bool omemo_message_key_is_exchange(const omemo_message *message, size_t index);
 
 /**
- * The content of a key.
+ * Returns the content of a key.
  * Parameters:
- * - message: the message.
- * - index: of the key.
- * - len: gets the number of bytes; may be NULL.
- * Returns: the decoded bytes; NULL: they cannot be decoded, or there is no such key.
+ * - index: position of the key, from 0.
+ * - len: receives the number of bytes; may be NULL.
+ * Returns: the decoded bytes; NULL if they cannot be decoded, or there is no such key.
  * Memory: borrowed from message until it changes.
  * Since: 0.1.0
  */
 const uint8_t *omemo_message_key_bytes(const omemo_message *message, size_t index, size_t *len);
 
 /**
- * The encrypted payload.
+ * Returns the encrypted payload of a message.
  * Parameters:
- * - message: the message.
- * - len: gets the number of bytes; may be NULL.
- * Returns: the decoded bytes; NULL: there is none, and nothing to show to anybody.
+ * - len: receives the number of bytes; may be NULL.
+ * Returns: the decoded bytes; NULL if the message has no payload, and so nothing to show to a user.
  * Memory: borrowed from message until it changes.
  * Since: 0.1.0
  */
 const uint8_t *omemo_message_payload(const omemo_message *message, size_t *len);
 
 /**
- * The initialisation vector of a message in OMEMO_NS_LEGACY.
+ * Returns the initialisation vector of a message in OMEMO_NS_LEGACY.
  * Parameters:
- * - message: the message.
- * - len: gets the number of bytes; may be NULL.
- * Returns: the decoded bytes; NULL: there is none, as always in OMEMO_NS_2.
+ * - len: receives the number of bytes; may be NULL.
+ * Returns: the decoded bytes; NULL if there is none, as always in OMEMO_NS_2.
  * Memory: borrowed from message until it changes.
  * Since: 0.1.0 (XEP-0384 0.3 4.4)
  */
 const uint8_t *omemo_message_iv(const omemo_message *message, size_t *len);
 
 /**
- * `<encrypted/>`. Put it into a `<message>`, with a store hint (XEP-0334) beside it.
+ * Returns a message as XML. Put it into a `<message>`, with a store hint (XEP-0334) beside it.
  * Parameters:
- * - message: the message.
- * - len: gets its bytes, without the NUL; may be NULL.
- * Returns: the element; NULL for NULL.
+ * - len: receives the number of bytes, without the NUL; may be NULL.
+ * Returns: `<encrypted/>`; NULL for NULL.
  * Memory: borrowed from message until it changes.
  * Since: 0.1.0 (XEP-0384 5.5)
  */
 const char *omemo_message_xml(const omemo_message *message, size_t *len);
 
 /**
- * Free what omemo_message_new or _parse gave; not a message of a result, nor one that a callback is given.
+ * Frees a message from omemo_message_new or omemo_message_parse; not a message of a result, nor one that a
+ * callback receives.
  * Parameters:
- * - message: the message; NULL does nothing.
+ * - message: NULL does nothing.
  * Since: 0.1.0
  */
 void omemo_message_free(omemo_message *message);
 
+/*
+ * 11 Encrypt
+ * ----------
+ */
+
 /**
- * ## 11 Encrypt
+ * Policies of an encryption for devices that are not ready, for omemo_draft_set_policy. Under every policy a
+ * recipient device without the message is a row of the report.
+ */
+enum omemo_encrypt_policy
+#if defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+  : int32_t
+#endif // defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+ {
+  /**
+   * Waits until everything is fetched and decided, then encrypts for the devices that are ready and reports the
+   * others. Offline, it waits for the next stream.
+   */
+  OMEMO_ENCRYPT_WAIT = 0,
+  /**
+   * Encrypts at once for the devices that are ready, makes no requests, and reports the others; works offline,
+   * too. It may overtake encryptions that wait.
+   */
+  OMEMO_ENCRYPT_NOW = 1,
+  /**
+   * Waits as OMEMO_ENCRYPT_WAIT does, and fails unless every device list is up to date and the message was
+   * encrypted for every active device that is not distrusted. Offline, it waits for the next stream.
+   */
+  OMEMO_ENCRYPT_ALL = 2,
+};
+#ifndef __cplusplus
+#if __STDC_VERSION__ >= 202311L
+typedef enum omemo_encrypt_policy omemo_encrypt_policy;
+#else
+typedef int32_t omemo_encrypt_policy;
+#endif // __STDC_VERSION__ >= 202311L
+#endif // __cplusplus
+
+/**
+ * Draft of a message: the content, the recipients and the policy, for omemo_manager_encrypt.
  *
- * An empty draft. It may be used again and again.
- * Returns: never NULL, save after a bug of this library.
- * Memory: free it by omemo_draft_free.
+ * Create it with omemo_draft_new, add recipients, set the content with one of omemo_draft_set_body,
+ * omemo_draft_set_plaintext and omemo_draft_set_key_transport, and pass it to omemo_manager_encrypt, which copies
+ * it. Setters return a status that you may ignore: the draft keeps the first failure, and omemo_manager_encrypt
+ * returns it. A draft can be changed and used again; free it with omemo_draft_free.
+ */
+struct omemo_draft;
+
+/**
+ * Creates an empty draft. A draft can be used for several encryptions.
+ * Returns: the draft; NULL only after a bug in this library.
+ * Memory: free it with omemo_draft_free.
  * Since: 0.1.0
  */
 OMEMO_MUST_USE omemo_draft *omemo_draft_new(void);
 
 /**
- * Free a draft. Operations that were started with it go on. What it said is wiped.
+ * Frees a draft and wipes its content. Operations that were started with it continue.
  * Parameters:
- * - draft: the draft; NULL does nothing.
+ * - draft: NULL does nothing.
  * Since: 0.1.0
  */
 void omemo_draft_free(omemo_draft *draft);
 
 /**
- * Add a recipient. The own other devices are always added by themselves. Twice is once.
+ * Adds a recipient. The other devices of this account are always included without that. Adding a recipient again
+ * has no effect.
  * Parameters:
- * - draft: the draft.
  * - jid: a bare JID.
- * Returns: OMEMO_ERR_NULL, OMEMO_ERR_UTF8, OMEMO_ERR_JID.
+ * Returns: OMEMO_OK, OMEMO_ERR_NULL, OMEMO_ERR_UTF8, OMEMO_ERR_JID.
  * Since: 0.1.0
  */
 omemo_status omemo_draft_add_recipient(omemo_draft *draft, const char *jid);
 
 /**
- * Take a recipient off again: the way to "send without Mercutio" after OMEMO_ERR_NO_ELIGIBLE_DEVICES. One
- * that is no recipient is none afterwards, either.
+ * Removes a recipient, so that the message can be sent without that JID after OMEMO_ERR_NO_ELIGIBLE_DEVICES.
+ * Removing a JID that is no recipient has no effect.
  * Parameters:
- * - draft: the draft.
  * - jid: a bare JID.
- * Returns: OMEMO_ERR_NULL, OMEMO_ERR_UTF8, OMEMO_ERR_JID.
+ * Returns: OMEMO_OK, OMEMO_ERR_NULL, OMEMO_ERR_UTF8, OMEMO_ERR_JID.
  * Since: 0.1.0
  */
 omemo_status omemo_draft_remove_recipient(omemo_draft *draft, const char *jid);
 
 /**
- * The bytes to encrypt in one namespace, instead of what was set for it before. OMEMO_NS_2 wants an SCE
- * envelope (XEP-0420), OMEMO_NS_LEGACY the text of the body; omemo_draft_set_body does both.
+ * Sets the bytes to encrypt in one namespace, in place of the content that was set for it before. OMEMO_NS_2 needs
+ * an SCE envelope (XEP-0420), OMEMO_NS_LEGACY the text of the body; omemo_draft_set_body makes both.
  * Parameters:
- * - draft: the draft.
  * - ns: the namespace.
- * - bytes: what to encrypt.
- * - len: their number, 1 to 1 MiB.
- * Returns: OMEMO_ERR_NULL, OMEMO_ERR_UTF8, OMEMO_ERR_UNKNOWN_NAMESPACE, OMEMO_ERR_PLAINTEXT (empty),
+ * - bytes: the plaintext. Copied; the copy is wiped.
+ * - len: number of bytes, 1 to 1,048,576.
+ * Returns: OMEMO_OK, OMEMO_ERR_NULL, OMEMO_ERR_UTF8, OMEMO_ERR_UNKNOWN_NAMESPACE, OMEMO_ERR_PLAINTEXT (empty),
  *   OMEMO_ERR_LIMIT.
- * Memory: the bytes are copied; the copy is wiped.
  * Since: 0.1.0 (XEP-0384 4.4)
  */
 omemo_status omemo_draft_set_plaintext(omemo_draft *draft, const char *ns, const uint8_t *bytes, size_t len);
 
 /**
- * The text of a chat message, in every namespace, instead of what was set before. In OMEMO_NS_2 it is put
- * into an SCE envelope with padding, sender and time (XEP-0420); in OMEMO_NS_LEGACY it is the body, and nothing else
- * is protected there.
+ * Sets the text of a chat message in every namespace, in place of the content that was set before. In OMEMO_NS_2
+ * it becomes an SCE envelope with padding, sender and time (XEP-0420); in OMEMO_NS_LEGACY it is the body, and
+ * nothing else is protected there.
  * Parameters:
- * - draft: the draft.
- * - text: what to say; not empty, and only of characters that XML can carry.
- * Returns: OMEMO_ERR_NULL, OMEMO_ERR_UTF8, OMEMO_ERR_ARGUMENT (characters), OMEMO_ERR_PLAINTEXT (empty),
+ * - text: not empty, and only of characters that XML can represent. Copied; the copy is wiped.
+ * Returns: OMEMO_OK, OMEMO_ERR_NULL, OMEMO_ERR_UTF8, OMEMO_ERR_ARGUMENT (characters), OMEMO_ERR_PLAINTEXT (empty),
  *   OMEMO_ERR_LIMIT.
- * Memory: the text is copied; the copy is wiped.
  * Since: 0.1.0 (XEP-0384 4.4, XEP-0420)
  */
 omemo_status omemo_draft_set_body(omemo_draft *draft, const char *text);
 
 /**
- * No content, instead of what was set before: transport a fresh key, which omemo_result_key gives, as JET
- * (XEP-0396) wants it. Content that is set afterwards takes its place. Only OMEMO_NS_LEGACY knows key transport; a
- * message without payload in OMEMO_NS_2 tells its receiver nothing. So the key goes out in the former alone, also
- * where the latter is preferred; devices that have only the latter are rows OMEMO_ERR_UNKNOWN_NAMESPACE.
- * omemo_manager_encrypt says OMEMO_ERR_PLAINTEXT if the configuration lacks OMEMO_NS_LEGACY, or if
- * omemo_draft_set_namespaces named OMEMO_NS_2. Trust is asked as for content.
- * Parameters:
- * - draft: the draft.
- * Returns: OMEMO_ERR_NULL.
+ * Makes the draft a key transport, in place of the content that was set before: the message has no content and
+ * transports a fresh key, which omemo_result_key returns, as JET (XEP-0396) needs it. Content that is set later
+ * takes its place.
+ *
+ * Only OMEMO_NS_LEGACY has key transports; in OMEMO_NS_2 a message without payload tells its receiver nothing. So
+ * the key is sent in OMEMO_NS_LEGACY only, even if OMEMO_NS_2 is preferred, and devices that have only OMEMO_NS_2
+ * are rows with OMEMO_ERR_UNKNOWN_NAMESPACE. omemo_manager_encrypt returns OMEMO_ERR_PLAINTEXT if the
+ * configuration lacks OMEMO_NS_LEGACY, or if omemo_draft_set_namespaces named OMEMO_NS_2. Trust is needed as for
+ * content.
+ *
+ * Returns: OMEMO_OK, OMEMO_ERR_NULL.
  * Since: 0.1.0 (XEP-0384 0.3 4.6, XEP-0396)
  */
 omemo_status omemo_draft_set_key_transport(omemo_draft *draft);
 
 /**
- * What to do about devices that are not ready. Unless set: OMEMO_ENCRYPT_WAIT.
+ * Sets the policy for devices that are not ready. The default is OMEMO_ENCRYPT_WAIT.
  * Parameters:
- * - draft: the draft.
  * - policy: an omemo_encrypt_policy.
- * Returns: OMEMO_ERR_NULL, OMEMO_ERR_ARGUMENT.
+ * Returns: OMEMO_OK, OMEMO_ERR_NULL, OMEMO_ERR_ARGUMENT.
  * Since: 0.1.0
  */
 omemo_status omemo_draft_set_policy(omemo_draft *draft, int32_t policy);
 
 /**
- * Which namespaces to use for this draft, most preferred first. Unless set: those of the configuration. Devices that
- * announce only others are not served; the report has a row OMEMO_ERR_UNKNOWN_NAMESPACE for each that is known.
+ * Sets the namespaces for this draft, most preferred first. The default is those of the configuration. Nothing is
+ * encrypted for devices that announce only other namespaces; the report has a row with OMEMO_ERR_UNKNOWN_NAMESPACE
+ * for each known one.
  * Parameters:
- * - draft: the draft.
- * - namespaces: count names, each once, among those of the configuration.
- * - count: their number, at least 1.
- * Returns: OMEMO_ERR_NULL, OMEMO_ERR_UTF8, OMEMO_ERR_ARGUMENT, OMEMO_ERR_UNKNOWN_NAMESPACE.
+ * - namespaces: an array of count names, each of them once, from those of the configuration.
+ * - count: at least 1.
+ * Returns: OMEMO_OK, OMEMO_ERR_NULL, OMEMO_ERR_UTF8, OMEMO_ERR_ARGUMENT, OMEMO_ERR_UNKNOWN_NAMESPACE.
  * Since: 0.1.0
  */
 omemo_status omemo_draft_set_namespaces(omemo_draft *draft, const char *const *namespaces, size_t count);
 
 /**
- * A word of yours that decide_trust and omemo_result_context show, as the name of a chat. Unless set: the
- * first recipient.
+ * Sets a word of your own, such as the name of the chat, which decide_trust receives and omemo_result_context
+ * returns. The default is the first recipient.
  * Parameters:
- * - draft: the draft.
  * - context: the word.
- * Returns: OMEMO_ERR_NULL, OMEMO_ERR_UTF8.
+ * Returns: OMEMO_OK, OMEMO_ERR_NULL, OMEMO_ERR_UTF8.
  * Since: 0.1.0
  */
 omemo_status omemo_draft_set_context(omemo_draft *draft, const char *context);
 
 /**
- * Starts to encrypt: fetches and asks what is missing, then makes one commit, then gives the result. Encryptions
- * with WAIT or ALL for the same set of recipients complete in the order in which they were started. While offline
- * they wait for the next omemo_manager_connected, at most 1,000 of them.
+ * Starts an encryption: fetches the missing device lists and bundles, asks for missing trust decisions, encrypts
+ * in one commit, and ends with the messages to send.
  *
- * The rows of the report: one for each device that is served (OMEMO_OK) or not, one for each recipient that gets
- * nothing, and one with device 0 and a namespace for each list that may be outdated (OMEMO_ERR_OFFLINE,
- * OMEMO_ERR_DEVICE_LIST_DOWNLOAD_FAILED, OMEMO_ERR_TIMEOUT, OMEMO_ERR_MALFORMED, OMEMO_ERR_LIMIT): the list known
- * from before was used, and a new device may be missing. OMEMO_ERR_MALFORMED is also the row of an id outside of 1 to
- * 2^31-1 (device 0 if it is greater than 2^32-1, or no number); OMEMO_ERR_STORAGE_CORRUPT that of a device, or of
- * a JID, whose record cannot be read, while all others are served.
+ * What happens next: omemo_manager_run calls fetch_device_list, fetch_bundle and decide_trust as needed, then
+ * done. Send each omemo_result_message to the recipients; show the rows that are not OMEMO_OK, if the user cares.
+ * Encryptions with OMEMO_ENCRYPT_WAIT or OMEMO_ENCRYPT_ALL for the same set of recipients end in the order in
+ * which they were started. Offline they wait for the next omemo_manager_connected, at most 1,000 of them.
+ *
+ * The report has one row for each recipient device, with OMEMO_OK if the message was encrypted for it; one for
+ * each recipient that gets nothing; and one with device 0 and a namespace for each device list that may be
+ * outdated (OMEMO_ERR_OFFLINE, OMEMO_ERR_DEVICE_LIST_DOWNLOAD_FAILED, OMEMO_ERR_TIMEOUT, OMEMO_ERR_MALFORMED,
+ * OMEMO_ERR_LIMIT): the list known from before was used, and a new device may be missing. OMEMO_ERR_MALFORMED is
+ * also the row of a device id outside of 1 to 2^31-1 (with device 0 if it is greater than 2^32-1, or no number),
+ * and OMEMO_ERR_STORAGE_CORRUPT the row of a device, or of a JID, whose record cannot be read; the message is
+ * encrypted for all others.
+ *
  * Parameters:
- * - manager: the manager.
- * - draft: what to encrypt; copied.
- * - done: called when it is over. NULL: if op is given, the result waits for omemo_manager_wait.
- * - user_data: goes to done; any pointer. Stays yours if this call fails.
- * - op: gets the number of the operation; may be NULL.
- * Returns: OMEMO_OK: it was started. OMEMO_ERR_NULL, OMEMO_ERR_BUSY inside a service, OMEMO_ERR_CANCELLED,
- *   the first failure of the draft's setters, OMEMO_ERR_UNKNOWN_NAMESPACE, OMEMO_ERR_PLAINTEXT (a namespace of
- *   the draft has no plaintext, or no key transport), OMEMO_ERR_LIMIT (1,000 encryptions wait for a stream),
- *   OMEMO_ERR_NOT_READY, OMEMO_ERR_STORAGE*. It completes
- *   with OMEMO_OK, with a row for each device, served or why not, and with omemo_result_message. If a recipient
- *   gets nothing, nobody does: OMEMO_ERR_NO_ELIGIBLE_DEVICES, and rows with device 0 name whom. Further:
- *   OMEMO_ERR_STILL_UNDECIDED, OMEMO_ERR_TRUST_DECISION_FAILED, OMEMO_ERR_STORAGE*.
+ * - draft: copied.
+ * - done: called at the end of the operation. NULL: if op is given, the result is kept for omemo_manager_wait.
+ * - user_data: any pointer; passed to done. Stays yours if this call fails.
+ * - op: receives the number of the operation; may be NULL.
+ * Returns: OMEMO_OK if the operation was started, OMEMO_ERR_NULL, OMEMO_ERR_BUSY inside a service,
+ *   OMEMO_ERR_CANCELLED, the first failure of the draft's setters, OMEMO_ERR_UNKNOWN_NAMESPACE,
+ *   OMEMO_ERR_PLAINTEXT (a namespace of the draft has no plaintext, or no key transport), OMEMO_ERR_LIMIT (1,000
+ *   encryptions wait for a stream), OMEMO_ERR_NOT_READY, OMEMO_ERR_STORAGE*. The operation ends with OMEMO_OK, the
+ *   rows and the messages. If one recipient gets nothing, there is no message: OMEMO_ERR_NO_ELIGIBLE_DEVICES, and
+ *   rows with device 0 name these recipients. It can also end with OMEMO_ERR_STILL_UNDECIDED,
+ *   OMEMO_ERR_TRUST_DECISION_FAILED, OMEMO_ERR_STORAGE*.
  * Since: 0.1.0 (XEP-0384 5.5)
  */
 omemo_status omemo_manager_encrypt(omemo_manager *manager,
@@ -1963,27 +1957,95 @@ omemo_status omemo_manager_encrypt(omemo_manager *manager,
                                    void *user_data,
                                    omemo_op *op);
 
+/*
+ * 12 Decrypt
+ * ----------
+ */
+
+/** Advice about a received stanza: what the client does with it. */
+enum omemo_action
+#if defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+  : int32_t
+#endif // defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+ {
+  /**
+   * Show nothing: the stanza has no payload, whatever its status, or is a duplicate, or a message of this device
+   * that came back.
+   */
+  OMEMO_ACTION_HIDE = 0,
+  /** Show the content, with its trust. */
+  OMEMO_ACTION_SHOW = 1,
+  /**
+   * Tell the user that a message could not be read; omemo_decrypted_detail says why. Never for a stanza without
+   * payload, which has nothing that a user could miss.
+   */
+  OMEMO_ACTION_WARN = 2,
+};
+#ifndef __cplusplus
+#if __STDC_VERSION__ >= 202311L
+typedef enum omemo_action omemo_action;
+#else
+typedef int32_t omemo_action;
+#endif // __STDC_VERSION__ >= 202311L
+#endif // __cplusplus
+
+/** Flags that omemo_decrypted_flags returns. */
+enum omemo_decrypted_flag
+#if defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+  : int32_t
+#endif // defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+ {
+  /** The message began a new session. */
+  OMEMO_DECRYPTED_NEW_SESSION = 1,
+  /**
+   * The authentication tag stood in the payload, as old clients write it; the recipient's other devices can then
+   * forge content.
+   */
+  OMEMO_DECRYPTED_TAG_IN_PAYLOAD = 2,
+  /**
+   * The device list of the sender's JID is known and does not contain the sender's device: it was removed, or
+   * never was on the list. The trust in its key counts as before.
+   */
+  OMEMO_DECRYPTED_DEVICE_NOT_LISTED = 4,
+};
+#ifndef __cplusplus
+#if __STDC_VERSION__ >= 202311L
+typedef enum omemo_decrypted_flag omemo_decrypted_flag;
+#else
+typedef int32_t omemo_decrypted_flag;
+#endif // __STDC_VERSION__ >= 202311L
+#endif // __cplusplus
+
 /**
- * ## 12 Decrypt
+ * Result of decrypting a stanza: what to do with it, the content, the sender, and the trust in the sender's key.
  *
- * Decrypt an `<encrypted/>`, at once and without network; what it makes necessary is stored, and done by
- * omemo_manager_run. One commit.
+ * It comes from omemo_manager_decrypt_xml or omemo_manager_decrypt. Ask omemo_decrypted_action first; for
+ * OMEMO_ACTION_SHOW, omemo_decrypted_body returns the text. Free it with omemo_decrypted_free, which wipes the
+ * content.
+ */
+struct omemo_decrypted;
+
+/**
+ * Decrypts an `<encrypted/>`, at once and without network, in one commit.
+ *
+ * What happens next: omemo_decrypted_action says what to do with the stanza. Work that the message causes, such as
+ * an answer or a fetch of the sender's bundle, is stored and done by omemo_manager_run.
+ *
  * Parameters:
- * - manager: the manager.
- * - from: the sender's real bare JID; in a room as presence or the member list tells, never the occupant's.
- *   NULL with a room: every member with that device id is tried.
- * - room: the bare JID of the room; NULL outside. With from NULL a message with this device's id and without a key
- *   for it is OMEMO_ERR_OWN_ECHO; with such a key it may be of another member's device with the same id, and is
- *   tried.
- * - xml: the element, alone or in a `<message>`; if that holds several (8 are looked at), the one that is for this
- *   device and can be read.
- * - len: its bytes, without a NUL.
- * - decrypted: gets what came out.
- * Returns: OMEMO_OK when the stanza was dealt with, however that went, also when it cannot be read: ask
- *   omemo_decrypted_action. Anything else is not about the stanza, nothing happened, keep it and call again:
- *   OMEMO_ERR_NULL, OMEMO_ERR_UTF8, OMEMO_ERR_ARGUMENT, OMEMO_ERR_JID, OMEMO_ERR_BUSY inside a service,
- *   OMEMO_ERR_CANCELLED, OMEMO_ERR_NOT_READY, OMEMO_ERR_STORAGE*.
- * Memory: free it by omemo_decrypted_free.
+ * - from: the real bare JID of the sender; in a room the JID that presence or the member list shows, never the
+ *   occupant's. NULL with a room: every member with that device id is tried.
+ * - room: the bare JID of the room; NULL outside of rooms. If from is NULL, a message with this device's id and
+ *   without a key for it is OMEMO_ERR_OWN_ECHO; with such a key it may come from another member's device with the
+ *   same id, and is tried.
+ * - xml: the element, alone or in a `<message>`. If that has several (8 are considered), the one that is for this
+ *   device and can be read is used.
+ * - len: bytes of xml, without a NUL.
+ * - decrypted: receives the result.
+ * Returns: OMEMO_OK if the stanza was processed, with or without success: see omemo_decrypted_action and
+ *   omemo_decrypted_status. Any other status is not about the stanza and nothing happened: keep the stanza and
+ *   call again. These are OMEMO_ERR_NULL, OMEMO_ERR_UTF8, OMEMO_ERR_ARGUMENT, OMEMO_ERR_JID, OMEMO_ERR_BUSY inside
+ *   a service, OMEMO_ERR_CANCELLED, OMEMO_ERR_NOT_READY, OMEMO_ERR_STORAGE*.
+ * Memory: free it with omemo_decrypted_free.
  * Since: 0.1.0 (XEP-0384 5.6)
  */
 OMEMO_MUST_USE
@@ -1995,15 +2057,13 @@ omemo_status omemo_manager_decrypt_xml(omemo_manager *manager,
                                        omemo_decrypted **decrypted);
 
 /**
- * Decrypt an `<encrypted/>` that was read by the client.
+ * Decrypts a message that the client has parsed, as omemo_manager_decrypt_xml does.
  * Parameters:
- * - manager: the manager.
  * - from: as in omemo_manager_decrypt_xml; NULL with a room.
- * - room: as in omemo_manager_decrypt_xml; NULL outside.
- * - message: what to decrypt.
- * - decrypted: gets what came out.
+ * - room: as in omemo_manager_decrypt_xml; NULL outside of rooms.
+ * - decrypted: receives the result.
  * Returns: as omemo_manager_decrypt_xml.
- * Memory: free it by omemo_decrypted_free.
+ * Memory: free it with omemo_decrypted_free.
  * Since: 0.1.0 (XEP-0384 5.6)
  */
 OMEMO_MUST_USE
@@ -2014,32 +2074,26 @@ omemo_status omemo_manager_decrypt(omemo_manager *manager,
                                    omemo_decrypted **decrypted);
 
 /**
- * What to do with the stanza.
- * Parameters:
- * - decrypted: what came out of it.
+ * Returns what to do with the stanza.
  * Returns: the advice; OMEMO_ACTION_HIDE for NULL.
  * Since: 0.1.0
  */
 omemo_action omemo_decrypted_action(const omemo_decrypted *decrypted);
 
 /**
- * Whether there is content, and if not, why.
- * Parameters:
- * - decrypted: what came out of the stanza.
- * Returns: OMEMO_OK, also for a message that is meant to have no content. Nothing changed and the same
- *   stanza may be given again later: OMEMO_ERR_SENDER_DISTRUSTED, OMEMO_ERR_NO_SESSION,
- *   OMEMO_ERR_PRE_KEY_UNKNOWN, OMEMO_ERR_PUBLIC_DATA_INCONSISTENCY. Further: OMEMO_ERR_NOT_FOR_US,
- *   OMEMO_ERR_OWN_ECHO, OMEMO_ERR_DUPLICATE, OMEMO_ERR_DECRYPTION_FAILED, OMEMO_ERR_TOO_MANY_SKIPPED,
- *   OMEMO_ERR_SENDER_NOT_FOUND, OMEMO_ERR_KEY_EXCHANGE_FAILED, OMEMO_ERR_UNKNOWN_NAMESPACE,
- *   OMEMO_ERR_MALFORMED, OMEMO_ERR_LIMIT. OMEMO_ERR_NULL for NULL.
+ * Returns whether the stanza could be decrypted, and if not, why.
+ * Returns: OMEMO_OK, also for a message that is meant to have no content. After OMEMO_ERR_SENDER_DISTRUSTED,
+ *   OMEMO_ERR_NO_SESSION, OMEMO_ERR_PRE_KEY_UNKNOWN and OMEMO_ERR_PUBLIC_DATA_INCONSISTENCY nothing has changed,
+ *   and the same stanza may be decrypted again later. Other failures: OMEMO_ERR_NOT_FOR_US, OMEMO_ERR_OWN_ECHO,
+ *   OMEMO_ERR_DUPLICATE, OMEMO_ERR_DECRYPTION_FAILED, OMEMO_ERR_TOO_MANY_SKIPPED, OMEMO_ERR_SENDER_NOT_FOUND,
+ *   OMEMO_ERR_KEY_EXCHANGE_FAILED, OMEMO_ERR_UNKNOWN_NAMESPACE, OMEMO_ERR_MALFORMED, OMEMO_ERR_LIMIT,
+ *   OMEMO_ERR_AFFIX. OMEMO_ERR_NULL for NULL.
  * Since: 0.1.0
  */
 omemo_status omemo_decrypted_status(const omemo_decrypted *decrypted);
 
 /**
- * Why there is no content, in a sentence without JIDs.
- * Parameters:
- * - decrypted: what came out of the stanza.
+ * Returns a sentence without JIDs that says why there is no content.
  * Returns: the sentence; NULL for NULL.
  * Memory: borrowed from decrypted.
  * Since: 0.1.0
@@ -2047,10 +2101,9 @@ omemo_status omemo_decrypted_status(const omemo_decrypted *decrypted);
 const char *omemo_decrypted_detail(const omemo_decrypted *decrypted);
 
 /**
- * The content: in OMEMO_NS_2 an SCE envelope (XEP-0420).
+ * Returns the decrypted bytes of the content: in OMEMO_NS_2 an SCE envelope (XEP-0420).
  * Parameters:
- * - decrypted: what came out of the stanza.
- * - len: gets the number of bytes; may be NULL.
+ * - len: receives the number of bytes; may be NULL.
  * Returns: the bytes; NULL unless the action is OMEMO_ACTION_SHOW.
  * Memory: borrowed from decrypted.
  * Since: 0.1.0
@@ -2058,50 +2111,41 @@ const char *omemo_decrypted_detail(const omemo_decrypted *decrypted);
 const uint8_t *omemo_decrypted_plaintext(const omemo_decrypted *decrypted, size_t *len);
 
 /**
- * The text to show, in every namespace. The envelope's to and time are not checked; where its from names another bare
- * JID than omemo_decrypted_from, the status is OMEMO_ERR_AFFIX and there is no content.
- * Parameters:
- * - decrypted: what came out of the stanza.
- * Returns: the text; NULL: the content is no text, or there is none.
+ * Returns the text to show, in every namespace. The `to` and `time` of an envelope are not checked; if its `from`
+ * names another bare JID than omemo_decrypted_from, the status is OMEMO_ERR_AFFIX and there is no content.
+ * Returns: the text; NULL if the content is no text, or there is none.
  * Memory: borrowed from decrypted.
  * Since: 0.1.0 (XEP-0420)
  */
 const char *omemo_decrypted_body(const omemo_decrypted *decrypted);
 
 /**
- * Who sent it.
- * Parameters:
- * - decrypted: what came out of the stanza.
- * Returns: a bare JID; NULL if that could not be told.
+ * Returns the JID of the sender.
+ * Returns: a bare JID; NULL if the sender could not be determined.
  * Memory: borrowed from decrypted.
  * Since: 0.1.0
  */
 const char *omemo_decrypted_from(const omemo_decrypted *decrypted);
 
 /**
- * The device that sent it.
- * Parameters:
- * - decrypted: what came out of the stanza.
- * Returns: its id; 0 if the stanza cannot be read.
+ * Returns the device id of the sender.
+ * Returns: the device id; 0 if the stanza cannot be parsed.
  * Since: 0.1.0
  */
 uint32_t omemo_decrypted_device(const omemo_decrypted *decrypted);
 
 /**
- * The namespace that it came in.
- * Parameters:
- * - decrypted: what came out of the stanza.
- * Returns: OMEMO_NS_*; NULL if the stanza cannot be read.
+ * Returns the namespace of the message.
+ * Returns: OMEMO_NS_*; NULL if the stanza cannot be parsed.
  * Memory: a constant.
  * Since: 0.1.0
  */
 const char *omemo_decrypted_namespace(const omemo_decrypted *decrypted);
 
 /**
- * The identity key that vouches for the content.
+ * Returns the identity key of the sender's device, which authenticates the content.
  * Parameters:
- * - decrypted: what came out of the stanza.
- * - len: gets 32; may be NULL.
+ * - len: receives 32; may be NULL.
  * Returns: 32 bytes in Ed25519 form; NULL unless the status is OMEMO_OK.
  * Memory: borrowed from decrypted.
  * Since: 0.1.0
@@ -2109,84 +2153,81 @@ const char *omemo_decrypted_namespace(const omemo_decrypted *decrypted);
 const uint8_t *omemo_decrypted_identity_key(const omemo_decrypted *decrypted, size_t *len);
 
 /**
- * What the trust level of that key came to when the stanza was decrypted. A provisional key is never trusted.
- * Parameters:
- * - decrypted: what came out of the stanza.
- * Returns: the verdict; OMEMO_CORE_UNDECIDED for NULL.
+ * Returns the core trust of the sender's key at the time of decryption. A provisional key is never trusted.
+ * Returns: the core trust; OMEMO_CORE_UNDECIDED for NULL.
  * Since: 0.1.0
  */
 omemo_core_trust omemo_decrypted_core_trust(const omemo_decrypted *decrypted);
 
 /**
- * Tells whether only key exchanges show the key that vouches for the content: it is provisional, see
- * omemo_devices_provisional, and omemo_decrypted_core_trust is at most OMEMO_CORE_UNDECIDED.
- * Parameters:
- * - decrypted: what came out of the stanza.
+ * Returns whether the sender's key is provisional, that is, shown by key exchanges only; see
+ * omemo_devices_provisional. omemo_decrypted_core_trust is then at most OMEMO_CORE_UNDECIDED.
  * Returns: false also for a stanza without content, and for NULL.
  * Since: 0.1.0
  */
 bool omemo_decrypted_provisional(const omemo_decrypted *decrypted);
 
 /**
- * The name of that trust level.
- * Parameters:
- * - decrypted: what came out of the stanza.
- * Returns: the name, "" if no key was seen; NULL for NULL.
+ * Returns the name of the trust level of the sender's key at the time of decryption.
+ * Returns: the name; "" if no key was seen; NULL for NULL.
  * Memory: borrowed from decrypted.
  * Since: 0.1.0
  */
 const char *omemo_decrypted_trust_level_name(const omemo_decrypted *decrypted);
 
 /**
- * What else is to be known of it.
- * Parameters:
- * - decrypted: what came out of the stanza.
- * Returns: bits of omemo_decrypted_flag. Ignore those that you do not know.
+ * Returns flags that say more about the message.
+ * Returns: bits of omemo_decrypted_flag. Ignore unknown bits.
  * Since: 0.1.0
  */
 uint32_t omemo_decrypted_flags(const omemo_decrypted *decrypted);
 
 /**
- * The key that came with a message, for protocols that use OMEMO as key transport. A key transport has the status
- * OMEMO_OK and, since there is nothing to show, the action OMEMO_ACTION_HIDE: ask for the key before you drop it. It
- * is there for messages with content, too, and for the empty messages of OMEMO_NS_LEGACY, which nothing tells from
- * key transports: use it only where another protocol says so. Nothing vouches for the initialisation vector of a
- * message without content but what you decrypt with it.
+ * Returns a part of the key that came with a message, for protocols that use OMEMO as key transport. A key
+ * transport has the status OMEMO_OK and, since it has nothing to show, the action OMEMO_ACTION_HIDE: ask for its
+ * key before you drop it.
+ *
+ * Messages with content have a key, too, and so have the empty messages of OMEMO_NS_LEGACY, which cannot be told
+ * apart from key transports: use the key only where another protocol says so. The initialisation vector of a
+ * message without content is not authenticated, except by the data that you decrypt with it.
+ *
  * Parameters:
- * - decrypted: what came out of the stanza.
  * - part: an omemo_key_part.
- * - len: gets the number of bytes; may be NULL.
- * Returns: the bytes: of the key 16 in OMEMO_NS_LEGACY and 32 in OMEMO_NS_2, of the tag 16, of the initialisation
- *   vector as many as were sent. NULL: the status is not OMEMO_OK, the message has no such part, or it is an empty
- *   message of OMEMO_NS_2.
+ * - len: receives the number of bytes; may be NULL.
+ * Returns: the bytes: 16 of the key in OMEMO_NS_LEGACY and 32 in OMEMO_NS_2, 16 of the tag, and the whole
+ *   initialisation vector as sent. NULL if the status is not OMEMO_OK, the message has no such part, or it is an
+ *   empty message of OMEMO_NS_2.
  * Memory: borrowed from decrypted, and wiped with it.
  * Since: 0.1.0 (XEP-0384 0.3 4.6, XEP-0396)
  */
 const uint8_t *omemo_decrypted_key(const omemo_decrypted *decrypted, int32_t part, size_t *len);
 
 /**
- * Free what came out of a stanza. Content and key are wiped.
+ * Frees the result of decrypting a stanza, and wipes content and key.
  * Parameters:
- * - decrypted: what came out of the stanza; NULL does nothing.
+ * - decrypted: NULL does nothing.
  * Since: 0.1.0
  */
 void omemo_decrypted_free(omemo_decrypted *decrypted);
 
+/*
+ * 13 Trust
+ * --------
+ */
+
 /**
- * ## 13 Trust
- *
- * Judges a key of a JID, on all its devices and in all namespaces. The JID counts as one that this client has named
- * (docs/limits.md). A decision for this key that was given to omemo_request_decide before, and that no run has
- * committed yet, has no effect any more. At once.
+ * Sets the trust level of an identity key of a JID, on all devices of the JID and in all namespaces, at once. The
+ * JID becomes a known JID (docs/limits.md). A decision about this key that omemo_request_decide was given before,
+ * and that is not committed yet, has no effect any more.
  * Parameters:
- * - manager: the manager.
- * - jid: whose key it is; a bare JID.
+ * - jid: the bare JID that owns the key.
  * - key: 32 bytes in Ed25519 form.
  * - key_len: 32.
- * - level: a name of 1 to 256 bytes that your evaluate_trust knows; without one, OMEMO_TRUST_LEVEL_NAME_*.
- * Returns: OMEMO_ERR_NULL, OMEMO_ERR_UTF8, OMEMO_ERR_ARGUMENT (key, length of level), OMEMO_ERR_JID,
- *   OMEMO_ERR_UNKNOWN_TRUST_LEVEL, OMEMO_ERR_LIMIT (4,096 keys of this JID were judged), OMEMO_ERR_BUSY inside a
- *   service, OMEMO_ERR_CANCELLED, OMEMO_ERR_STORAGE*.
+ * - level: a name of 1 to 256 bytes that your evaluate_trust knows, or without evaluate_trust one of
+ *   OMEMO_TRUST_LEVEL_NAME_*.
+ * Returns: OMEMO_OK, OMEMO_ERR_NULL, OMEMO_ERR_UTF8, OMEMO_ERR_ARGUMENT (key, or length of level), OMEMO_ERR_JID,
+ *   OMEMO_ERR_UNKNOWN_TRUST_LEVEL, OMEMO_ERR_LIMIT (4,096 keys of this JID have a trust level), OMEMO_ERR_BUSY
+ *   inside a service, OMEMO_ERR_CANCELLED, OMEMO_ERR_STORAGE*.
  * Since: 0.1.0 (XEP-0384 7)
  */
 omemo_status omemo_manager_set_trust(omemo_manager *manager,
@@ -2196,19 +2237,19 @@ omemo_status omemo_manager_set_trust(omemo_manager *manager,
                                      const char *level);
 
 /**
- * Accepts that a device shows another key now, the one that the user saw: omemo_devices_conflicting_key. The old key is
- * forgotten. All sessions with it, also earlier ones, stop decrypting at once: messages on them, also such as were
- * on their way, are OMEMO_ERR_PUBLIC_DATA_INCONSISTENCY. The new key starts with the default level, unless another
- * device of the JID has it: then it keeps the level that it has. At once.
+ * Accepts the conflicting key of a device, the one that the user has seen: omemo_devices_conflicting_key becomes
+ * its identity key, at once. The old key is deleted, and all sessions with it, current or not, stop decrypting:
+ * their messages, even those that are on their way, are OMEMO_ERR_PUBLIC_DATA_INCONSISTENCY. The new key starts
+ * with the default trust level, unless another device of the JID has the same key: then it keeps the level that it
+ * has.
  * Parameters:
- * - manager: the manager.
- * - jid: whose device it is; a bare JID.
- * - device: its id.
- * - key: the key that was shown, 32 bytes in Ed25519 form.
+ * - jid: the bare JID that owns the device.
+ * - device: the device id.
+ * - key: the conflicting key, 32 bytes in Ed25519 form.
  * - key_len: 32.
- * Returns: OMEMO_ERR_IDENTITY_CHANGED: it shows yet another key. OMEMO_ERR_NOT_FOUND: there is no such
- *   device, or it shows no other key. OMEMO_ERR_NULL, OMEMO_ERR_UTF8, OMEMO_ERR_ARGUMENT (device, key),
- *   OMEMO_ERR_JID, OMEMO_ERR_BUSY inside a service, OMEMO_ERR_CANCELLED, OMEMO_ERR_STORAGE*.
+ * Returns: OMEMO_OK; OMEMO_ERR_IDENTITY_CHANGED if the device shows yet another key; OMEMO_ERR_NOT_FOUND if there
+ *   is no such device, or it has no conflicting key; OMEMO_ERR_NULL; OMEMO_ERR_UTF8; OMEMO_ERR_ARGUMENT (device,
+ *   key); OMEMO_ERR_JID; OMEMO_ERR_BUSY inside a service; OMEMO_ERR_CANCELLED; OMEMO_ERR_STORAGE*.
  * Since: 0.1.0
  */
 omemo_status omemo_manager_accept_identity(omemo_manager *manager,
@@ -2218,64 +2259,70 @@ omemo_status omemo_manager_accept_identity(omemo_manager *manager,
                                            size_t key_len);
 
 /**
- * A key as people compare it: 8 groups of 8 lower case hex digits of its Curve25519 form.
+ * Formats an identity key as people compare it: 8 groups of 8 lower case hex digits of its Curve25519 form.
  * Parameters:
  * - key: 32 bytes in Ed25519 form.
  * - key_len: 32.
- * - fingerprint: gets the string.
- * Returns: OMEMO_ERR_NULL, OMEMO_ERR_ARGUMENT (this is no key).
- * Memory: free it by omemo_string_free.
+ * - fingerprint: receives the string.
+ * Returns: OMEMO_OK, OMEMO_ERR_NULL, OMEMO_ERR_ARGUMENT (the bytes are no key).
+ * Memory: free it with omemo_string_free.
  * Since: 0.1.0 (XEP-0384 8)
  */
 omemo_status omemo_fingerprint(const uint8_t *key, size_t key_len, char **fingerprint);
 
+/*
+ * 14 Devices
+ * ----------
+ */
+
 /**
- * ## 14 Devices
+ * Devices as the library knows them: an array, read by getters with an index, of ids, keys, trust and state. The
+ * list that a JID announces on the server is an omemo_device_list.
  *
- * All that is known of the devices of a JID, from the store, at once.
+ * It comes from omemo_manager_devices, or is given to decide_trust and evaluate_trust, where it lives until the
+ * callback returns; omemo_devices_clone makes a copy that lives longer. It does not change when the manager does.
+ * Free yours with omemo_devices_free.
+ */
+struct omemo_devices;
+
+/**
+ * Returns all known devices of a JID from the store, at once. omemo_manager_refresh_devices brings them up to date
+ * first.
  * Parameters:
- * - manager: the manager.
- * - jid: a bare JID; NULL: the own account, this device first.
- * - devices: gets the devices.
- * Returns: OMEMO_ERR_NULL, OMEMO_ERR_UTF8, OMEMO_ERR_JID, OMEMO_ERR_BUSY inside a service,
+ * - jid: a bare JID; NULL: this account, with this device first.
+ * - devices: receives the devices.
+ * Returns: OMEMO_OK, OMEMO_ERR_NULL, OMEMO_ERR_UTF8, OMEMO_ERR_JID, OMEMO_ERR_BUSY inside a service,
  *   OMEMO_ERR_CANCELLED, OMEMO_ERR_STORAGE*.
- * Memory: free them by omemo_devices_free.
+ * Memory: free them with omemo_devices_free.
  * Since: 0.1.0
  */
 omemo_status omemo_manager_devices(omemo_manager *manager, const char *jid, omemo_devices **devices);
 
 /**
- * Keep devices that a callback is given.
- * Parameters:
- * - devices: the devices.
- * Returns: a copy; NULL for NULL.
- * Memory: free it by omemo_devices_free.
+ * Copies devices, to keep those that a callback receives.
+ * Returns: the copy; NULL for NULL.
+ * Memory: free it with omemo_devices_free.
  * Since: 0.1.0
  */
 OMEMO_MUST_USE omemo_devices *omemo_devices_clone(const omemo_devices *devices);
 
 /**
- * Free what omemo_manager_devices or omemo_devices_clone gave; not devices that a callback is given.
+ * Frees devices from omemo_manager_devices or omemo_devices_clone; not devices that a callback receives.
  * Parameters:
- * - devices: the devices; NULL does nothing.
+ * - devices: NULL does nothing.
  * Since: 0.1.0
  */
 void omemo_devices_free(omemo_devices *devices);
 
 /**
- * How many devices there are.
- * Parameters:
- * - devices: the devices.
- * Returns: their number.
+ * Returns the number of devices.
+ * Returns: the number; 0 for NULL.
  * Since: 0.1.0
  */
 size_t omemo_devices_count(const omemo_devices *devices);
 
 /**
- * Whose device it is.
- * Parameters:
- * - devices: the devices.
- * - index: of the device.
+ * Returns the JID of a device.
  * Returns: a bare JID; NULL if there is no such device.
  * Memory: borrowed from devices.
  * Since: 0.1.0
@@ -2283,32 +2330,24 @@ size_t omemo_devices_count(const omemo_devices *devices);
 const char *omemo_devices_jid(const omemo_devices *devices, size_t index);
 
 /**
- * The id of a device.
- * Parameters:
- * - devices: the devices.
- * - index: of the device.
- * Returns: its id; 0 if there is no such device, or it has none yet.
+ * Returns the id of a device.
+ * Returns: a device id; 0 if there is no such device, or it has no id yet.
  * Since: 0.1.0
  */
 uint32_t omemo_devices_id(const omemo_devices *devices, size_t index);
 
 /**
- * The identity key of a device.
+ * Returns the identity key of a device.
  * Parameters:
- * - devices: the devices.
- * - index: of the device.
- * - len: gets 32; may be NULL.
- * Returns: 32 bytes in Ed25519 form; NULL until it is known.
+ * - len: receives 32; may be NULL.
+ * Returns: 32 bytes in Ed25519 form; NULL until the key is known.
  * Memory: borrowed from devices.
  * Since: 0.1.0
  */
 const uint8_t *omemo_devices_identity_key(const omemo_devices *devices, size_t index, size_t *len);
 
 /**
- * The identity key of a device as people compare it; see omemo_fingerprint.
- * Parameters:
- * - devices: the devices.
- * - index: of the device.
+ * Returns the fingerprint of a device: its identity key as people compare it; see omemo_fingerprint.
  * Returns: 8 groups of 8 hex digits; NULL until the key is known.
  * Memory: borrowed from devices.
  * Since: 0.1.0 (XEP-0384 8)
@@ -2316,20 +2355,14 @@ const uint8_t *omemo_devices_identity_key(const omemo_devices *devices, size_t i
 const char *omemo_devices_fingerprint(const omemo_devices *devices, size_t index);
 
 /**
- * What the trust level of a device's key comes to.
- * Parameters:
- * - devices: the devices.
- * - index: of the device.
- * Returns: the verdict; OMEMO_CORE_UNDECIDED if there is no such device.
+ * Returns the core trust of the identity key of a device.
+ * Returns: the core trust; OMEMO_CORE_UNDECIDED if there is no such device.
  * Since: 0.1.0
  */
 omemo_core_trust omemo_devices_core_trust(const omemo_devices *devices, size_t index);
 
 /**
- * The name of the trust level of a device's key.
- * Parameters:
- * - devices: the devices.
- * - index: of the device.
+ * Returns the name of the trust level of the identity key of a device.
  * Returns: the name; NULL if there is no such device.
  * Memory: borrowed from devices.
  * Since: 0.1.0
@@ -2337,46 +2370,39 @@ omemo_core_trust omemo_devices_core_trust(const omemo_devices *devices, size_t i
 const char *omemo_devices_trust_level_name(const omemo_devices *devices, size_t index);
 
 /**
- * Tells whether only key exchanges show the key of a device. Such a key is provisional: anybody can relay a key
- * exchange in another's name, so that its verdict is at most OMEMO_CORE_UNDECIDED, whatever its level, and nothing is
- * encrypted to it. A bundle from the node of the JID confirms the key, or shows another one.
- * Parameters:
- * - devices: the devices.
- * - index: of the device.
+ * Returns whether the identity key of a device is provisional, that is, shown by key exchanges only. Anybody can
+ * relay a key exchange under another name, so the core trust of such a key is at most OMEMO_CORE_UNDECIDED,
+ * whatever its trust level, and nothing is encrypted for it. A bundle from the JID's own node confirms the key, or
+ * shows a different one.
  * Returns: false also if the key is not known, or there is no such device.
  * Since: 0.1.0
  */
 bool omemo_devices_provisional(const omemo_devices *devices, size_t index);
 
 /**
- * Whether a device is announced now.
+ * Returns whether a device is announced now.
  * Parameters:
- * - devices: the devices.
- * - index: of the device.
- * - ns: in which namespace; NULL: in any.
+ * - index: position of the device, from 0.
+ * - ns: the namespace of the announcement; NULL: any namespace.
  * Returns: false also if there is no such device or namespace.
  * Since: 0.1.0
  */
 bool omemo_devices_active(const omemo_devices *devices, size_t index, const char *ns);
 
 /**
- * Whether a device shows another key than its known one, which was not accepted yet. Until then it is served at most
- * in a namespace in which it shows the known one (docs/namespaces.md).
- * Parameters:
- * - devices: the devices.
- * - index: of the device.
+ * Returns whether a device shows a different identity key from its known one, and the new key was not accepted.
+ * Until omemo_manager_accept_identity messages are encrypted for it only in a namespace in which it shows the
+ * known key (docs/namespaces.md).
  * Returns: false also if there is no such device.
  * Since: 0.1.0
  */
 bool omemo_devices_identity_changed(const omemo_devices *devices, size_t index);
 
 /**
- * The key that a device shows instead of its known one; for omemo_fingerprint and
- * omemo_manager_accept_identity.
+ * Returns the conflicting key of a device: the key that it shows instead of its known one; for omemo_fingerprint
+ * and omemo_manager_accept_identity.
  * Parameters:
- * - devices: the devices.
- * - index: of the device.
- * - len: gets 32; may be NULL.
+ * - len: receives 32; may be NULL.
  * Returns: 32 bytes in Ed25519 form; NULL unless omemo_devices_identity_changed.
  * Memory: borrowed from devices.
  * Since: 0.1.0
@@ -2384,70 +2410,62 @@ bool omemo_devices_identity_changed(const omemo_devices *devices, size_t index);
 const uint8_t *omemo_devices_conflicting_key(const omemo_devices *devices, size_t index, size_t *len);
 
 /**
- * What omemo_manager_prefer_namespace has set for a device, also while the account does not serve it: it counts
- * whenever the order in use names it.
- * Parameters:
- * - devices: the devices.
- * - index: of the device.
- * Returns: OMEMO_NS_*; NULL: it follows the order of the configuration or the draft, or there is no such device.
+ * Returns the namespace that omemo_manager_prefer_namespace has set for a device, even while the account does not
+ * use it: it counts whenever the order in use contains it.
+ * Returns: OMEMO_NS_*; NULL if the device follows the order of the configuration or the draft, or there is no such
+ *   device.
  * Memory: a constant.
  * Since: 0.1.0
  */
 const char *omemo_devices_preferred_namespace(const omemo_devices *devices, size_t index);
 
 /**
- * Whether a device has left OMEMO_NS_2 for OMEMO_NS_LEGACY while the former came first for it: see
- * OMEMO_NOTICE_DOWNGRADED. Stays so, whatever the device announces, until omemo_manager_prefer_namespace.
- * Parameters:
- * - devices: the devices.
- * - index: of the device.
+ * Returns whether a device has left OMEMO_NS_2 for OMEMO_NS_LEGACY while OMEMO_NS_2 was preferred for it: see
+ * OMEMO_NOTICE_DOWNGRADED. It stays true, whatever the device announces, until omemo_manager_prefer_namespace is
+ * called for the device.
  * Returns: false also if there is no such device.
  * Since: 0.1.0
  */
 bool omemo_devices_downgraded(const omemo_devices *devices, size_t index);
 
 /**
- * Serve a device in one namespace whenever it announces it there, whatever the order of the configuration or the
- * draft says, as long as that order names it; for a client that announces both and can read one. The mark of a
- * downgrade is taken away, too. At once.
+ * Sets the preferred namespace of a device, for a client that announces two namespaces and can read only one. At
+ * once, messages for the device are encrypted in ns whenever the device announces it and the order of the
+ * configuration or the draft contains it. The call also clears omemo_devices_downgraded.
  * Parameters:
- * - manager: the manager.
- * - jid: whose device it is; a bare JID.
- * - device: its id.
- * - ns: one that the account serves; NULL: follow the order again.
- * Returns: OMEMO_ERR_NOT_FOUND: no such device is known. OMEMO_ERR_NULL, OMEMO_ERR_UTF8, OMEMO_ERR_JID,
- *   OMEMO_ERR_ARGUMENT (device), OMEMO_ERR_UNKNOWN_NAMESPACE, OMEMO_ERR_BUSY inside a service,
- *   OMEMO_ERR_CANCELLED, OMEMO_ERR_STORAGE*.
+ * - jid: the bare JID that owns the device.
+ * - device: the device id.
+ * - ns: a namespace of the account; NULL: follow the order again.
+ * Returns: OMEMO_OK; OMEMO_ERR_NOT_FOUND if there is no such device; OMEMO_ERR_NULL; OMEMO_ERR_UTF8;
+ *   OMEMO_ERR_JID; OMEMO_ERR_ARGUMENT (device); OMEMO_ERR_UNKNOWN_NAMESPACE; OMEMO_ERR_BUSY inside a service;
+ *   OMEMO_ERR_CANCELLED; OMEMO_ERR_STORAGE*.
  * Since: 0.1.0
  */
 omemo_status omemo_manager_prefer_namespace(omemo_manager *manager, const char *jid, uint32_t device, const char *ns);
 
 /**
- * Takes over a device list that was pushed (a PEP event), or that you have read. The list is fresh for an hour, and an
- * open question about it is withdrawn. This account's list is published again if this device is missing on it, with
- * everything that other clients wrote into it. At once.
+ * Stores a device list that was pushed (a PEP event) or that you have fetched, at once. The list then counts as
+ * fresh for an hour, and an open request for it is withdrawn. If it is this account's list and this device is
+ * missing, the library publishes it again with this device, and with everything that other clients wrote into it.
  *
- * A list that was read from a delayed message (omemo_device_list_is_delayed) may be older than what is known: it is
- * taken only if nothing else was said of this list since omemo_manager_connected, does not become fresh, and leaves
- * an open question open.
+ * A list that was read from a delayed message (omemo_device_list_is_delayed) may be outdated: it is stored only if
+ * nothing else was learned about this list since omemo_manager_connected, does not become fresh, and leaves an
+ * open request open.
+ *
  * Parameters:
- * - manager: the manager.
- * - jid: the account that announces it: the bare JID of the sender of the event, and no other.
- * - list: the list.
- * Returns: OMEMO_ERR_NULL, OMEMO_ERR_UTF8, OMEMO_ERR_JID, OMEMO_ERR_UNKNOWN_NAMESPACE, OMEMO_ERR_LIMIT (too many
- *   devices; or a JID to which this client has never encrypted and whose keys it has never judged, while the store
- *   has no room for another one of these), OMEMO_ERR_BUSY inside a service, OMEMO_ERR_CANCELLED,
- *   OMEMO_ERR_STORAGE*.
+ * - jid: the account that announces the list: the bare JID of the sender of the event, and no other.
+ * Returns: OMEMO_OK, OMEMO_ERR_NULL, OMEMO_ERR_UTF8, OMEMO_ERR_JID, OMEMO_ERR_UNKNOWN_NAMESPACE, OMEMO_ERR_LIMIT
+ *   (too many devices; or a stranger, see docs/limits.md, while the store has no room for another one),
+ *   OMEMO_ERR_BUSY inside a service, OMEMO_ERR_CANCELLED, OMEMO_ERR_STORAGE*.
  * Since: 0.1.0 (XEP-0384 5.3.1)
  */
 omemo_status omemo_manager_update_device_list(omemo_manager *manager, const char *jid, const omemo_device_list *list);
 
 /**
- * Takes over that a JID has no device list in a namespace any more: its item was retracted, or its node purged or
- * deleted. omemo_device_list_gone tells this of a push. All devices of the JID become inactive there; if it is this
- * account's list, it is published again with this device. At once.
+ * Stores that a JID has no device list in a namespace any more, at once: its item was retracted, or its node
+ * purged or deleted. omemo_device_list_gone recognises such a push. All devices of the JID become inactive in the
+ * namespace; this account's list is published again with this device.
  * Parameters:
- * - manager: the manager.
  * - jid: the account whose list is gone: the bare JID of the sender of the event, and no other.
  * - ns: the namespace of the list.
  * Returns: as omemo_manager_update_device_list.
@@ -2456,17 +2474,16 @@ omemo_status omemo_manager_update_device_list(omemo_manager *manager, const char
 omemo_status omemo_manager_device_list_gone(omemo_manager *manager, const char *jid, const char *ns);
 
 /**
- * Fetch the device lists of a JID and the keys that are not known, so that omemo_manager_devices is fresh.
+ * Starts to fetch the device lists of a JID and the keys that are not known, so that omemo_manager_devices is up
+ * to date. The report has a row for each device.
  * Parameters:
- * - manager: the manager.
- * - jid: a bare JID; NULL: the own account.
- * - ns: in which namespace; NULL: in all.
- * - done: called when it is over. NULL: if op is given, the result waits for omemo_manager_wait.
- * - user_data: goes to done; any pointer. Stays yours if this call fails.
- * - op: gets the number of the operation; may be NULL.
- * Returns: OMEMO_OK: it was started. OMEMO_ERR_NULL, OMEMO_ERR_UTF8, OMEMO_ERR_JID,
+ * - jid: a bare JID; NULL: this account.
+ * - ns: the namespace; NULL: all namespaces.
+ * - done: called at the end of the operation. NULL: if op is given, the result is kept for omemo_manager_wait.
+ * - user_data: any pointer; passed to done. Stays yours if this call fails.
+ * - op: receives the number of the operation; may be NULL.
+ * Returns: OMEMO_OK if the operation was started, OMEMO_ERR_NULL, OMEMO_ERR_UTF8, OMEMO_ERR_JID,
  *   OMEMO_ERR_UNKNOWN_NAMESPACE, OMEMO_ERR_OFFLINE, OMEMO_ERR_BUSY inside a service, OMEMO_ERR_CANCELLED.
- *   The report has a row for each device.
  * Since: 0.1.0 (XEP-0384 5.3)
  */
 omemo_status omemo_manager_refresh_devices(omemo_manager *manager,
@@ -2478,6 +2495,6 @@ omemo_status omemo_manager_refresh_devices(omemo_manager *manager,
 
 #ifdef __cplusplus
 }  // extern "C"
-#endif  // __cplusplus
+#endif
 
 #endif  /* LIBOMEMO_OMEMO_H_ */

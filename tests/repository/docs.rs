@@ -2,6 +2,7 @@
 //! is no longer true fails here.
 
 use omemo::error::Status;
+use omemo::manager::config::{ConfigOption, OPTIONS};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
@@ -37,15 +38,38 @@ fn pages() -> Vec<PathBuf> {
     pages
 }
 
+/// A page whose rows about statuses have the number, the sentence and the exception that the table of statuses gives.
+fn with_statuses(page: &str) -> String {
+    let mut text = String::new();
+    for line in page.split_inclusive('\n') {
+        let mut cells: Vec<String> = line.trim_end().split(" | ").map(str::to_owned).collect();
+        let status = Status::ALL.iter().find(|status| cells[0] == format!("| `{}`", status.name()));
+        match (status, cells.len()) {
+            (Some(status), 5) => {
+                cells[1] = (*status as i32).to_string();
+                cells[2] = status.text().to_owned();
+                cells[4] = format!("{} |", status.python());
+                writeln!(text, "{}", cells.join(" | ")).unwrap();
+            }
+            _ => text.push_str(line),
+        }
+    }
+    text
+}
+
 #[test]
 fn every_status_is_explained() {
+    if std::env::var_os("OMEMO_UPDATE_DOCS").is_some() {
+        let page = with_statuses(&read("docs/errors.md"));
+        std::fs::write(root().join("docs/errors.md"), page).unwrap();
+    }
     let rows = rows(&read("docs/errors.md"));
     let explained: BTreeMap<&str, &Vec<String>> =
         rows.iter().map(|row| (row[0].trim_matches('`'), row)).collect();
     assert_eq!(explained.len(), rows.len(), "a status stands there twice");
     let mut wrong = String::new();
     for status in Status::ALL {
-        let expected = (status.name(), (*status as i32).to_string(), status.text());
+        let expected = (status.name(), (*status as i32).to_string(), status.text(), status.python());
         match explained.get(status.name()) {
             None => {
                 writeln!(wrong, "missing: | `{}` | {} | {} |", expected.0, expected.1, expected.2).unwrap()
@@ -53,7 +77,7 @@ fn every_status_is_explained() {
             Some(row) if row.len() != 5 || row[3].is_empty() => {
                 writeln!(wrong, "incomplete: {row:?}").unwrap()
             }
-            Some(row) if row[1] != expected.1 || row[2] != expected.2 => {
+            Some(row) if row[1] != expected.1 || row[2] != expected.2 || row[4] != expected.3 => {
                 writeln!(wrong, "{row:?} should be {expected:?}").unwrap();
             }
             Some(_) => {}
@@ -64,7 +88,21 @@ fn every_status_is_explained() {
             writeln!(wrong, "no such status: {name}").unwrap();
         }
     }
-    assert!(wrong.is_empty(), "docs/errors.md:\n{wrong}");
+    assert!(wrong.is_empty(), "docs/errors.md: OMEMO_UPDATE_DOCS=1 cargo test --test docs\n{wrong}");
+    let row = "| `OMEMO_ERR_JID` | 4 | Old. | Give one. |\n";
+    assert_eq!(with_statuses(row), row, "a row of another shape stays");
+    let row = with_statuses("a\n| `OMEMO_ERR_JID` | 4 | Old. | Give one. | X |\n");
+    assert_eq!(row, format!("a\n| `OMEMO_ERR_JID` | -4 | {} | Give one. |  |\n", Status::Jid.text()));
+}
+
+/// The table of options.
+fn options() -> String {
+    let row = |option: &&ConfigOption| {
+        let bounds = format!("{} to {}", grouped(option.least), grouped(option.most));
+        let (name, unit, default) = (option.name, option.unit, grouped(option.default));
+        format!("| `{name}` | {unit} | {bounds} | {default} | {} |\n", option.meaning)
+    };
+    OPTIONS.iter().map(row).collect()
 }
 
 /// `1048576` as `1,048,576`.
@@ -154,7 +192,9 @@ fn pieces(page: &str) -> (Vec<String>, Vec<String>) {
 #[test]
 fn every_limit_is_shown() {
     let page = read("docs/limits.md");
-    let expected = ["src/protocol/limits.rs", "src/manager/policy.rs"].map(|source| limits(&read(source)));
+    let [limits, policy] =
+        ["src/protocol/limits.rs", "src/manager/policy.rs"].map(|source| limits(&read(source)));
+    let expected = [options(), limits, policy];
     let (tables, texts) = pieces(&page);
     assert_eq!(tables.len(), expected.len(), "docs/limits.md has another number of tables");
     if std::env::var_os("OMEMO_UPDATE_DOCS").is_some() {
@@ -164,7 +204,7 @@ fn every_limit_is_shown() {
         return;
     }
     for (table, expected) in tables.iter().zip(&expected) {
-        assert!(expected.lines().count() > 10, "{expected}");
+        assert!(expected.lines().count() >= OPTIONS.len(), "{expected}");
         assert_eq!(
             table, expected,
             "docs/limits.md: OMEMO_UPDATE_DOCS=1 cargo test --test repository docs::"

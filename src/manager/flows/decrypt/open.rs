@@ -53,7 +53,8 @@ pub(super) fn open_key(
     hint: Sender,
     budget: &mut ChainBudget,
 ) -> Result<DecryptedMessage> {
-    let bytes = key.bytes.as_ref().ok_or(Error::new(Status::Malformed, "Our key cannot be read."))?;
+    let bytes =
+        key.bytes.as_ref().ok_or(Error::new(Status::Malformed, "The key for this device cannot be read."))?;
     if key.key_exchange {
         let exchange = KeyExchange::parse(at.namespace, bytes)?;
         return open_exchange(tx, &exchange, at, message, hint, budget);
@@ -126,7 +127,10 @@ fn open_exchange(
     let known_jid = tx.is_known(&at.jid);
     let whose = ProcessedExchange::whose(&at.jid);
     if !known_jid && !tx.pre_keys(at.namespace)?.has_stranger_room(whose) {
-        return Err(Error::new(Status::Limit, "Strangers have used up what one bundle has for them."));
+        return Err(Error::new(
+            Status::Limit,
+            "Strangers have used too many pre keys of the published bundle.",
+        ));
     }
     let step = accept(tx, exchange, at, budget)?;
     let inside = open_payload(message, &step.plaintext)?;
@@ -228,7 +232,9 @@ fn make_provisional_room(tx: &mut Tx<'_>, at: &SessionAddress) -> Result<()> {
     let fresh = namespaces.iter().any(|namespace| tx.memory().lists.is_fresh(*namespace, &at.jid, now));
     match contact.unlisted_provisional().first() {
         Some(oldest) if fresh && tx.memory().online => removal::remove_device(tx, &at.jid, *oldest),
-        _ => Err(Error::new(Status::Limit, "Too many devices of this JID are known by key exchanges alone.")),
+        _ => {
+            Err(Error::new(Status::Limit, "Too many devices of this JID are known from key exchanges only."))
+        }
     }
 }
 
