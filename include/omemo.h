@@ -103,6 +103,18 @@
 /** The same feature for the device lists of OMEMO_NS_LEGACY. */
 #define OMEMO_NS_LEGACY_NOTIFY "eu.siacs.conversations.axolotl.devicelist+notify"
 
+/** The PEP node of an account's device list in OMEMO_NS_2. */
+#define OMEMO_NODE_2_DEVICES "urn:xmpp:omemo:2:devices"
+
+/** The PEP node of all bundles of an account in OMEMO_NS_2; the id of an item is a device id in decimal. */
+#define OMEMO_NODE_2_BUNDLES "urn:xmpp:omemo:2:bundles"
+
+/** The PEP node of an account's device list in OMEMO_NS_LEGACY. */
+#define OMEMO_NODE_LEGACY_DEVICES "eu.siacs.conversations.axolotl.devicelist"
+
+/** The beginning of the PEP node of one bundle in OMEMO_NS_LEGACY; the device id follows in decimal. */
+#define OMEMO_NODE_LEGACY_BUNDLES_PREFIX "eu.siacs.conversations.axolotl.bundles:"
+
 /** A trust level that is known without evaluate_trust: trusted. */
 #define OMEMO_TRUST_LEVEL_NAME_TRUSTED "trusted"
 

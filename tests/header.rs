@@ -38,7 +38,7 @@ const SECTIONS: [&str; 19] = [
 ];
 
 /// String constants, which cbindgen does not see, with what they mean and their comment.
-const STRINGS: [(&str, &str, &str); 7] = [
+const STRINGS: [(&str, &str, &str); 11] = [
     ("OMEMO_NS_2", "urn:xmpp:omemo:2", "The namespace of OMEMO (XEP-0384 0.8 and later)."),
     (
         "OMEMO_NS_2_NOTIFY",
@@ -50,6 +50,26 @@ const STRINGS: [(&str, &str, &str); 7] = [
         "OMEMO_NS_LEGACY_NOTIFY",
         "eu.siacs.conversations.axolotl.devicelist+notify",
         "The same feature for the device lists of OMEMO_NS_LEGACY.",
+    ),
+    (
+        "OMEMO_NODE_2_DEVICES",
+        "urn:xmpp:omemo:2:devices",
+        "The PEP node of an account's device list in OMEMO_NS_2.",
+    ),
+    (
+        "OMEMO_NODE_2_BUNDLES",
+        "urn:xmpp:omemo:2:bundles",
+        "The PEP node of all bundles of an account in OMEMO_NS_2; the id of an item is a device id in decimal.",
+    ),
+    (
+        "OMEMO_NODE_LEGACY_DEVICES",
+        "eu.siacs.conversations.axolotl.devicelist",
+        "The PEP node of an account's device list in OMEMO_NS_LEGACY.",
+    ),
+    (
+        "OMEMO_NODE_LEGACY_BUNDLES_PREFIX",
+        "eu.siacs.conversations.axolotl.bundles:",
+        "The beginning of the PEP node of one bundle in OMEMO_NS_LEGACY; the device id follows in decimal.",
     ),
     (
         "OMEMO_TRUST_LEVEL_NAME_TRUSTED",
@@ -162,6 +182,10 @@ fn strings_are_the_same_in_c_and_in_rust() {
         format!("{}:devices+notify", Namespace::Omemo2.uri()),
         Namespace::Legacy.uri().to_owned(),
         format!("{}.devicelist+notify", Namespace::Legacy.uri()),
+        Namespace::Omemo2.device_list_node().to_owned(),
+        Namespace::Omemo2.bundle_node(1),
+        Namespace::Legacy.device_list_node().to_owned(),
+        Namespace::Legacy.bundle_node(1).trim_end_matches('1').to_owned(),
         callbacks::LEVEL_TRUSTED.to_owned(),
         callbacks::LEVEL_UNDECIDED.to_owned(),
         callbacks::LEVEL_DISTRUSTED.to_owned(),
