@@ -14,6 +14,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
+#[path = "docs/contract.rs"]
+mod contract;
 #[path = "docs/pep.rs"]
 mod pep;
 
