@@ -28,8 +28,8 @@
  *  At the end:
  *     omemo_manager_free           completes what is open, and closes the store
  *
- * examples-c/quickstart.c is a whole program, quickstart.cpp the same in C++. The pages in docs/: clients.md (what a
- * client does when), logging-in.md, pep.md (the stanza for each callback), stanzas.md (what to pass in), errors.md,
+ * examples-c/quickstart.c is a whole program in C, quickstart.cpp one in C++. The pages in docs/: clients.md (what the
+ * client does), logging-in.md, pep.md (the stanza for each callback), stanzas.md (what to pass in), errors.md,
  * trust.md, storage.md, namespaces.md, limits.md, and contract.md (the contract below with explanations).
  *
  * The sections of this header: first the types, then the functions, both in this order.
