@@ -97,10 +97,11 @@
  *    `now` is set, a step of more than an hour counts as no time for them. Due dates that are stored use the wall
  *    clock.
  * 14 Free. omemo_manager_free completes all operations with OMEMO_ERR_CANCELLED, withdraws all questions, closes the
- *    store, and at the very end runs omemo_destroy, once, with no lock held. It never waits: while the manager is in
- *    use, inside an event or on another thread, it only marks the manager, and the last call that uses it does all this
- *    when it returns. From the mark on, starting an operation returns OMEMO_ERR_CANCELLED, and answering
- *    OMEMO_ERR_STALE. omemo_destroy is the only sign that user_data is not used any more.
+ *    store, and at the very end runs omemo_destroy, once, with no lock held, unless a configuration still uses its
+ *    table. It never waits: while the manager is in use, inside an event or on another thread, it only marks the
+ *    manager, and the last call that uses it does all this when it returns. From the mark on, starting an operation
+ *    returns OMEMO_ERR_CANCELLED, and answering OMEMO_ERR_STALE. omemo_destroy is the only sign that user_data is not
+ *    used any more.
  * 15 Threads. Every function may be called from every thread. At most one omemo_manager_run at a time works on a
  *    manager. Managers are independent of each other. An object that is being built, read or freed belongs to one
  *    thread at a time. The library has no threads, timers or signal handlers of its own.
