@@ -7,6 +7,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
+mod contract;
+mod pep;
+
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
@@ -303,6 +306,24 @@ fn links_lead_somewhere() {
     }
     assert!(wrong.is_empty(), "\n{wrong}");
     assert!(links > 10, "only {links} links");
+}
+
+/// Pages that begin with something else. No page is added here.
+const BEGIN_OTHERWISE: [&str; 2] = ["architecture.md", "glossary.md"];
+
+#[test]
+fn every_page_begins_with_what_it_is_for() {
+    let mut wrong = Vec::new();
+    for entry in std::fs::read_dir(root().join("docs")).unwrap() {
+        let name = entry.unwrap().file_name().into_string().unwrap();
+        let page = read(&format!("docs/{name}"));
+        let begins = page.starts_with("# ")
+            && page.split("\n\n").nth(1).is_some_and(|first| first.starts_with("This page "));
+        if begins == BEGIN_OTHERWISE.contains(&name.as_str()) {
+            wrong.push(name);
+        }
+    }
+    assert!(wrong.is_empty(), "a page begins \"# Title\", then \"This page ...\": {wrong:?}");
 }
 
 #[test]

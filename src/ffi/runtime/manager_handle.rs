@@ -5,7 +5,7 @@
 
 use super::super::api::callbacks::Callbacks;
 use super::super::api::log::Log;
-use super::super::api::manager::omemo_done;
+use super::super::api::operations::omemo_done;
 use super::super::api::results::omemo_result;
 use super::super::api::storage::Store;
 use super::super::boundary::ids::IdRegistry;
