@@ -1,7 +1,7 @@
 //! The contract is written once, in `src/ffi/contract.txt`: the header has it at its top, and `docs/contract.md` has each
 //! of its numbered statements word for word, with explanations between them.
 
-use super::{read, root};
+use super::{read, write};
 
 const PAGE: &str = "docs/contract.md";
 const WIDTH: usize = 118;
@@ -92,7 +92,7 @@ fn the_contract_is_the_same_in_header_and_page() {
     let expected = with_statements(&page, &statements)
         .unwrap_or_else(|| panic!("{PAGE} has not {} statements", statements.len()));
     if std::env::var_os("OMEMO_UPDATE_DOCS").is_some() {
-        std::fs::write(root().join(PAGE), expected).unwrap();
+        write(PAGE, &expected);
         return;
     }
     let difference = std::iter::zip(page.lines(), expected.lines()).find(|(ours, theirs)| ours != theirs);
