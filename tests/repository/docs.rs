@@ -7,12 +7,22 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
+mod contract;
+mod pep;
+
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
 fn read(path: &str) -> String {
     std::fs::read_to_string(root().join(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
+}
+
+/// Writes a page in one step: other tests read the pages at the same time.
+fn write(path: &str, text: &str) {
+    let new = root().join(path).with_extension("new");
+    std::fs::write(&new, text).unwrap();
+    std::fs::rename(new, root().join(path)).unwrap();
 }
 
 /// The cells of each row of each table of a page, without heads and rulers.
@@ -203,7 +213,7 @@ fn every_limit_is_shown() {
     if std::env::var_os("OMEMO_UPDATE_DOCS").is_some() {
         let ends = expected.iter().map(String::as_str).chain([""]);
         let page: String = texts.iter().zip(ends).flat_map(|(text, table)| [text.as_str(), table]).collect();
-        std::fs::write(root().join("docs/limits.md"), page).unwrap();
+        write("docs/limits.md", &page);
         return;
     }
     for (table, expected) in tables.iter().zip(&expected) {
@@ -306,6 +316,27 @@ fn links_lead_somewhere() {
     }
     assert!(wrong.is_empty(), "\n{wrong}");
     assert!(links > 10, "only {links} links");
+}
+
+/// Pages that begin with something else. No page is added here.
+const BEGIN_OTHERWISE: [&str; 2] = ["architecture.md", "glossary.md"];
+
+#[test]
+fn every_page_begins_with_what_it_is_for() {
+    let mut wrong = Vec::new();
+    for entry in std::fs::read_dir(root().join("docs")).unwrap() {
+        let name = entry.unwrap().file_name().into_string().unwrap();
+        if !name.ends_with(".md") {
+            continue;
+        }
+        let page = read(&format!("docs/{name}"));
+        let begins = page.starts_with("# ")
+            && page.split("\n\n").nth(1).is_some_and(|first| first.starts_with("This page "));
+        if begins == BEGIN_OTHERWISE.contains(&name.as_str()) {
+            wrong.push(name);
+        }
+    }
+    assert!(wrong.is_empty(), "a page begins \"# Title\", then \"This page ...\": {wrong:?}");
 }
 
 #[test]

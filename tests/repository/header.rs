@@ -17,19 +17,19 @@ const SECTIONS: [(&str, &[&str]); 14] = [
     ("Strings", &["api/strings"]),
     ("Configuration", &["boundary/user_data", "api/config"]),
     ("Storage", &["api/storage"]),
-    ("Callbacks", &["api/callbacks"]),
-    ("Manager", &["runtime/manager_handle", "api/manager"]),
+    ("Callbacks", &["api/core_trust", "api/callbacks"]),
+    ("Manager", &["runtime/manager_handle", "api/operations", "api/manager"]),
     ("Requests", &["api/requests"]),
     ("Results", &["api/key_parts", "api/results"]),
     ("Device lists, bundles, messages", &["api/device_list", "api/bundle", "api/message"]),
     ("Encrypt", &["api/draft"]),
     ("Decrypt", &["api/decrypted"]),
     ("Trust", &["api/trust"]),
-    ("Devices", &["api/devices"]),
+    ("Devices", &["api/devices", "api/manager_devices"]),
 ];
 
 /// String constants, which cbindgen does not see, with what they mean and their comment.
-const STRINGS: [(&str, &str, &str); 7] = [
+const STRINGS: [(&str, &str, &str); 11] = [
     ("OMEMO_NS_2", "urn:xmpp:omemo:2", "Namespace of OMEMO, XEP-0384 0.8 and later."),
     (
         "OMEMO_NS_2_NOTIFY",
@@ -45,6 +45,26 @@ const STRINGS: [(&str, &str, &str); 7] = [
         "OMEMO_NS_LEGACY_NOTIFY",
         "eu.siacs.conversations.axolotl.devicelist+notify",
         "Feature to announce (XEP-0115, XEP-0163) so that the server pushes device lists of OMEMO_NS_LEGACY.",
+    ),
+    (
+        "OMEMO_NODE_2_DEVICES",
+        "urn:xmpp:omemo:2:devices",
+        "PEP node of an account's device list in OMEMO_NS_2.",
+    ),
+    (
+        "OMEMO_NODE_2_BUNDLES",
+        "urn:xmpp:omemo:2:bundles",
+        "PEP node of all bundles of an account in OMEMO_NS_2; the id of an item is a device id in decimal.",
+    ),
+    (
+        "OMEMO_NODE_LEGACY_DEVICES",
+        "eu.siacs.conversations.axolotl.devicelist",
+        "PEP node of an account's device list in OMEMO_NS_LEGACY.",
+    ),
+    (
+        "OMEMO_NODE_LEGACY_BUNDLES_PREFIX",
+        "eu.siacs.conversations.axolotl.bundles:",
+        "Beginning of the PEP node of one bundle in OMEMO_NS_LEGACY; the device id follows in decimal.",
     ),
     (
         "OMEMO_TRUST_LEVEL_NAME_TRUSTED",
@@ -349,7 +369,7 @@ fn sections_come_as_announced_and_types_before_functions() {
 
 #[test]
 fn strings_are_the_same_in_c_and_in_rust() {
-    use omemo::ffi::api::callbacks;
+    use omemo::ffi::api::core_trust;
     use omemo::protocol::namespace::Namespace;
     let values: Vec<_> = STRINGS.iter().map(|(_, value, _)| (*value).to_owned()).collect();
     let expected = [
@@ -357,9 +377,13 @@ fn strings_are_the_same_in_c_and_in_rust() {
         format!("{}:devices+notify", Namespace::Omemo2.uri()),
         Namespace::Legacy.uri().to_owned(),
         format!("{}.devicelist+notify", Namespace::Legacy.uri()),
-        callbacks::LEVEL_TRUSTED.to_owned(),
-        callbacks::LEVEL_UNDECIDED.to_owned(),
-        callbacks::LEVEL_DISTRUSTED.to_owned(),
+        Namespace::Omemo2.device_list_node().to_owned(),
+        Namespace::Omemo2.bundle_node(1),
+        Namespace::Legacy.device_list_node().to_owned(),
+        Namespace::Legacy.bundle_node(1).trim_end_matches('1').to_owned(),
+        core_trust::LEVEL_TRUSTED.to_owned(),
+        core_trust::LEVEL_UNDECIDED.to_owned(),
+        core_trust::LEVEL_DISTRUSTED.to_owned(),
     ];
     assert_eq!(values, expected);
 }

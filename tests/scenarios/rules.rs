@@ -92,6 +92,7 @@ fn no_session_with_a_key_that_was_not_judged<D: Device>(ns: &'static str) {
     romeo.connect().ok();
     assert_eq!(encrypt(&romeo, JULIET, "secret").row(JULIET, juliet.own_id()), Some(Status::IdentityChanged));
     assert_eq!(romeo.accept_identity(JULIET, juliet.own_id(), &juliet.own_key()), Status::Ok);
+    assert_eq!(romeo.set_trust(JULIET, &juliet.own_key(), "trusted"), Status::Ok);
     reads(&juliet, ROMEO, &romeo.seal(JULIET, "secret"), "secret");
 }
 

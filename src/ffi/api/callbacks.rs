@@ -8,60 +8,12 @@ use super::devices::omemo_devices;
 use super::message::omemo_message;
 use super::status::omemo_status;
 use crate::error::Result;
-use crate::manager::api::device::CoreTrust;
 use crate::manager::api::event::NoticeKind;
 use std::ffi::{c_char, c_void};
-
-/// The level of keys to which content is encrypted, known without evaluate_trust.
-pub const LEVEL_TRUSTED: &str = "trusted";
-/// The level of keys about which no trust decision was made, known without evaluate_trust.
-pub const LEVEL_UNDECIDED: &str = "undecided";
-/// The level of keys to which nothing is encrypted, known without evaluate_trust.
-pub const LEVEL_DISTRUSTED: &str = "distrusted";
-
-/// Returns the core trust of a level without evaluate_trust.
-pub(in crate::ffi) fn built_in(level: &str) -> Option<CoreTrust> {
-    match level {
-        LEVEL_TRUSTED => Some(CoreTrust::Trusted),
-        LEVEL_UNDECIDED => Some(CoreTrust::Undecided),
-        LEVEL_DISTRUSTED => Some(CoreTrust::Distrusted),
-        _ => None,
-    }
-}
 
 /// Number of an open request: a callback that asks for something passes it, and an omemo_request function answers
 /// it. 0 is no request.
 pub type omemo_request = u64;
-
-/// Meaning of a trust level for encryption and decryption: one of three core trust levels. evaluate_trust maps the
-/// names of trust levels to them.
-#[repr(i32)]
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum omemo_core_trust {
-    /// No trust decision was made about the key. Nothing is encrypted for it.
-    OMEMO_CORE_UNDECIDED = 0,
-    /// Messages are encrypted for the key.
-    OMEMO_CORE_TRUSTED = 1,
-    /// Nothing is encrypted for the key, and messages from it are rejected.
-    OMEMO_CORE_DISTRUSTED = 2,
-}
-
-impl From<CoreTrust> for omemo_core_trust {
-    fn from(verdict: CoreTrust) -> omemo_core_trust {
-        match verdict {
-            CoreTrust::Undecided => omemo_core_trust::OMEMO_CORE_UNDECIDED,
-            CoreTrust::Trusted => omemo_core_trust::OMEMO_CORE_TRUSTED,
-            CoreTrust::Distrusted => omemo_core_trust::OMEMO_CORE_DISTRUSTED,
-        }
-    }
-}
-
-/// Returns the core trust with this number.
-pub(in crate::ffi) fn verdict(number: i32) -> Option<CoreTrust> {
-    [CoreTrust::Undecided, CoreTrust::Trusted, CoreTrust::Distrusted]
-        .into_iter()
-        .find(|verdict| *verdict as i32 == number)
-}
 
 /// Kinds of news that omemo_callbacks.notify receives. The arguments in brackets are set, the others are not.
 #[repr(i32)]

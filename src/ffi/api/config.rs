@@ -3,7 +3,8 @@
 use super::super::boundary::user_data::{UserData, omemo_destroy};
 use super::super::boundary::{args, guard, handles, returns};
 use super::super::runtime::manager_handle::Parts;
-use super::callbacks::{Callbacks, LEVEL_UNDECIDED, omemo_callbacks};
+use super::callbacks::{Callbacks, omemo_callbacks};
+use super::core_trust::LEVEL_UNDECIDED;
 use super::log::{self, Log, omemo_log};
 use super::status::omemo_status;
 use super::storage::{Store, omemo_storage};

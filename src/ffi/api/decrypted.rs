@@ -4,7 +4,7 @@ use super::super::boundary::returns::Out;
 use super::super::boundary::{args, guard, handles, returns};
 use super::super::runtime::manager_handle;
 use super::super::runtime::manager_handle::omemo_manager;
-use super::callbacks::omemo_core_trust;
+use super::core_trust::omemo_core_trust;
 use super::key_parts;
 use super::message::omemo_message;
 use super::status::omemo_status;

@@ -4,7 +4,7 @@ use super::super::boundary::returns::Out;
 use super::super::boundary::{args, guard, handles};
 use super::super::runtime::manager_handle;
 use super::super::runtime::manager_handle::{Completion, omemo_manager};
-use super::manager::{omemo_done, omemo_op};
+use super::operations::{omemo_done, omemo_op};
 use super::status::omemo_status;
 use crate::crypto::rng::SystemRng;
 use crate::error::{Error, Result, Status};

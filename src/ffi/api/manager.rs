@@ -6,14 +6,12 @@ use super::super::runtime::manager_handle;
 use super::super::runtime::manager_handle::{Completion, omemo_manager};
 use super::config;
 use super::config::omemo_config;
+use super::operations::{omemo_done, omemo_op};
 use super::results::omemo_result;
 use super::status::omemo_status;
 use crate::error::{Error, Status};
 use std::ffi::c_void;
 use std::time::{Duration, Instant};
-
-/// Number of an operation: something that one call starts and that has exactly one end. 0 is no operation.
-pub type omemo_op = u64;
 
 /// Promise of the client about messages that wait on the server, for omemo_manager_connected.
 #[repr(i32)]
@@ -22,17 +20,6 @@ pub enum omemo_catch_up {
     /// No messages wait, or the client will not tell when it has read them: messages count as live at once.
     OMEMO_CATCH_UP_NONE = 0,
 }
-
-/// Receives the end of an operation (event), exactly once. result is never NULL; it holds the same status, and the
-/// report even if the operation failed. result lives until the function returns.
-pub type omemo_done = Option<
-    unsafe extern "C" fn(
-        user_data: *mut c_void,
-        op: omemo_op,
-        status: omemo_status,
-        result: *const omemo_result,
-    ),
->;
 
 /// Opens an account. Works offline and makes no requests. The first call on an empty store creates the identity and
 /// the keys; later calls read them.

@@ -1,7 +1,8 @@
 //! The client's callbacks as the manager sees them: events that `core` delivers, and services that answer at once.
 
 use super::super::api::bundle::omemo_bundle;
-use super::super::api::callbacks::{Callbacks, built_in, verdict};
+use super::super::api::callbacks::Callbacks;
+use super::super::api::core_trust::{built_in, verdict};
 use super::super::api::device_list::omemo_device_list;
 use super::super::api::devices::omemo_devices;
 use super::super::api::log::Log;

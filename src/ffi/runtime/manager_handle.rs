@@ -5,7 +5,7 @@
 
 use super::super::api::callbacks::Callbacks;
 use super::super::api::log::Log;
-use super::super::api::manager::omemo_done;
+use super::super::api::operations::omemo_done;
 use super::super::api::results::omemo_result;
 use super::super::api::storage::Store;
 use super::super::boundary::ids::IdRegistry;
@@ -80,7 +80,7 @@ struct Operation {
     early: Option<Outcome>,
 }
 
-/// All parts of a manager.
+/// All that a manager is made of.
 pub(in crate::ffi) struct Parts {
     pub(in crate::ffi) config: Config,
     pub(in crate::ffi) storage: Arc<Store>,

@@ -112,13 +112,7 @@ fn open_exchange(
     if let Some(opened) = Sessions::new(tx, at).open_begun_by(began, exchange.message(), budget)? {
         return store_opened(tx, at, message, opened);
     }
-    let hash = ExchangeHash::new(&at.jid, at.device, exchange.id());
-    #[cfg(omemo_planted)]
-    let hash = if crate::planted::is_planted(4) {
-        ExchangeHash::new(&tx.config().jid, tx.own_device()?, exchange.id())
-    } else {
-        hash
-    };
+    let hash = exchange_hash(tx, exchange, at)?;
     check_processed(tx, exchange, at, &hash)?;
     if !known.identity.is_confirmed() && is_confirmed_elsewhere(tx, at, &mont)? {
         return Err(Status::PublicDataInconsistency.into());
@@ -144,6 +138,16 @@ fn open_exchange(
     log_step(tx, "new session", &step.session);
     effects::after_exchange(tx, at, relation)?;
     Ok(DecryptedMessage { inside, sender, new_session: true, not_listed: is_not_listed(tx, at)? })
+}
+
+/// Returns what a key exchange is remembered by.
+fn exchange_hash(tx: &mut Tx<'_>, exchange: &KeyExchange, at: &SessionAddress) -> Result<ExchangeHash> {
+    #[cfg(omemo_planted)]
+    if crate::planted::is_planted(4) {
+        return Ok(ExchangeHash::new(&tx.config().jid, tx.own_device()?, exchange.id()));
+    }
+    let _ = tx;
+    Ok(ExchangeHash::new(&at.jid, at.device, exchange.id()))
 }
 
 /// Refuses a key exchange that was processed and whose session is deleted. Only what is known to have been decrypted is a
