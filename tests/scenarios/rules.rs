@@ -58,7 +58,9 @@ fn acquainted<D: Device>(world: &World) -> (D, D) {
 
 fn no_session_with_a_key_that_was_not_judged<D: Device>(ns: &'static str) {
     let world = World::speaking(ns, 1);
-    let (mut romeo, juliet) = pair::<D>(&world);
+    let juliet = D::online(&world, JULIET);
+    let mut romeo = D::open(&world, ROMEO, Options { default_level: "undecided", ..Options::of(&world) });
+    romeo.connect().ok();
     let tybalt = D::online(&world, TYBALT);
     romeo.refresh(JULIET).ok();
     assert_eq!(romeo.set_trust(JULIET, &juliet.own_key(), "trusted"), Status::Ok);
@@ -88,6 +90,7 @@ fn no_session_with_a_key_that_was_not_judged<D: Device>(ns: &'static str) {
     romeo.connect().ok();
     assert_eq!(encrypt(&romeo, JULIET, "secret").row(JULIET, juliet.own_id()), Some(Status::IdentityChanged));
     assert_eq!(romeo.accept_identity(JULIET, juliet.own_id(), &juliet.own_key()), Status::Ok);
+    assert_eq!(romeo.set_trust(JULIET, &juliet.own_key(), "trusted"), Status::Ok);
     reads(&juliet, ROMEO, &romeo.seal(JULIET, "secret"), "secret");
 }
 
