@@ -19,6 +19,7 @@ pub mod decrypt;
 pub mod peer;
 pub mod records;
 pub mod stanza;
+#[allow(clippy::duplicate_mod, reason = "tests replay these bodies beside the world that has it, too")]
 #[path = "../../tests/support/world/storage.rs"]
 pub mod storage;
 pub mod world;

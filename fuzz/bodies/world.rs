@@ -136,7 +136,7 @@ impl Account {
         let mut outcomes = Vec::new();
         for _ in 0..2_000 {
             match self.manager.next_event() {
-                Some(Event::Ask(request, question)) => {
+                Some(Event::Question(request, question)) => {
                     if let Some(answer) = answer(&question) {
                         self.manager.answer(request, answer).unwrap();
                     }

@@ -395,7 +395,7 @@ impl Game {
                 return self.compare();
             };
             match event {
-                Event::Ask(request, question) => self.asked(request, question)?,
+                Event::Question(request, question) => self.asked(request, question)?,
                 Event::Withdrawn(request) => {
                     self.tell(format!("question {request} is withdrawn"));
                     self.open.remove(&request);

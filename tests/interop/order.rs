@@ -1,6 +1,6 @@
 //! With other implementations: long conversations, late, lost and repeated messages, restarts.
 
-use crate::support::interop_run::{InteropRun, JULIET, PeerConfig, ROMEO, Sealed};
+use crate::support::interop_run::{InteropRun, JULIET, PeerConfig, ROMEO, SentStanza};
 use crate::support::peer::Heard;
 use crate::support::{abi, settle};
 
@@ -95,7 +95,7 @@ fn last_of_a_chain_comes_late(config: PeerConfig) {
 }
 
 /// A chain of ours or theirs on a new ratchet key. What is read of it is less than its last message, which is returned.
-fn late_last(run: &mut InteropRun<'_>, ours: bool, length: usize) -> Option<Sealed> {
+fn late_last(run: &mut InteropRun<'_>, ours: bool, length: usize) -> Option<SentStanza> {
     let name = format!("{length}, {}", if ours { "ours" } else { "theirs" });
     let mut chain = if ours { run.we_seal(&name, length + 1) } else { run.they_seal(&name, length + 1) };
     let last = chain.pop();
@@ -163,7 +163,7 @@ fn repeated_key_exchange_to_us(config: PeerConfig) {
     config.each("repeated key exchange to us", 1, 1, |run| {
         // Ten key exchanges of one session, in any order, each twice.
         let mut theirs = run.they_seal("theirs", 10);
-        assert!(theirs.iter().all(Sealed::is_key_exchange));
+        assert!(theirs.iter().all(SentStanza::is_key_exchange));
         run.world.shuffle(&mut theirs);
         for (index, sealed) in theirs.iter().enumerate() {
             let read = run.we_read(0, sealed);
@@ -182,7 +182,7 @@ fn repeated_key_exchange_to_us(config: PeerConfig) {
 fn repeated_key_exchange_to_them(config: PeerConfig) {
     config.each("repeated key exchange to them", 1, 1, |run| {
         let mut ours = run.we_seal("ours", 10);
-        assert!(ours.iter().all(Sealed::is_key_exchange));
+        assert!(ours.iter().all(SentStanza::is_key_exchange));
         run.world.shuffle(&mut ours);
         for sealed in &ours {
             run.they_read(0, sealed);

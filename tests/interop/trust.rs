@@ -2,7 +2,7 @@
 
 use crate::support;
 
-use crate::support::interop_run::{InteropRun, JULIET, PeerConfig, ROMEO, Sealed};
+use crate::support::interop_run::{InteropRun, JULIET, PeerConfig, ROMEO, SentStanza};
 use crate::support::peer::{Heard, Record, hex};
 use crate::support::{Client, Peer, Setup, Trust, abi, seeds, settle};
 
@@ -64,7 +64,7 @@ fn trust_decides_who_reads_and_who_is_read(config: PeerConfig) {
         assert_eq!((readers.len(), deaf.len()), (1, 1));
         // What the distrusted one says is refused before anything changes, and can be read once it is trusted.
         let stanza = run.peer.seal(deaf[0], &[ROMEO], "hear me");
-        let sealed = Sealed { stanza: stanza.clone(), text: "hear me".to_owned() };
+        let sealed = SentStanza { stanza: stanza.clone(), text: "hear me".to_owned() };
         let romeo = &run.ours[0];
         let before = romeo.store.all();
         let refused = romeo.decrypt(JULIET, &stanza).unwrap();
@@ -88,7 +88,7 @@ fn a_question_of_trust_waits_for_its_answer(config: PeerConfig) {
         let mut run = InteropRun::with(&mut peer, config, seed, vec![setup], 2);
         // An undecided sender is read, and shown as such.
         let stanza = run.peer.seal("j1", &[ROMEO], "do you know me?");
-        let sealed = Sealed { stanza, text: "do you know me?".to_owned() };
+        let sealed = SentStanza { stanza, text: "do you know me?".to_owned() };
         let read = run.we_read(0, &sealed);
         assert_eq!((read.trust, read.level.as_deref()), (abi::CORE_UNDECIDED, Some("undecided")));
         run.exchange();
@@ -109,7 +109,7 @@ fn a_question_of_trust_waits_for_its_answer(config: PeerConfig) {
         assert_eq!(support::client::decide(*request, &["trusted", "trusted"]), abi::OK);
         let outcome = run.ours[0].finish(op).ok();
         for index in 0..2 {
-            let sealed = Sealed { stanza: outcome.messages[0].clone(), text: "not yet".to_owned() };
+            let sealed = SentStanza { stanza: outcome.messages[0].clone(), text: "not yet".to_owned() };
             run.they_read(index, &sealed);
         }
     });

@@ -10,7 +10,7 @@ use omemo::manager::api::event::NoticeKind;
 use omemo::protocol::messages::key_exchange::KeyExchange;
 use omemo::protocol::messages::ratchet_message::RatchetMessage;
 use omemo::protocol::namespace::Namespace::{self, Legacy, Omemo2};
-use omemo::protocol::session::{ChainBudget, Limits, Session};
+use omemo::protocol::session::{ChainBudget, Session, SkipLimits};
 use std::sync::atomic::Ordering::SeqCst;
 
 in_both_namespaces! {
@@ -208,7 +208,7 @@ fn table_no_session_and_its_repair(ns: Namespace) {
         let bytes = peer.bytes(&first).bytes.unwrap();
         let exchange = KeyExchange::parse(ns, &bytes).unwrap();
         let pair = &peer.pre_keys.iter().find(|(id, _)| *id == exchange.id().pre_key_id).unwrap().1;
-        let mut budget = ChainBudget::new(Limits::default());
+        let mut budget = ChainBudget::new(SkipLimits::default());
         let own = &peer.identity;
         let step =
             Session::accept(own, &peer.signed.pair, pair, &exchange, &mut budget, &mut peer.rng).unwrap();

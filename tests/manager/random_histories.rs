@@ -11,7 +11,7 @@ use omemo::protocol::message::{Message, MessageKey};
 use omemo::protocol::messages::key_exchange::KeyExchange;
 use omemo::protocol::messages::ratchet_message::RatchetMessage;
 use omemo::protocol::namespace::Namespace::{self, Legacy, Omemo2};
-use omemo::protocol::session::{ChainBudget, Limits, Session};
+use omemo::protocol::session::{ChainBudget, Session, SkipLimits};
 use omemo::runtime::next_number;
 use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng};
@@ -38,7 +38,7 @@ impl Program {
     /// Whether it can read what was encrypted for its id.
     fn reads(&mut self, namespace: Namespace, key: &MessageKey) -> bool {
         let device = self.devices.iter_mut().find(|device| device.namespace == namespace).unwrap();
-        let (bytes, mut budget) = (key.bytes.as_ref().unwrap(), ChainBudget::new(Limits::default()));
+        let (bytes, mut budget) = (key.bytes.as_ref().unwrap(), ChainBudget::new(SkipLimits::default()));
         if key.key_exchange {
             let exchange = KeyExchange::parse(namespace, bytes).unwrap();
             let pre_key = device.pre_keys.iter().find(|(id, _)| *id == exchange.id().pre_key_id);

@@ -11,7 +11,7 @@ use omemo::protocol::messages::key_exchange::KeyExchange;
 use omemo::protocol::messages::ratchet_message::{Header, RatchetMessage};
 use omemo::protocol::namespace::Namespace;
 use omemo::protocol::pre_key::SignedPreKey;
-use omemo::protocol::session::{ChainBudget, Limits, Session};
+use omemo::protocol::session::{ChainBudget, Session, SkipLimits};
 use omemo::protocol::skipped_keys::SkippedKeys;
 use proptest::prelude::*;
 use std::cell::Cell;
@@ -113,11 +113,11 @@ impl Peer {
         namespace: Namespace,
         bytes: &[u8],
         key_exchange: bool,
-        limits: &Limits,
+        limits: &SkipLimits,
     ) -> Result<Vec<u8>> {
         let (message, exchange) = read(namespace, bytes, key_exchange)?;
         let known = |session: &&Session| {
-            exchange.as_ref().is_none_or(|e| e.began(session) && e.id() == session.exchange_id())
+            exchange.as_ref().is_none_or(|e| session.was_begun_by(e) && e.id() == session.exchange_id())
         };
         let step = match (self.session.as_ref().filter(known), &exchange) {
             (Some(session), _) => {
@@ -193,7 +193,7 @@ fn is_scattered(read: &HashSet<([u8; 32], u32)>, chain: [u8; 32]) -> bool {
 }
 
 impl Model {
-    fn receive(&mut self, header: Header, limits: &Limits) -> std::result::Result<(), Status> {
+    fn receive(&mut self, header: Header, limits: &SkipLimits) -> std::result::Result<(), Status> {
         let Header { ratchet_key, pn, n } = header;
         let chain = *ratchet_key.as_bytes();
         let most = limits.per_message as u32;
@@ -268,7 +268,7 @@ fn play(
     namespace: Namespace,
     seed: u64,
     events: &[Event],
-    limits: &Limits,
+    limits: &SkipLimits,
     complete: bool,
 ) -> (usize, usize, usize) {
     let mut sides = pair(namespace, seed);
@@ -345,7 +345,7 @@ fn nothing_is_lost(namespace: Namespace) {
     let (refused, forgotten) = (Cell::new(0), Cell::new(0));
     proptest!(ProptestConfig { cases: 96, failure_persistence: None, ..ProptestConfig::default() },
         |(seed in 0_u64..1 << 20, events in events())| {
-            let (_, more_refused, more_forgotten) = play(namespace, seed, &events, &Limits::default(), true);
+            let (_, more_refused, more_forgotten) = play(namespace, seed, &events, &SkipLimits::default(), true);
             refused.set(refused.get() + more_refused);
             forgotten.set(forgotten.get() + more_forgotten);
         }
@@ -356,8 +356,8 @@ fn nothing_is_lost(namespace: Namespace) {
 }
 
 fn small_limits_are_those_of_the_model(namespace: Namespace) {
-    let limits =
-        (0_usize..6, 0_usize..6).prop_map(|(a, b)| Limits { per_session: a.max(b), per_message: a.min(b) });
+    let limits = (0_usize..6, 0_usize..6)
+        .prop_map(|(a, b)| SkipLimits { per_session: a.max(b), per_message: a.min(b) });
     proptest!(ProptestConfig { cases: 192, failure_persistence: None, ..ProptestConfig::default() },
         |(seed in 0_u64..1 << 20, events in events(), limits in limits)| {
             play(namespace, seed, &events, &limits, false);
@@ -386,7 +386,8 @@ fn a_long_game_has_everything_in_it(namespace: Namespace) {
             _ => Event::Reload(roll()[3].is_multiple_of(2)),
         })
         .collect();
-    let (read, refused, _) = play(namespace, 5, &events, &Limits { per_session: 8, per_message: 4 }, false);
+    let (read, refused, _) =
+        play(namespace, 5, &events, &SkipLimits { per_session: 8, per_message: 4 }, false);
     assert!(read > 400 && refused > 200, "{read} read, {refused} refused");
 }
 
@@ -394,7 +395,7 @@ fn a_long_game_has_everything_in_it(namespace: Namespace) {
 /// with a ratchet key of an old chain. Its own messages may suffer; what we store must be readable.
 fn a_ratchet_key_that_comes_back_spoils_no_record(namespace: Namespace) {
     let [mut a, mut b] = pair(namespace, 7);
-    let limits = Limits::default();
+    let limits = SkipLimits::default();
     a.rng.named = [0x51, 0x00, 0x52].into();
     // The draws of X3DH: the ephemeral key and the choice of a pre key, then the ratchet key.
     a.session = Some(Session::initiate(&a.own, &b.bundle(namespace), &mut a.rng).unwrap());
@@ -439,7 +440,7 @@ fn a_ratchet_key_that_comes_back_spoils_no_record(namespace: Namespace) {
 /// Each limit is for one chain: a message may use both up.
 fn a_message_may_skip_the_limit_in_both_chains(namespace: Namespace) {
     let [mut a, mut b] = pair(namespace, 8);
-    let limits = Limits::default();
+    let limits = SkipLimits::default();
     let opening = a.send(b"opening");
     b.receive(namespace, &opening.0, opening.1, &limits).unwrap();
     for _ in 0..limits.per_message {
@@ -456,7 +457,7 @@ fn a_message_may_skip_the_limit_in_both_chains(namespace: Namespace) {
 }
 
 fn the_largest_limit_can_be_used(namespace: Namespace) {
-    let limits = Limits { per_session: 2_000, per_message: 2_000 };
+    let limits = SkipLimits { per_session: 2_000, per_message: 2_000 };
     let [mut a, mut b] = pair(namespace, 9);
     let opening = a.send(b"opening");
     b.receive(namespace, &opening.0, opening.1, &limits).unwrap();
@@ -472,10 +473,10 @@ fn a_fresh_session_takes_at_most_400_bytes(namespace: Namespace) {
     let sizes = |side: &Peer| side.session.as_ref().unwrap().encode().len();
     assert!(sizes(&a) <= 400, "{}", sizes(&a));
     let opening = a.send(b"opening");
-    b.receive(namespace, &opening.0, opening.1, &Limits::default()).unwrap();
+    b.receive(namespace, &opening.0, opening.1, &SkipLimits::default()).unwrap();
     assert!(sizes(&b) <= 400, "{}", sizes(&b));
     let reply = b.send(b"reply");
-    a.receive(namespace, &reply.0, reply.1, &Limits::default()).unwrap();
+    a.receive(namespace, &reply.0, reply.1, &SkipLimits::default()).unwrap();
     assert!(sizes(&a) <= 400, "{}", sizes(&a));
 }
 
@@ -492,7 +493,7 @@ fn records_and_messages_of_chance_are_refused(namespace: Namespace) {
 /// Skipped keys are a record of their own: one that was cut short, or is of another time, is noticed.
 fn skipped_keys_that_are_not_the_sessions_are_refused(namespace: Namespace) {
     let [mut a, mut b] = pair(namespace, 11);
-    let limits = Limits::default();
+    let limits = SkipLimits::default();
     let late: Vec<_> = (0..3).map(|_| a.send(b"late")).collect();
     let opening = a.send(b"opening");
     b.receive(namespace, &opening.0, opening.1, &limits).unwrap();
@@ -513,7 +514,7 @@ fn skipped_keys_that_are_not_the_sessions_are_refused(namespace: Namespace) {
 
 /// Always the same two, before or after the first answer.
 fn replay(namespace: Namespace, answered: bool) -> [Peer; 2] {
-    let limits = Limits::default();
+    let limits = SkipLimits::default();
     let [mut a, mut b] = pair(namespace, 12);
     if answered {
         let opening = a.send(b"opening");
@@ -526,7 +527,7 @@ fn replay(namespace: Namespace, answered: bool) -> [Peer; 2] {
 
 /// Every single bit of every kind of message, one after the other.
 fn every_bit_is_authentic(namespace: Namespace) {
-    let limits = Limits::default();
+    let limits = SkipLimits::default();
     let mut opened = Vec::new();
     for answered in [false, true] {
         let [mut a, mut b] = replay(namespace, answered);

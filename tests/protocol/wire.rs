@@ -9,7 +9,7 @@ use omemo::protocol::messages::key_exchange::KeyExchange;
 use omemo::protocol::messages::ratchet_message::RatchetMessage;
 use omemo::protocol::namespace::Namespace;
 use omemo::protocol::pre_key::SignedPreKey;
-use omemo::protocol::session::{ChainBudget, Limits, Session, Step};
+use omemo::protocol::session::{ChainBudget, Session, SkipLimits, Step};
 
 /// Who takes a key exchange, and a session that begins with one.
 struct Responder {
@@ -46,7 +46,7 @@ impl Responder {
 
     fn accept(&self, bytes: &[u8]) -> Result<Step> {
         let exchange = KeyExchange::parse(self.namespace, bytes)?;
-        let (mut budget, rng) = (ChainBudget::new(Limits::default()), &mut SystemRng);
+        let (mut budget, rng) = (ChainBudget::new(SkipLimits::default()), &mut SystemRng);
         Session::accept(&self.own, &self.signed.pair, &self.pre_key, &exchange, &mut budget, rng)
     }
 

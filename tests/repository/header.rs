@@ -15,7 +15,7 @@ const SECTIONS: [&str; 19] = [
     "api/config",
     "api/storage",
     "api/callbacks",
-    "runtime/core",
+    "runtime/manager_handle",
     "api/manager",
     "api/requests",
     "api/key_parts",

@@ -237,27 +237,29 @@ impl<'p> InteropRun<'p> {
 
     /// A text of one of our devices, encrypted and not sent.
     #[track_caller]
-    pub fn we_seal_by(&self, index: usize, text: &str) -> Sealed {
-        Sealed { stanza: self.ours[index].seal(&[JULIET], text), text: text.to_owned() }
+    pub fn we_seal_by(&self, index: usize, text: &str) -> SentStanza {
+        SentStanza { stanza: self.ours[index].seal(&[JULIET], text), text: text.to_owned() }
     }
 
     /// Some texts of ours, encrypted and not sent.
     #[track_caller]
-    pub fn we_seal(&mut self, prefix: &str, count: usize) -> Vec<Sealed> {
+    pub fn we_seal(&mut self, prefix: &str, count: usize) -> Vec<SentStanza> {
         let texts = (0..count).map(|number| format!("{prefix} {number}"));
-        texts.map(|text| Sealed { stanza: self.ours[0].seal(&[JULIET], &text), text }).collect()
+        texts.map(|text| SentStanza { stanza: self.ours[0].seal(&[JULIET], &text), text }).collect()
     }
 
     /// Some texts of Juliet's first device, encrypted and not sent.
     #[track_caller]
-    pub fn they_seal(&mut self, prefix: &str, count: usize) -> Vec<Sealed> {
+    pub fn they_seal(&mut self, prefix: &str, count: usize) -> Vec<SentStanza> {
         let texts = (0..count).map(|number| format!("{prefix} {number}"));
-        texts.map(|text| Sealed { stanza: self.peer.seal(self.theirs[0], &[ROMEO], &text), text }).collect()
+        texts
+            .map(|text| SentStanza { stanza: self.peer.seal(self.theirs[0], &[ROMEO], &text), text })
+            .collect()
     }
 
     /// A stanza of theirs, read by our device.
     #[track_caller]
-    pub fn we_read(&self, index: usize, sealed: &Sealed) -> Decrypted {
+    pub fn we_read(&self, index: usize, sealed: &SentStanza) -> Decrypted {
         let decrypted = self.ours[index].decrypt(JULIET, &sealed.stanza).expect("the stanza is dealt with");
         let why = format!("{} {}", status_name(decrypted.status), decrypted.text);
         assert_eq!(decrypted.body.as_ref(), Some(&sealed.text), "{why}");
@@ -268,7 +270,7 @@ impl<'p> InteropRun<'p> {
 
     /// A stanza of ours, read by Juliet's device.
     #[track_caller]
-    pub fn they_read(&mut self, index: usize, sealed: &Sealed) {
+    pub fn they_read(&mut self, index: usize, sealed: &SentStanza) {
         let heard = self.peer.decrypt(self.theirs[index], ROMEO, &sealed.stanza);
         match &heard {
             Heard::Text { text, identity, .. } => {
@@ -300,12 +302,12 @@ impl<'p> InteropRun<'p> {
 
 /// A text and the stanza that carries it.
 #[derive(Clone, Debug)]
-pub struct Sealed {
+pub struct SentStanza {
     pub stanza: String,
     pub text: String,
 }
 
-impl Sealed {
+impl SentStanza {
     /// Whether the stanza carries a key exchange, for whomever.
     pub fn is_key_exchange(&self) -> bool {
         self.stanza.contains(" kex=") || self.stanza.contains(" prekey=")

@@ -1,6 +1,6 @@
 //! Section 10 of the header, bundles: as structure and as XML.
 
-use super::super::{boundary::guard, boundary::text};
+use super::super::boundary::{args, guard, handles, returns};
 use super::status::omemo_status;
 use crate::error::{Error, Result, Status};
 use crate::protocol::bundle::{self, Bundle, PublicPreKey};
@@ -41,7 +41,7 @@ impl omemo_bundle {
 /// `key` must be NULL or point to `len` readable bytes, unless `len` is neither 32 nor 33.
 unsafe fn pre_key(namespace: Namespace, key: *const u8, len: usize) -> Result<[u8; 32]> {
     // SAFETY: the same promise.
-    let key = unsafe { text::bytes(key, len, limits::WIRE_KEY_BYTES) }?;
+    let key = unsafe { args::bytes(key, len, limits::WIRE_KEY_BYTES) }?;
     bundle::read_pre_key(namespace, key).ok_or(Error::new(Status::Argument, "A pre key has 32 bytes."))
 }
 
@@ -81,12 +81,12 @@ pub unsafe extern "C" fn omemo_bundle_new(
         let bundle = || {
             // SAFETY: the client gives a C string, and as many bytes as it says, or NULL.
             let (namespace, identity_key, signed_pre_key, mut signature) = unsafe {
-                let namespace = text::namespace(ns)?;
+                let namespace = args::namespace(ns)?;
                 (
                     namespace,
-                    text::bytes(identity_key, identity_key_len, limits::WIRE_KEY_BYTES)?,
+                    args::bytes(identity_key, identity_key_len, limits::WIRE_KEY_BYTES)?,
                     pre_key(namespace, signed_pre_key, signed_pre_key_len)?,
-                    text::signature(signature, signature_len)?,
+                    args::signature(signature, signature_len)?,
                 )
             };
             let identity_key = bundle::read_identity(namespace, identity_key, &mut signature).ok_or(
@@ -103,7 +103,7 @@ pub unsafe extern "C" fn omemo_bundle_new(
             }))
         };
         let made: Result<omemo_bundle> = bundle();
-        made.map_or(std::ptr::null_mut(), text::hand_over)
+        made.map_or(std::ptr::null_mut(), handles::into_handle)
     })
 }
 
@@ -123,11 +123,11 @@ pub unsafe extern "C" fn omemo_bundle_parse(
     bundle: Option<&mut MaybeUninit<*mut omemo_bundle>>,
 ) -> omemo_status {
     guard::status(|| {
-        let out = text::required(bundle)?;
+        let out = args::required(bundle)?;
         // SAFETY: the client gives len bytes or NULL.
-        let xml = unsafe { text::bytes(xml.cast(), len, limits::STANZA_BYTES) }?;
+        let xml = unsafe { args::bytes(xml.cast(), len, limits::STANZA_BYTES) }?;
         let bundle = stanza::bundle::parse(xml, None)?;
-        out.write(text::hand_over(omemo_bundle::new(bundle)));
+        out.write(handles::into_handle(omemo_bundle::new(bundle)));
         Ok(())
     })
 }
@@ -148,7 +148,7 @@ pub unsafe extern "C" fn omemo_bundle_append_pre_key(
     key_len: usize,
 ) -> omemo_status {
     guard::status(|| {
-        let bundle = text::required(bundle)?;
+        let bundle = args::required(bundle)?;
         // SAFETY: the client gives key_len bytes or NULL.
         let key = unsafe { pre_key(bundle.bundle.namespace, key, key_len) }?;
         if bundle.bundle.pre_keys.len() >= limits::PRE_KEYS_PER_BUNDLE {
@@ -171,7 +171,7 @@ pub unsafe extern "C" fn omemo_bundle_append_pre_key(
 /// Since: 0.1.0
 #[unsafe(no_mangle)]
 pub extern "C" fn omemo_bundle_namespace(bundle: Option<&omemo_bundle>) -> *const c_char {
-    guard::call(std::ptr::null(), || text::namespace_or_null(bundle.map(|bundle| bundle.bundle.namespace)))
+    guard::call(std::ptr::null(), || returns::namespace_or_null(bundle.map(|bundle| bundle.bundle.namespace)))
 }
 
 /// The identity key of a bundle.
@@ -187,7 +187,7 @@ pub extern "C" fn omemo_bundle_identity_key(
     len: Option<&mut MaybeUninit<usize>>,
 ) -> *const u8 {
     guard::call(std::ptr::null(), || {
-        text::give_bytes(bundle.map(|bundle| bundle.bundle.identity_key.as_slice()), len)
+        returns::give_bytes(bundle.map(|bundle| bundle.bundle.identity_key.as_slice()), len)
     })
 }
 
@@ -206,7 +206,7 @@ pub extern "C" fn omemo_bundle_wire_identity_key(
 ) -> *const u8 {
     guard::call(std::ptr::null(), || {
         let published = bundle.and_then(|bundle| bundle.published().ok());
-        text::give_bytes(published.map(|(identity_key, _)| identity_key.as_slice()), len)
+        returns::give_bytes(published.map(|(identity_key, _)| identity_key.as_slice()), len)
     })
 }
 
@@ -225,7 +225,7 @@ pub extern "C" fn omemo_bundle_wire_signature(
 ) -> *const u8 {
     guard::call(std::ptr::null(), || {
         let published = bundle.and_then(|bundle| bundle.published().ok());
-        text::give_bytes(published.map(|(_, signature)| signature.as_slice()), len)
+        returns::give_bytes(published.map(|(_, signature)| signature.as_slice()), len)
     })
 }
 
@@ -248,7 +248,7 @@ pub extern "C" fn omemo_bundle_signed_pre_key(
         if let Some(id) = id {
             id.write(bundle.bundle.signed_pre_key_id);
         }
-        text::give_bytes(Some(&bundle.bundle.signed_pre_key), len)
+        returns::give_bytes(Some(&bundle.bundle.signed_pre_key), len)
     })
 }
 
@@ -265,7 +265,7 @@ pub extern "C" fn omemo_bundle_signature(
     len: Option<&mut MaybeUninit<usize>>,
 ) -> *const u8 {
     guard::call(std::ptr::null(), || {
-        text::give_bytes(bundle.map(|bundle| bundle.bundle.signature.as_slice()), len)
+        returns::give_bytes(bundle.map(|bundle| bundle.bundle.signature.as_slice()), len)
     })
 }
 
@@ -300,7 +300,7 @@ pub extern "C" fn omemo_bundle_pre_key(
         if let (Some(id), Some(pre_key)) = (id, pre_key) {
             id.write(pre_key.id);
         }
-        text::give_bytes(pre_key.map(|pre_key| pre_key.key.as_slice()), len)
+        returns::give_bytes(pre_key.map(|pre_key| pre_key.key.as_slice()), len)
     })
 }
 
@@ -318,8 +318,8 @@ pub extern "C" fn omemo_bundle_xml(
 ) -> *const c_char {
     guard::call(std::ptr::null(), || {
         let Some(bundle) = bundle else { return std::ptr::null() };
-        let write = || stanza::bundle::write(&bundle.bundle).map(|xml| text::c_string(&xml));
-        bundle.xml.get_or_try_init(write).map_or(std::ptr::null(), |xml| text::give_text(xml, len))
+        let write = || stanza::bundle::write(&bundle.bundle).map(|xml| returns::c_string(&xml));
+        bundle.xml.get_or_try_init(write).map_or(std::ptr::null(), |xml| returns::give_text(xml, len))
     })
 }
 
@@ -330,5 +330,5 @@ pub extern "C" fn omemo_bundle_xml(
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn omemo_bundle_free(bundle: *mut omemo_bundle) {
     // SAFETY: the client promises that it is one of ours, freed for the first time.
-    guard::call((), || unsafe { text::take_back(bundle) });
+    guard::call((), || unsafe { handles::free_handle(bundle) });
 }

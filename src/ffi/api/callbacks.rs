@@ -1,6 +1,6 @@
 //! Section 6 of the header: what the library asks and tells.
 
-use super::super::boundary::table;
+use super::super::boundary::sized_table;
 use super::super::boundary::user_data::UserData;
 use super::bundle::omemo_bundle;
 use super::device_list::omemo_device_list;
@@ -217,7 +217,7 @@ pub struct omemo_callbacks {
 }
 
 // SAFETY: made of a number and of optional functions, all of which may be zero.
-unsafe impl table::Table for omemo_callbacks {
+unsafe impl sized_table::SizedTable for omemo_callbacks {
     const LEAST: usize = std::mem::offset_of!(omemo_callbacks, request_withdrawn);
 }
 
@@ -225,10 +225,10 @@ impl omemo_callbacks {
     /// Copies the client's table.
     ///
     /// # Safety
-    /// See `table::read`.
+    /// See `sized_table::read`.
     pub(in crate::ffi) unsafe fn read(table: *const omemo_callbacks) -> Result<omemo_callbacks> {
         // SAFETY: the same promise.
-        unsafe { table::read(table) }
+        unsafe { sized_table::read(table) }
     }
 }
 

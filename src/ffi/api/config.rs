@@ -1,7 +1,8 @@
 //! Section 4 of the header: how to open a manager.
 
 use super::super::boundary::user_data::{UserData, omemo_destroy};
-use super::super::{boundary::guard, boundary::text};
+use super::super::boundary::{args, guard, handles, returns};
+use super::super::runtime::manager_handle::Parts;
 use super::callbacks::{Callbacks, LEVEL_UNDECIDED, omemo_callbacks};
 use super::log::{self, Log, omemo_log};
 use super::status::omemo_status;
@@ -59,21 +60,13 @@ pub(in crate::ffi) struct Settings {
     log: Option<Arc<Log>>,
 }
 
-/// All that a manager is made of.
-pub(in crate::ffi) struct Parts {
-    pub(in crate::ffi) config: manager::Config,
-    pub(in crate::ffi) storage: Arc<Store>,
-    pub(in crate::ffi) callbacks: Arc<Callbacks>,
-    pub(in crate::ffi) log: Option<Arc<Log>>,
-}
-
 /// The settings of a configuration, whatever becomes of the client's handle meanwhile.
 ///
 /// # Safety
 /// `config` must be NULL or one of ours that has not been freed.
 pub(in crate::ffi) unsafe fn shared(config: *const omemo_config) -> Result<Arc<Shared>> {
     // SAFETY: the same promise.
-    unsafe { text::copied(config, |config| config.shared.clone()) }
+    unsafe { args::copied(config, |config| config.shared.clone()) }
 }
 
 impl Shared {
@@ -90,7 +83,7 @@ impl Shared {
 
     /// Why the configuration could not be used.
     pub(in crate::ffi) fn note_error(&self, error: Option<&Error>) {
-        *self.error.lock() = error.map(|error| text::c_string(&error.to_string()));
+        *self.error.lock() = error.map(|error| returns::c_string(&error.to_string()));
     }
 
     /// Everything, checked as a whole.
@@ -142,7 +135,7 @@ fn small(number: u64) -> usize {
 pub extern "C" fn omemo_config_new() -> *mut omemo_config {
     guard::call(std::ptr::null_mut(), || {
         let shared = Shared { settings: Mutex::default(), error: Mutex::default() };
-        text::hand_over(omemo_config { shared: Arc::new(shared) })
+        handles::into_handle(omemo_config { shared: Arc::new(shared) })
     })
 }
 
@@ -153,7 +146,7 @@ pub extern "C" fn omemo_config_new() -> *mut omemo_config {
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn omemo_config_free(config: *mut omemo_config) {
     // SAFETY: the client promises that it is one of ours, freed for the first time.
-    guard::call((), || unsafe { text::take_back(config) });
+    guard::call((), || unsafe { handles::free_handle(config) });
 }
 
 /// Whose account it is.
@@ -168,7 +161,7 @@ pub unsafe extern "C" fn omemo_config_set_jid(config: *mut omemo_config, jid: *c
         // SAFETY: the client gives one of ours or NULL.
         unsafe { shared(config) }?.set(|settings| {
             // SAFETY: the client gives a C string or NULL.
-            settings.jid = Some(unsafe { text::required_jid(jid) }?);
+            settings.jid = Some(unsafe { args::required_jid(jid) }?);
             Ok(())
         })
     })
@@ -195,7 +188,7 @@ pub unsafe extern "C" fn omemo_config_set_namespaces(
         // SAFETY: the client gives one of ours or NULL.
         unsafe { shared(config) }?.set(|settings| {
             // SAFETY: the client gives count C strings or NULL.
-            settings.namespaces = Some(unsafe { text::namespaces(namespaces, count) }?);
+            settings.namespaces = Some(unsafe { args::namespaces(namespaces, count) }?);
             Ok(())
         })
     })
@@ -217,7 +210,7 @@ pub unsafe extern "C" fn omemo_config_set_storage(
         // SAFETY: the client gives one of ours or NULL.
         let replaced = unsafe { shared(config) }?.set(|settings| {
             // SAFETY: as above.
-            let store = unsafe { text::copied(storage, omemo_storage::store) }?;
+            let store = unsafe { args::copied(storage, omemo_storage::store) }?;
             Ok(settings.storage.replace(store))
         })?;
         drop(replaced);
@@ -277,7 +270,7 @@ pub unsafe extern "C" fn omemo_config_set_log(
     guard::status(|| {
         // SAFETY: the client gives one of ours or NULL.
         unsafe { shared(config) }?.set(|settings| {
-            let log = text::required(log)?;
+            let log = args::required(log)?;
             let level =
                 log::level(level).ok_or(Error::new(Status::Argument, "This is no omemo_log_level."))?;
             if settings.log.is_some() {
@@ -344,7 +337,7 @@ pub unsafe extern "C" fn omemo_config_set_default_trust_level_name(
         // SAFETY: the client gives one of ours or NULL.
         unsafe { shared(config) }?.set(|settings| {
             // SAFETY: the client gives a C string or NULL.
-            settings.default_trust_level_name = Some(unsafe { text::text(level) }?.to_owned());
+            settings.default_trust_level_name = Some(unsafe { args::text(level) }?.to_owned());
             Ok(())
         })
     })

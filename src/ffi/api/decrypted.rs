@@ -1,8 +1,9 @@
 //! Section 12 of the header: what came out of a stanza.
 
-use super::super::boundary::text::Out;
-use super::super::runtime::core::omemo_manager;
-use super::super::{boundary::guard, boundary::text, runtime::core};
+use super::super::boundary::returns::Out;
+use super::super::boundary::{args, guard, handles, returns};
+use super::super::runtime::manager_handle;
+use super::super::runtime::manager_handle::omemo_manager;
 use super::callbacks::omemo_core_trust;
 use super::key_parts;
 use super::message::omemo_message;
@@ -73,9 +74,9 @@ impl omemo_decrypted {
         check_sender(&mut decrypted);
         omemo_decrypted {
             error: decrypted.error.clone(),
-            text: text::c_string(&decrypted.error.to_string()),
-            from: decrypted.from.as_ref().map(|jid| text::c_string(jid.as_str())),
-            level: text::c_string(&decrypted.trust_level_name),
+            text: returns::c_string(&decrypted.error.to_string()),
+            from: decrypted.from.as_ref().map(|jid| returns::c_string(jid.as_str())),
+            level: returns::c_string(&decrypted.trust_level_name),
             decrypted: Some(decrypted),
             body: OnceCell::new(),
         }
@@ -84,9 +85,9 @@ impl omemo_decrypted {
     /// A stanza that cannot be read.
     fn unreadable(error: Error, from: Option<&str>) -> omemo_decrypted {
         omemo_decrypted {
-            text: text::c_string(&error.to_string()),
+            text: returns::c_string(&error.to_string()),
             error,
-            from: from.map(text::c_string),
+            from: from.map(returns::c_string),
             level: CString::default(),
             decrypted: None,
             body: OnceCell::new(),
@@ -144,11 +145,11 @@ unsafe fn decrypt(
     out: *mut *mut omemo_decrypted,
 ) -> Result<()> {
     // SAFETY: the same promise.
-    let manager = unsafe { core::enter(manager) }?;
+    let manager = unsafe { manager_handle::enter(manager) }?;
     // SAFETY: the same promise.
-    let out = text::required(unsafe { Out::new(out) })?;
+    let out = args::required(unsafe { Out::new(out) })?;
     // SAFETY: the same promise.
-    let (from, room) = unsafe { (text::optional_jid(from)?, text::optional_jid(room)?) };
+    let (from, room) = unsafe { (args::optional_jid(from)?, args::optional_jid(room)?) };
     if from.is_none() && room.is_none() {
         return Err(Status::Null.into());
     }
@@ -160,7 +161,7 @@ unsafe fn decrypt(
         }
         Err(error) => omemo_decrypted::unreadable(error.clone(), from.as_ref().map(|jid| jid.as_str())),
     };
-    out.write(text::hand_over(decrypted));
+    out.write(handles::into_handle(decrypted));
     Ok(())
 }
 
@@ -215,7 +216,7 @@ pub unsafe extern "C" fn omemo_manager_decrypt_xml(
 ) -> omemo_status {
     let messages = || {
         // SAFETY: the client gives len bytes or NULL.
-        match unsafe { text::bytes(xml.cast(), len, limits::STANZA_BYTES) } {
+        match unsafe { args::bytes(xml.cast(), len, limits::STANZA_BYTES) } {
             Ok(xml) => Ok(stanza::message::candidates(xml)),
             Err(error) if error.status() == Status::Limit => Ok(Err(error)),
             Err(error) => Err(error),
@@ -246,7 +247,7 @@ pub unsafe extern "C" fn omemo_manager_decrypt(
 ) -> omemo_status {
     let messages = || {
         // SAFETY: the client gives one of ours or NULL.
-        let message = unsafe { text::copied(message, |message| message.message().clone()) }?;
+        let message = unsafe { args::copied(message, |message| message.message().clone()) }?;
         Ok(Ok(vec![message]))
     };
     // SAFETY: the client gives one of ours, C strings and a place, or NULL.
@@ -292,7 +293,7 @@ pub extern "C" fn omemo_decrypted_status(decrypted: Option<&omemo_decrypted>) ->
 /// Since: 0.1.0
 #[unsafe(no_mangle)]
 pub extern "C" fn omemo_decrypted_detail(decrypted: Option<&omemo_decrypted>) -> *const c_char {
-    guard::call(std::ptr::null(), || text::or_null(decrypted.map(|decrypted| &decrypted.text)))
+    guard::call(std::ptr::null(), || returns::or_null(decrypted.map(|decrypted| &decrypted.text)))
 }
 
 /// The content: in OMEMO_NS_2 an SCE envelope (XEP-0420).
@@ -309,7 +310,7 @@ pub extern "C" fn omemo_decrypted_plaintext(
 ) -> *const u8 {
     guard::call(std::ptr::null(), || {
         let plaintext = inner(decrypted).and_then(|decrypted| decrypted.plaintext.as_deref());
-        text::give_bytes(plaintext.map(Vec::as_slice), len)
+        returns::give_bytes(plaintext.map(Vec::as_slice), len)
     })
 }
 
@@ -337,7 +338,9 @@ pub extern "C" fn omemo_decrypted_body(decrypted: Option<&omemo_decrypted>) -> *
 /// Since: 0.1.0
 #[unsafe(no_mangle)]
 pub extern "C" fn omemo_decrypted_from(decrypted: Option<&omemo_decrypted>) -> *const c_char {
-    guard::call(std::ptr::null(), || text::or_null(decrypted.and_then(|decrypted| decrypted.from.as_ref())))
+    guard::call(std::ptr::null(), || {
+        returns::or_null(decrypted.and_then(|decrypted| decrypted.from.as_ref()))
+    })
 }
 
 /// The device that sent it.
@@ -359,7 +362,7 @@ pub extern "C" fn omemo_decrypted_device(decrypted: Option<&omemo_decrypted>) ->
 #[unsafe(no_mangle)]
 pub extern "C" fn omemo_decrypted_namespace(decrypted: Option<&omemo_decrypted>) -> *const c_char {
     guard::call(std::ptr::null(), || {
-        text::namespace_or_null(inner(decrypted).map(|decrypted| decrypted.namespace))
+        returns::namespace_or_null(inner(decrypted).map(|decrypted| decrypted.namespace))
     })
 }
 
@@ -378,7 +381,7 @@ pub extern "C" fn omemo_decrypted_identity_key(
     guard::call(std::ptr::null(), || {
         let vouched = inner(decrypted).filter(|decrypted| decrypted.error.status() == Status::Ok);
         let key = vouched.and_then(|decrypted| decrypted.identity_key.as_ref());
-        text::give_bytes(key.map(<[u8; 32]>::as_slice), len)
+        returns::give_bytes(key.map(<[u8; 32]>::as_slice), len)
     })
 }
 
@@ -414,7 +417,7 @@ pub extern "C" fn omemo_decrypted_provisional(decrypted: Option<&omemo_decrypted
 /// Since: 0.1.0
 #[unsafe(no_mangle)]
 pub extern "C" fn omemo_decrypted_trust_level_name(decrypted: Option<&omemo_decrypted>) -> *const c_char {
-    guard::call(std::ptr::null(), || text::or_null(decrypted.map(|decrypted| &decrypted.level)))
+    guard::call(std::ptr::null(), || returns::or_null(decrypted.map(|decrypted| &decrypted.level)))
 }
 
 /// What else is to be known of it.
@@ -467,5 +470,5 @@ pub extern "C" fn omemo_decrypted_key(
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn omemo_decrypted_free(decrypted: *mut omemo_decrypted) {
     // SAFETY: the client promises that it is one of ours, freed for the first time.
-    guard::call((), || unsafe { text::take_back(decrypted) });
+    guard::call((), || unsafe { handles::free_handle(decrypted) });
 }

@@ -1,6 +1,6 @@
 //! Section 10 of the header, device lists: as structure and as XML.
 
-use super::super::{boundary::guard, boundary::text};
+use super::super::boundary::{args, guard, handles, returns};
 use super::status::omemo_status;
 use crate::error::Status;
 use crate::protocol::device_list::{DeviceList, ListedDevice};
@@ -24,7 +24,8 @@ pub struct omemo_device_list {
 
 impl omemo_device_list {
     pub(in crate::ffi) fn new(list: DeviceList) -> omemo_device_list {
-        let labels = list.devices.iter().map(|device| device.label.as_deref().map(text::c_string)).collect();
+        let labels =
+            list.devices.iter().map(|device| device.label.as_deref().map(returns::c_string)).collect();
         omemo_device_list { list, labels, entries: OnceCell::new(), delayed: false, xml: OnceCell::new() }
     }
 
@@ -60,8 +61,8 @@ impl omemo_device_list {
 pub unsafe extern "C" fn omemo_device_list_new(ns: *const c_char) -> *mut omemo_device_list {
     guard::call(std::ptr::null_mut(), || {
         // SAFETY: the client gives a C string or NULL.
-        let Ok(namespace) = (unsafe { text::namespace(ns) }) else { return std::ptr::null_mut() };
-        text::hand_over(omemo_device_list::new(DeviceList::new(namespace)))
+        let Ok(namespace) = (unsafe { args::namespace(ns) }) else { return std::ptr::null_mut() };
+        handles::into_handle(omemo_device_list::new(DeviceList::new(namespace)))
     })
 }
 
@@ -82,12 +83,12 @@ pub unsafe extern "C" fn omemo_device_list_parse(
     list: Option<&mut MaybeUninit<*mut omemo_device_list>>,
 ) -> omemo_status {
     guard::status(|| {
-        let out = text::required(list)?;
+        let out = args::required(list)?;
         // SAFETY: the client gives len bytes or NULL.
-        let xml = unsafe { text::bytes(xml.cast(), len, limits::STANZA_BYTES) }?;
+        let xml = unsafe { args::bytes(xml.cast(), len, limits::STANZA_BYTES) }?;
         let list = stanza::device_list::parse(xml)?;
         let delayed = stanza::pep::push::is_delayed(xml);
-        out.write(text::hand_over(omemo_device_list { delayed, ..omemo_device_list::new(list) }));
+        out.write(handles::into_handle(omemo_device_list { delayed, ..omemo_device_list::new(list) }));
         Ok(())
     })
 }
@@ -104,9 +105,9 @@ pub unsafe extern "C" fn omemo_device_list_parse(
 pub unsafe extern "C" fn omemo_device_list_gone(xml: *const c_char, len: usize) -> *const c_char {
     guard::call(std::ptr::null(), || {
         // SAFETY: the client gives len bytes or NULL.
-        let xml = unsafe { text::bytes(xml.cast(), len, limits::STANZA_BYTES) };
+        let xml = unsafe { args::bytes(xml.cast(), len, limits::STANZA_BYTES) };
         match xml.and_then(stanza::pep::push::parse).map(|push| push.pushed) {
-            Ok(Pushed::Gone(namespace)) => text::namespace_or_null(Some(namespace)),
+            Ok(Pushed::Gone(namespace)) => returns::namespace_or_null(Some(namespace)),
             _ => std::ptr::null(),
         }
     })
@@ -140,10 +141,10 @@ pub unsafe extern "C" fn omemo_device_list_add(
     label_signature: *const u8,
 ) -> omemo_status {
     guard::status(|| {
-        let list = text::required(list)?;
-        let id = text::device(device)?.get();
+        let list = args::required(list)?;
+        let id = args::device(device)?.get();
         // SAFETY: the client gives a C string or NULL.
-        let label = unsafe { text::optional_text(label) }?.map(str::to_owned);
+        let label = unsafe { args::optional_text(label) }?.map(str::to_owned);
         if label.as_ref().is_some_and(|label| label.chars().count() > limits::LABEL_CHARS) {
             return Err(Status::Label.into());
         }
@@ -151,9 +152,9 @@ pub unsafe extern "C" fn omemo_device_list_add(
             None
         } else {
             // SAFETY: the client gives 64 bytes.
-            Some(unsafe { text::array(label_signature) }?)
+            Some(unsafe { args::array(label_signature) }?)
         };
-        let shown = label.as_deref().map(text::c_string);
+        let shown = label.as_deref().map(returns::c_string);
         list.list.add(ListedDevice { id, label, label_signature, as_read: None })?;
         list.labels.push(shown);
         list.entries.take();
@@ -170,7 +171,7 @@ pub unsafe extern "C" fn omemo_device_list_add(
 /// Since: 0.1.0
 #[unsafe(no_mangle)]
 pub extern "C" fn omemo_device_list_namespace(list: Option<&omemo_device_list>) -> *const c_char {
-    guard::call(std::ptr::null(), || text::namespace_or_null(list.map(|list| list.list.namespace)))
+    guard::call(std::ptr::null(), || returns::namespace_or_null(list.map(|list| list.list.namespace)))
 }
 
 /// How many devices a list has.
@@ -204,7 +205,7 @@ pub extern "C" fn omemo_device_list_id(list: Option<&omemo_device_list>, index: 
 #[unsafe(no_mangle)]
 pub extern "C" fn omemo_device_list_label(list: Option<&omemo_device_list>, index: usize) -> *const c_char {
     guard::call(std::ptr::null(), || {
-        text::or_null(list.and_then(|list| list.labels.get(index)).and_then(Option::as_ref))
+        returns::or_null(list.and_then(|list| list.labels.get(index)).and_then(Option::as_ref))
     })
 }
 
@@ -224,7 +225,7 @@ pub extern "C" fn omemo_device_list_label_signature(
 ) -> *const u8 {
     guard::call(std::ptr::null(), || {
         let signature = omemo_device_list::at(list, index).and_then(|device| device.label_signature.as_ref());
-        text::give_bytes(signature.map(<[u8; 64]>::as_slice), len)
+        returns::give_bytes(signature.map(<[u8; 64]>::as_slice), len)
     })
 }
 
@@ -248,10 +249,10 @@ pub extern "C" fn omemo_device_list_other_xml(
         let Some(list) = list else { return std::ptr::null() };
         let entries = list.entries.get_or_init(|| {
             let entries = list.list.devices.iter().map(stanza::device_list::write_entry);
-            entries.map(|entry| entry.as_deref().map(text::c_string)).collect()
+            entries.map(|entry| entry.as_deref().map(returns::c_string)).collect()
         });
         let entry = entries.get(index).and_then(Option::as_ref);
-        entry.map_or(std::ptr::null(), |entry| text::give_text(entry, len))
+        entry.map_or(std::ptr::null(), |entry| returns::give_text(entry, len))
     })
 }
 
@@ -269,8 +270,8 @@ pub extern "C" fn omemo_device_list_xml(
 ) -> *const c_char {
     guard::call(std::ptr::null(), || {
         let Some(list) = list else { return std::ptr::null() };
-        let xml = list.xml.get_or_init(|| text::c_string(&stanza::device_list::write(&list.list)));
-        text::give_text(xml, len)
+        let xml = list.xml.get_or_init(|| returns::c_string(&stanza::device_list::write(&list.list)));
+        returns::give_text(xml, len)
     })
 }
 
@@ -281,5 +282,5 @@ pub extern "C" fn omemo_device_list_xml(
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn omemo_device_list_free(list: *mut omemo_device_list) {
     // SAFETY: the client promises that it is one of ours, freed for the first time.
-    guard::call((), || unsafe { text::take_back(list) });
+    guard::call((), || unsafe { handles::free_handle(list) });
 }

@@ -1,8 +1,9 @@
 //! Section 14 of the header: what is known of the devices of a JID.
 
-use super::super::boundary::text::Out;
-use super::super::runtime::core::{Completion, omemo_manager};
-use super::super::{boundary::guard, boundary::text, runtime::core};
+use super::super::boundary::returns::Out;
+use super::super::boundary::{args, guard, handles, returns};
+use super::super::runtime::manager_handle;
+use super::super::runtime::manager_handle::{Completion, omemo_manager};
 use super::callbacks::omemo_core_trust;
 use super::device_list::omemo_device_list;
 use super::manager::{omemo_done, omemo_op};
@@ -31,8 +32,8 @@ struct Row {
 impl omemo_devices {
     pub(in crate::ffi) fn new(devices: impl IntoIterator<Item = Device>) -> omemo_devices {
         let rows = devices.into_iter().map(|device| Row {
-            jid: text::c_string(device.jid.as_str()),
-            level: text::c_string(&device.trust_level_name),
+            jid: returns::c_string(device.jid.as_str()),
+            level: returns::c_string(&device.trust_level_name),
             fingerprint: OnceCell::new(),
             device,
         });
@@ -46,7 +47,8 @@ impl omemo_devices {
 
 impl Row {
     fn fingerprint(&self) -> Option<&CString> {
-        let make = || self.device.identity_key.as_ref().and_then(fingerprint).as_deref().map(text::c_string);
+        let make =
+            || self.device.identity_key.as_ref().and_then(fingerprint).as_deref().map(returns::c_string);
         self.fingerprint.get_or_init(make).as_ref()
     }
 }
@@ -75,12 +77,12 @@ pub unsafe extern "C" fn omemo_manager_devices(
 ) -> omemo_status {
     guard::outside_services(|| {
         // SAFETY: the client gives one of ours or NULL.
-        let manager = unsafe { core::enter(manager) }?;
+        let manager = unsafe { manager_handle::enter(manager) }?;
         // SAFETY: the client gives a place or NULL.
-        let out = text::required(unsafe { Out::new(devices) })?;
+        let out = args::required(unsafe { Out::new(devices) })?;
         // SAFETY: the client gives a C string or NULL.
-        let jid = unsafe { text::optional_jid(jid) }?;
-        out.write(text::hand_over(omemo_devices::new(manager.manager().devices(jid.as_ref())?)));
+        let jid = unsafe { args::optional_jid(jid) }?;
+        out.write(handles::into_handle(omemo_devices::new(manager.manager().devices(jid.as_ref())?)));
         Ok(())
     })
 }
@@ -95,7 +97,7 @@ pub unsafe extern "C" fn omemo_manager_devices(
 #[must_use]
 pub extern "C" fn omemo_devices_clone(devices: Option<&omemo_devices>) -> *mut omemo_devices {
     guard::call(std::ptr::null_mut(), || {
-        devices.map_or(std::ptr::null_mut(), |devices| text::hand_over(devices.clone()))
+        devices.map_or(std::ptr::null_mut(), |devices| handles::into_handle(devices.clone()))
     })
 }
 
@@ -106,7 +108,7 @@ pub extern "C" fn omemo_devices_clone(devices: Option<&omemo_devices>) -> *mut o
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn omemo_devices_free(devices: *mut omemo_devices) {
     // SAFETY: the client promises that it is one of ours, freed for the first time.
-    guard::call((), || unsafe { text::take_back(devices) });
+    guard::call((), || unsafe { handles::free_handle(devices) });
 }
 
 /// How many devices there are.
@@ -128,7 +130,7 @@ pub extern "C" fn omemo_devices_count(devices: Option<&omemo_devices>) -> usize 
 /// Since: 0.1.0
 #[unsafe(no_mangle)]
 pub extern "C" fn omemo_devices_jid(devices: Option<&omemo_devices>, index: usize) -> *const c_char {
-    guard::call(std::ptr::null(), || text::or_null(omemo_devices::at(devices, index).map(|row| &row.jid)))
+    guard::call(std::ptr::null(), || returns::or_null(omemo_devices::at(devices, index).map(|row| &row.jid)))
 }
 
 /// The id of a device.
@@ -158,7 +160,7 @@ pub extern "C" fn omemo_devices_identity_key(
 ) -> *const u8 {
     guard::call(std::ptr::null(), || {
         let key = omemo_devices::at(devices, index).and_then(|row| row.device.identity_key.as_ref());
-        text::give_bytes(key.map(<[u8; 32]>::as_slice), len)
+        returns::give_bytes(key.map(<[u8; 32]>::as_slice), len)
     })
 }
 
@@ -172,7 +174,7 @@ pub extern "C" fn omemo_devices_identity_key(
 #[unsafe(no_mangle)]
 pub extern "C" fn omemo_devices_fingerprint(devices: Option<&omemo_devices>, index: usize) -> *const c_char {
     guard::call(std::ptr::null(), || {
-        text::or_null(omemo_devices::at(devices, index).and_then(Row::fingerprint))
+        returns::or_null(omemo_devices::at(devices, index).and_then(Row::fingerprint))
     })
 }
 
@@ -205,7 +207,9 @@ pub extern "C" fn omemo_devices_trust_level_name(
     devices: Option<&omemo_devices>,
     index: usize,
 ) -> *const c_char {
-    guard::call(std::ptr::null(), || text::or_null(omemo_devices::at(devices, index).map(|row| &row.level)))
+    guard::call(std::ptr::null(), || {
+        returns::or_null(omemo_devices::at(devices, index).map(|row| &row.level))
+    })
 }
 
 /// Tells whether only key exchanges show the key of a device. Such a key is provisional: anybody can relay a key
@@ -236,7 +240,7 @@ pub unsafe extern "C" fn omemo_devices_active(
 ) -> bool {
     guard::call(false, || {
         // SAFETY: the client gives a C string or NULL.
-        let Ok(namespace) = (unsafe { text::optional_namespace(ns) }) else { return false };
+        let Ok(namespace) = (unsafe { args::optional_namespace(ns) }) else { return false };
         omemo_devices::at(devices, index).is_some_and(|row| match namespace {
             Some(namespace) => row.device.active.contains(&namespace),
             None => !row.device.active.is_empty(),
@@ -275,7 +279,7 @@ pub extern "C" fn omemo_devices_conflicting_key(
 ) -> *const u8 {
     guard::call(std::ptr::null(), || {
         let key = omemo_devices::at(devices, index).and_then(|row| row.device.conflicting_key.as_ref());
-        text::give_bytes(key.map(<[u8; 32]>::as_slice), len)
+        returns::give_bytes(key.map(<[u8; 32]>::as_slice), len)
     })
 }
 
@@ -293,7 +297,7 @@ pub extern "C" fn omemo_devices_preferred_namespace(
     index: usize,
 ) -> *const c_char {
     guard::call(std::ptr::null(), || {
-        text::namespace_or_null(omemo_devices::at(devices, index).and_then(|row| row.device.preferred))
+        returns::namespace_or_null(omemo_devices::at(devices, index).and_then(|row| row.device.preferred))
     })
 }
 
@@ -330,10 +334,10 @@ pub unsafe extern "C" fn omemo_manager_prefer_namespace(
 ) -> omemo_status {
     guard::outside_services(|| {
         // SAFETY: the client gives one of ours or NULL.
-        let manager = unsafe { core::enter(manager) }?;
+        let manager = unsafe { manager_handle::enter(manager) }?;
         // SAFETY: the client gives C strings or NULL.
-        let (jid, namespace) = unsafe { (text::required_jid(jid)?, text::optional_namespace(ns)?) };
-        manager.manager().prefer_namespace(&jid, text::device(device)?, namespace)
+        let (jid, namespace) = unsafe { (args::required_jid(jid)?, args::optional_namespace(ns)?) };
+        manager.manager().prefer_namespace(&jid, args::device(device)?, namespace)
     })
 }
 
@@ -361,14 +365,15 @@ pub unsafe extern "C" fn omemo_manager_update_device_list(
 ) -> omemo_status {
     guard::outside_services(|| {
         // SAFETY: the client gives one of ours or NULL.
-        let manager = unsafe { core::enter(manager) }?;
+        let manager = unsafe { manager_handle::enter(manager) }?;
         // SAFETY: the client gives a C string or NULL.
-        let jid = unsafe { text::required_jid(jid) }?;
+        let jid = unsafe { args::required_jid(jid) }?;
         // SAFETY: the client gives one of ours or NULL.
-        let (list, delayed) = unsafe { text::copied(list, |list| (list.list().clone(), list.is_delayed())) }?;
-        match delayed {
-            true => manager.manager().update_device_list_from_archive(&jid, &list),
-            false => manager.manager().update_device_list(&jid, &list),
+        let (list, delayed) = unsafe { args::copied(list, |list| (list.list().clone(), list.is_delayed())) }?;
+        if delayed {
+            manager.manager().update_device_list_from_archive(&jid, &list)
+        } else {
+            manager.manager().update_device_list(&jid, &list)
         }
     })
 }
@@ -390,9 +395,9 @@ pub unsafe extern "C" fn omemo_manager_device_list_gone(
 ) -> omemo_status {
     guard::outside_services(|| {
         // SAFETY: the client gives one of ours or NULL.
-        let manager = unsafe { core::enter(manager) }?;
+        let manager = unsafe { manager_handle::enter(manager) }?;
         // SAFETY: the client gives C strings or NULL.
-        let (jid, namespace) = unsafe { (text::required_jid(jid)?, text::namespace(ns)?) };
+        let (jid, namespace) = unsafe { (args::required_jid(jid)?, args::namespace(ns)?) };
         manager.manager().device_list_gone(&jid, namespace)
     })
 }
@@ -420,9 +425,9 @@ pub unsafe extern "C" fn omemo_manager_refresh_devices(
 ) -> omemo_status {
     guard::outside_services(|| {
         // SAFETY: the client gives one of ours or NULL.
-        let manager = unsafe { core::enter(manager) }?;
+        let manager = unsafe { manager_handle::enter(manager) }?;
         // SAFETY: the client gives C strings or NULL.
-        let (jid, ns) = unsafe { (text::optional_jid(jid)?, text::optional_namespace(ns)?) };
+        let (jid, ns) = unsafe { (args::optional_jid(jid)?, args::optional_namespace(ns)?) };
         // SAFETY: the client gives a place or NULL.
         let op = unsafe { Out::new(op) };
         let completion = Completion::new(done, user_data, op.is_some());

@@ -1,8 +1,9 @@
 //! Section 11 of the header: what to encrypt, and for whom.
 
-use super::super::boundary::text::Out;
-use super::super::runtime::core::{Completion, omemo_manager};
-use super::super::{boundary::guard, boundary::text, runtime::core};
+use super::super::boundary::returns::Out;
+use super::super::boundary::{args, guard, handles};
+use super::super::runtime::manager_handle;
+use super::super::runtime::manager_handle::{Completion, omemo_manager};
 use super::manager::{omemo_done, omemo_op};
 use super::status::omemo_status;
 use crate::crypto::rng::SystemRng;
@@ -36,7 +37,7 @@ pub enum omemo_encrypt_policy {
 pub struct omemo_draft {
     first_error: Option<Error>,
     recipients: Vec<BareJid>,
-    plaintexts: Vec<(Namespace, Content)>,
+    plaintexts: Vec<(Namespace, Plaintext)>,
     key_transport: bool,
     policy: EncryptPolicy,
     namespaces: Option<Vec<Namespace>>,
@@ -45,7 +46,7 @@ pub struct omemo_draft {
 
 /// What is said in one namespace.
 #[derive(Clone)]
-enum Content {
+enum Plaintext {
     /// These bytes.
     Bytes(Zeroizing<Vec<u8>>),
     /// This text, in the form that the namespace wants.
@@ -62,7 +63,7 @@ impl omemo_draft {
         done
     }
 
-    fn say(&mut self, namespace: Namespace, content: Content) {
+    fn say(&mut self, namespace: Namespace, content: Plaintext) {
         self.key_transport = false;
         self.plaintexts.retain(|(said, _)| *said != namespace);
         self.plaintexts.push((namespace, content));
@@ -76,12 +77,12 @@ impl omemo_draft {
         let mut plaintexts = Vec::new();
         for (namespace, content) in self.plaintexts {
             let bytes = match (content, namespace) {
-                (Content::Bytes(bytes), _) => bytes,
-                (Content::Body(body), Namespace::Omemo2) => {
+                (Plaintext::Bytes(bytes), _) => bytes,
+                (Plaintext::Body(body), Namespace::Omemo2) => {
                     let mut envelope = envelope::write_body(&body, from, now, &mut SystemRng)?;
                     Zeroizing::new(std::mem::take(&mut *envelope).into_bytes())
                 }
-                (Content::Body(body), Namespace::Legacy) => Zeroizing::new(body.as_bytes().to_vec()),
+                (Plaintext::Body(body), Namespace::Legacy) => Zeroizing::new(body.as_bytes().to_vec()),
             };
             plaintexts.push((namespace, bytes));
         }
@@ -106,7 +107,7 @@ impl omemo_draft {
 #[unsafe(no_mangle)]
 #[must_use]
 pub extern "C" fn omemo_draft_new() -> *mut omemo_draft {
-    guard::call(std::ptr::null_mut(), || text::hand_over(omemo_draft::default()))
+    guard::call(std::ptr::null_mut(), || handles::into_handle(omemo_draft::default()))
 }
 
 /// Free a draft. Operations that were started with it go on. What it said is wiped.
@@ -116,7 +117,7 @@ pub extern "C" fn omemo_draft_new() -> *mut omemo_draft {
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn omemo_draft_free(draft: *mut omemo_draft) {
     // SAFETY: the client promises that it is one of ours, freed for the first time.
-    guard::call((), || unsafe { text::take_back(draft) });
+    guard::call((), || unsafe { handles::free_handle(draft) });
 }
 
 /// Add a recipient. The own other devices are always added by themselves. Twice is once.
@@ -131,9 +132,9 @@ pub unsafe extern "C" fn omemo_draft_add_recipient(
     jid: *const c_char,
 ) -> omemo_status {
     guard::status(|| {
-        text::required(draft)?.set(|draft| {
+        args::required(draft)?.set(|draft| {
             // SAFETY: the client gives a C string or NULL.
-            let jid = unsafe { text::required_jid(jid) }?;
+            let jid = unsafe { args::required_jid(jid) }?;
             if !draft.recipients.contains(&jid) {
                 draft.recipients.push(jid);
             }
@@ -155,9 +156,9 @@ pub unsafe extern "C" fn omemo_draft_remove_recipient(
     jid: *const c_char,
 ) -> omemo_status {
     guard::status(|| {
-        text::required(draft)?.set(|draft| {
+        args::required(draft)?.set(|draft| {
             // SAFETY: the client gives a C string or NULL.
-            let jid = unsafe { text::required_jid(jid) }?;
+            let jid = unsafe { args::required_jid(jid) }?;
             draft.recipients.retain(|recipient| *recipient != jid);
             Ok(())
         })
@@ -183,15 +184,15 @@ pub unsafe extern "C" fn omemo_draft_set_plaintext(
     len: usize,
 ) -> omemo_status {
     guard::status(|| {
-        text::required(draft)?.set(|draft| {
+        args::required(draft)?.set(|draft| {
             // SAFETY: the client gives a C string or NULL.
-            let namespace = unsafe { text::namespace(ns) }?;
+            let namespace = unsafe { args::namespace(ns) }?;
             // SAFETY: the client gives len bytes or NULL.
-            let bytes = unsafe { text::bytes(bytes, len, limits::STANZA_BYTES) }?;
+            let bytes = unsafe { args::bytes(bytes, len, limits::STANZA_BYTES) }?;
             if bytes.is_empty() {
                 return Err(Status::Plaintext.into());
             }
-            draft.say(namespace, Content::Bytes(Zeroizing::new(bytes.to_vec())));
+            draft.say(namespace, Plaintext::Bytes(Zeroizing::new(bytes.to_vec())));
             Ok(())
         })
     })
@@ -213,15 +214,15 @@ pub unsafe extern "C" fn omemo_draft_set_body(
     text: *const c_char,
 ) -> omemo_status {
     guard::status(|| {
-        self::text::required(draft)?.set(|draft| {
+        args::required(draft)?.set(|draft| {
             // SAFETY: the client gives a C string or NULL.
-            let body = unsafe { self::text::text(text) }?;
+            let body = unsafe { args::text(text) }?;
             if body.is_empty() {
                 return Err(Status::Plaintext.into());
             }
             envelope::check_text(body)?;
             for namespace in Namespace::ALL {
-                draft.say(namespace, Content::Body(Zeroizing::new(body.to_owned())));
+                draft.say(namespace, Plaintext::Body(Zeroizing::new(body.to_owned())));
             }
             Ok(())
         })
@@ -241,7 +242,7 @@ pub unsafe extern "C" fn omemo_draft_set_body(
 #[unsafe(no_mangle)]
 pub extern "C" fn omemo_draft_set_key_transport(draft: Option<&mut omemo_draft>) -> omemo_status {
     guard::status(|| {
-        text::required(draft)?.set(|draft| {
+        args::required(draft)?.set(|draft| {
             draft.plaintexts.clear();
             draft.key_transport = true;
             Ok(())
@@ -258,7 +259,7 @@ pub extern "C" fn omemo_draft_set_key_transport(draft: Option<&mut omemo_draft>)
 #[unsafe(no_mangle)]
 pub extern "C" fn omemo_draft_set_policy(draft: Option<&mut omemo_draft>, policy: i32) -> omemo_status {
     guard::status(|| {
-        text::required(draft)?.set(|draft| {
+        args::required(draft)?.set(|draft| {
             let policies = [EncryptPolicy::Wait, EncryptPolicy::Now, EncryptPolicy::All];
             let found = policies.into_iter().find(|known| *known as i32 == policy);
             draft.policy = found.ok_or(Error::new(Status::Argument, "This is no omemo_encrypt_policy."))?;
@@ -282,9 +283,9 @@ pub unsafe extern "C" fn omemo_draft_set_namespaces(
     count: usize,
 ) -> omemo_status {
     guard::status(|| {
-        text::required(draft)?.set(|draft| {
+        args::required(draft)?.set(|draft| {
             // SAFETY: the client gives count C strings or NULL.
-            draft.namespaces = Some(unsafe { text::namespaces(namespaces, count) }?);
+            draft.namespaces = Some(unsafe { args::namespaces(namespaces, count) }?);
             Ok(())
         })
     })
@@ -303,9 +304,9 @@ pub unsafe extern "C" fn omemo_draft_set_context(
     context: *const c_char,
 ) -> omemo_status {
     guard::status(|| {
-        text::required(draft)?.set(|draft| {
+        args::required(draft)?.set(|draft| {
             // SAFETY: the client gives a C string or NULL.
-            draft.context = Some(unsafe { text::text(context) }?.to_owned());
+            draft.context = Some(unsafe { args::text(context) }?.to_owned());
             Ok(())
         })
     })
@@ -345,9 +346,9 @@ pub unsafe extern "C" fn omemo_manager_encrypt(
 ) -> omemo_status {
     guard::outside_services(|| {
         // SAFETY: the client gives one of ours or NULL.
-        let manager = unsafe { core::enter(manager) }?;
+        let manager = unsafe { manager_handle::enter(manager) }?;
         // SAFETY: as above. It is a copy, for the clock is a service, which may free the draft.
-        let draft = unsafe { text::copied(draft, omemo_draft::clone) }?;
+        let draft = unsafe { args::copied(draft, omemo_draft::clone) }?;
         let draft = draft.finish(manager.jid(), manager.now())?;
         // SAFETY: the client gives a place or NULL.
         let op = unsafe { Out::new(op) };

@@ -1,6 +1,6 @@
 //! The parts of a message's key, for protocols that use OMEMO to transport keys. Which message's, says who asks.
 
-use super::super::boundary::text;
+use super::super::boundary::returns;
 use crate::protocol::payload::KeyParts;
 use std::mem::MaybeUninit;
 
@@ -28,5 +28,5 @@ pub(in crate::ffi) fn give(
         _ if part == omemo_key_part::OMEMO_KEY_PART_IV as i32 => key.iv.as_deref(),
         _ => None,
     });
-    text::give_bytes(bytes, len)
+    returns::give_bytes(bytes, len)
 }

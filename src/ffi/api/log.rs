@@ -1,7 +1,7 @@
 //! Section 2 of the header: lines of log, without secrets, texts and JIDs.
 
 use super::super::boundary::user_data::UserData;
-use super::super::{boundary::guard, boundary::text};
+use super::super::boundary::{guard, returns};
 use crate::manager::api::services::LogLevel;
 use std::ffi::{c_char, c_void};
 
@@ -62,7 +62,7 @@ impl Log {
         if level > self.level {
             return;
         }
-        let (target, line) = (text::c_string(target), text::c_string(line));
+        let (target, line) = (returns::c_string(target), returns::c_string(line));
         // SAFETY: the client's function; both strings live until it returns.
         guard::service(|| unsafe {
             (self.log)(self.user_data.pointer(), level.into(), target.as_ptr(), line.as_ptr());

@@ -1,8 +1,9 @@
 //! Section 7 of the header: the life of a manager, its operations, and the only functions that call events.
 
-use super::super::boundary::text::Out;
-use super::super::runtime::core::{Completion, omemo_manager};
-use super::super::{boundary::guard, boundary::numbers, boundary::text, runtime::core};
+use super::super::boundary::returns::Out;
+use super::super::boundary::{args, guard, handles};
+use super::super::runtime::manager_handle;
+use super::super::runtime::manager_handle::{Completion, omemo_manager};
 use super::config;
 use super::config::omemo_config;
 use super::results::omemo_result;
@@ -53,10 +54,10 @@ pub unsafe extern "C" fn omemo_manager_new(
 ) -> omemo_status {
     guard::outside_services(|| {
         // SAFETY: the client gives a place or NULL.
-        let manager = text::required(unsafe { Out::new(manager) })?;
+        let manager = args::required(unsafe { Out::new(manager) })?;
         // SAFETY: the client gives one of ours or NULL.
         let config = unsafe { config::shared(config) }?;
-        let opened = config.parts().and_then(core::open);
+        let opened = config.parts().and_then(manager_handle::open);
         config.note_error(opened.as_ref().err());
         manager.write(opened?);
         Ok(())
@@ -76,7 +77,7 @@ pub unsafe extern "C" fn omemo_manager_new(
 pub unsafe extern "C" fn omemo_manager_free(manager: *mut omemo_manager) {
     guard::call((), || {
         // SAFETY: the client gives one of ours or NULL.
-        if let Some(manager) = unsafe { core::from_client(manager) } {
+        if let Some(manager) = unsafe { handles::shared(manager) } {
             manager.free();
         }
     });
@@ -115,7 +116,7 @@ pub unsafe extern "C" fn omemo_manager_connected(
         // SAFETY: the client gives a place or NULL.
         let op = unsafe { Out::new(op) };
         // SAFETY: the client gives one of ours or NULL.
-        let manager = unsafe { core::enter(manager) }?;
+        let manager = unsafe { manager_handle::enter(manager) }?;
         if backlog != omemo_catch_up::OMEMO_CATCH_UP_NONE as i32 {
             return Err(Error::new(Status::Argument, "This is no omemo_catch_up."));
         }
@@ -136,7 +137,7 @@ pub unsafe extern "C" fn omemo_manager_connected(
 pub unsafe extern "C" fn omemo_manager_disconnected(manager: *mut omemo_manager) -> omemo_status {
     guard::outside_services(|| {
         // SAFETY: the client gives one of ours or NULL.
-        unsafe { core::enter(manager) }?.manager().disconnected()
+        unsafe { manager_handle::enter(manager) }?.manager().disconnected()
     })
 }
 
@@ -151,7 +152,7 @@ pub unsafe extern "C" fn omemo_manager_disconnected(manager: *mut omemo_manager)
 pub unsafe extern "C" fn omemo_manager_run(manager: *mut omemo_manager) -> omemo_status {
     guard::outside_services(|| {
         // SAFETY: the client gives one of ours or NULL.
-        unsafe { core::enter(manager) }?.run()
+        unsafe { manager_handle::enter(manager) }?.run()
     })
 }
 
@@ -167,7 +168,7 @@ pub unsafe extern "C" fn omemo_manager_timeout(manager: *const omemo_manager) ->
             return -1;
         }
         // SAFETY: the client gives one of ours or NULL.
-        let manager = unsafe { core::enter(manager) };
+        let manager = unsafe { manager_handle::enter(manager) };
         let timeout = manager.ok().and_then(|manager| manager.timeout());
         timeout.map_or(-1, |timeout| i64::try_from(timeout).unwrap_or(i64::MAX))
     })
@@ -189,7 +190,7 @@ pub unsafe extern "C" fn omemo_manager_is_idle(manager: *const omemo_manager) ->
             return false;
         }
         // SAFETY: the client gives one of ours or NULL.
-        unsafe { core::enter(manager) }.is_ok_and(|manager| manager.is_idle())
+        unsafe { manager_handle::enter(manager) }.is_ok_and(|manager| manager.is_idle())
     })
 }
 
@@ -207,9 +208,9 @@ pub unsafe extern "C" fn omemo_manager_device_id(
 ) -> omemo_status {
     guard::outside_services(|| {
         // SAFETY: the client gives a place or NULL.
-        let id = text::required(unsafe { Out::new(id) })?;
+        let id = args::required(unsafe { Out::new(id) })?;
         // SAFETY: the client gives one of ours or NULL.
-        let manager = unsafe { core::enter(manager) }?;
+        let manager = unsafe { manager_handle::enter(manager) }?;
         id.write(manager.manager().device_id()?.ok_or(Error::from(Status::NotReady))?.get());
         Ok(())
     })
@@ -248,9 +249,9 @@ pub unsafe extern "C" fn omemo_manager_wait(
             _ => return Err(Error::new(Status::Argument, "A negative time other than -1.")),
         };
         // SAFETY: the client gives one of ours or NULL.
-        unsafe { core::enter(manager) }?.wait(op, deadline)
+        unsafe { manager_handle::enter(manager) }?.wait(op, deadline)
     });
-    guard::call(std::ptr::null_mut(), || text::hand_over(waited.unwrap_or_else(omemo_result::bare)))
+    guard::call(std::ptr::null_mut(), || handles::into_handle(waited.unwrap_or_else(omemo_result::bare)))
 }
 
 /// End an operation with OMEMO_ERR_CANCELLED; it completes in the next run. What it has committed stays.
@@ -261,5 +262,5 @@ pub unsafe extern "C" fn omemo_manager_wait(
 /// Since: 0.1.0
 #[unsafe(no_mangle)]
 pub extern "C" fn omemo_op_cancel(op: omemo_op) -> omemo_status {
-    guard::outside_services(|| numbers::OPERATIONS.user(op)?.manager().cancel(op))
+    guard::outside_services(|| manager_handle::enter_by_operation(op)?.manager().cancel(op))
 }

@@ -1,6 +1,6 @@
 //! Section 10 of the header, messages: `<encrypted/>` as structure and as XML.
 
-use super::super::{boundary::guard, boundary::text};
+use super::super::boundary::{args, guard, handles, returns};
 use super::status::omemo_status;
 use crate::error::{Error, Status};
 use crate::protocol::limits;
@@ -46,9 +46,9 @@ impl omemo_message {
 pub unsafe extern "C" fn omemo_message_new(ns: *const c_char, sender_device: u32) -> *mut omemo_message {
     guard::call(std::ptr::null_mut(), || {
         // SAFETY: the client gives a C string or NULL.
-        let Ok(namespace) = (unsafe { text::namespace(ns) }) else { return std::ptr::null_mut() };
+        let Ok(namespace) = (unsafe { args::namespace(ns) }) else { return std::ptr::null_mut() };
         let message = Message { namespace, sender_device, keys: Vec::new(), payload: None, iv: None };
-        text::hand_over(omemo_message::new(message))
+        handles::into_handle(omemo_message::new(message))
     })
 }
 
@@ -69,11 +69,11 @@ pub unsafe extern "C" fn omemo_message_parse(
     message: Option<&mut MaybeUninit<*mut omemo_message>>,
 ) -> omemo_status {
     guard::status(|| {
-        let out = text::required(message)?;
+        let out = args::required(message)?;
         // SAFETY: the client gives len bytes or NULL.
-        let xml = unsafe { text::bytes(xml.cast(), len, limits::STANZA_BYTES) }?;
+        let xml = unsafe { args::bytes(xml.cast(), len, limits::STANZA_BYTES) }?;
         let message = stanza::message::parse(xml)?;
-        out.write(text::hand_over(omemo_message::new(message)));
+        out.write(handles::into_handle(omemo_message::new(message)));
         Ok(())
     })
 }
@@ -101,15 +101,15 @@ pub unsafe extern "C" fn omemo_message_add_key(
     len: usize,
 ) -> omemo_status {
     guard::status(|| {
-        let message = text::required(message)?;
+        let message = args::required(message)?;
         // SAFETY: the client gives a C string or NULL.
-        let jid = unsafe { text::optional_jid(jid) }?;
+        let jid = unsafe { args::optional_jid(jid) }?;
         let jid = match message.message.namespace {
-            Namespace::Omemo2 => Some(text::required(jid)?),
+            Namespace::Omemo2 => Some(args::required(jid)?),
             Namespace::Legacy => None,
         };
         // SAFETY: the client gives len bytes or NULL.
-        let bytes = unsafe { text::bytes(bytes, len, limits::MESSAGE_KEY_BYTES) }?.to_vec();
+        let bytes = unsafe { args::bytes(bytes, len, limits::MESSAGE_KEY_BYTES) }?.to_vec();
         if message.message.keys.len() >= limits::KEYS_PER_MESSAGE {
             return Err(Status::Limit.into());
         }
@@ -143,7 +143,7 @@ pub unsafe extern "C" fn omemo_message_set_payload(
     iv_len: usize,
 ) -> omemo_status {
     guard::status(|| {
-        let message = text::required(message)?;
+        let message = args::required(message)?;
         let iv = match (iv.is_null(), message.message.namespace) {
             (true, _) if iv_len != 0 => return Err(Status::Null.into()),
             (true, _) => None,
@@ -155,7 +155,7 @@ pub unsafe extern "C" fn omemo_message_set_payload(
             }
             (false, Namespace::Legacy) => {
                 // SAFETY: the client gives iv_len bytes.
-                Some(unsafe { text::bytes(iv, iv_len, limits::MESSAGE_IV_BYTES) }?.to_vec())
+                Some(unsafe { args::bytes(iv, iv_len, limits::MESSAGE_IV_BYTES) }?.to_vec())
             }
         };
         let payload = if payload.is_null() {
@@ -165,7 +165,7 @@ pub unsafe extern "C" fn omemo_message_set_payload(
             None
         } else {
             // SAFETY: the client gives len bytes.
-            Some(unsafe { text::bytes(payload, len, limits::STANZA_BYTES) }?.to_vec())
+            Some(unsafe { args::bytes(payload, len, limits::STANZA_BYTES) }?.to_vec())
         };
         message.message.payload = payload;
         message.message.iv = iv;
@@ -183,7 +183,7 @@ pub unsafe extern "C" fn omemo_message_set_payload(
 #[unsafe(no_mangle)]
 pub extern "C" fn omemo_message_namespace(message: Option<&omemo_message>) -> *const c_char {
     guard::call(std::ptr::null(), || {
-        text::namespace_or_null(message.map(|message| message.message.namespace))
+        returns::namespace_or_null(message.map(|message| message.message.namespace))
     })
 }
 
@@ -220,9 +220,9 @@ pub extern "C" fn omemo_message_key_jid(message: Option<&omemo_message>, index: 
         let Some(message) = message else { return std::ptr::null() };
         let jids = message.jids.get_or_init(|| {
             let keys = message.message.keys.iter();
-            keys.map(|key| key.jid.as_ref().map(|jid| text::c_string(jid.as_str()))).collect()
+            keys.map(|key| key.jid.as_ref().map(|jid| returns::c_string(jid.as_str()))).collect()
         });
-        text::or_null(jids.get(index).and_then(Option::as_ref))
+        returns::or_null(jids.get(index).and_then(Option::as_ref))
     })
 }
 
@@ -264,7 +264,7 @@ pub extern "C" fn omemo_message_key_bytes(
 ) -> *const u8 {
     guard::call(std::ptr::null(), || {
         let key = omemo_message::at(message, index);
-        text::give_bytes(key.and_then(|key| key.bytes.as_deref()), len)
+        returns::give_bytes(key.and_then(|key| key.bytes.as_deref()), len)
     })
 }
 
@@ -281,7 +281,7 @@ pub extern "C" fn omemo_message_payload(
     len: Option<&mut MaybeUninit<usize>>,
 ) -> *const u8 {
     guard::call(std::ptr::null(), || {
-        text::give_bytes(message.and_then(|message| message.message.payload.as_deref()), len)
+        returns::give_bytes(message.and_then(|message| message.message.payload.as_deref()), len)
     })
 }
 
@@ -298,7 +298,7 @@ pub extern "C" fn omemo_message_iv(
     len: Option<&mut MaybeUninit<usize>>,
 ) -> *const u8 {
     guard::call(std::ptr::null(), || {
-        text::give_bytes(message.and_then(|message| message.message.iv.as_deref()), len)
+        returns::give_bytes(message.and_then(|message| message.message.iv.as_deref()), len)
     })
 }
 
@@ -316,8 +316,8 @@ pub extern "C" fn omemo_message_xml(
 ) -> *const c_char {
     guard::call(std::ptr::null(), || {
         let Some(message) = message else { return std::ptr::null() };
-        let xml = message.xml.get_or_init(|| text::c_string(&stanza::message::write(&message.message)));
-        text::give_text(xml, len)
+        let xml = message.xml.get_or_init(|| returns::c_string(&stanza::message::write(&message.message)));
+        returns::give_text(xml, len)
     })
 }
 
@@ -328,5 +328,5 @@ pub extern "C" fn omemo_message_xml(
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn omemo_message_free(message: *mut omemo_message) {
     // SAFETY: the client promises that it is one of ours, freed for the first time.
-    guard::call((), || unsafe { text::take_back(message) });
+    guard::call((), || unsafe { handles::free_handle(message) });
 }

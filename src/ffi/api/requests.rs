@@ -1,6 +1,7 @@
 //! Section 8 of the header: answers to questions.
 
-use super::super::{boundary::guard, boundary::numbers, boundary::text};
+use super::super::boundary::{args, guard};
+use super::super::runtime::manager_handle;
 use super::bundle::omemo_bundle;
 use super::callbacks::omemo_request;
 use super::device_list::omemo_device_list;
@@ -114,7 +115,7 @@ fn read(question: &Question, account: &BareJid, xml: &[u8]) -> Result<Answer> {
 /// Since: 0.1.0
 #[unsafe(no_mangle)]
 pub extern "C" fn omemo_request_resolve(request: omemo_request) -> omemo_status {
-    guard::outside_services(|| numbers::answer(request, Answer::Done))
+    guard::outside_services(|| manager_handle::answer(request, Answer::Done))
 }
 
 /// Answer by what the server sent. Of a whole `<iq>` the library checks that it is an answer to this question:
@@ -142,12 +143,12 @@ pub unsafe extern "C" fn omemo_request_resolve_xml(
 ) -> omemo_status {
     guard::outside_services(|| {
         // SAFETY: the client gives len bytes or NULL.
-        let xml = match unsafe { text::bytes(xml.cast(), len, limits::STANZA_BYTES) } {
+        let xml = match unsafe { args::bytes(xml.cast(), len, limits::STANZA_BYTES) } {
             Ok(xml) => Some(xml),
             Err(error) if error.status() == Status::Limit => None,
             Err(error) => return Err(error),
         };
-        let manager = numbers::REQUESTS.user(request)?;
+        let manager = manager_handle::enter_by_request(request)?;
         let question = manager.manager().question(request)?;
         let answer = match (question, xml) {
             (Question::DecideTrust { .. }, _) => return Err(Status::WrongAnswer.into()),
@@ -156,7 +157,7 @@ pub unsafe extern "C" fn omemo_request_resolve_xml(
             }
             (question, Some(xml)) => read(&question, manager.manager().jid(), xml)?,
         };
-        numbers::answer_to(&manager, request, answer)
+        manager_handle::answer_to(&manager, request, answer)
     })
 }
 
@@ -175,8 +176,8 @@ pub unsafe extern "C" fn omemo_request_resolve_device_list(
 ) -> omemo_status {
     guard::outside_services(|| {
         // SAFETY: the client gives one of ours or NULL.
-        let list = unsafe { text::copied(list, |list| list.list().clone()) }?;
-        numbers::answer(request, Answer::DeviceList(list))
+        let list = unsafe { args::copied(list, |list| list.list().clone()) }?;
+        manager_handle::answer(request, Answer::DeviceList(list))
     })
 }
 
@@ -195,8 +196,8 @@ pub unsafe extern "C" fn omemo_request_resolve_bundle(
 ) -> omemo_status {
     guard::outside_services(|| {
         // SAFETY: the client gives one of ours or NULL.
-        let bundle = unsafe { text::copied(bundle, |bundle| bundle.bundle().clone()) }?;
-        numbers::answer(request, Answer::Bundle(bundle))
+        let bundle = unsafe { args::copied(bundle, |bundle| bundle.bundle().clone()) }?;
+        manager_handle::answer(request, Answer::Bundle(bundle))
     })
 }
 
@@ -219,8 +220,8 @@ pub unsafe extern "C" fn omemo_request_decide(
 ) -> omemo_status {
     guard::outside_services(|| {
         // SAFETY: the client gives a C string or NULL.
-        let level = unsafe { text::text(level) }?.to_owned();
-        numbers::REQUESTS.user(request)?.manager().decide(request, index, &level)
+        let level = unsafe { args::text(level) }?.to_owned();
+        manager_handle::enter_by_request(request)?.manager().decide(request, index, &level)
     })
 }
 
@@ -233,5 +234,5 @@ pub unsafe extern "C" fn omemo_request_decide(
 /// Since: 0.1.0
 #[unsafe(no_mangle)]
 pub extern "C" fn omemo_request_reject(request: omemo_request, reason: i32) -> omemo_status {
-    guard::outside_services(|| numbers::answer(request, Answer::Rejected(self::reason(reason)?)))
+    guard::outside_services(|| manager_handle::answer(request, Answer::Rejected(self::reason(reason)?)))
 }

@@ -1,6 +1,6 @@
 //! Section 9 of the header: how an operation ended.
 
-use super::super::{boundary::guard, boundary::text};
+use super::super::boundary::{guard, handles, returns};
 use super::key_parts;
 use super::message::omemo_message;
 use super::status::omemo_status;
@@ -37,16 +37,16 @@ impl omemo_result {
 
     pub(in crate::ffi) fn new(outcome: Outcome) -> omemo_result {
         let rows = outcome.rows.into_iter().map(|row| Row {
-            jid: row.jid.map(|jid| text::c_string(jid.as_str())),
+            jid: row.jid.map(|jid| returns::c_string(jid.as_str())),
             device: row.device,
             namespace: row.namespace,
             status: row.error.status(),
-            text: text::c_string(&row.error.to_string()),
+            text: returns::c_string(&row.error.to_string()),
         });
         omemo_result {
             status: outcome.error.status(),
-            text: text::c_string(&outcome.error.to_string()),
-            context: outcome.context.as_deref().map(text::c_string),
+            text: returns::c_string(&outcome.error.to_string()),
+            context: outcome.context.as_deref().map(returns::c_string),
             rows: rows.collect(),
             messages: outcome.messages.into_iter().map(omemo_message::new).collect(),
             keys: outcome.keys,
@@ -86,7 +86,7 @@ pub extern "C" fn omemo_result_status(result: Option<&omemo_result>) -> omemo_st
 /// Since: 0.1.0
 #[unsafe(no_mangle)]
 pub extern "C" fn omemo_result_detail(result: Option<&omemo_result>) -> *const c_char {
-    guard::call(std::ptr::null(), || text::or_null(result.map(|result| &result.text)))
+    guard::call(std::ptr::null(), || returns::or_null(result.map(|result| &result.text)))
 }
 
 /// Which chat this was about.
@@ -97,7 +97,7 @@ pub extern "C" fn omemo_result_detail(result: Option<&omemo_result>) -> *const c
 /// Since: 0.1.0
 #[unsafe(no_mangle)]
 pub extern "C" fn omemo_result_context(result: Option<&omemo_result>) -> *const c_char {
-    guard::call(std::ptr::null(), || text::or_null(result.and_then(|result| result.context.as_ref())))
+    guard::call(std::ptr::null(), || returns::or_null(result.and_then(|result| result.context.as_ref())))
 }
 
 /// Rows of the report: one for each device, JID or namespace that was dealt with.
@@ -119,7 +119,7 @@ pub extern "C" fn omemo_result_row_count(result: Option<&omemo_result>) -> usize
 /// Since: 0.1.0
 #[unsafe(no_mangle)]
 pub extern "C" fn omemo_result_row_jid(result: Option<&omemo_result>, index: usize) -> *const c_char {
-    guard::call(std::ptr::null(), || text::or_null(row(result, index).and_then(|row| row.jid.as_ref())))
+    guard::call(std::ptr::null(), || returns::or_null(row(result, index).and_then(|row| row.jid.as_ref())))
 }
 
 /// Which device a row is about.
@@ -143,7 +143,7 @@ pub extern "C" fn omemo_result_row_device(result: Option<&omemo_result>, index: 
 #[unsafe(no_mangle)]
 pub extern "C" fn omemo_result_row_namespace(result: Option<&omemo_result>, index: usize) -> *const c_char {
     guard::call(std::ptr::null(), || {
-        text::namespace_or_null(row(result, index).and_then(|row| row.namespace))
+        returns::namespace_or_null(row(result, index).and_then(|row| row.namespace))
     })
 }
 
@@ -172,7 +172,7 @@ pub extern "C" fn omemo_result_row_status(result: Option<&omemo_result>, index: 
 /// Since: 0.1.0
 #[unsafe(no_mangle)]
 pub extern "C" fn omemo_result_row_detail(result: Option<&omemo_result>, index: usize) -> *const c_char {
-    guard::call(std::ptr::null(), || text::or_null(row(result, index).map(|row| &row.text)))
+    guard::call(std::ptr::null(), || returns::or_null(row(result, index).map(|row| &row.text)))
 }
 
 /// Messages to send: at most one for each namespace, none without keys; 0 if there is nobody to send to.
@@ -229,5 +229,5 @@ pub extern "C" fn omemo_result_key(
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn omemo_result_free(result: *mut omemo_result) {
     // SAFETY: the client promises that it is one of ours, freed for the first time.
-    guard::call((), || unsafe { text::take_back(result) });
+    guard::call((), || unsafe { handles::free_handle(result) });
 }

@@ -1,8 +1,7 @@
 //! Section 5 of the header: where everything is kept, and the store that calls the client's own functions.
 
-use super::super::boundary::text;
 use super::super::boundary::user_data::{UserData, omemo_destroy};
-use super::super::{boundary::guard, boundary::table};
+use super::super::boundary::{args, guard, handles, returns, sized_table};
 use super::status::omemo_status;
 use crate::error::{Error, Result, Status};
 use crate::storage::{Batch, MemoryStorage, Storage};
@@ -39,13 +38,13 @@ impl Store {
         if self.open.swap(true, Ordering::SeqCst) {
             return Err(Status::StorageLocked.into());
         }
-        Ok(Arc::new(Opened(self.clone())))
+        Ok(Arc::new(OpenStore(self.clone())))
     }
 }
 
-struct Opened(Arc<Store>);
+struct OpenStore(Arc<Store>);
 
-impl Storage for Opened {
+impl Storage for OpenStore {
     fn load(&self, key: &str) -> Result<Option<Zeroizing<Vec<u8>>>> {
         self.0.storage.load(key)
     }
@@ -55,7 +54,7 @@ impl Storage for Opened {
     }
 }
 
-impl Drop for Opened {
+impl Drop for OpenStore {
     fn drop(&mut self) {
         self.0.open.store(false, Ordering::SeqCst);
     }
@@ -102,7 +101,7 @@ pub struct omemo_storage_callbacks {
 }
 
 // SAFETY: made of a number and of optional functions, all of which may be zero.
-unsafe impl table::Table for omemo_storage_callbacks {
+unsafe impl sized_table::SizedTable for omemo_storage_callbacks {
     const LEAST: usize = size_of::<omemo_storage_callbacks>();
 }
 
@@ -129,7 +128,7 @@ fn outcome(code: i32) -> Result<()> {
 
 impl Storage for CallbackStorage {
     fn load(&self, key: &str) -> Result<Option<Zeroizing<Vec<u8>>>> {
-        let key = text::c_string(key);
+        let key = returns::c_string(key);
         let mut value = omemo_value { bytes: None };
         let user_data = self.user_data.lock();
         // SAFETY: the client's function; key and value live until it returns.
@@ -141,11 +140,11 @@ impl Storage for CallbackStorage {
     }
 
     fn commit(&self, batch: Batch) -> Result<()> {
-        let keys: Vec<_> = batch.changes().map(|(key, _)| text::c_string(key)).collect();
+        let keys: Vec<_> = batch.changes().map(|(key, _)| returns::c_string(key)).collect();
         let changes: Vec<_> = std::iter::zip(&keys, batch.changes())
             .map(|(key, (_, value))| omemo_change {
                 key: key.as_ptr(),
-                value: text::give_bytes(value, None),
+                value: returns::give_bytes(value, None),
                 value_len: value.map_or(0, <[u8]>::len),
             })
             .collect();
@@ -160,7 +159,7 @@ impl Storage for CallbackStorage {
 
 fn hand_over(storage: impl Storage + 'static, out: &mut MaybeUninit<*mut omemo_storage>) {
     let store = Store { storage: Box::new(storage), open: AtomicBool::new(false) };
-    out.write(text::hand_over(omemo_storage { store: Arc::new(store) }));
+    out.write(handles::into_handle(omemo_storage { store: Arc::new(store) }));
 }
 
 /// ## 5 Storage
@@ -176,7 +175,7 @@ pub extern "C" fn omemo_storage_memory_new(
     storage: Option<&mut MaybeUninit<*mut omemo_storage>>,
 ) -> omemo_status {
     guard::outside_services(|| {
-        hand_over(MemoryStorage::new(), text::required(storage)?);
+        hand_over(MemoryStorage::new(), args::required(storage)?);
         Ok(())
     })
 }
@@ -200,10 +199,10 @@ pub unsafe extern "C" fn omemo_storage_callbacks_new(
     storage: Option<&mut MaybeUninit<*mut omemo_storage>>,
 ) -> omemo_status {
     guard::outside_services(|| {
-        let storage = text::required(storage)?;
+        let storage = args::required(storage)?;
         // SAFETY: the client gives a table whose first member tells its size, or NULL.
-        let table: omemo_storage_callbacks = unsafe { table::read(callbacks) }?;
-        let (load, commit) = (text::required(table.load)?, text::required(table.commit)?);
+        let table: omemo_storage_callbacks = unsafe { sized_table::read(callbacks) }?;
+        let (load, commit) = (args::required(table.load)?, args::required(table.commit)?);
         let user_data = Mutex::new(UserData::new(user_data, destroy));
         hand_over(CallbackStorage { load, commit, user_data }, storage);
         Ok(())
@@ -217,7 +216,7 @@ pub unsafe extern "C" fn omemo_storage_callbacks_new(
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn omemo_storage_free(storage: *mut omemo_storage) {
     // SAFETY: the client promises that it is one of ours, freed for the first time.
-    guard::call((), || unsafe { text::take_back(storage) });
+    guard::call((), || unsafe { handles::free_handle(storage) });
 }
 
 /// Inside the load callback of a store: hand over what is stored.
@@ -235,12 +234,12 @@ pub unsafe extern "C" fn omemo_value_set(
     len: usize,
 ) -> omemo_status {
     guard::status(|| {
-        let slot = &mut text::required(value)?.bytes;
+        let slot = &mut args::required(value)?.bytes;
         if slot.is_some() {
             return Err(Error::new(Status::Argument, "omemo_value_set was called twice."));
         }
         // SAFETY: the client gives len bytes or NULL.
-        let bytes = unsafe { text::bytes(bytes, len, VALUE_BYTES) };
+        let bytes = unsafe { args::bytes(bytes, len, VALUE_BYTES) };
         *slot = Some(match &bytes {
             Ok(bytes) => Ok(Zeroizing::new(bytes.to_vec())),
             Err(_) => {

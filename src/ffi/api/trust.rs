@@ -1,7 +1,8 @@
 //! Section 13 of the header: judging keys.
 
-use super::super::runtime::core::omemo_manager;
-use super::super::{boundary::guard, boundary::text, runtime::core};
+use super::super::boundary::{args, guard, handles, returns};
+use super::super::runtime::manager_handle;
+use super::super::runtime::manager_handle::omemo_manager;
 use super::devices::fingerprint;
 use super::status::omemo_status;
 use crate::error::{Error, Status};
@@ -33,10 +34,10 @@ pub unsafe extern "C" fn omemo_manager_set_trust(
 ) -> omemo_status {
     guard::outside_services(|| {
         // SAFETY: the client gives one of ours or NULL.
-        let manager = unsafe { core::enter(manager) }?;
+        let manager = unsafe { manager_handle::enter(manager) }?;
         // SAFETY: the client gives C strings and key_len bytes, or NULL.
         let (jid, key, level) =
-            unsafe { (text::required_jid(jid)?, text::key(key, key_len)?, text::text(level)?.to_owned()) };
+            unsafe { (args::required_jid(jid)?, args::key(key, key_len)?, args::text(level)?.to_owned()) };
         manager.manager().set_trust(&jid, &key, &level)
     })
 }
@@ -65,10 +66,10 @@ pub unsafe extern "C" fn omemo_manager_accept_identity(
 ) -> omemo_status {
     guard::outside_services(|| {
         // SAFETY: the client gives one of ours or NULL.
-        let manager = unsafe { core::enter(manager) }?;
+        let manager = unsafe { manager_handle::enter(manager) }?;
         // SAFETY: the client gives a C string and key_len bytes, or NULL.
-        let (jid, key) = unsafe { (text::required_jid(jid)?, text::key(key, key_len)?) };
-        manager.manager().accept_identity(&jid, text::device(device)?, &key)
+        let (jid, key) = unsafe { (args::required_jid(jid)?, args::key(key, key_len)?) };
+        manager.manager().accept_identity(&jid, args::device(device)?, &key)
     })
 }
 
@@ -87,11 +88,11 @@ pub unsafe extern "C" fn omemo_fingerprint(
     fingerprint: Option<&mut MaybeUninit<*mut c_char>>,
 ) -> omemo_status {
     guard::status(|| {
-        let out = text::required(fingerprint)?;
+        let out = args::required(fingerprint)?;
         // SAFETY: the client gives key_len bytes or NULL.
-        let key = unsafe { text::key(key, key_len) }?;
+        let key = unsafe { args::key(key, key_len) }?;
         let fingerprint = self::fingerprint(&key).ok_or(Error::new(Status::Argument, "This is no key."))?;
-        out.write(text::c_string(&fingerprint).into_raw());
+        out.write(handles::into_string(returns::c_string(&fingerprint)));
         Ok(())
     })
 }

@@ -4,7 +4,7 @@
 use super::super::api::event::OperationId;
 use super::super::api::report::{Outcome, Row};
 use super::super::api::services::LogLevel;
-use super::super::engine::{Class, Kind};
+use super::super::engine::{Class, OperationKind};
 use super::context::Context;
 use super::{announce, device_list, own_bundle, own_keys};
 use crate::error::{Error, Result, Status};
@@ -30,7 +30,7 @@ pub(in crate::manager) fn connected(context: &Arc<Context>, operation: Operation
     context.stream_up.notify();
     context.wake_worker();
     let shared = context.clone();
-    context.engine.start(operation, Kind::NeedsStream, async move {
+    context.engine.start(operation, OperationKind::EndsWithStream, async move {
         reconcile(&shared, true).await.unwrap_or_else(Outcome::bare)
     })
 }

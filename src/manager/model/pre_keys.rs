@@ -136,9 +136,10 @@ impl PreKeyStore {
         loop {
             let strangers = self.exchanges.iter().filter(|exchange| !exchange.known).count();
             let surplus = self.exchanges.len() > limits::REMEMBERED_EXCHANGES;
-            let place = match strangers > half {
-                true => self.exchanges.iter().position(|exchange| !exchange.known),
-                false => surplus.then_some(0),
+            let place = if strangers > half {
+                self.exchanges.iter().position(|exchange| !exchange.known)
+            } else {
+                surplus.then_some(0)
             };
             let Some(place) = place else { break };
             let gone = self.exchanges.remove(place);

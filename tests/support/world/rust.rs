@@ -203,7 +203,7 @@ impl RustDevice {
         let mut asked = Vec::new();
         while let Some(event) = manager.next_event() {
             match event {
-                Event::Ask(request, question) => {
+                Event::Question(request, question) => {
                     if let Question::SendMessage { jid, message } = &question {
                         self.note_headers(message);
                         self.sent.borrow_mut().push((jid.clone(), message.clone()));

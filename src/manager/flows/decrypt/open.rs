@@ -20,7 +20,7 @@ use crate::protocol::message::{Message, MessageKey};
 use crate::protocol::messages::key_exchange::{ExchangeHash, KeyExchange};
 use crate::protocol::messages::ratchet_message::RatchetMessage;
 use crate::protocol::payload::{self, KeyParts};
-use crate::protocol::session::{ChainBudget, Limits, Session, Step};
+use crate::protocol::session::{ChainBudget, Session, SkipLimits, Step};
 use zeroize::Zeroizing;
 
 /// What stands in a message.
@@ -31,7 +31,7 @@ pub(super) struct Payload {
 }
 
 /// What a key of a message led to.
-pub(super) struct Opened {
+pub(super) struct DecryptedMessage {
     pub(super) inside: Payload,
     pub(super) sender: Device,
     pub(super) new_session: bool,
@@ -39,8 +39,8 @@ pub(super) struct Opened {
     pub(super) not_listed: bool,
 }
 
-pub(super) fn skip_limits(config: &Config) -> Limits {
-    Limits { per_session: config.skipped_per_session, per_message: config.skipped_per_message }
+pub(super) fn skip_limits(config: &Config) -> SkipLimits {
+    SkipLimits { per_session: config.skipped_per_session, per_message: config.skipped_per_message }
 }
 
 /// Opens a key. Nobody has authenticated anything before the MAC was checked, and what is staged before is dropped if
@@ -52,7 +52,7 @@ pub(super) fn open_key(
     message: &Message,
     hint: Sender,
     budget: &mut ChainBudget,
-) -> Result<Opened> {
+) -> Result<DecryptedMessage> {
     let bytes = key.bytes.as_ref().ok_or(Error::new(Status::Malformed, "Our key cannot be read."))?;
     if key.key_exchange {
         let exchange = KeyExchange::parse(at.namespace, bytes)?;
@@ -68,8 +68,8 @@ fn store_opened(
     tx: &mut Tx<'_>,
     at: &SessionAddress,
     message: &Message,
-    opened: opening::Opened,
-) -> Result<Opened> {
+    opened: opening::OpenedMessage,
+) -> Result<DecryptedMessage> {
     let session = opened.step.session.clone();
     let sender = sender(tx, at, session.peer_mont(), session.peer_ed())?;
     if sender.core_trust == CoreTrust::Distrusted {
@@ -80,7 +80,7 @@ fn store_opened(
     effects::heartbeat(tx, at, &session)?;
     let inside = open_payload(message, &transported)?;
     effects::after_success(tx, at);
-    Ok(Opened { inside, sender, new_session: false, not_listed: is_not_listed(tx, at)? })
+    Ok(DecryptedMessage { inside, sender, new_session: false, not_listed: is_not_listed(tx, at)? })
 }
 
 fn open_exchange(
@@ -90,7 +90,7 @@ fn open_exchange(
     message: &Message,
     hint: Sender,
     budget: &mut ChainBudget,
-) -> Result<Opened> {
+) -> Result<DecryptedMessage> {
     let mont = *exchange.identity_mont();
     let known = device(tx, at)?;
     // Where the sender is guessed a stranger's key must not be put on somebody's device, nor be said to be its.
@@ -107,15 +107,16 @@ fn open_exchange(
         let decrypted = Sessions::new(tx, at).was_decrypted_by_any(exchange.message())?;
         return Err(if decrypted { Status::Duplicate } else { Status::PublicDataInconsistency }.into());
     }
-    let began = |session: &Session| exchange.began(session);
+    let began = |session: &Session| session.was_begun_by(exchange);
     if let Some(opened) = Sessions::new(tx, at).open_begun_by(began, exchange.message(), budget)? {
         return store_opened(tx, at, message, opened);
     }
     let hash = ExchangeHash::new(&at.jid, at.device, exchange.id());
     #[cfg(omemo_planted)]
-    let hash = match crate::planted::is_planted(4) {
-        true => ExchangeHash::new(&tx.config().jid, tx.own_device()?, exchange.id()),
-        false => hash,
+    let hash = if crate::planted::is_planted(4) {
+        ExchangeHash::new(&tx.config().jid, tx.own_device()?, exchange.id())
+    } else {
+        hash
     };
     check_processed(tx, exchange, at, &hash)?;
     if !known.identity.is_confirmed() && is_confirmed_elsewhere(tx, at, &mont)? {
@@ -138,7 +139,7 @@ fn open_exchange(
     own_keys::top_up(tx, at.namespace)?;
     log_step(tx, "new session", &step.session);
     effects::after_exchange(tx, at, relation)?;
-    Ok(Opened { inside, sender, new_session: true, not_listed: is_not_listed(tx, at)? })
+    Ok(DecryptedMessage { inside, sender, new_session: true, not_listed: is_not_listed(tx, at)? })
 }
 
 /// Refuses a key exchange that was processed and whose session is deleted. Only what is known to have been decrypted is a
@@ -273,5 +274,5 @@ fn open_payload(message: &Message, transported: &[u8]) -> Result<Payload> {
     let plaintext =
         payload.map(|payload| payload::decrypt(namespace, transported, payload, iv)).transpose()?;
     let tag_in_payload = plaintext.is_some() && payload::is_tag_in_payload(namespace, transported);
-    Ok(Payload { plaintext, key: payload::parts(namespace, transported, iv), tag_in_payload })
+    Ok(Payload { plaintext, key: payload::key_parts(namespace, transported, iv), tag_in_payload })
 }

@@ -5,20 +5,20 @@ use crate::error::{Error, Result, Status};
 
 /// How many message keys are kept and may be skipped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Limits {
+pub struct SkipLimits {
     /// Skipped keys kept for each session.
     pub per_session: usize,
     /// Keys that one message may skip in one chain.
     pub per_message: usize,
 }
 
-impl Default for Limits {
-    fn default() -> Limits {
-        Limits { per_session: limits::SKIPPED_PER_SESSION, per_message: limits::SKIPPED_PER_MESSAGE }
+impl Default for SkipLimits {
+    fn default() -> SkipLimits {
+        SkipLimits { per_session: limits::SKIPPED_PER_SESSION, per_message: limits::SKIPPED_PER_MESSAGE }
     }
 }
 
-impl Limits {
+impl SkipLimits {
     /// Returns `gap` if one message may skip so many keys of one chain.
     pub(super) fn allow(&self, gap: u32) -> Option<usize> {
         usize::try_from(gap).ok().filter(|gap| *gap <= self.per_message)
@@ -30,18 +30,18 @@ impl Limits {
 /// costs: whatever is tried, no more chain steps than the dearest genuine message needs.
 #[derive(Debug)]
 pub struct ChainBudget {
-    limits: Limits,
+    limits: SkipLimits,
     pub(super) left: usize,
 }
 
 impl ChainBudget {
     /// Returns the budget of one message: it may close one chain and open another, and skip the limit in each.
-    pub fn new(limits: Limits) -> ChainBudget {
+    pub fn new(limits: SkipLimits) -> ChainBudget {
         ChainBudget { limits, left: limits.per_message.saturating_mul(limits::CHAINS_PER_MESSAGE) }
     }
 
     /// Returns the limits in force.
-    pub fn limits(&self) -> &Limits {
+    pub fn limits(&self) -> &SkipLimits {
         &self.limits
     }
 

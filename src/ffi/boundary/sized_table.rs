@@ -13,7 +13,7 @@ const MOST: usize = 1024;
 ///
 /// # Safety
 /// The type is `repr(C)`, begins with `struct_size: usize`, and may consist of zero bytes.
-pub(in crate::ffi) unsafe trait Table: Copy {
+pub(in crate::ffi) unsafe trait SizedTable: Copy {
     /// Bytes that the oldest header has.
     const LEAST: usize;
 }
@@ -23,7 +23,7 @@ pub(in crate::ffi) unsafe trait Table: Copy {
 /// # Safety
 /// `table` is NULL or points to a `usize` n, and to n bytes unless n is less than `LEAST` or beyond all
 /// reason.
-pub(in crate::ffi) unsafe fn read<T: Table>(table: *const T) -> Result<T> {
+pub(in crate::ffi) unsafe fn read<T: SizedTable>(table: *const T) -> Result<T> {
     if table.is_null() {
         return Err(Status::Null.into());
     }
@@ -47,7 +47,7 @@ pub(in crate::ffi) unsafe fn read<T: Table>(table: *const T) -> Result<T> {
         ));
     }
     let mut copy = MaybeUninit::<T>::zeroed();
-    // SAFETY: `known` bytes can be read there, and fit here; `Table` promises that zeros are fine for the rest.
+    // SAFETY: `known` bytes can be read there, and fit here; `SizedTable` promises that zeros are fine for the rest.
     unsafe {
         std::ptr::copy_nonoverlapping(bytes, copy.as_mut_ptr().cast::<u8>(), known);
         Ok(copy.assume_init())
@@ -74,12 +74,12 @@ mod tests {
     }
 
     // SAFETY: numbers may be zero.
-    unsafe impl Table for Small {
+    unsafe impl SizedTable for Small {
         const LEAST: usize = size_of::<Small>();
     }
 
     // SAFETY: numbers may be zero.
-    unsafe impl Table for Large {
+    unsafe impl SizedTable for Large {
         const LEAST: usize = size_of::<Small>();
     }
 

@@ -3,21 +3,24 @@
 //! Every call of a manager is a user of it. Freeing it marks it; whoever is the last user to leave ends it, outside of
 //! all locks and services. Events are delivered by one thread at a time.
 
-use super::super::api::config::Parts;
+use super::super::api::callbacks::Callbacks;
+use super::super::api::log::Log;
 use super::super::api::manager::omemo_done;
 use super::super::api::results::omemo_result;
-use super::super::boundary::numbers::{self, OPERATIONS, REQUESTS};
-use super::super::boundary::text::Out;
+use super::super::api::storage::Store;
+use super::super::boundary::ids::IdRegistry;
+use super::super::boundary::returns::Out;
 use super::super::boundary::user_data::UserData;
-use super::super::{boundary::guard, boundary::text};
-use super::host::{Bell, Host};
+use super::super::boundary::{args, guard, handles};
+use super::client_callbacks::ClientCallbacks;
+use super::wakeup::WakeupSignal;
 use crate::crypto::rng::SystemRng;
-use crate::error::{Result, Status};
-use crate::manager::Manager;
+use crate::error::{Error, Result, Status};
 use crate::manager::api::event::Event;
 use crate::manager::api::question::Answer;
 use crate::manager::api::report::Outcome;
 use crate::manager::api::services::{LogLevel, Services};
+use crate::manager::{Config, Manager};
 use crate::protocol::address::BareJid;
 use crate::runtime::next_number;
 use parking_lot::Mutex;
@@ -32,12 +35,17 @@ const EVENTS_PER_RUN: usize = 1_000;
 /// Results that are kept although nobody waits for them.
 const RESULTS: usize = 1_000;
 
+/// Open questions.
+pub(in crate::ffi) static REQUESTS: IdRegistry<omemo_manager> = IdRegistry::new();
+/// Running operations.
+static OPERATIONS: IdRegistry<omemo_manager> = IdRegistry::new();
+
 /// One account.
 pub struct omemo_manager {
     manager: Manager,
     jid: BareJid,
-    host: Arc<Host>,
-    bell: Arc<Bell>,
+    client: Arc<ClientCallbacks>,
+    signal: Arc<WakeupSignal>,
     state: Mutex<State>,
 }
 
@@ -62,6 +70,14 @@ struct Operation {
     completion: Completion,
     started: bool,
     early: Option<Outcome>,
+}
+
+/// All that a manager is made of.
+pub(in crate::ffi) struct Parts {
+    pub(in crate::ffi) config: Config,
+    pub(in crate::ffi) storage: Arc<Store>,
+    pub(in crate::ffi) callbacks: Arc<Callbacks>,
+    pub(in crate::ffi) log: Option<Arc<Log>>,
 }
 
 /// What becomes of the end of an operation.
@@ -90,46 +106,63 @@ impl Completion {
 /// Opens an account, for the client.
 pub(in crate::ffi) fn open(parts: Parts) -> Result<*mut omemo_manager> {
     let storage = parts.storage.open()?;
-    let bell = Arc::new(Bell::default());
-    let host = Arc::new(Host::new(parts.callbacks, parts.log, bell.clone()));
+    let signal = Arc::new(WakeupSignal::default());
+    let client = Arc::new(ClientCallbacks::new(parts.callbacks, parts.log, signal.clone()));
     let jid = parts.config.jid.clone();
-    let manager = Manager::open(parts.config, storage, host.clone(), Box::new(SystemRng))?;
-    let opened = omemo_manager { manager, jid, host, bell, state: Mutex::default() };
-    Ok(Arc::into_raw(Arc::new(opened)).cast_mut())
-}
-
-/// The manager behind a handle.
-///
-/// # Safety
-/// `handle` must be NULL or come from `open`, and not have ended.
-pub(in crate::ffi) unsafe fn from_client(handle: *const omemo_manager) -> Option<Arc<omemo_manager>> {
-    if handle.is_null() {
-        return None;
-    }
-    // SAFETY: the caller promises a pointer from `Arc::into_raw` whose reference is still held.
-    unsafe {
-        Arc::increment_strong_count(handle);
-        Some(Arc::from_raw(handle))
-    }
+    let manager = Manager::open(parts.config, storage, client.clone(), Box::new(SystemRng))?;
+    let opened = omemo_manager { manager, jid, client, signal, state: Mutex::default() };
+    Ok(handles::into_shared_handle(Arc::new(opened)))
 }
 
 /// A manager, for the length of a call.
 ///
 /// # Safety
-/// As for `from_client`.
-pub(in crate::ffi) unsafe fn enter(handle: *const omemo_manager) -> Result<User> {
+/// `handle` must be NULL or come from `open`, and not have ended.
+pub(in crate::ffi) unsafe fn enter(handle: *const omemo_manager) -> Result<CallGuard> {
     // SAFETY: the same promise.
-    User::enter(text::required(unsafe { from_client(handle) })?)
+    CallGuard::enter(args::required(unsafe { handles::shared(handle) })?)
 }
 
 /// Somebody who uses a manager: it does not end meanwhile.
-pub(in crate::ffi) struct User {
+pub(in crate::ffi) struct CallGuard {
     manager: Arc<omemo_manager>,
     /// Somebody else's panic was going on before.
     panicking: bool,
 }
 
-impl Deref for User {
+/// The manager of an open question or a running operation, for the length of a call. One that was freed has neither.
+fn enter_by_id(registry: &IdRegistry<omemo_manager>, id: u64) -> Result<CallGuard> {
+    let guard = registry.owner(id).and_then(|manager| CallGuard::enter(manager).ok());
+    guard.ok_or(Error::from(Status::Stale))
+}
+
+/// The manager of a running operation, for the length of a call.
+pub(in crate::ffi) fn enter_by_operation(op: u64) -> Result<CallGuard> {
+    enter_by_id(&OPERATIONS, op)
+}
+
+/// The manager of an open question, for the length of a call.
+pub(in crate::ffi) fn enter_by_request(request: u64) -> Result<CallGuard> {
+    enter_by_id(&REQUESTS, request)
+}
+
+/// Answers a question of whatever manager.
+pub(in crate::ffi) fn answer(request: u64, answer: Answer) -> Result<()> {
+    let manager = enter_by_request(request)?;
+    answer_to(&manager, request, answer)
+}
+
+/// Answers a question of this manager.
+pub(in crate::ffi) fn answer_to(manager: &omemo_manager, request: u64, answer: Answer) -> Result<()> {
+    let answered = manager.manager().answer(request, answer);
+    let over = answered.as_ref().err().is_none_or(|error| error.status() == Status::Stale);
+    if over {
+        REQUESTS.remove(request);
+    }
+    answered
+}
+
+impl Deref for CallGuard {
     type Target = Arc<omemo_manager>;
 
     fn deref(&self) -> &Arc<omemo_manager> {
@@ -137,11 +170,11 @@ impl Deref for User {
     }
 }
 
-impl Drop for User {
+impl Drop for CallGuard {
     fn drop(&mut self) {
         if std::thread::panicking() && !self.panicking {
-            let host = self.manager.host.clone();
-            guard::later(Box::new(move || host.log(LogLevel::Error, "omemo::ffi", &guard::last_panic())));
+            let client = self.manager.client.clone();
+            guard::later(Box::new(move || client.log(LogLevel::Error, "omemo::ffi", &guard::last_panic())));
         }
         let last = {
             let mut state = self.manager.state.lock();
@@ -157,9 +190,9 @@ impl Drop for User {
     }
 }
 
-impl User {
+impl CallGuard {
     /// Fails once the manager was freed.
-    pub(in crate::ffi) fn enter(manager: Arc<omemo_manager>) -> Result<User> {
+    pub(in crate::ffi) fn enter(manager: Arc<omemo_manager>) -> Result<CallGuard> {
         {
             let mut state = manager.state.lock();
             if state.freed {
@@ -167,7 +200,7 @@ impl User {
             }
             state.users = state.users.saturating_add(1);
         }
-        Ok(User { manager, panicking: std::thread::panicking() })
+        Ok(CallGuard { manager, panicking: std::thread::panicking() })
     }
 
     /// Starts an operation; its end is not delivered before this is over.
@@ -222,7 +255,7 @@ impl Drop for Starting<'_> {
             early.map(|outcome| state.early.push_back((self.op, outcome))).is_some()
         };
         if early {
-            self.manager.host.wakeup();
+            self.manager.client.wakeup();
         }
     }
 }
@@ -238,7 +271,7 @@ impl Drop for Running<'_> {
             std::mem::take(&mut state.refused)
         };
         if refused {
-            self.0.bell.ring();
+            self.0.signal.ring();
         }
     }
 }
@@ -270,7 +303,7 @@ impl omemo_manager {
 
     /// Milliseconds since 1970, by the client's clock.
     pub(in crate::ffi) fn now(&self) -> i64 {
-        self.host.wall_clock()
+        self.client.wall_clock()
     }
 
     /// Marks the manager as freed. It ends when its last user leaves.
@@ -282,10 +315,10 @@ impl omemo_manager {
             }
             state.freed = true;
             state.users = state.users.saturating_add(1);
-            User { manager: self.clone(), panicking: std::thread::panicking() }
+            CallGuard { manager: self.clone(), panicking: std::thread::panicking() }
         };
         self.manager.shut();
-        self.bell.ring();
+        self.signal.ring();
         drop(user);
     }
 
@@ -305,10 +338,10 @@ impl omemo_manager {
         for op in left {
             self.finish(op, Outcome::bare(Status::Cancelled));
         }
-        self.host.close();
+        self.client.close();
         let handle = Arc::as_ptr(&self);
         // SAFETY: the reference that `open` gave to the client, who has freed it.
-        drop(unsafe { Arc::from_raw(handle) });
+        unsafe { handles::free_shared_handle(handle) };
     }
 
     /// Becomes the one who delivers events.
@@ -348,19 +381,19 @@ impl omemo_manager {
 
     fn deliver(self: &Arc<Self>, event: Event) {
         match event {
-            Event::Ask(request, question) => {
+            Event::Question(request, question) => {
                 REQUESTS.insert(request, self);
-                if let Err(reason) = self.host.ask(request, question) {
+                if let Err(reason) = self.client.ask(request, question) {
                     // It may have been withdrawn by another thread: then nobody needs this answer.
-                    drop(numbers::answer_to(self, request, Answer::Rejected(reason)));
+                    drop(answer_to(self, request, Answer::Rejected(reason)));
                 }
             }
             Event::Withdrawn(request) => {
                 REQUESTS.remove(request);
-                self.host.withdrawn(request);
+                self.client.withdrawn(request);
             }
             Event::Done(op, outcome) => self.finish(op, outcome),
-            Event::Notify(notice) => self.host.notify(&notice),
+            Event::Notify(notice) => self.client.notify(&notice),
         }
     }
 
@@ -399,7 +432,7 @@ impl omemo_manager {
             if state.results.len() > RESULTS { state.results.pop_first() } else { None }
         };
         drop(forgotten);
-        self.bell.ring();
+        self.signal.ring();
     }
 
     /// See `omemo_manager_run`.
@@ -462,7 +495,7 @@ impl omemo_manager {
         }
         loop {
             let mut budget = EVENTS_PER_RUN;
-            let before = self.bell.rings();
+            let before = self.signal.rings();
             let elsewhere = match self.deliver_events(&mut budget) {
                 Err(error) if error.status() == Status::Busy => true,
                 other => {
@@ -470,7 +503,7 @@ impl omemo_manager {
                     false
                 }
             };
-            let heard = if elsewhere { before } else { self.bell.rings() };
+            let heard = if elsewhere { before } else { self.signal.rings() };
             if let Some(result) = self.take_result(op)? {
                 return Ok(result);
             }
@@ -483,7 +516,7 @@ impl omemo_manager {
             }
             let wanted = if elsewhere { None } else { self.timeout() };
             let wanted = wanted.and_then(|wanted| now.checked_add(Duration::from_millis(wanted)));
-            self.bell.wait(heard, [deadline, wanted].into_iter().flatten().min());
+            self.signal.wait(heard, [deadline, wanted].into_iter().flatten().min());
         }
     }
 }

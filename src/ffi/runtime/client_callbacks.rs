@@ -6,47 +6,16 @@ use super::super::api::device_list::omemo_device_list;
 use super::super::api::devices::omemo_devices;
 use super::super::api::log::Log;
 use super::super::api::message::omemo_message;
-use super::super::{boundary::guard, boundary::text};
+use super::super::boundary::{guard, returns};
+use super::wakeup::WakeupSignal;
 use crate::error::{Error, Result, Status};
 use crate::manager::api::device::{CoreTrust, Device};
 use crate::manager::api::event::Notice;
 use crate::manager::api::question::{Question, Reason, RequestId};
 use crate::manager::api::services::{LogLevel, Services};
-use parking_lot::{Condvar, Mutex};
+use parking_lot::Mutex;
 use std::sync::Arc;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
-
-/// Wakes the threads that wait in `omemo_manager_wait`.
-#[derive(Default)]
-pub(in crate::ffi) struct Bell {
-    rings: Mutex<u64>,
-    ringing: Condvar,
-}
-
-impl Bell {
-    /// How often it rang.
-    pub(in crate::ffi) fn rings(&self) -> u64 {
-        *self.rings.lock()
-    }
-
-    pub(in crate::ffi) fn ring(&self) {
-        let mut rings = self.rings.lock();
-        *rings = rings.wrapping_add(1);
-        self.ringing.notify_all();
-    }
-
-    /// Waits until it has rung since it had rung `heard` times, or until a time.
-    pub(in crate::ffi) fn wait(&self, heard: u64, until: Option<Instant>) {
-        let mut rings = self.rings.lock();
-        while *rings == heard {
-            match until {
-                None => self.ringing.wait(&mut rings),
-                Some(until) if self.ringing.wait_until(&mut rings, until).timed_out() => return,
-                Some(_) => {}
-            }
-        }
-    }
-}
 
 /// The client's tables.
 #[derive(Clone)]
@@ -56,16 +25,20 @@ struct Tables {
 }
 
 /// The client.
-pub(in crate::ffi) struct Host {
+pub(in crate::ffi) struct ClientCallbacks {
     /// Gone when the manager is: then `destroy` has run.
     tables: Mutex<Option<Tables>>,
-    bell: Arc<Bell>,
+    signal: Arc<WakeupSignal>,
     start: Instant,
 }
 
-impl Host {
-    pub(in crate::ffi) fn new(callbacks: Arc<Callbacks>, log: Option<Arc<Log>>, bell: Arc<Bell>) -> Host {
-        Host { tables: Mutex::new(Some(Tables { callbacks, log })), bell, start: Instant::now() }
+impl ClientCallbacks {
+    pub(in crate::ffi) fn new(
+        callbacks: Arc<Callbacks>,
+        log: Option<Arc<Log>>,
+        signal: Arc<WakeupSignal>,
+    ) -> ClientCallbacks {
+        ClientCallbacks { tables: Mutex::new(Some(Tables { callbacks, log })), signal, start: Instant::now() }
     }
 
     /// Lets go of the client's tables; the last user of them frees user_data.
@@ -90,26 +63,26 @@ impl Host {
         match question {
             Question::FetchDeviceList { namespace, jid } => {
                 let ask = table.fetch_device_list.ok_or(Reason::Failed)?;
-                let (ns, jid) = (text::c_namespace(namespace), text::c_string(jid.as_str()));
+                let (ns, jid) = (returns::c_namespace(namespace), returns::c_string(jid.as_str()));
                 // SAFETY: the client's function; what it is given lives until it returns.
                 guard::event(|| unsafe { ask(user_data, request, ns.as_ptr(), jid.as_ptr()) });
             }
             Question::FetchBundle { namespace, jid, device } => {
                 let ask = table.fetch_bundle.ok_or(Reason::Failed)?;
-                let (ns, jid) = (text::c_namespace(namespace), text::c_string(jid.as_str()));
+                let (ns, jid) = (returns::c_namespace(namespace), returns::c_string(jid.as_str()));
                 // SAFETY: as above.
                 guard::event(|| unsafe { ask(user_data, request, ns.as_ptr(), jid.as_ptr(), device.get()) });
             }
             Question::PublishDeviceList { list } => {
                 let ask = table.publish_device_list.ok_or(Reason::Failed)?;
-                let ns = text::c_namespace(list.namespace);
+                let ns = returns::c_namespace(list.namespace);
                 let list = omemo_device_list::new(list);
                 // SAFETY: as above.
                 guard::event(|| unsafe { ask(user_data, request, ns.as_ptr(), &raw const list) });
             }
             Question::PublishBundle { device, bundle } => {
                 let ask = table.publish_bundle.ok_or(Reason::Failed)?;
-                let ns = text::c_namespace(bundle.namespace);
+                let ns = returns::c_namespace(bundle.namespace);
                 let bundle = omemo_bundle::new(bundle);
                 // SAFETY: as above.
                 guard::event(|| unsafe {
@@ -118,21 +91,21 @@ impl Host {
             }
             Question::DeleteBundle { namespace, device } => {
                 let ask = table.delete_bundle.ok_or(Reason::Failed)?;
-                let ns = text::c_namespace(namespace);
+                let ns = returns::c_namespace(namespace);
                 // SAFETY: as above.
                 guard::event(|| unsafe { ask(user_data, request, ns.as_ptr(), device.get()) });
             }
             Question::SendMessage { jid, message } => {
                 let ask = table.send_message.ok_or(Reason::Declined)?;
-                let (jid, message) = (text::c_string(jid.as_str()), omemo_message::new(message));
+                let (jid, message) = (returns::c_string(jid.as_str()), omemo_message::new(message));
                 // SAFETY: as above.
                 guard::event(|| unsafe { ask(user_data, request, jid.as_ptr(), &raw const message) });
             }
             Question::DecideTrust { devices, context } => {
                 let ask = table.decide_trust.ok_or(Reason::Declined)?;
                 let (devices, context) =
-                    (omemo_devices::new(devices), context.as_deref().map(text::c_string));
-                let context = text::or_null(context.as_ref());
+                    (omemo_devices::new(devices), context.as_deref().map(returns::c_string));
+                let context = returns::or_null(context.as_ref());
                 // SAFETY: as above.
                 guard::event(|| unsafe { ask(user_data, request, &raw const devices, context) });
             }
@@ -153,8 +126,8 @@ impl Host {
     pub(in crate::ffi) fn notify(&self, notice: &Notice) {
         let Some(tables) = self.tables() else { return };
         let Some(notify) = tables.callbacks.table.notify else { return };
-        let jid = notice.jid.as_ref().map(|jid| text::c_string(jid.as_str()));
-        let (ns, jid) = (text::namespace_or_null(notice.namespace), text::or_null(jid.as_ref()));
+        let jid = notice.jid.as_ref().map(|jid| returns::c_string(jid.as_str()));
+        let (ns, jid) = (returns::namespace_or_null(notice.namespace), returns::or_null(jid.as_ref()));
         let (kind, device, status) = (notice.kind.into(), notice.device, notice.status.into());
         let user_data = tables.callbacks.user_data.pointer();
         // SAFETY: the client's function; what it is given lives until it returns.
@@ -162,7 +135,7 @@ impl Host {
     }
 }
 
-impl Services for Host {
+impl Services for ClientCallbacks {
     fn evaluate_trust(&self, device: &Device) -> Result<CoreTrust> {
         let tables = self.tables().ok_or(Error::from(Status::Cancelled))?;
         let known = match tables.callbacks.table.evaluate_trust {
@@ -200,7 +173,7 @@ impl Services for Host {
     }
 
     fn wakeup(&self) {
-        self.bell.ring();
+        self.signal.ring();
         let Some(tables) = self.tables() else { return };
         if let Some(wakeup) = tables.callbacks.table.wakeup {
             // SAFETY: the client's function.

@@ -1,4 +1,4 @@
-//! What goes over the border: strings, bytes and handles, each checked and cast in this one place.
+//! What comes in over the boundary: strings, bytes, keys, JIDs and namespaces, each checked and cast in this one place.
 //!
 //! Knows nothing of what they mean. Everything that comes in is copied or borrowed for the length of one call.
 
@@ -8,11 +8,8 @@ use crate::protocol::limits;
 use crate::protocol::namespace::Namespace;
 use crate::stanza::jid;
 use libc::{c_char, strnlen};
-use std::ffi::{CStr, CString};
-use std::mem::MaybeUninit;
-use std::ptr::NonNull;
 
-/// The object behind a handle.
+/// What must not be NULL.
 pub(in crate::ffi) fn required<T>(object: Option<T>) -> Result<T> {
     object.ok_or(Error::from(Status::Null))
 }
@@ -25,26 +22,6 @@ pub(in crate::ffi) fn required<T>(object: Option<T>) -> Result<T> {
 pub(in crate::ffi) unsafe fn copied<T, U>(object: *const T, copy: impl FnOnce(&T) -> U) -> Result<U> {
     // SAFETY: the caller promises an object that is there; the reference ends with this function.
     required(unsafe { object.as_ref() }).map(copy)
-}
-
-/// Where a call that reaches a service puts what it gives. It is no reference, for the service may read the place.
-#[derive(Clone, Copy)]
-pub(in crate::ffi) struct Out<T>(NonNull<T>);
-
-impl<T> Out<T> {
-    /// Takes the client's place; `None` for NULL.
-    ///
-    /// # Safety
-    /// `place` must be NULL or can be written until the call ends, and the result must not be kept longer.
-    pub(in crate::ffi) unsafe fn new(place: *mut T) -> Option<Out<T>> {
-        NonNull::new(place).map(Out)
-    }
-
-    /// Writes what the place gets. What was in it is not looked at.
-    pub(in crate::ffi) fn write(self, value: T) {
-        // SAFETY: `new` was promised that the place can be written.
-        unsafe { self.0.write(value) }
-    }
 }
 
 /// A UTF-8 string with a NUL at its end; `None` for NULL.
@@ -199,63 +176,6 @@ pub(in crate::ffi) fn device(id: u32) -> Result<DeviceId> {
     DeviceId::new(id).ok_or(Error::new(Status::Argument, "A device id is a number from 1 to 2^31-1."))
 }
 
-/// A string for C. NUL, which no C string can hold, becomes the replacement character.
-pub(in crate::ffi) fn c_string(text: &str) -> CString {
-    let clean = if text.contains('\0') { text.replace('\0', "\u{fffd}") } else { text.to_owned() };
-    CString::new(clean).unwrap_or_default()
-}
-
-/// The name of a namespace as a C string.
-pub(in crate::ffi) fn c_namespace(namespace: Namespace) -> &'static CStr {
-    match namespace {
-        Namespace::Omemo2 => c"urn:xmpp:omemo:2",
-        Namespace::Legacy => c"eu.siacs.conversations.axolotl",
-    }
-}
-
-/// The name of a namespace, or NULL.
-pub(in crate::ffi) fn namespace_or_null(namespace: Option<Namespace>) -> *const c_char {
-    namespace.map_or(std::ptr::null(), |namespace| c_namespace(namespace).as_ptr())
-}
-
-/// A borrowed string, or NULL.
-pub(in crate::ffi) fn or_null(text: Option<&CString>) -> *const c_char {
-    text.map_or(std::ptr::null(), |text| text.as_ptr())
-}
-
-/// A borrowed string and, if asked for, its length.
-pub(in crate::ffi) fn give_text(text: &CStr, len: Option<&mut MaybeUninit<usize>>) -> *const c_char {
-    if let Some(len) = len {
-        len.write(text.count_bytes());
-    }
-    text.as_ptr()
-}
-
-/// Borrowed bytes and, if asked for, their number. NULL leaves the number as it is.
-pub(in crate::ffi) fn give_bytes(bytes: Option<&[u8]>, len: Option<&mut MaybeUninit<usize>>) -> *const u8 {
-    let Some(bytes) = bytes else { return std::ptr::null() };
-    if let Some(len) = len {
-        len.write(bytes.len());
-    }
-    if bytes.is_empty() { c"".as_ptr().cast() } else { bytes.as_ptr() }
-}
-
-/// An object of the client's own, from now on.
-pub(in crate::ffi) fn hand_over<T>(object: T) -> *mut T {
-    Box::into_raw(Box::new(object))
-}
-
-/// Frees what `hand_over` gave; NULL is allowed.
-///
-/// # Safety
-/// `object` must be NULL or come from `hand_over`, and must not be used again.
-pub(in crate::ffi) unsafe fn take_back<T>(object: *mut T) {
-    if !object.is_null() {
-        // SAFETY: the caller promises that it is one of ours, and freed for the first time.
-        drop(unsafe { Box::from_raw(object) });
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -285,6 +205,5 @@ mod tests {
                 Status::UnknownNamespace
             );
         }
-        assert_eq!(c_string("a\0b").to_bytes(), "a\u{fffd}b".as_bytes());
     }
 }
