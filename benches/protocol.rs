@@ -19,7 +19,7 @@ use omemo::protocol::messages::key_exchange::KeyExchange;
 use omemo::protocol::messages::ratchet_message::RatchetMessage;
 use omemo::protocol::namespace::Namespace;
 use omemo::protocol::pre_key::SignedPreKey;
-use omemo::protocol::session::{ChainBudget, EncryptedKey, Limits, Session, Step};
+use omemo::protocol::session::{ChainBudget, EncryptedKey, Session, SkipLimits, Step};
 use omemo::protocol::skipped_keys::SkippedKeys;
 use std::cell::RefCell;
 use std::hint::black_box;
@@ -60,7 +60,7 @@ impl Side {
     fn accept(&self, message: &EncryptedKey) -> Step {
         let exchange = KeyExchange::parse(NAMESPACE, &message.bytes).unwrap();
         let pre_key = &self.pre_keys[exchange.id().pre_key_id as usize - 1];
-        let mut steps = ChainBudget::new(Limits::default());
+        let mut steps = ChainBudget::new(SkipLimits::default());
         let signed = &self.signed_pre_key.pair;
         Session::accept(&self.identity, signed, pre_key, &exchange, &mut steps, &mut SystemRng).unwrap()
     }
@@ -79,7 +79,7 @@ impl End {
 
     fn decrypt(&mut self, message: &EncryptedKey) {
         let parsed = RatchetMessage::parse(NAMESPACE, &message.bytes).unwrap();
-        let mut steps = ChainBudget::new(Limits::default());
+        let mut steps = ChainBudget::new(SkipLimits::default());
         let skipped = self.skipped.as_ref();
         let step =
             self.session.decrypt(&parsed, skipped, &mut |_| Ok(None), &mut steps, &mut SystemRng).unwrap();

@@ -122,10 +122,10 @@ fn semi_anonymous() {
     device.restart();
     let (mut times, mut loads) = (Vec::new(), Vec::new());
     for message in &messages {
-        let (before, begun) = (device.disk.loads(), Instant::now());
+        let (before, begun) = (device.storage.loads(), Instant::now());
         let decrypted = device.manager().decrypt(None, Some(&room), message).unwrap();
         times.push(begun.elapsed().as_secs_f64() * 1e6);
-        loads.push(device.disk.loads() - before);
+        loads.push(device.storage.loads() - before);
         assert!(decrypted.plaintext.is_some(), "{:?}", decrypted.error);
     }
     print("room_10000_known_first_decrypt_us", times[0], 1_000.0);
@@ -135,10 +135,10 @@ fn semi_anonymous() {
     print("room_10000_known_decrypt_loads", *loads[1..].iter().max().unwrap() as f64, 50.0);
     // Somebody whom nobody knows.
     let (_, unknown) = RawDevice::of(Omemo2, "paris@verona.lit", 78).greet(&device, &server, "hello");
-    let (before, begun) = (device.disk.loads(), Instant::now());
+    let (before, begun) = (device.storage.loads(), Instant::now());
     device.manager().decrypt(None, Some(&room), &unknown).unwrap();
     print("room_10000_known_unknown_sender_us", begun.elapsed().as_secs_f64() * 1e6, 1_000.0);
-    print("room_10000_known_unknown_sender_loads", (device.disk.loads() - before) as f64, 50.0);
+    print("room_10000_known_unknown_sender_loads", (device.storage.loads() - before) as f64, 50.0);
 }
 
 fn main() {

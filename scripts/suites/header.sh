@@ -3,13 +3,7 @@
 source "$(dirname "${BASH_SOURCE[0]}")/../lib.sh"
 
 needs header
-if [ -e tests/repository/main.rs ]; then
-    cases cargo "header and symbols" cargo test --locked --no-fail-fast --test repository -- header:: header_docs:: symbols::
-else
-    read -ra tests < <(tests_named 'header.*|symbols')
-    [ ${#tests[@]} != 0 ] || die "header: there is no tests/header.rs"
-    cases cargo "header and symbols" cargo test --locked --no-fail-fast "${tests[@]}"
-fi
+cases cargo "header and symbols" cargo test --locked --no-fail-fast --test repository -- header:: header_docs:: symbols::
 
 # Compiled alone and twice, in two files of one program, which is linked and run.
 out=$TARGET/header

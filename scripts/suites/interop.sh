@@ -1,14 +1,12 @@
 # shellcheck shell=bash
-# With other implementations, live: the test programs interop*, which drive python-omemo and omemo-dr (target/venv),
+# With other implementations, live: the program tests/interop, which drives python-omemo and omemo-dr (target/venv),
 # libomemo-c and libsignal-protocol-c (target/interop), each in a process of its own.
 source "$(dirname "${BASH_SOURCE[0]}")/../lib.sh"
 
 needs interop
 need_c_peers
 export OMEMO_PYTHON=$PYTHON
-read -ra tests < <(tests_named 'interop.*')
-[ ${#tests[@]} != 0 ] || die "interop: there is no tests/interop"
-cases cargo peers cargo test --locked --no-fail-fast "${tests[@]}" -- --nocapture --include-ignored
+cases cargo peers cargo test --locked --no-fail-fast --test interop -- --nocapture
 # The program that scripts/demo shows, with the library that was built just now.
 demo() {
     cargo build --locked &&

@@ -5,13 +5,11 @@ source "$ROOT/scripts/static.sh"
 
 needs rust
 static_steps
-# Test programs that belong to another suite are left out here, so that nothing runs twice.
-read -ra tests < <(tests_named '!header.*|symbols|interop.*|games|repository')
+# Programs, and modules of `repository`, that belong to another suite are left out here, so that nothing runs twice.
+read -ra tests < <(tests_without interop repository games; echo)
 cases cargo tests cargo test --locked --no-fail-fast --lib "${tests[@]}"
-if [ -e tests/repository/main.rs ]; then
-    cases cargo "tests of the repository" cargo test --locked --no-fail-fast --test repository -- \
-        --skip header:: --skip header_docs:: --skip symbols:: # the suite header has them
-fi
+cases cargo "pages and layers" cargo test --locked --no-fail-fast --test repository -- \
+    --skip header:: --skip header_docs:: --skip symbols:: # the suite header has them
 if grep -rqE '^ *//[/!] ```(rust|no_run|compile_fail|)$' src; then
     cases cargo "examples in comments" cargo test --locked --no-fail-fast --doc
 fi

@@ -54,7 +54,7 @@ pub const SPECULATIVE_SESSIONS: usize = 5;
 /// that a forged message costs what the dearest genuine one does: 2,000 steps, or 4,000 with the largest option.
 pub const CHAINS_PER_MESSAGE: usize = 2;
 /// Closed receiving chains of which the key at index pn is kept (libsignal sends pn - 1).
-pub const TAIL_CHAINS: usize = 5;
+pub const KEYS_AT_PN: usize = 5;
 /// Pages in which the closed chains of a device are remembered, so that a message that was decrypted and is given again
 /// is a duplicate. Room for the last 1,000 chains and more; what is older than they are warns.
 pub const CLOSED_CHAIN_PAGES: u8 = 16;

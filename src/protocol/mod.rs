@@ -5,9 +5,9 @@
 //! namespaces differ in one table, `profile`, and in the bytes on the `wire`.
 
 pub mod address;
-mod budget;
 pub mod bundle;
 pub mod chain;
+mod chain_budget;
 pub mod closed_chains;
 pub mod device_list;
 pub mod foreign;
@@ -20,6 +20,7 @@ pub mod pre_key;
 pub mod profile;
 mod ranges;
 pub mod ratchet;
+pub mod role;
 pub mod session;
 mod session_record;
 pub mod skipped_keys;

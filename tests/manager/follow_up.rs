@@ -82,17 +82,17 @@ fn r45_nothing_is_sent_whose_commit_failed(ns: Namespace) {
     let (mut server, romeo, juliet) = two(ns);
     let hello = romeo.say(&juliet.jid, "hello", &mut server);
     assert_eq!(text(&juliet.read(&romeo.jid, &hello)), "hello");
-    juliet.disk.fail(1, Fault::Nothing);
+    juliet.storage.fail(1, Fault::Nothing);
     for _ in 0..3 {
         let open = juliet.step();
-        let failed = juliet.disk.has_failed();
+        let failed = juliet.storage.has_failed();
         assert!(failed || !open.iter().any(|(_, question)| is_send(question)), "sent before it was stored");
         for (request, question) in open {
             juliet.manager().answer(request, server.answer(&juliet, &question)).unwrap();
         }
     }
     juliet.run_later(&mut server);
-    assert!(juliet.disk.has_failed());
+    assert!(juliet.storage.has_failed());
     assert_eq!(juliet.sent.borrow().len(), 1);
     server.settle(&[&romeo, &juliet]);
     both_ways(&romeo, &juliet, &mut server);
@@ -182,13 +182,10 @@ fn r10_the_plaintext_is_given_whatever_becomes_of_the_follow_ups(ns: Namespace) 
 }
 
 fn r12_one_bad_bundle_is_one_row(ns: Namespace) {
-    let mut server = Server::of(ns);
-    let romeo = Client::new(ROMEO, &mut server);
-    let good = Stranger::of(ns, JULIET, 1);
-    good.publish(&mut server);
+    let (mut server, romeo, good) = with_raw(ns, ROMEO, (JULIET, 1));
     let mut bundles = Vec::new();
     for id in 2..=7 {
-        let device = Stranger::of(ns, JULIET, id);
+        let device = RawDevice::of(ns, JULIET, id);
         device.publish(&mut server);
         bundles.push(device.bundle());
     }
@@ -233,12 +230,9 @@ fn r13_one_heartbeat_for_each_ratchet_key(ns: Namespace) {
 }
 
 fn r14_what_could_not_be_fetched_is_not_fetched_again_at_once(ns: Namespace) {
-    let mut server = Server::of(ns);
-    let romeo = Client::new(ROMEO, &mut server);
-    let good = Stranger::of(ns, JULIET, 1);
-    good.publish(&mut server);
+    let (mut server, romeo, good) = with_raw(ns, ROMEO, (JULIET, 1));
     for device in 2..=20 {
-        Stranger::of(ns, JULIET, device).publish(&mut server);
+        RawDevice::of(ns, JULIET, device).publish(&mut server);
         server.bundles.remove(&(ns, good.jid.clone(), device));
     }
     for _ in 0..5 {
@@ -256,7 +250,7 @@ fn r17_this_device_stays_active_while_its_list_is_on_its_way(ns: Namespace) {
 
 fn r18_a_message_without_keys_is_none(ns: Namespace) {
     let mut server = Server::of(ns);
-    let romeo = Client::new(ROMEO, &mut server);
+    let romeo = RustDevice::new(ROMEO, &mut server);
     let nobody = jid("nobody@capulet.lit");
     for policy in [EncryptPolicy::Wait, EncryptPolicy::Now, EncryptPolicy::All] {
         let outcome = romeo.encrypt(&[&nobody], "x", policy, &mut server);
@@ -269,10 +263,7 @@ fn r18_a_message_without_keys_is_none(ns: Namespace) {
 }
 
 fn r25_the_last_message_of_a_chain_may_be_late_although_its_sender_counts_wrong(ns: Namespace) {
-    let mut server = Server::of(ns);
-    let juliet = Client::new(JULIET, &mut server);
-    let mut romeo = Stranger::of(ns, ROMEO, 9);
-    romeo.publish(&mut server);
+    let (mut server, juliet, mut romeo) = with_raw(ns, JULIET, (ROMEO, 9));
     let to = (juliet.jid.clone(), juliet.id());
     let (mut session, first) = romeo.greet(&juliet, &server, "0");
     let second = romeo.write(&mut session, (&to.0, to.1), "1");
@@ -304,7 +295,7 @@ fn r46_a_key_exchange_is_answered_once_and_r52_the_bundle_is_published_once(ns: 
         assert_eq!((text(&read), read.new_session), (n.to_string(), n == 0));
     }
     for n in 0..3 {
-        let mut stranger = Stranger::of(ns, &format!("guest{n}@capulet.lit"), 5);
+        let mut stranger = RawDevice::of(ns, &format!("guest{n}@capulet.lit"), 5);
         let mut bundle = server.bundle(&juliet);
         bundle.pre_keys.retain(|pre_key| pre_key.id % 3 == n);
         let mut session = stranger.initiate(&bundle);

@@ -76,7 +76,7 @@ fn prepare(tx: &mut Tx<'_>, id: u64) -> Result<Option<(SessionAddress, Message)>
         removal::discard_outbox_message(tx, id)?;
         return Ok(None);
     }
-    let session = Sessions::new(tx, &at).sending()?;
+    let session = Sessions::new(tx, &at).session_for_sending()?;
     let Some(mut session) = session.filter(|session| entry.is_needed(session)) else {
         removal::discard_outbox_message(tx, id)?;
         return Ok(None);

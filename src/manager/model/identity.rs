@@ -240,9 +240,10 @@ impl Identity {
         }
         *self = Identity::in_conflict(known, seen, conflicts);
         let shown = |conflict: &Conflict| convert::ed_to_mont(&conflict.ed).as_ref() == Some(key.mont());
-        match other {
-            true => FromBundle::Conflicting { news: !before.is_some_and(|before| shown(&before)) },
-            false => FromBundle::Same { resolved: before.is_some() },
+        if other {
+            FromBundle::Conflicting { news: !before.is_some_and(|before| shown(&before)) }
+        } else {
+            FromBundle::Same { resolved: before.is_some() }
         }
     }
 
@@ -252,10 +253,12 @@ impl Identity {
         seen: NamespaceSet,
         conflicts: Conflicts,
     ) -> Identity {
-        match conflicts.iter().any(|conflict| seen.contains(conflict.namespace)) {
-            _ if conflicts.is_empty() => Identity::Confirmed(key, seen),
-            true => Identity::Changed(key, seen, conflicts),
-            false => Identity::Mismatched(key, seen, conflicts),
+        if conflicts.is_empty() {
+            Identity::Confirmed(key, seen)
+        } else if conflicts.iter().any(|conflict| seen.contains(conflict.namespace)) {
+            Identity::Changed(key, seen, conflicts)
+        } else {
+            Identity::Mismatched(key, seen, conflicts)
         }
     }
 

@@ -63,9 +63,9 @@ impl OwnList {
             self.publication = Publication::Taken;
             return true;
         }
-        let is_ours = self.ours.as_ref().is_some_and(|ours| ours.says_the_same(list));
+        let matches_ours = self.ours.as_ref().is_some_and(|ours| ours.says_the_same(list));
         match self.publication {
-            Publication::InFlight if is_ours => return !self.crossed,
+            Publication::InFlight if matches_ours => return !self.crossed,
             Publication::InFlight
                 if self.before.as_ref().is_some_and(|before| before.says_the_same(list)) =>
             {
@@ -76,7 +76,7 @@ impl OwnList {
             #[cfg(omemo_planted)]
             Publication::InFlight if crate::planted::is_planted(2) => return false,
             Publication::InFlight => self.crossed = true,
-            Publication::Taken | Publication::InDoubt if is_ours => {
+            Publication::Taken | Publication::InDoubt if matches_ours => {
                 self.publication = Publication::Taken;
                 if self.crossed {
                     // The server took our publication after the one that crossed it: that one is still to be restored.

@@ -45,10 +45,7 @@ pub(in crate::manager) struct SessionOrder {
 impl ArchivedSlot {
     /// Returns why it is not the current one, in an account of this epoch.
     pub(in crate::manager) fn reason_in(&self, epoch: u32) -> ArchiveReason {
-        match self.epoch == epoch {
-            true => self.reason,
-            false => ArchiveReason::Retired,
-        }
+        if self.epoch == epoch { self.reason } else { ArchiveReason::Retired }
     }
 
     /// Returns whether its time has passed.

@@ -141,8 +141,8 @@ impl Incoming<'_> {
         Ok(self.rejected(error, Some(&at.jid)))
     }
 
-    fn opened(&self, at: &SessionAddress, opened: open::Opened) -> Decrypted {
-        let open::Opened { inside, sender, new_session, not_listed } = opened;
+    fn opened(&self, at: &SessionAddress, opened: open::DecryptedMessage) -> Decrypted {
+        let open::DecryptedMessage { inside, sender, new_session, not_listed } = opened;
         Decrypted {
             error: Status::Ok.into(),
             action: if inside.plaintext.is_some() { Action::Show } else { Action::Hide },
