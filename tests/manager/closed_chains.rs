@@ -15,7 +15,6 @@ in_both_namespaces! {
     a_message_whose_key_was_given_up_warns_after_the_session_was_replaced,
     a_chain_of_a_session_that_is_forgotten_stays_known,
     a_message_of_a_forgotten_session_that_was_never_read_warns,
-    the_largest_option_is_usable,
     closed_chains_go_with_the_sessions,
 }
 
@@ -166,28 +165,6 @@ fn a_message_of_a_forgotten_session_that_was_never_read_warns(ns: Namespace) {
     let mut romeo = Stranger::of(ns, ROMEO, 9);
     let (_, lost, _) = forget_the_first_session(&juliet, &mut romeo, &server);
     assert_eq!(juliet.refuse(&romeo.jid, &lost, Status::DecryptionFailed).action, Action::Warn);
-}
-
-/// The limit holds for each chain: one that is closed, and one that is opened.
-fn the_largest_option_is_usable(ns: Namespace) {
-    let mut server = Server::of(ns);
-    let mut settings = config(ns, ROMEO, "trusted");
-    (settings.skipped_per_session, settings.skipped_per_message) = (2_000, 2_000);
-    let romeo = Client::with(settings, &mut server);
-    let juliet = Client::new(JULIET, &mut server);
-    let hello = romeo.say(&juliet.jid, "hello", &mut server);
-    juliet.read(&romeo.jid, &hello);
-    server.settle(&[&romeo, &juliet]);
-    for _ in 0..900 {
-        juliet.say(&romeo.jid, "lost", &mut server);
-    }
-    let turn = romeo.say(&juliet.jid, "turn", &mut server);
-    juliet.read(&romeo.jid, &turn);
-    for _ in 0..1_500 {
-        juliet.say(&romeo.jid, "lost", &mut server);
-    }
-    let last = juliet.say(&romeo.jid, "last", &mut server);
-    assert_eq!(text(&romeo.read(&juliet.jid, &last)), "last");
 }
 
 /// Nothing of a namespace stays behind when it is left.
