@@ -184,7 +184,7 @@ fn a_key_exchange_is_read_in_any_order_and_with_more_in_it(namespace: Namespace)
     assert_eq!(&*scene.accept(&changed).unwrap().plaintext, b"hello");
 }
 
-fn each_required_field_is_required(namespace: Namespace) {
+fn f13_each_required_field_is_required(namespace: Namespace) {
     let mut scene = scene(namespace);
     let exchange = scene.exchange();
     let (version, rest) = exchange.split_at(scene.before());
@@ -317,7 +317,7 @@ fn identity_keys_not_fit_for_use_are_refused(namespace: Namespace) {
 in_both_namespaces! {
     required_fields_are_written_in_order_even_when_zero,
     a_key_exchange_is_read_in_any_order_and_with_more_in_it,
-    each_required_field_is_required,
+    f13_each_required_field_is_required,
     macs_and_keys_have_one_length,
     the_high_half_of_the_version_is_3,
     identity_keys_not_fit_for_use_are_refused,

@@ -24,20 +24,20 @@ const BUNDLE_BAD: i32 = -307;
 const NOTICE_IDENTITY_CHANGED: i32 = 2;
 
 in_both_namespaces! {
-    r1_no_session_with_a_key_that_was_not_judged,
-    r2_no_key_is_taken_from_a_bundle_whose_signature_is_wrong,
-    r3_both_begin_at_once_and_go_on,
-    r5_one_call_makes_one_commit,
-    r5_a_commit_that_fails_changes_nothing_and_can_be_made_again,
-    r7_the_first_run_goes_on_after_any_failure_of_the_store,
-    r7_the_first_run_goes_on_after_any_failure_of_the_network,
-    r9_encryptions_at_the_same_time_use_different_keys,
-    r10_a_plaintext_is_not_lost_when_what_follows_fails,
-    r12_a_broken_bundle_costs_its_device_and_nobody_else,
-    r13_one_heartbeat_for_one_ratchet_key,
-    r18_no_message_without_a_key,
-    r20_what_nobody_knows_and_what_concerns_others_does_no_harm,
-    r45_what_is_sent_was_stored_before,
+    no_session_with_a_key_that_was_not_judged,
+    no_key_is_taken_from_a_bundle_whose_signature_is_wrong,
+    both_begin_at_once_and_go_on,
+    one_call_makes_one_commit,
+    a_commit_that_fails_changes_nothing_and_can_be_made_again,
+    the_first_run_goes_on_after_any_failure_of_the_store,
+    the_first_run_goes_on_after_any_failure_of_the_network,
+    encryptions_at_the_same_time_use_different_keys,
+    a_plaintext_is_not_lost_when_what_follows_fails,
+    a_broken_bundle_costs_its_device_and_nobody_else,
+    one_heartbeat_for_one_ratchet_key,
+    no_message_without_a_key,
+    what_nobody_knows_and_what_concerns_others_does_no_harm,
+    what_is_sent_was_stored_before,
 }
 
 fn pair(world: &World) -> (Client, Client) {
@@ -61,7 +61,7 @@ fn acquainted(world: &World) -> (Client, Client) {
     (romeo, juliet)
 }
 
-fn r1_no_session_with_a_key_that_was_not_judged(ns: &'static str) {
+fn no_session_with_a_key_that_was_not_judged(ns: &'static str) {
     let world = World::speaking(ns, 1);
     let (mut romeo, juliet) = pair(&world);
     let tybalt = Client::online(&world, TYBALT);
@@ -97,7 +97,7 @@ fn r1_no_session_with_a_key_that_was_not_judged(ns: &'static str) {
     reads(&juliet, ROMEO, &romeo.seal(&[JULIET], "secret"), "secret");
 }
 
-fn r2_no_key_is_taken_from_a_bundle_whose_signature_is_wrong(ns: &'static str) {
+fn no_key_is_taken_from_a_bundle_whose_signature_is_wrong(ns: &'static str) {
     let world = World::speaking(ns, 1);
     let (mut romeo, juliet) = pair(&world);
     let genuine = world.bundle(ns, JULIET, juliet.id()).unwrap();
@@ -125,7 +125,7 @@ fn r2_no_key_is_taken_from_a_bundle_whose_signature_is_wrong(ns: &'static str) {
     assert_eq!(romeo.devices(JULIET)[0].identity, Some(juliet.identity()));
 }
 
-fn r3_both_begin_at_once_and_go_on(ns: &'static str) {
+fn both_begin_at_once_and_go_on(ns: &'static str) {
     seeds::each("both begin at once", |seed| {
         let world = World::speaking(ns, seed);
         let (romeo, juliet) = pair(&world);
@@ -157,7 +157,7 @@ fn r3_both_begin_at_once_and_go_on(ns: &'static str) {
     });
 }
 
-fn r5_one_call_makes_one_commit(ns: &'static str) {
+fn one_call_makes_one_commit(ns: &'static str) {
     let world = World::speaking(ns, 1);
     let (romeo, juliet) = pair(&world);
     let exchange = romeo.seal(&[JULIET], "first");
@@ -178,7 +178,7 @@ fn r5_one_call_makes_one_commit(ns: &'static str) {
     assert_eq!(romeo.store.commits(), commits + 1);
 }
 
-fn r5_a_commit_that_fails_changes_nothing_and_can_be_made_again(ns: &'static str) {
+fn a_commit_that_fails_changes_nothing_and_can_be_made_again(ns: &'static str) {
     for written in [false, true] {
         let world = World::speaking(ns, 1);
         let (romeo, juliet) = acquainted(&world);
@@ -225,7 +225,7 @@ fn announced(world: &World, romeo: &Client) {
     reads(romeo, JULIET, &juliet.seal(&[ROMEO], "are you there?"), "are you there?");
 }
 
-fn r7_the_first_run_goes_on_after_any_failure_of_the_store(ns: &'static str) {
+fn the_first_run_goes_on_after_any_failure_of_the_store(ns: &'static str) {
     for written in [false, true] {
         let mut failures = 0;
         for nth in 1..20 {
@@ -256,7 +256,7 @@ fn r7_the_first_run_goes_on_after_any_failure_of_the_store(ns: &'static str) {
     }
 }
 
-fn r7_the_first_run_goes_on_after_any_failure_of_the_network(ns: &'static str) {
+fn the_first_run_goes_on_after_any_failure_of_the_network(ns: &'static str) {
     for nth in 1..6 {
         for answer in
             [Answer::Reject(abi::REASON_FAILED), Answer::Reject(abi::REASON_OFFLINE), Answer::Silence]
@@ -285,7 +285,7 @@ fn r7_the_first_run_goes_on_after_any_failure_of_the_network(ns: &'static str) {
     }
 }
 
-fn r9_encryptions_at_the_same_time_use_different_keys(ns: &'static str) {
+fn encryptions_at_the_same_time_use_different_keys(ns: &'static str) {
     seeds::each("encryptions at the same time", |seed| {
         let world = World::speaking(ns, seed);
         let (romeo, juliet) = pair(&world);
@@ -309,7 +309,7 @@ fn r9_encryptions_at_the_same_time_use_different_keys(ns: &'static str) {
     });
 }
 
-fn r10_a_plaintext_is_not_lost_when_what_follows_fails(ns: &'static str) {
+fn a_plaintext_is_not_lost_when_what_follows_fails(ns: &'static str) {
     let world = World::speaking(ns, 1);
     let (romeo, mut juliet) = pair(&world);
     let used = |world: &World, juliet: &Client| world.bundle(ns, JULIET, juliet.id()).unwrap();
@@ -337,7 +337,7 @@ fn r10_a_plaintext_is_not_lost_when_what_follows_fails(ns: &'static str) {
     assert!(!romeo.seal(&[JULIET], "confirmed").contains(edit::names(ns).exchange));
 }
 
-fn r12_a_broken_bundle_costs_its_device_and_nobody_else(ns: &'static str) {
+fn a_broken_bundle_costs_its_device_and_nobody_else(ns: &'static str) {
     let world = World::speaking(ns, 1);
     let juliets: Vec<Client> = (0..6).map(|_| Client::online(&world, JULIET)).collect();
     let zeros = edit::names(ns).zero_key;
@@ -371,7 +371,7 @@ fn r12_a_broken_bundle_costs_its_device_and_nobody_else(ns: &'static str) {
     assert_eq!(outcome.row(JULIET, juliets[5].id()), Some(abi::OK));
 }
 
-fn r13_one_heartbeat_for_one_ratchet_key(ns: &'static str) {
+fn one_heartbeat_for_one_ratchet_key(ns: &'static str) {
     let world = World::speaking(ns, 1);
     let (romeo, juliet) = acquainted(&world);
     // Juliet speaks on and on and hears nothing: her ratchet key stays the same.
@@ -397,7 +397,7 @@ fn r13_one_heartbeat_for_one_ratchet_key(ns: &'static str) {
     assert_eq!(world.count(Kind::SendMessage), 2);
 }
 
-fn r18_no_message_without_a_key(ns: &'static str) {
+fn no_message_without_a_key(ns: &'static str) {
     let world = World::speaking(ns, 1);
     let (romeo, juliet) = pair(&world);
     let alone = romeo.encrypt(&[ROMEO], "to myself");
@@ -409,7 +409,7 @@ fn r18_no_message_without_a_key(ns: &'static str) {
     assert_eq!(refused.row(JULIET, 0), Some(NO_ELIGIBLE_DEVICES), "the row that names whom");
 }
 
-fn r20_what_nobody_knows_and_what_concerns_others_does_no_harm(ns: &'static str) {
+fn what_nobody_knows_and_what_concerns_others_does_no_harm(ns: &'static str) {
     let world = World::speaking(ns, 1);
     let (romeo, juliet) = pair(&world);
     // Device list and bundle with more in them than the specification says.
@@ -439,7 +439,7 @@ fn r20_what_nobody_knows_and_what_concerns_others_does_no_harm(ns: &'static str)
     reads(&juliet, ROMEO, &stanza, "broken");
 }
 
-fn r45_what_is_sent_was_stored_before(ns: &'static str) {
+fn what_is_sent_was_stored_before(ns: &'static str) {
     let world = World::speaking(ns, 1);
     let (romeo, mut juliet) = pair(&world);
     let first = romeo.seal(&[JULIET], "first");

@@ -22,7 +22,7 @@ const PRE_KEY_UNKNOWN: i32 = -508;
 
 in_both_namespaces! {
     first_message_to_a_hundred_new_devices_needs_five_round_trips,
-    whatever_is_delivered_is_read_once,
+    f31_whatever_is_delivered_is_read_once,
     the_contract_holds_meanwhile,
 }
 
@@ -53,7 +53,7 @@ fn first_message_to_a_hundred_new_devices_needs_five_round_trips(ns: &'static st
     }
 }
 
-fn whatever_is_delivered_is_read_once(ns: &'static str) {
+fn f31_whatever_is_delivered_is_read_once(ns: &'static str) {
     let sum = RefCell::new([0; 6]);
     seeds::each("delivered is read once", |seed| {
         let world = World::speaking(ns, seed);

@@ -205,7 +205,7 @@ fn a_foreign_bundle_stays_whichever_commit_fails() {
 }
 
 #[test]
-fn r2_a_shown_key_is_accepted_by_either_sign() {
+fn a_shown_key_is_accepted_by_either_sign() {
     let mut server = Server::of(Legacy);
     let romeo = Client::new(ROMEO, &mut server);
     Stranger::of(Legacy, JULIET, 5).publish(&mut server);
