@@ -1,9 +1,9 @@
+# shellcheck shell=bash
 # With other implementations, live: the program tests/interop, which drives python-omemo and omemo-dr (target/venv),
 # libomemo-c and libsignal-protocol-c (target/interop), each in a process of its own.
 source "$(dirname "${BASH_SOURCE[0]}")/../lib.sh"
 
-need_package gcc gcc libc6-dev
-need_python
+needs interop
 need_c_peers
 export OMEMO_PYTHON=$PYTHON
 cases cargo peers cargo test --locked --no-fail-fast --test interop -- --nocapture

@@ -136,7 +136,7 @@ impl IdentityKeyPair {
         let signature = xeddsa::sign(&self.private, message, &nonce);
         self.public
             .verify(message, &signature)
-            .map_err(|_| Error::new(Status::Internal, "A signature of our own does not verify."))?;
+            .map_err(|_| Error::new(Status::Internal, "A signature made by this device does not verify."))?;
         Ok(signature)
     }
 }

@@ -48,8 +48,10 @@ impl ChainBudget {
     /// Takes the keys to be skipped off the budget, or fails and takes nothing.
     pub(super) fn spend(&mut self, steps: usize) -> Result<()> {
         let left = self.left.checked_sub(steps);
-        self.left =
-            left.ok_or(Error::new(Status::DecryptionFailed, "The message costs more than it may."))?;
+        self.left = left.ok_or(Error::new(
+            Status::DecryptionFailed,
+            "Decrypting the message needs too many chain steps.",
+        ))?;
         Ok(())
     }
 }

@@ -224,8 +224,8 @@ impl Session {
         if !self.needs_skipped(message) {
             return Ok(None);
         }
-        let skipped =
-            skipped.ok_or(Error::new(Status::Internal, "Skipped keys were needed and not given."))?;
+        let skipped = skipped
+            .ok_or(Error::new(Status::Internal, "Skipped message keys are needed and were not loaded."))?;
         if count(skipped) != self.skipped {
             return Err(Error::new(Status::StorageCorrupt, "Skipped keys are of another session."));
         }
@@ -261,7 +261,7 @@ impl Session {
     /// Refuses a message whose key is gone, before anything is computed for it: a duplicate if it was decrypted.
     fn check_age(&self, header: &Header, closed: &mut Lookup<'_>) -> Result<()> {
         let Header { ratchet_key, n, .. } = *header;
-        let given_up = Error::new(Status::DecryptionFailed, "The key of the message was given up.");
+        let given_up = Error::new(Status::DecryptionFailed, "The message key no longer exists.");
         if self.ratchet.is_current(&ratchet_key) {
             return if self.receiving_chain_length().is_none_or(|next| n >= next) {
                 Ok(())

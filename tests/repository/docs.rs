@@ -2,9 +2,13 @@
 //! is no longer true fails here.
 
 use omemo::error::Status;
+use omemo::manager::config::{ConfigOption, OPTIONS};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
+
+mod contract;
+mod pep;
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -12,6 +16,13 @@ fn root() -> &'static Path {
 
 fn read(path: &str) -> String {
     std::fs::read_to_string(root().join(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
+}
+
+/// Writes a page in one step: other tests read the pages at the same time.
+fn write(path: &str, text: &str) {
+    let new = root().join(path).with_extension("new");
+    std::fs::write(&new, text).unwrap();
+    std::fs::rename(new, root().join(path)).unwrap();
 }
 
 /// The cells of each row of each table of a page, without heads and rulers.
@@ -37,15 +48,38 @@ fn pages() -> Vec<PathBuf> {
     pages
 }
 
+/// A page whose rows about statuses have the number, the sentence and the exception that the table of statuses gives.
+fn with_statuses(page: &str) -> String {
+    let mut text = String::new();
+    for line in page.split_inclusive('\n') {
+        let mut cells: Vec<String> = line.trim_end().split(" | ").map(str::to_owned).collect();
+        let status = Status::ALL.iter().find(|status| cells[0] == format!("| `{}`", status.name()));
+        match (status, cells.len()) {
+            (Some(status), 5) => {
+                cells[1] = (*status as i32).to_string();
+                cells[2] = status.text().to_owned();
+                cells[4] = format!("{} |", status.python());
+                writeln!(text, "{}", cells.join(" | ")).unwrap();
+            }
+            _ => text.push_str(line),
+        }
+    }
+    text
+}
+
 #[test]
 fn every_status_is_explained() {
+    if std::env::var_os("OMEMO_UPDATE_DOCS").is_some() {
+        let page = with_statuses(&read("docs/errors.md"));
+        std::fs::write(root().join("docs/errors.md"), page).unwrap();
+    }
     let rows = rows(&read("docs/errors.md"));
     let explained: BTreeMap<&str, &Vec<String>> =
         rows.iter().map(|row| (row[0].trim_matches('`'), row)).collect();
     assert_eq!(explained.len(), rows.len(), "a status stands there twice");
     let mut wrong = String::new();
     for status in Status::ALL {
-        let expected = (status.name(), (*status as i32).to_string(), status.text());
+        let expected = (status.name(), (*status as i32).to_string(), status.text(), status.python());
         match explained.get(status.name()) {
             None => {
                 writeln!(wrong, "missing: | `{}` | {} | {} |", expected.0, expected.1, expected.2).unwrap()
@@ -53,7 +87,7 @@ fn every_status_is_explained() {
             Some(row) if row.len() != 5 || row[3].is_empty() => {
                 writeln!(wrong, "incomplete: {row:?}").unwrap()
             }
-            Some(row) if row[1] != expected.1 || row[2] != expected.2 => {
+            Some(row) if row[1] != expected.1 || row[2] != expected.2 || row[4] != expected.3 => {
                 writeln!(wrong, "{row:?} should be {expected:?}").unwrap();
             }
             Some(_) => {}
@@ -64,7 +98,24 @@ fn every_status_is_explained() {
             writeln!(wrong, "no such status: {name}").unwrap();
         }
     }
-    assert!(wrong.is_empty(), "docs/errors.md:\n{wrong}");
+    assert!(
+        wrong.is_empty(),
+        "docs/errors.md: OMEMO_UPDATE_DOCS=1 cargo test --test repository docs::\n{wrong}"
+    );
+    let row = "| `OMEMO_ERR_JID` | 4 | Old. | Give one. |\n";
+    assert_eq!(with_statuses(row), row, "a row of another shape stays");
+    let row = with_statuses("a\n| `OMEMO_ERR_JID` | 4 | Old. | Give one. | X |\n");
+    assert_eq!(row, format!("a\n| `OMEMO_ERR_JID` | -4 | {} | Give one. |  |\n", Status::Jid.text()));
+}
+
+/// The table of options.
+fn options() -> String {
+    let row = |option: &&ConfigOption| {
+        let bounds = format!("{} to {}", grouped(option.least), grouped(option.most));
+        let (name, unit, default) = (option.name, option.unit, grouped(option.default));
+        format!("| `{name}` | {unit} | {bounds} | {default} | {} |\n", option.meaning)
+    };
+    OPTIONS.iter().map(row).collect()
 }
 
 /// `1048576` as `1,048,576`.
@@ -154,17 +205,19 @@ fn pieces(page: &str) -> (Vec<String>, Vec<String>) {
 #[test]
 fn every_limit_is_shown() {
     let page = read("docs/limits.md");
-    let expected = ["src/protocol/limits.rs", "src/manager/policy.rs"].map(|source| limits(&read(source)));
+    let [limits, policy] =
+        ["src/protocol/limits.rs", "src/manager/policy.rs"].map(|source| limits(&read(source)));
+    let expected = [options(), limits, policy];
     let (tables, texts) = pieces(&page);
     assert_eq!(tables.len(), expected.len(), "docs/limits.md has another number of tables");
     if std::env::var_os("OMEMO_UPDATE_DOCS").is_some() {
         let ends = expected.iter().map(String::as_str).chain([""]);
         let page: String = texts.iter().zip(ends).flat_map(|(text, table)| [text.as_str(), table]).collect();
-        std::fs::write(root().join("docs/limits.md"), page).unwrap();
+        write("docs/limits.md", &page);
         return;
     }
     for (table, expected) in tables.iter().zip(&expected) {
-        assert!(expected.lines().count() > 10, "{expected}");
+        assert!(expected.lines().count() >= OPTIONS.len(), "{expected}");
         assert_eq!(
             table, expected,
             "docs/limits.md: OMEMO_UPDATE_DOCS=1 cargo test --test repository docs::"
@@ -263,6 +316,27 @@ fn links_lead_somewhere() {
     }
     assert!(wrong.is_empty(), "\n{wrong}");
     assert!(links > 10, "only {links} links");
+}
+
+/// Pages that begin with something else. No page is added here.
+const BEGIN_OTHERWISE: [&str; 2] = ["architecture.md", "glossary.md"];
+
+#[test]
+fn every_page_begins_with_what_it_is_for() {
+    let mut wrong = Vec::new();
+    for entry in std::fs::read_dir(root().join("docs")).unwrap() {
+        let name = entry.unwrap().file_name().into_string().unwrap();
+        if !name.ends_with(".md") {
+            continue;
+        }
+        let page = read(&format!("docs/{name}"));
+        let begins = page.starts_with("# ")
+            && page.split("\n\n").nth(1).is_some_and(|first| first.starts_with("This page "));
+        if begins == BEGIN_OTHERWISE.contains(&name.as_str()) {
+            wrong.push(name);
+        }
+    }
+    assert!(wrong.is_empty(), "a page begins \"# Title\", then \"This page ...\": {wrong:?}");
 }
 
 #[test]

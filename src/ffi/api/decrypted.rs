@@ -1,10 +1,10 @@
-//! Section 12 of the header: what came out of a stanza.
+//! Section 12 of the header: decrypting stanzas.
 
 use super::super::boundary::returns::Out;
 use super::super::boundary::{args, guard, handles, returns};
 use super::super::runtime::manager_handle;
 use super::super::runtime::manager_handle::omemo_manager;
-use super::callbacks::omemo_core_trust;
+use super::core_trust::omemo_core_trust;
 use super::key_parts;
 use super::message::omemo_message;
 use super::status::omemo_status;
@@ -20,18 +20,17 @@ use std::ffi::{CStr, CString, c_char};
 use std::mem::MaybeUninit;
 use zeroize::Zeroizing;
 
-/// ## 12 Decrypt
-///
-/// What a client does with the stanza.
+/// Advice about a received stanza: what the client does with it.
 #[repr(i32)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum omemo_action {
-    /// Show nothing: a stanza without payload, whatever became of it, a duplicate, or an own echo.
+    /// Show nothing: the stanza has no payload, whatever its status, or is a duplicate, or a message of this device
+    /// that came back.
     OMEMO_ACTION_HIDE = 0,
     /// Show the content, with its trust.
     OMEMO_ACTION_SHOW = 1,
-    /// Tell the user that a message could not be read: omemo_decrypted_detail says why. Never for a stanza without
-    /// payload, in which there is nothing that a user could miss.
+    /// Tell the user that a message could not be read; omemo_decrypted_detail says why. Never for a stanza without
+    /// payload, which has nothing that a user could miss.
     OMEMO_ACTION_WARN = 2,
 }
 
@@ -45,20 +44,25 @@ impl From<Action> for omemo_action {
     }
 }
 
-/// Bits of omemo_decrypted_flags.
+/// Flags that omemo_decrypted_flags returns.
 #[repr(i32)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum omemo_decrypted_flag {
-    /// It opened a new session.
+    /// The message began a new session.
     OMEMO_DECRYPTED_NEW_SESSION = 1,
-    /// An old sender: the tag stood in the payload, where the recipient's other devices can make another.
+    /// The authentication tag stood in the payload, as old clients write it; the recipient's other devices can then
+    /// forge content.
     OMEMO_DECRYPTED_TAG_IN_PAYLOAD = 2,
-    /// The list of the sender's JID is known and does not name the sender's device, or does not any more: somebody has
-    /// taken the device off the list, or it was never on it. The trust in its key counts as before.
+    /// The device list of the sender's JID is known and does not contain the sender's device: it was removed, or
+    /// never was on the list. The trust in its key counts as before.
     OMEMO_DECRYPTED_DEVICE_NOT_LISTED = 4,
 }
 
-/// What came out of a stanza.
+/// Result of decrypting a stanza: what to do with it, the content, the sender, and the trust in the sender's key.
+///
+/// It comes from omemo_manager_decrypt_xml or omemo_manager_decrypt. Ask omemo_decrypted_action first; for
+/// OMEMO_ACTION_SHOW, omemo_decrypted_body returns the text. Free it with omemo_decrypted_free, which wipes the
+/// content.
 pub struct omemo_decrypted {
     decrypted: Option<Decrypted>,
     error: Error,
@@ -112,7 +116,7 @@ impl omemo_decrypted {
     }
 }
 
-/// Content that names another sender than the one whose key it came with is not given out.
+/// Withholds content that names a different sender from that of the message.
 fn check_sender(decrypted: &mut Decrypted) {
     let (Namespace::Omemo2, Some(content), Some(from)) =
         (decrypted.namespace, &decrypted.plaintext, &decrypted.from)
@@ -183,26 +187,26 @@ fn first_for_us(messages: &[Message], decrypt: impl Fn(&Message) -> Result<Decry
     Ok(first)
 }
 
-/// ## 12 Decrypt
+/// Decrypts an `<encrypted/>`, at once and without network, in one commit.
 ///
-/// Decrypt an `<encrypted/>`, at once and without network; what it makes necessary is stored, and done by
-/// omemo_manager_run. One commit.
+/// What happens next: omemo_decrypted_action says what to do with the stanza. Work that the message causes, such as
+/// an answer or a fetch of the sender's bundle, is stored and done by omemo_manager_run.
+///
 /// Parameters:
-/// - manager: the manager.
-/// - from: the sender's real bare JID; in a room as presence or the member list tells, never the occupant's.
-///   NULL with a room: every member with that device id is tried.
-/// - room: the bare JID of the room; NULL outside. With from NULL a message with this device's id and without a key
-///   for it is OMEMO_ERR_OWN_ECHO; with such a key it may be of another member's device with the same id, and is
-///   tried.
-/// - xml: the element, alone or in a `<message>`; if that holds several (8 are looked at), the one that is for this
-///   device and can be read.
-/// - len: its bytes, without a NUL.
-/// - decrypted: gets what came out.
-/// Returns: OMEMO_OK when the stanza was dealt with, however that went, also when it cannot be read: ask
-///   omemo_decrypted_action. Anything else is not about the stanza, nothing happened, keep it and call again:
-///   OMEMO_ERR_NULL, OMEMO_ERR_UTF8, OMEMO_ERR_ARGUMENT, OMEMO_ERR_JID, OMEMO_ERR_BUSY inside a service,
-///   OMEMO_ERR_CANCELLED, OMEMO_ERR_NOT_READY, OMEMO_ERR_STORAGE*.
-/// Memory: free it by omemo_decrypted_free.
+/// - from: the real bare JID of the sender; in a room the JID that presence or the member list shows, never the
+///   occupant's. NULL with a room: every member with that device id is tried.
+/// - room: the bare JID of the room; NULL outside of rooms. If from is NULL, a message with this device's id and
+///   without a key for it is OMEMO_ERR_OWN_ECHO; with such a key it may come from another member's device with the
+///   same id, and is tried.
+/// - xml: the element, alone or in a `<message>`. If that has several (8 are considered), the one that is for this
+///   device and can be read is used.
+/// - len: bytes of xml, without a NUL.
+/// - decrypted: receives the result.
+/// Returns: OMEMO_OK if the stanza was processed, with or without success: see omemo_decrypted_action and
+///   omemo_decrypted_status. Any other status is not about the stanza and nothing happened: keep the stanza and
+///   call again. These are OMEMO_ERR_NULL, OMEMO_ERR_UTF8, OMEMO_ERR_ARGUMENT, OMEMO_ERR_JID, OMEMO_ERR_BUSY inside
+///   a service, OMEMO_ERR_CANCELLED, OMEMO_ERR_NOT_READY, OMEMO_ERR_STORAGE*.
+/// Memory: free it with omemo_decrypted_free.
 /// Since: 0.1.0 (XEP-0384 5.6)
 #[unsafe(no_mangle)]
 #[must_use]
@@ -226,15 +230,13 @@ pub unsafe extern "C" fn omemo_manager_decrypt_xml(
     guard::outside_services(|| unsafe { decrypt(manager, from, room, messages, decrypted) })
 }
 
-/// Decrypt an `<encrypted/>` that was read by the client.
+/// Decrypts a message that the client has parsed, as omemo_manager_decrypt_xml does.
 /// Parameters:
-/// - manager: the manager.
 /// - from: as in omemo_manager_decrypt_xml; NULL with a room.
-/// - room: as in omemo_manager_decrypt_xml; NULL outside.
-/// - message: what to decrypt.
-/// - decrypted: gets what came out.
+/// - room: as in omemo_manager_decrypt_xml; NULL outside of rooms.
+/// - decrypted: receives the result.
 /// Returns: as omemo_manager_decrypt_xml.
-/// Memory: free it by omemo_decrypted_free.
+/// Memory: free it with omemo_decrypted_free.
 /// Since: 0.1.0 (XEP-0384 5.6)
 #[unsafe(no_mangle)]
 #[must_use]
@@ -254,9 +256,7 @@ pub unsafe extern "C" fn omemo_manager_decrypt(
     guard::outside_services(|| unsafe { decrypt(manager, from, room, messages, decrypted) })
 }
 
-/// What to do with the stanza.
-/// Parameters:
-/// - decrypted: what came out of it.
+/// Returns what to do with the stanza.
 /// Returns: the advice; OMEMO_ACTION_HIDE for NULL.
 /// Since: 0.1.0
 #[unsafe(no_mangle)]
@@ -268,15 +268,13 @@ pub extern "C" fn omemo_decrypted_action(decrypted: Option<&omemo_decrypted>) ->
     })
 }
 
-/// Whether there is content, and if not, why.
-/// Parameters:
-/// - decrypted: what came out of the stanza.
-/// Returns: OMEMO_OK, also for a message that is meant to have no content. Nothing changed and the same
-///   stanza may be given again later: OMEMO_ERR_SENDER_DISTRUSTED, OMEMO_ERR_NO_SESSION,
-///   OMEMO_ERR_PRE_KEY_UNKNOWN, OMEMO_ERR_PUBLIC_DATA_INCONSISTENCY. Further: OMEMO_ERR_NOT_FOR_US,
-///   OMEMO_ERR_OWN_ECHO, OMEMO_ERR_DUPLICATE, OMEMO_ERR_DECRYPTION_FAILED, OMEMO_ERR_TOO_MANY_SKIPPED,
-///   OMEMO_ERR_SENDER_NOT_FOUND, OMEMO_ERR_KEY_EXCHANGE_FAILED, OMEMO_ERR_UNKNOWN_NAMESPACE,
-///   OMEMO_ERR_MALFORMED, OMEMO_ERR_LIMIT. OMEMO_ERR_NULL for NULL.
+/// Returns whether the stanza could be decrypted, and if not, why.
+/// Returns: OMEMO_OK, also for a message that is meant to have no content. After OMEMO_ERR_SENDER_DISTRUSTED,
+///   OMEMO_ERR_NO_SESSION, OMEMO_ERR_PRE_KEY_UNKNOWN and OMEMO_ERR_PUBLIC_DATA_INCONSISTENCY nothing has changed,
+///   and the same stanza may be decrypted again later. Other failures: OMEMO_ERR_NOT_FOR_US, OMEMO_ERR_OWN_ECHO,
+///   OMEMO_ERR_DUPLICATE, OMEMO_ERR_DECRYPTION_FAILED, OMEMO_ERR_TOO_MANY_SKIPPED, OMEMO_ERR_SENDER_NOT_FOUND,
+///   OMEMO_ERR_KEY_EXCHANGE_FAILED, OMEMO_ERR_UNKNOWN_NAMESPACE, OMEMO_ERR_MALFORMED, OMEMO_ERR_LIMIT,
+///   OMEMO_ERR_AFFIX. OMEMO_ERR_NULL for NULL.
 /// Since: 0.1.0
 #[unsafe(no_mangle)]
 pub extern "C" fn omemo_decrypted_status(decrypted: Option<&omemo_decrypted>) -> omemo_status {
@@ -285,9 +283,7 @@ pub extern "C" fn omemo_decrypted_status(decrypted: Option<&omemo_decrypted>) ->
     })
 }
 
-/// Why there is no content, in a sentence without JIDs.
-/// Parameters:
-/// - decrypted: what came out of the stanza.
+/// Returns a sentence without JIDs that says why there is no content.
 /// Returns: the sentence; NULL for NULL.
 /// Memory: borrowed from decrypted.
 /// Since: 0.1.0
@@ -296,10 +292,9 @@ pub extern "C" fn omemo_decrypted_detail(decrypted: Option<&omemo_decrypted>) ->
     guard::call(std::ptr::null(), || returns::or_null(decrypted.map(|decrypted| &decrypted.text)))
 }
 
-/// The content: in OMEMO_NS_2 an SCE envelope (XEP-0420).
+/// Returns the decrypted bytes of the content: in OMEMO_NS_2 an SCE envelope (XEP-0420).
 /// Parameters:
-/// - decrypted: what came out of the stanza.
-/// - len: gets the number of bytes; may be NULL.
+/// - len: receives the number of bytes; may be NULL.
 /// Returns: the bytes; NULL unless the action is OMEMO_ACTION_SHOW.
 /// Memory: borrowed from decrypted.
 /// Since: 0.1.0
@@ -314,11 +309,9 @@ pub extern "C" fn omemo_decrypted_plaintext(
     })
 }
 
-/// The text to show, in every namespace. The envelope's to and time are not checked; where its from names another bare
-/// JID than omemo_decrypted_from, the status is OMEMO_ERR_AFFIX and there is no content.
-/// Parameters:
-/// - decrypted: what came out of the stanza.
-/// Returns: the text; NULL: the content is no text, or there is none.
+/// Returns the text to show, in every namespace. The `to` and `time` of an envelope are not checked; if its `from`
+/// names another bare JID than omemo_decrypted_from, the status is OMEMO_ERR_AFFIX and there is no content.
+/// Returns: the text; NULL if the content is no text, or there is none.
 /// Memory: borrowed from decrypted.
 /// Since: 0.1.0 (XEP-0420)
 #[unsafe(no_mangle)]
@@ -330,10 +323,8 @@ pub extern "C" fn omemo_decrypted_body(decrypted: Option<&omemo_decrypted>) -> *
     })
 }
 
-/// Who sent it.
-/// Parameters:
-/// - decrypted: what came out of the stanza.
-/// Returns: a bare JID; NULL if that could not be told.
+/// Returns the JID of the sender.
+/// Returns: a bare JID; NULL if the sender could not be determined.
 /// Memory: borrowed from decrypted.
 /// Since: 0.1.0
 #[unsafe(no_mangle)]
@@ -343,20 +334,16 @@ pub extern "C" fn omemo_decrypted_from(decrypted: Option<&omemo_decrypted>) -> *
     })
 }
 
-/// The device that sent it.
-/// Parameters:
-/// - decrypted: what came out of the stanza.
-/// Returns: its id; 0 if the stanza cannot be read.
+/// Returns the device id of the sender.
+/// Returns: the device id; 0 if the stanza cannot be parsed.
 /// Since: 0.1.0
 #[unsafe(no_mangle)]
 pub extern "C" fn omemo_decrypted_device(decrypted: Option<&omemo_decrypted>) -> u32 {
     guard::call(0, || inner(decrypted).map_or(0, |decrypted| decrypted.device))
 }
 
-/// The namespace that it came in.
-/// Parameters:
-/// - decrypted: what came out of the stanza.
-/// Returns: OMEMO_NS_*; NULL if the stanza cannot be read.
+/// Returns the namespace of the message.
+/// Returns: OMEMO_NS_*; NULL if the stanza cannot be parsed.
 /// Memory: a constant.
 /// Since: 0.1.0
 #[unsafe(no_mangle)]
@@ -366,10 +353,9 @@ pub extern "C" fn omemo_decrypted_namespace(decrypted: Option<&omemo_decrypted>)
     })
 }
 
-/// The identity key that vouches for the content.
+/// Returns the identity key of the sender's device, which authenticates the content.
 /// Parameters:
-/// - decrypted: what came out of the stanza.
-/// - len: gets 32; may be NULL.
+/// - len: receives 32; may be NULL.
 /// Returns: 32 bytes in Ed25519 form; NULL unless the status is OMEMO_OK.
 /// Memory: borrowed from decrypted.
 /// Since: 0.1.0
@@ -385,10 +371,8 @@ pub extern "C" fn omemo_decrypted_identity_key(
     })
 }
 
-/// What the trust level of that key came to when the stanza was decrypted. A provisional key is never trusted.
-/// Parameters:
-/// - decrypted: what came out of the stanza.
-/// Returns: the verdict; OMEMO_CORE_UNDECIDED for NULL.
+/// Returns the core trust of the sender's key at the time of decryption. A provisional key is never trusted.
+/// Returns: the core trust; OMEMO_CORE_UNDECIDED for NULL.
 /// Since: 0.1.0
 #[unsafe(no_mangle)]
 pub extern "C" fn omemo_decrypted_core_trust(decrypted: Option<&omemo_decrypted>) -> omemo_core_trust {
@@ -398,10 +382,8 @@ pub extern "C" fn omemo_decrypted_core_trust(decrypted: Option<&omemo_decrypted>
     })
 }
 
-/// Tells whether only key exchanges show the key that vouches for the content: it is provisional, see
-/// omemo_devices_provisional, and omemo_decrypted_core_trust is at most OMEMO_CORE_UNDECIDED.
-/// Parameters:
-/// - decrypted: what came out of the stanza.
+/// Returns whether the sender's key is provisional, that is, shown by key exchanges only; see
+/// omemo_devices_provisional. omemo_decrypted_core_trust is then at most OMEMO_CORE_UNDECIDED.
 /// Returns: false also for a stanza without content, and for NULL.
 /// Since: 0.1.0
 #[unsafe(no_mangle)]
@@ -409,10 +391,8 @@ pub extern "C" fn omemo_decrypted_provisional(decrypted: Option<&omemo_decrypted
     guard::call(false, || inner(decrypted).is_some_and(|decrypted| decrypted.provisional))
 }
 
-/// The name of that trust level.
-/// Parameters:
-/// - decrypted: what came out of the stanza.
-/// Returns: the name, "" if no key was seen; NULL for NULL.
+/// Returns the name of the trust level of the sender's key at the time of decryption.
+/// Returns: the name; "" if no key was seen; NULL for NULL.
 /// Memory: borrowed from decrypted.
 /// Since: 0.1.0
 #[unsafe(no_mangle)]
@@ -420,10 +400,8 @@ pub extern "C" fn omemo_decrypted_trust_level_name(decrypted: Option<&omemo_decr
     guard::call(std::ptr::null(), || returns::or_null(decrypted.map(|decrypted| &decrypted.level)))
 }
 
-/// What else is to be known of it.
-/// Parameters:
-/// - decrypted: what came out of the stanza.
-/// Returns: bits of omemo_decrypted_flag. Ignore those that you do not know.
+/// Returns flags that say more about the message.
+/// Returns: bits of omemo_decrypted_flag. Ignore unknown bits.
 /// Since: 0.1.0
 #[unsafe(no_mangle)]
 pub extern "C" fn omemo_decrypted_flags(decrypted: Option<&omemo_decrypted>) -> u32 {
@@ -438,18 +416,20 @@ pub extern "C" fn omemo_decrypted_flags(decrypted: Option<&omemo_decrypted>) -> 
     })
 }
 
-/// The key that came with a message, for protocols that use OMEMO as key transport. A key transport has the status
-/// OMEMO_OK and, since there is nothing to show, the action OMEMO_ACTION_HIDE: ask for the key before you drop it. It
-/// is there for messages with content, too, and for the empty messages of OMEMO_NS_LEGACY, which nothing tells from
-/// key transports: use it only where another protocol says so. Nothing vouches for the initialisation vector of a
-/// message without content but what you decrypt with it.
+/// Returns a part of the key that came with a message, for protocols that use OMEMO as key transport. A key
+/// transport has the status OMEMO_OK and, since it has nothing to show, the action OMEMO_ACTION_HIDE: ask for its
+/// key before you drop it.
+///
+/// Messages with content have a key, too, and so have the empty messages of OMEMO_NS_LEGACY, which cannot be told
+/// apart from key transports: use the key only where another protocol says so. The initialisation vector of a
+/// message without content is not authenticated, except by the data that you decrypt with it.
+///
 /// Parameters:
-/// - decrypted: what came out of the stanza.
 /// - part: an omemo_key_part.
-/// - len: gets the number of bytes; may be NULL.
-/// Returns: the bytes: of the key 16 in OMEMO_NS_LEGACY and 32 in OMEMO_NS_2, of the tag 16, of the initialisation
-///   vector as many as were sent. NULL: the status is not OMEMO_OK, the message has no such part, or it is an empty
-///   message of OMEMO_NS_2.
+/// - len: receives the number of bytes; may be NULL.
+/// Returns: the bytes: 16 of the key in OMEMO_NS_LEGACY and 32 in OMEMO_NS_2, 16 of the tag, and the whole
+///   initialisation vector as sent. NULL if the status is not OMEMO_OK, the message has no such part, or it is an
+///   empty message of OMEMO_NS_2.
 /// Memory: borrowed from decrypted, and wiped with it.
 /// Since: 0.1.0 (XEP-0384 0.3 4.6, XEP-0396)
 #[unsafe(no_mangle)]
@@ -463,9 +443,9 @@ pub extern "C" fn omemo_decrypted_key(
     })
 }
 
-/// Free what came out of a stanza. Content and key are wiped.
+/// Frees the result of decrypting a stanza, and wipes content and key.
 /// Parameters:
-/// - decrypted: what came out of the stanza; NULL does nothing.
+/// - decrypted: NULL does nothing.
 /// Since: 0.1.0
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn omemo_decrypted_free(decrypted: *mut omemo_decrypted) {

@@ -5,24 +5,22 @@ use super::super::boundary::{guard, returns};
 use crate::manager::api::services::LogLevel;
 use std::ffi::{c_char, c_void};
 
-/// ## 2 Logging
-///
-/// How important a line is. No level ever holds secrets, texts or JIDs.
+/// Severity of a log line. No level ever contains secrets, message texts or JIDs.
 #[repr(i32)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum omemo_log_level {
-    /// A bug of this library.
+    /// A bug in this library.
     OMEMO_LOG_ERROR = 1,
-    /// Needs a person.
+    /// A problem that a person has to look at.
     OMEMO_LOG_WARN = 2,
-    /// What happens to the account.
+    /// An event of the account, such as a new device id.
     OMEMO_LOG_INFO = 3,
-    /// What happens to single messages.
+    /// An event of a single message or request.
     OMEMO_LOG_DEBUG = 4,
 }
 
-/// A line of log (a service). target: the part of the library, as "omemo::manager". Both strings live until
-/// it returns.
+/// Receives one line of the log (a service); see omemo_config_set_log. target is the part of the library that wrote
+/// the line, such as "omemo::manager". Both strings live until the function returns.
 pub type omemo_log = Option<
     unsafe extern "C" fn(
         user_data: *mut c_void,

@@ -12,10 +12,16 @@ use once_cell::sync::OnceCell;
 use std::ffi::{CString, c_char};
 use std::mem::MaybeUninit;
 
-/// One `<encrypted/>`.
+/// OMEMO message: one `<encrypted/>`, with its keys and its payload, encrypted.
+///
+/// A message to send comes from omemo_result_message or a send_message request and is written with
+/// omemo_message_xml. A received message needs no omemo_message: omemo_manager_decrypt_xml takes the XML. Clients
+/// with a parser of their own build a message with omemo_message_new, omemo_message_add_key and
+/// omemo_message_set_payload for omemo_manager_decrypt. Free a message from omemo_message_new or
+/// omemo_message_parse with omemo_message_free; others are borrowed.
 pub struct omemo_message {
     message: Message,
-    /// Whom each key is for, made when somebody asks.
+    /// The JID of each key, made when a getter needs it.
     jids: OnceCell<Vec<Option<CString>>>,
     xml: OnceCell<CString>,
 }
@@ -34,12 +40,12 @@ impl omemo_message {
     }
 }
 
-/// An `<encrypted/>` from its parts, for clients with a parser of their own.
+/// Creates an OMEMO message without keys and payload, for clients with a parser of their own.
 /// Parameters:
-/// - ns: its namespace.
-/// - sender_device: the device that sent it.
+/// - ns: the namespace of the message.
+/// - sender_device: the device id of the sender.
 /// Returns: the message; NULL if the namespace is not known.
-/// Memory: free it by omemo_message_free.
+/// Memory: free it with omemo_message_free.
 /// Since: 0.1.0 (XEP-0384 5.5)
 #[unsafe(no_mangle)]
 #[must_use]
@@ -52,15 +58,16 @@ pub unsafe extern "C" fn omemo_message_new(ns: *const c_char, sender_device: u32
     })
 }
 
-/// Read an `<encrypted/>`. Keys for others may be broken.
+/// Parses an `<encrypted/>`. Keys for other devices may be malformed.
 /// Parameters:
-/// - xml: the element, alone or in a `<message>`; if that holds several, the first one of OMEMO_NS_2 that can be read,
-///   else the first one of OMEMO_NS_LEGACY, whomever it is for (omemo_manager_decrypt_xml looks at all).
-/// - len: its bytes, without a NUL.
-/// - message: gets the message.
-/// Returns: OMEMO_ERR_NULL, OMEMO_ERR_ARGUMENT, OMEMO_ERR_MALFORMED, OMEMO_ERR_LIMIT,
+/// - xml: the element, alone or in a `<message>`. If that has several, the first readable one of OMEMO_NS_2 is
+///   parsed, else the first one of OMEMO_NS_LEGACY, whether or not it is for this device (omemo_manager_decrypt_xml
+///   considers all).
+/// - len: bytes of xml, without a NUL.
+/// - message: receives the message.
+/// Returns: OMEMO_OK, OMEMO_ERR_NULL, OMEMO_ERR_ARGUMENT, OMEMO_ERR_MALFORMED, OMEMO_ERR_LIMIT,
 ///   OMEMO_ERR_UNKNOWN_NAMESPACE.
-/// Memory: free it by omemo_message_free.
+/// Memory: free it with omemo_message_free.
 /// Since: 0.1.0 (XEP-0384 5.5)
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn omemo_message_parse(
@@ -78,18 +85,17 @@ pub unsafe extern "C" fn omemo_message_parse(
     })
 }
 
-/// Add a key.
+/// Adds a key to a message.
 /// Parameters:
-/// - message: the message.
-/// - jid: whom it is for in OMEMO_NS_2; OMEMO_NS_LEGACY does not say: NULL, or it is dropped.
-/// - device: which device it is for.
-/// - key_exchange: whether it is marked as a key exchange (kex, prekey). Clients write the mark in many ways: what
-///   counts are the bytes, if they are either.
-/// - bytes: its decoded content.
-/// - len: their number, at most 4096.
-/// Returns: OMEMO_ERR_NULL, OMEMO_ERR_UTF8, OMEMO_ERR_JID, OMEMO_ERR_ARGUMENT (length), OMEMO_ERR_LIMIT
+/// - jid: the bare JID of the recipient in OMEMO_NS_2. OMEMO_NS_LEGACY does not transmit it: it is ignored there
+///   and may be NULL.
+/// - device: the device id of the recipient device.
+/// - key_exchange: whether the element is marked as a key exchange (kex, prekey). Clients write this mark in
+///   different ways: if the bytes are one of the two forms, the bytes decide.
+/// - bytes: the decoded content of the element. Copied.
+/// - len: number of bytes, at most 4,096.
+/// Returns: OMEMO_OK, OMEMO_ERR_NULL, OMEMO_ERR_UTF8, OMEMO_ERR_JID, OMEMO_ERR_ARGUMENT (len), OMEMO_ERR_LIMIT
 ///   (10,000 keys).
-/// Memory: the bytes are copied.
 /// Since: 0.1.0 (XEP-0384 5.5)
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn omemo_message_add_key(
@@ -122,17 +128,15 @@ pub unsafe extern "C" fn omemo_message_add_key(
     })
 }
 
-/// Set the encrypted payload, and in OMEMO_NS_LEGACY the initialisation vector. There, a payload of NULL with an
-/// initialisation vector is a key transport (XEP-0384 0.3 4.6).
+/// Sets the encrypted payload of a message, and in OMEMO_NS_LEGACY the initialisation vector. There, an
+/// initialisation vector without payload makes a key transport (XEP-0384 0.3 4.6).
 /// Parameters:
-/// - message: the message.
-/// - payload: its decoded bytes; NULL: none.
-/// - len: their number; 0 where payload is NULL.
-/// - iv: the initialisation vector; NULL in OMEMO_NS_2.
-/// - iv_len: its bytes, 1 to 64 (12 are written, 12 and 16 are in use); 0 where iv is NULL.
-/// Returns: OMEMO_ERR_NULL, OMEMO_ERR_ARGUMENT (an initialisation vector in OMEMO_NS_2, or an empty one),
+/// - payload: the decoded bytes, copied; NULL: no payload.
+/// - len: number of bytes of payload; 0 if payload is NULL.
+/// - iv: the initialisation vector, copied; NULL in OMEMO_NS_2.
+/// - iv_len: bytes of iv, 1 to 64 (12 are written, 12 and 16 are in use); 0 if iv is NULL.
+/// Returns: OMEMO_OK, OMEMO_ERR_NULL, OMEMO_ERR_ARGUMENT (an initialisation vector in OMEMO_NS_2, or an empty one),
 ///   OMEMO_ERR_LIMIT.
-/// Memory: the bytes are copied.
 /// Since: 0.1.0 (XEP-0384 5.5)
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn omemo_message_set_payload(
@@ -174,9 +178,7 @@ pub unsafe extern "C" fn omemo_message_set_payload(
     })
 }
 
-/// The namespace of a message.
-/// Parameters:
-/// - message: the message.
+/// Returns the namespace of a message.
 /// Returns: OMEMO_NS_*; NULL for NULL.
 /// Memory: a constant.
 /// Since: 0.1.0
@@ -187,31 +189,24 @@ pub extern "C" fn omemo_message_namespace(message: Option<&omemo_message>) -> *c
     })
 }
 
-/// The device that sent a message.
-/// Parameters:
-/// - message: the message.
-/// Returns: its id as it stands in the message; 0 for NULL.
+/// Returns the device id of the sender of a message.
+/// Returns: the device id as in the message; 0 for NULL.
 /// Since: 0.1.0
 #[unsafe(no_mangle)]
 pub extern "C" fn omemo_message_sender_device(message: Option<&omemo_message>) -> u32 {
     guard::call(0, || message.map_or(0, |message| message.message.sender_device))
 }
 
-/// How many keys a message has.
-/// Parameters:
-/// - message: the message.
-/// Returns: their number.
+/// Returns the number of keys in a message.
+/// Returns: the number; 0 for NULL.
 /// Since: 0.1.0
 #[unsafe(no_mangle)]
 pub extern "C" fn omemo_message_key_count(message: Option<&omemo_message>) -> usize {
     guard::call(0, || message.map_or(0, |message| message.message.keys.len()))
 }
 
-/// Whom a key is for.
-/// Parameters:
-/// - message: the message.
-/// - index: of the key.
-/// Returns: a bare JID; NULL: the namespace does not say, or there is no such key.
+/// Returns the JID of the recipient of a key.
+/// Returns: a bare JID; NULL if the namespace does not transmit it, or there is no such key.
 /// Memory: borrowed from message until it changes.
 /// Since: 0.1.0
 #[unsafe(no_mangle)]
@@ -226,10 +221,7 @@ pub extern "C" fn omemo_message_key_jid(message: Option<&omemo_message>, index: 
     })
 }
 
-/// Which device a key is for.
-/// Parameters:
-/// - message: the message.
-/// - index: of the key.
+/// Returns the device id of the recipient of a key.
 /// Returns: a device id; 0 if there is no such key.
 /// Since: 0.1.0
 #[unsafe(no_mangle)]
@@ -237,10 +229,7 @@ pub extern "C" fn omemo_message_key_device(message: Option<&omemo_message>, inde
     guard::call(0, || omemo_message::at(message, index).map_or(0, |key| key.device))
 }
 
-/// Whether a key carries a key exchange.
-/// Parameters:
-/// - message: the message.
-/// - index: of the key.
+/// Returns whether a key contains a key exchange.
 /// Returns: false if there is no such key.
 /// Since: 0.1.0
 #[unsafe(no_mangle)]
@@ -248,12 +237,11 @@ pub extern "C" fn omemo_message_key_is_exchange(message: Option<&omemo_message>,
     guard::call(false, || omemo_message::at(message, index).is_some_and(|key| key.key_exchange))
 }
 
-/// The content of a key.
+/// Returns the content of a key.
 /// Parameters:
-/// - message: the message.
-/// - index: of the key.
-/// - len: gets the number of bytes; may be NULL.
-/// Returns: the decoded bytes; NULL: they cannot be decoded, or there is no such key.
+/// - index: position of the key, from 0.
+/// - len: receives the number of bytes; may be NULL.
+/// Returns: the decoded bytes; NULL if they cannot be decoded, or there is no such key.
 /// Memory: borrowed from message until it changes.
 /// Since: 0.1.0
 #[unsafe(no_mangle)]
@@ -268,11 +256,10 @@ pub extern "C" fn omemo_message_key_bytes(
     })
 }
 
-/// The encrypted payload.
+/// Returns the encrypted payload of a message.
 /// Parameters:
-/// - message: the message.
-/// - len: gets the number of bytes; may be NULL.
-/// Returns: the decoded bytes; NULL: there is none, and nothing to show to anybody.
+/// - len: receives the number of bytes; may be NULL.
+/// Returns: the decoded bytes; NULL if the message has no payload, and so nothing to show to a user.
 /// Memory: borrowed from message until it changes.
 /// Since: 0.1.0
 #[unsafe(no_mangle)]
@@ -285,11 +272,10 @@ pub extern "C" fn omemo_message_payload(
     })
 }
 
-/// The initialisation vector of a message in OMEMO_NS_LEGACY.
+/// Returns the initialisation vector of a message in OMEMO_NS_LEGACY.
 /// Parameters:
-/// - message: the message.
-/// - len: gets the number of bytes; may be NULL.
-/// Returns: the decoded bytes; NULL: there is none, as always in OMEMO_NS_2.
+/// - len: receives the number of bytes; may be NULL.
+/// Returns: the decoded bytes; NULL if there is none, as always in OMEMO_NS_2.
 /// Memory: borrowed from message until it changes.
 /// Since: 0.1.0 (XEP-0384 0.3 4.4)
 #[unsafe(no_mangle)]
@@ -302,11 +288,10 @@ pub extern "C" fn omemo_message_iv(
     })
 }
 
-/// `<encrypted/>`. Put it into a `<message>`, with a store hint (XEP-0334) beside it.
+/// Returns a message as XML. Put it into a `<message>`, with a store hint (XEP-0334) beside it.
 /// Parameters:
-/// - message: the message.
-/// - len: gets its bytes, without the NUL; may be NULL.
-/// Returns: the element; NULL for NULL.
+/// - len: receives the number of bytes, without the NUL; may be NULL.
+/// Returns: `<encrypted/>`; NULL for NULL.
 /// Memory: borrowed from message until it changes.
 /// Since: 0.1.0 (XEP-0384 5.5)
 #[unsafe(no_mangle)]
@@ -321,9 +306,10 @@ pub extern "C" fn omemo_message_xml(
     })
 }
 
-/// Free what omemo_message_new or _parse gave; not a message of a result, nor one that a callback is given.
+/// Frees a message from omemo_message_new or omemo_message_parse; not a message of a result, nor one that a
+/// callback receives.
 /// Parameters:
-/// - message: the message; NULL does nothing.
+/// - message: NULL does nothing.
 /// Since: 0.1.0
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn omemo_message_free(message: *mut omemo_message) {

@@ -3,13 +3,9 @@
 use super::super::boundary::{guard, handles};
 use std::ffi::c_char;
 
-/// ## 3 Strings
-///
-/// Free a string that came out of a `char **` parameter.
-///
+/// Frees a string that a function wrote to a `char **` parameter.
 /// Parameters:
-/// - string: the string; NULL does nothing.
-///
+/// - string: NULL does nothing.
 /// Since: 0.1.0
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn omemo_string_free(string: *mut c_char) {

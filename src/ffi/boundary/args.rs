@@ -98,7 +98,7 @@ pub(in crate::ffi) unsafe fn namespaces(names: *const *const c_char, count: usiz
         return Err(Status::Null.into());
     }
     if !(1..=Namespace::ALL.len()).contains(&count) {
-        return Err(Error::new(Status::Argument, "No namespace, or more than there are."));
+        return Err(Error::new(Status::Argument, "The number of namespaces is 0 or too great."));
     }
     // SAFETY: the caller promises `count` pointers.
     let names = unsafe { std::slice::from_raw_parts(names, count) };
@@ -107,7 +107,7 @@ pub(in crate::ffi) unsafe fn namespaces(names: *const *const c_char, count: usiz
         // SAFETY: the caller promises C strings.
         let namespace = unsafe { namespace(*name) }?;
         if namespaces.contains(&namespace) {
-            return Err(Error::new(Status::Argument, "A namespace stands in the list twice."));
+            return Err(Error::new(Status::Argument, "A namespace is in the list twice."));
         }
         namespaces.push(namespace);
     }
@@ -127,7 +127,7 @@ pub(in crate::ffi) unsafe fn bytes<'a>(bytes: *const u8, len: usize, limit: usiz
         return Err(Status::Null.into());
     }
     if isize::try_from(len).is_err() {
-        return Err(Error::new(Status::Argument, "No object has this many bytes."));
+        return Err(Error::new(Status::Argument, "The length is greater than any object."));
     }
     if len > limit {
         return Err(Status::Limit.into());

@@ -1,7 +1,7 @@
-//! The one door of every exported function: no panic leaves it, and no service comes in by it.
+//! The guard of every exported function: stops panics, and refuses calls from inside of services.
 //!
 //! Owns the only thread-local of the library: how deep this thread is in our own calls, and how deep in services of
-//! the client. Owns what has to wait until neither holds a lock. Knows nothing of what a function does.
+//! the client. Owns the work that has to wait until neither holds a lock. Knows nothing of what a function does.
 
 use crate::error::{Error, Result, Status};
 use parking_lot::Mutex;
@@ -71,7 +71,7 @@ pub(in crate::ffi) fn not_in_service() -> Result<()> {
     if in_service() { Err(Error::from(Status::Busy)) } else { Ok(()) }
 }
 
-/// Whether this thread is inside of a service.
+/// Returns whether this thread is inside of a service.
 pub(in crate::ffi) fn in_service() -> bool {
     DEPTH.get().services > 0
 }
@@ -87,7 +87,7 @@ pub(in crate::ffi) fn service<T>(callback: impl FnOnce() -> T) -> T {
     at_depth(enter, callback)
 }
 
-/// A number that no other thread has while this one is running.
+/// Returns a number that no other thread has while this one is running.
 pub(in crate::ffi) fn this_thread() -> usize {
     DEPTH.with(|depth| std::ptr::from_ref(depth).addr())
 }
@@ -122,10 +122,13 @@ fn do_later() {
 
 static LAST_PANIC: Mutex<Option<String>> = Mutex::new(None);
 
-/// A line of log about the last panic: where it was. Its message may hold anything, and stays untold.
+/// Returns a line of log about the last panic: its place. Its message may contain anything, and is not logged.
 pub(in crate::ffi) fn last_panic() -> String {
     let place = LAST_PANIC.lock().take();
-    format!("A bug of this library: {}. Nothing was committed.", place.as_deref().unwrap_or("somewhere"))
+    format!(
+        "A bug in this library at {}; nothing was committed.",
+        place.as_deref().unwrap_or("an unknown place")
+    )
 }
 
 /// Nothing is printed for a panic that `call` turns into a status. Panics of others are printed as ever.

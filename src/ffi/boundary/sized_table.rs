@@ -1,4 +1,4 @@
-//! Tables of callbacks whose first member tells their size, so that old and new headers get along.
+//! Tables of callbacks whose first member is their size, so that old headers work with new libraries and the reverse.
 //!
 //! A table that is smaller than ours comes from an older header: what it lacks is NULL. One that is larger comes from a
 //! newer header: it is taken if everything that we do not know is NULL, so that no question gets lost.
@@ -33,7 +33,7 @@ pub(in crate::ffi) unsafe fn read<T: SizedTable>(table: *const T) -> Result<T> {
     if !(T::LEAST..=MOST).contains(&size) {
         return Err(Error::new(
             Status::Argument,
-            "struct_size of a table is wrong: set it to sizeof of its type.",
+            "struct_size of the table is wrong: set it to sizeof of its type.",
         ));
     }
     let known = size.min(size_of::<T>());
@@ -43,7 +43,7 @@ pub(in crate::ffi) unsafe fn read<T: SizedTable>(table: *const T) -> Result<T> {
     if unknown.iter().any(|byte| *byte != 0) {
         return Err(Error::new(
             Status::Argument,
-            "A table holds a callback that this version does not know.",
+            "The table contains a callback that this version does not know.",
         ));
     }
     let mut copy = MaybeUninit::<T>::zeroed();

@@ -1,7 +1,8 @@
 //! The client's callbacks as the manager sees them: events that `core` delivers, and services that answer at once.
 
 use super::super::api::bundle::omemo_bundle;
-use super::super::api::callbacks::{Callbacks, built_in, verdict};
+use super::super::api::callbacks::Callbacks;
+use super::super::api::core_trust::{built_in, verdict};
 use super::super::api::device_list::omemo_device_list;
 use super::super::api::devices::omemo_devices;
 use super::super::api::log::Log;
@@ -41,7 +42,7 @@ impl ClientCallbacks {
         ClientCallbacks { tables: Mutex::new(Some(Tables { callbacks, log })), signal, start: Instant::now() }
     }
 
-    /// Lets go of the client's tables; the last user of them frees user_data.
+    /// Drops the client's tables; the last user of them frees user_data.
     pub(in crate::ffi) fn close(&self) {
         let tables = self.tables.lock().take();
         drop(tables);
@@ -51,7 +52,7 @@ impl ClientCallbacks {
         self.tables.lock().clone()
     }
 
-    /// Asks the client. The failure is what a missing callback comes to.
+    /// Asks the client. The failure is the rejection that a missing callback stands for.
     pub(in crate::ffi) fn ask(
         &self,
         request: RequestId,
@@ -113,7 +114,7 @@ impl ClientCallbacks {
         Ok(())
     }
 
-    /// Tells the client that nobody needs an answer any more.
+    /// Tells the client that a request needs no answer any more.
     pub(in crate::ffi) fn withdrawn(&self, request: RequestId) {
         let Some(tables) = self.tables() else { return };
         if let Some(withdrawn) = tables.callbacks.table.request_withdrawn {

@@ -1,11 +1,11 @@
-//! What a manager is made of, who is using it, and how it ends.
+//! A manager behind its handle: its parts, the calls that use it, and its end.
 //!
-//! Every call of a manager is a user of it. Freeing it marks it; whoever is the last user to leave ends it, outside of
+//! Every call of a manager is a user of it. Freeing the manager marks it; the last user that leaves ends it, outside of
 //! all locks and services. Events are delivered by one thread at a time.
 
 use super::super::api::callbacks::Callbacks;
 use super::super::api::log::Log;
-use super::super::api::manager::omemo_done;
+use super::super::api::operations::omemo_done;
 use super::super::api::results::omemo_result;
 use super::super::api::storage::Store;
 use super::super::boundary::ids::IdRegistry;
@@ -32,7 +32,7 @@ use std::time::{Duration, Instant};
 
 /// Events that one run delivers.
 const EVENTS_PER_RUN: usize = 1_000;
-/// Results that are kept although nobody waits for them.
+/// Results that are kept without a call that waits for them.
 const RESULTS: usize = 1_000;
 
 /// Open questions.
@@ -40,7 +40,15 @@ pub(in crate::ffi) static REQUESTS: IdRegistry<omemo_manager> = IdRegistry::new(
 /// Running operations.
 static OPERATIONS: IdRegistry<omemo_manager> = IdRegistry::new();
 
-/// One account.
+/// One account, opened on its store.
+///
+/// Fill in an omemo_config and call omemo_manager_new. Call omemo_manager_connected for each new stream and
+/// omemo_manager_disconnected when it is lost. Call omemo_manager_run when wakeup has been called or
+/// omemo_manager_timeout has passed: it makes all progress and calls all events. A blocking program calls
+/// omemo_manager_wait instead. Pass pushed device lists to omemo_manager_update_device_list and received stanzas to
+/// omemo_manager_decrypt_xml; send with omemo_manager_encrypt. End it with omemo_manager_free.
+///
+/// All its functions may be called from every thread. Several managers are independent of each other.
 pub struct omemo_manager {
     manager: Manager,
     jid: BareJid,
@@ -56,7 +64,7 @@ struct State {
     ended: bool,
     /// The thread that delivers events.
     running: Option<usize>,
-    /// Somebody wanted to deliver events meanwhile.
+    /// Another thread tried to deliver events meanwhile.
     refused: bool,
     operations: HashMap<u64, Operation>,
     /// Ends that were not delivered, because the start had not returned.
@@ -80,16 +88,16 @@ pub(in crate::ffi) struct Parts {
     pub(in crate::ffi) log: Option<Arc<Log>>,
 }
 
-/// What becomes of the end of an operation.
+/// What happens with the end of an operation.
 pub(in crate::ffi) enum Completion {
     /// The client is called.
     Call(
         unsafe extern "C" fn(*mut c_void, u64, super::super::api::status::omemo_status, *const omemo_result),
         UserData,
     ),
-    /// Somebody will wait for it.
+    /// The result is kept for `omemo_manager_wait`.
     Keep,
-    /// Nobody cares.
+    /// The result is dropped.
     Forget,
 }
 
@@ -114,7 +122,7 @@ pub(in crate::ffi) fn open(parts: Parts) -> Result<*mut omemo_manager> {
     Ok(handles::into_shared_handle(Arc::new(opened)))
 }
 
-/// A manager, for the length of a call.
+/// Returns a manager for the length of a call.
 ///
 /// # Safety
 /// `handle` must be NULL or come from `open`, and not have ended.
@@ -123,10 +131,10 @@ pub(in crate::ffi) unsafe fn enter(handle: *const omemo_manager) -> Result<CallG
     CallGuard::enter(args::required(unsafe { handles::shared(handle) })?)
 }
 
-/// Somebody who uses a manager: it does not end meanwhile.
+/// A call that uses a manager, which does not end meanwhile.
 pub(in crate::ffi) struct CallGuard {
     manager: Arc<omemo_manager>,
-    /// Somebody else's panic was going on before.
+    /// The thread was panicking before the call.
     panicking: bool,
 }
 
@@ -146,13 +154,13 @@ pub(in crate::ffi) fn enter_by_request(request: u64) -> Result<CallGuard> {
     enter_by_id(&REQUESTS, request)
 }
 
-/// Answers a question of whatever manager.
+/// Answers a request of any manager.
 pub(in crate::ffi) fn answer(request: u64, answer: Answer) -> Result<()> {
     let manager = enter_by_request(request)?;
     answer_to(&manager, request, answer)
 }
 
-/// Answers a question of this manager.
+/// Answers a request of this manager.
 pub(in crate::ffi) fn answer_to(manager: &omemo_manager, request: u64, answer: Answer) -> Result<()> {
     let answered = manager.manager().answer(request, answer);
     let over = answered.as_ref().err().is_none_or(|error| error.status() == Status::Stale);
@@ -276,7 +284,7 @@ impl Drop for Running<'_> {
     }
 }
 
-/// Somebody waits for the end of an operation.
+/// A call that waits for the end of an operation.
 struct Waiting<'a>(&'a omemo_manager, u64);
 
 impl Drop for Waiting<'_> {
@@ -296,12 +304,12 @@ impl omemo_manager {
         &self.manager
     }
 
-    /// Whose account it is.
+    /// Returns the JID of the account.
     pub(in crate::ffi) fn jid(&self) -> &BareJid {
         &self.jid
     }
 
-    /// Milliseconds since 1970, by the client's clock.
+    /// Returns milliseconds since 1970 by the client's clock.
     pub(in crate::ffi) fn now(&self) -> i64 {
         self.client.wall_clock()
     }
@@ -322,7 +330,8 @@ impl omemo_manager {
         drop(user);
     }
 
-    /// The end: the last events, then the client's tables and its handle. Nobody uses the manager any more.
+    /// Ends the manager: delivers the last events, then drops the client's tables and its handle. No call uses the
+    /// manager any more.
     fn end(self: Arc<Self>) {
         self.state.lock().running = Some(guard::this_thread());
         self.manager.close();
@@ -344,7 +353,7 @@ impl omemo_manager {
         unsafe { handles::free_shared_handle(handle) };
     }
 
-    /// Becomes the one who delivers events.
+    /// Takes the right to deliver events.
     fn take_turn(&self) -> Result<Running<'_>> {
         let mut state = self.state.lock();
         if state.freed {
@@ -397,7 +406,7 @@ impl omemo_manager {
         }
     }
 
-    /// An operation is over.
+    /// Delivers the end of an operation, or keeps it.
     fn finish(&self, op: u64, outcome: Outcome) {
         let completion = {
             let mut state = self.state.lock();
@@ -455,12 +464,12 @@ impl omemo_manager {
         }
     }
 
-    /// Milliseconds until `run` is wanted.
+    /// Returns milliseconds until `run` should be called.
     pub(in crate::ffi) fn timeout(&self) -> Option<u64> {
         if self.state.lock().early.is_empty() { self.manager.timeout() } else { Some(0) }
     }
 
-    /// Whether nothing is left to be done without new input.
+    /// Returns whether nothing is left to do without new input.
     pub(in crate::ffi) fn is_idle(&self) -> bool {
         let delivered = self.state.lock().early.is_empty();
         delivered && self.manager.is_idle()

@@ -11,7 +11,7 @@ pub(in crate::ffi) struct WakeupSignal {
 }
 
 impl WakeupSignal {
-    /// How often it rang.
+    /// Returns how often it rang.
     pub(in crate::ffi) fn rings(&self) -> u64 {
         *self.rings.lock()
     }

@@ -135,15 +135,14 @@ impl Operations {
     pub(in crate::manager) fn end_all(&self, kind: OperationKind, status: Status) {
         let ended: Vec<(OperationId, Running)> = {
             let mut table = self.table.lock();
-            match kind {
-                OperationKind::EndsWithStream => {
-                    let ids = std::mem::take(&mut table.needs_stream);
-                    ids.into_iter().filter_map(|id| Some((id, table.running.remove(&id)?))).collect()
-                }
+            let ids: Vec<OperationId> = match kind {
+                OperationKind::EndsWithStream => std::mem::take(&mut table.needs_stream).into_iter().collect(),
                 OperationKind::SurvivesStream => {
-                    table.running.extract_if(.., |_, running| running.kind == kind).collect()
+                    let of_kind = table.running.iter().filter(|(_, running)| running.kind == kind);
+                    of_kind.map(|(id, _)| *id).collect()
                 }
-            }
+            };
+            ids.into_iter().filter_map(|id| Some((id, table.running.remove(&id)?))).collect()
         };
         self.events.extend(ended.iter().map(|(id, _)| Event::Done(*id, Outcome::bare(status))));
         drop(ended);

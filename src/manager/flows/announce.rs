@@ -145,7 +145,7 @@ pub(super) async fn publish_bundle(context: &Context, namespace: Namespace) -> R
         if !context.memory(|memory| memory.verified_in.contains(namespace))? {
             return Err(Error::new(
                 Status::BundleDownloadFailed,
-                "What stands under this device's id is not known.",
+                "The bundle that is published under this device's id could not be checked.",
             ));
         }
     }

@@ -180,7 +180,7 @@ fn note(context: &Context, job: &Job, result: Result<Progress>) {
         }
     });
     if let (Ok(()), Err(error)) = (noted, result) {
-        context.log(LogLevel::Info, &format!("{}: {}", job.name(), error.status().name()));
+        context.log(LogLevel::Info, &format!("{}: failed with {}", job.name(), error.status().name()));
         if let Some(namespace) = publishes {
             tell(context, namespace, &error);
         }

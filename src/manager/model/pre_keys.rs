@@ -165,7 +165,7 @@ impl PreKeyStore {
         let pre_keys: Vec<PublicPreKey> =
             unused.map(|key| PublicPreKey { id: key.id, key: *key.pair.public().as_bytes() }).collect();
         if pre_keys.is_empty() {
-            return Err(Error::new(Status::Internal, "A bundle without pre keys."));
+            return Err(Error::new(Status::Internal, "The bundle has no pre keys."));
         }
         Ok(Bundle {
             namespace,

@@ -60,7 +60,7 @@ fn read_ephemeral(wire: Wire, field: Option<Vec<u8>>) -> Result<PublicKey> {
     if key.is_canonical() {
         Ok(key)
     } else {
-        Err(Error::new(Status::KeyExchangeFailed, "An ephemeral key is not in its own form."))
+        Err(Error::new(Status::KeyExchangeFailed, "An ephemeral key is not in canonical form."))
     }
 }
 

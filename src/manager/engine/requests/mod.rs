@@ -274,7 +274,7 @@ fn decision(entry: &mut OpenRequest, index: usize) -> Result<&mut Option<(String
         return Err(Status::WrongAnswer.into());
     }
     let place = entry.levels.get_mut(index);
-    place.ok_or(Error::new(Status::Argument, "No device of the question has this index."))
+    place.ok_or(Error::new(Status::Argument, "The request has no device with this index."))
 }
 
 /// Replaces the end of a question about trust by the decisions.

@@ -53,7 +53,8 @@ pub(super) fn open_key(
     hint: Sender,
     budget: &mut ChainBudget,
 ) -> Result<DecryptedMessage> {
-    let bytes = key.bytes.as_ref().ok_or(Error::new(Status::Malformed, "Our key cannot be read."))?;
+    let bytes =
+        key.bytes.as_ref().ok_or(Error::new(Status::Malformed, "The key for this device cannot be read."))?;
     if key.key_exchange {
         let exchange = KeyExchange::parse(at.namespace, bytes)?;
         return open_exchange(tx, &exchange, at, message, hint, budget);
@@ -111,13 +112,7 @@ fn open_exchange(
     if let Some(opened) = Sessions::new(tx, at).open_begun_by(began, exchange.message(), budget)? {
         return store_opened(tx, at, message, opened);
     }
-    let hash = ExchangeHash::new(&at.jid, at.device, exchange.id());
-    #[cfg(omemo_planted)]
-    let hash = if crate::planted::is_planted(4) {
-        ExchangeHash::new(&tx.config().jid, tx.own_device()?, exchange.id())
-    } else {
-        hash
-    };
+    let hash = exchange_hash(tx, exchange, at)?;
     check_processed(tx, exchange, at, &hash)?;
     if !known.identity.is_confirmed() && is_confirmed_elsewhere(tx, at, &mont)? {
         return Err(Status::PublicDataInconsistency.into());
@@ -126,7 +121,10 @@ fn open_exchange(
     let known_jid = tx.is_known(&at.jid);
     let whose = ProcessedExchange::whose(&at.jid);
     if !known_jid && !tx.pre_keys(at.namespace)?.has_stranger_room(whose) {
-        return Err(Error::new(Status::Limit, "Strangers have used up what one bundle has for them."));
+        return Err(Error::new(
+            Status::Limit,
+            "Strangers have used too many pre keys of the published bundle.",
+        ));
     }
     let step = accept(tx, exchange, at, budget)?;
     let inside = open_payload(message, &step.plaintext)?;
@@ -140,6 +138,16 @@ fn open_exchange(
     log_step(tx, "new session", &step.session);
     effects::after_exchange(tx, at, relation)?;
     Ok(DecryptedMessage { inside, sender, new_session: true, not_listed: is_not_listed(tx, at)? })
+}
+
+/// Returns what a key exchange is remembered by.
+fn exchange_hash(tx: &mut Tx<'_>, exchange: &KeyExchange, at: &SessionAddress) -> Result<ExchangeHash> {
+    #[cfg(omemo_planted)]
+    if crate::planted::is_planted(4) {
+        return Ok(ExchangeHash::new(&tx.config().jid, tx.own_device()?, exchange.id()));
+    }
+    let _ = tx;
+    Ok(ExchangeHash::new(&at.jid, at.device, exchange.id()))
 }
 
 /// Refuses a key exchange that was processed and whose session is deleted. Only what is known to have been decrypted is a
@@ -228,7 +236,9 @@ fn make_provisional_room(tx: &mut Tx<'_>, at: &SessionAddress) -> Result<()> {
     let fresh = namespaces.iter().any(|namespace| tx.memory().lists.is_fresh(*namespace, &at.jid, now));
     match contact.unlisted_provisional().first() {
         Some(oldest) if fresh && tx.memory().online => removal::remove_device(tx, &at.jid, *oldest),
-        _ => Err(Error::new(Status::Limit, "Too many devices of this JID are known by key exchanges alone.")),
+        _ => {
+            Err(Error::new(Status::Limit, "Too many devices of this JID are known from key exchanges only."))
+        }
     }
 }
 

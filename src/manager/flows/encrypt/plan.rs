@@ -130,8 +130,7 @@ pub(super) fn unreachable_devices(
     }
     for namespace in namespaces {
         for id in tx.memory().lists.unserved(*namespace, jid) {
-            let error =
-                Error::new(Status::Malformed, "A device id outside of 1 to 2147483647 cannot be served.");
+            let error = Error::new(Status::Malformed, "The device id is outside of 1 to 2147483647.");
             unreachable.push((id, *namespace, error));
         }
     }
