@@ -84,6 +84,7 @@ fn no_session_with_a_key_that_was_not_judged<D: Device>(ns: &'static str) {
     let device = first_of_juliet(&romeo);
     assert_eq!((device.key, device.conflicting_key), (Some(tybalt.own_key()), None));
     assert_eq!(device.core_trust, CoreTrust::Undecided);
+    assert_eq!(romeo.set_trust(JULIET, &tybalt.own_key(), "trusted"), Status::Ok);
     // And back again, when the server shows the genuine one.
     world.publish_bundle(ns, JULIET, juliet.own_id(), &genuine);
     romeo.restart();
