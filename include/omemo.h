@@ -958,7 +958,7 @@ void omemo_manager_free(omemo_manager *manager);
  * omemo_manager_disconnected nor this function; after a failed resumption call both.
  *
  * Parameters:
- * - backlog: an omemo_catch_up.
+ * - catch_up: an omemo_catch_up.
  * - done: called at the end of the operation. NULL: if op is given, the result is kept for omemo_manager_wait.
  * - user_data: any pointer; passed to done. Stays yours if this call fails.
  * - op: receives the number of the operation; may be NULL.
@@ -972,7 +972,7 @@ void omemo_manager_free(omemo_manager *manager);
  * Since: 0.1.0 (XEP-0384 5.3)
  */
 omemo_status omemo_manager_connected(omemo_manager *manager,
-                                     int32_t backlog,
+                                     int32_t catch_up,
                                      omemo_done done,
                                      void *user_data,
                                      omemo_op *op);

@@ -7,7 +7,7 @@
 #define _POSIX_C_SOURCE 200809L
 #include "functions.h"
 
-typedef uint64_t six(uint64_t, uint64_t, uint64_t, uint64_t, uint64_t, uint64_t);
+typedef uint64_t eight(uint64_t, uint64_t, uint64_t, uint64_t, uint64_t, uint64_t, uint64_t, uint64_t);
 
 #define SENTINEL 0x5ca1ab1e5ca1ab1eu
 
@@ -165,7 +165,10 @@ static bool value(const struct declaration *declaration, size_t at, size_t numbe
     values[count++] = 0;
   } else if (strcmp(type, "size_t") == 0) {
     bool xml = at > 0 && strcmp(declaration->parameters[at - 1].name, "xml") == 0;
-    values[count++] = strstr(name, "len") ? (xml ? 1 : 32) : strcmp(name, "count") == 0 ? 1 : 0;
+    values[count++] = strstr(name, "signature_len") ? 64
+                      : strstr(name, "len")         ? (xml ? 1 : 32)
+                      : strcmp(name, "count") == 0  ? 1
+                                                    : 0;
     values[count++] = 0;
     values[count++] = 1;
     if (strcmp(name, "count") == 0) values[count++] = 2;
@@ -173,7 +176,7 @@ static bool value(const struct declaration *declaration, size_t at, size_t numbe
     values[count++] = SIZE_MAX / 2;
     values[count++] = (size_t)1 << 40;
   } else if (strcmp(type, "int32_t") == 0) {
-    values[count++] = strcmp(name, "backlog") == 0 || strcmp(name, "policy") == 0 ? 0 : 1;
+    values[count++] = strcmp(name, "catch_up") == 0 || strcmp(name, "policy") == 0 ? 0 : 1;
     values[count++] = (uint64_t)INT32_MIN;
     values[count++] = (uint64_t)-1;
     values[count++] = 99;
@@ -247,8 +250,8 @@ static bool known(omemo_status status) {
 /* Calls once, and looks at what came of it. */
 static uint64_t call_once(const struct declaration *declaration, any_function *function, const uint64_t *arguments) {
   for (size_t i = 0; i < MOST_PARAMETERS; i++) slots[i] = SENTINEL;
-  uint64_t returned =
-      ((six *)function)(arguments[0], arguments[1], arguments[2], arguments[3], arguments[4], arguments[5]);
+  uint64_t returned = ((eight *)function)(arguments[0], arguments[1], arguments[2], arguments[3], arguments[4],
+                                          arguments[5], arguments[6], arguments[7]);
   bool success = true;
   const char *type = declaration->result;
   if (strcmp(type, "omemo_status") == 0) {
@@ -335,10 +338,14 @@ static void every_function_has_an_entry(void) {
   }
 }
 
-int main(void) {
+static void every_declaration_is_read(void) {
   char *header = read_header();
   declared = read_declarations(header, declarations, sizeof declarations / sizeof *declarations);
   free(header);
+}
+
+int main(void) {
+  run_case("every_declaration_is_read", every_declaration_is_read);
   long_text = need(malloc((2 << 20) + 1));
   memset(long_text, 'a', 2 << 20);
   long_text[2 << 20] = 0;

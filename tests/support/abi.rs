@@ -161,7 +161,7 @@ unsafe extern "C" {
     pub fn omemo_manager_free(manager: *mut Opaque);
     pub fn omemo_manager_connected(
         manager: *mut Opaque,
-        backlog: i32,
+        catch_up: i32,
         done: Done,
         user_data: *mut c_void,
         op: *mut u64,

@@ -87,7 +87,7 @@ pub unsafe extern "C" fn omemo_manager_free(manager: *mut omemo_manager) {
 /// omemo_manager_disconnected nor this function; after a failed resumption call both.
 ///
 /// Parameters:
-/// - backlog: an omemo_catch_up.
+/// - catch_up: an omemo_catch_up.
 /// - done: called at the end of the operation. NULL: if op is given, the result is kept for omemo_manager_wait.
 /// - user_data: any pointer; passed to done. Stays yours if this call fails.
 /// - op: receives the number of the operation; may be NULL.
@@ -102,7 +102,7 @@ pub unsafe extern "C" fn omemo_manager_free(manager: *mut omemo_manager) {
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn omemo_manager_connected(
     manager: *mut omemo_manager,
-    backlog: i32,
+    catch_up: i32,
     done: omemo_done,
     user_data: *mut c_void,
     op: *mut omemo_op,
@@ -112,7 +112,7 @@ pub unsafe extern "C" fn omemo_manager_connected(
         let op = unsafe { Out::new(op) };
         // SAFETY: the client gives one of ours or NULL.
         let manager = unsafe { manager_handle::enter(manager) }?;
-        if backlog != omemo_catch_up::OMEMO_CATCH_UP_NONE as i32 {
+        if catch_up != omemo_catch_up::OMEMO_CATCH_UP_NONE as i32 {
             return Err(Error::new(Status::Argument, "The number is not an omemo_catch_up."));
         }
         manager.start(Completion::new(done, user_data, op.is_some()), op, |manager, op| manager.connected(op))
