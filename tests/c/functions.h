@@ -153,7 +153,7 @@ static const struct {
     F(omemo_version),
 };
 
-#define MOST_PARAMETERS 6
+#define MOST_PARAMETERS 8
 
 struct parameter {
   char type[64]; /* without blanks around it, as "const char *" */
