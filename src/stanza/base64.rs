@@ -100,7 +100,7 @@ mod tests {
     }
 
     #[test]
-    fn r20_white_space_and_line_breaks_are_ignored() {
+    fn white_space_and_line_breaks_are_ignored() {
         for content in [
             "aGVsbG8=",
             " aGVs\r\nbG8=\n",

@@ -50,7 +50,7 @@ fn single(outcome: Outcome) -> (String, KeyParts) {
 }
 
 #[test]
-fn r30_the_other_side_gets_key_and_iv_as_they_were_sent() {
+fn the_other_side_gets_key_and_iv_as_they_were_sent() {
     let world = World::new(1);
     let (romeo, juliet) = (speaking(&world, ROMEO, &[NS_LEGACY]), speaking(&world, JULIET, &[NS_LEGACY]));
     let laptop = speaking(&world, ROMEO, &[NS_LEGACY]);

@@ -159,7 +159,7 @@ fn a_plaintext_that_a_namespace_lacks_is_told_before_anything_happens() {
 }
 
 #[test]
-fn r49_two_programs_under_one_id_are_told_and_the_wrong_key_gets_nothing() {
+fn two_programs_under_one_id_are_told_and_the_wrong_key_gets_nothing() {
     let world = World::new(5);
     let romeo = online(&world, ROMEO, &[NS_LEGACY, NS_2]);
     let juliet = online(&world, JULIET, &[NS_LEGACY]);
@@ -300,7 +300,7 @@ fn a_client_that_deletes_no_bundles_is_told_so_and_asked_when_it_can() {
 }
 
 #[test]
-fn r2_a_legacy_key_exchange_is_read_before_its_senders_sign_is_known_and_trust_by_either_sign_holds() {
+fn a_legacy_key_exchange_is_read_before_its_senders_sign_is_known_and_trust_by_either_sign_holds() {
     for sign in [false, true] {
         for given in [false, true] {
             let world = World::new(8);

@@ -200,7 +200,7 @@ fn a_foreign_bundle_stays_whichever_commit_fails() {
 }
 
 #[test]
-fn r2_a_shown_key_is_accepted_by_either_sign() {
+fn a_shown_key_is_accepted_by_either_sign() {
     let mut server = Server::of(Legacy);
     let romeo = RustDevice::new(ROMEO, &mut server);
     RawDevice::of(Legacy, JULIET, 5).publish(&mut server);

@@ -12,12 +12,12 @@ use omemo::protocol::namespace::Namespace;
 in_both_namespaces! {
     a_message_without_payload_that_fails_is_hidden,
     the_same_messages_with_payload_warn,
-    an_own_message_reflected_in_a_room_is_an_own_echo,
+    r22_an_own_message_reflected_in_a_room_is_an_own_echo,
     an_own_message_in_a_room_that_holds_a_key_for_us_is_no_echo,
     a_message_for_others_in_a_room_is_hidden_only_without_payload,
     a_refused_distrusted_message_says_distrusted,
     content_of_a_device_that_left_the_list_keeps_its_trust,
-    what_is_hidden_has_a_status_and_a_line_of_log,
+    f21_what_is_hidden_has_a_status_and_a_line_of_log,
 }
 
 const ROOM: &str = "room@rooms.example";
@@ -96,7 +96,7 @@ fn in_room(client: &RustDevice, from: Option<&BareJid>, message: &Message) -> De
     client.manager().decrypt(from, Some(&jid(ROOM)), message).unwrap()
 }
 
-fn an_own_message_reflected_in_a_room_is_an_own_echo(ns: Namespace) {
+fn r22_an_own_message_reflected_in_a_room_is_an_own_echo(ns: Namespace) {
     let (mut server, romeo, juliet) = friends(ns);
     // With and without another device of our own.
     for other in [false, true] {
@@ -156,7 +156,7 @@ fn content_of_a_device_that_left_the_list_keeps_its_trust(ns: Namespace) {
     assert_eq!((text(&read), read.core_trust), ("text".to_owned(), CoreTrust::Trusted));
 }
 
-fn what_is_hidden_has_a_status_and_a_line_of_log(ns: Namespace) {
+fn f21_what_is_hidden_has_a_status_and_a_line_of_log(ns: Namespace) {
     let (_server, romeo, _juliet, all) = failing(ns);
     for (what, from, message) in all {
         romeo.services.lines.lock().unwrap().clear();

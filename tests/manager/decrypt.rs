@@ -23,10 +23,10 @@ in_both_namespaces! {
     a_provisional_key_is_confirmed_by_the_bundle_and_its_session_goes_on,
     no_content_goes_to_a_provisional_key_without_its_bundle,
     table_a_key_exchange_that_is_known_is_its_session,
-    table_a_key_exchange_processed_before_is_a_duplicate,
+    r53_a_key_exchange_processed_before_is_a_duplicate,
     table_a_new_key_exchange_replaces_the_session,
     table_no_session_and_its_repair,
-    table_what_no_session_decrypts,
+    f25_what_no_session_decrypts_changes_nothing,
     table_too_many_skipped,
     table_a_pre_key_that_is_gone,
     table_undecided_and_unknown_levels_are_shown,
@@ -158,7 +158,7 @@ fn table_a_key_exchange_that_is_known_is_its_session(ns: Namespace) {
     assert_eq!((text(&read), read.new_session), ("4".to_owned(), false));
 }
 
-fn table_a_key_exchange_processed_before_is_a_duplicate(ns: Namespace) {
+fn r53_a_key_exchange_processed_before_is_a_duplicate(ns: Namespace) {
     let mut server = Server::of(ns);
     let juliet = RustDevice::new(JULIET, &mut server);
     let mut romeo = RawDevice::of(ns, ROMEO, 9);
@@ -240,7 +240,7 @@ fn table_no_session_and_its_repair(ns: Namespace) {
     both_ways(&romeo, &juliet, &mut server);
 }
 
-fn table_what_no_session_decrypts(ns: Namespace) {
+fn f25_what_no_session_decrypts_changes_nothing(ns: Namespace) {
     let (mut server, romeo, juliet) = friends(ns);
     let message = romeo.say(&juliet.jid, "x", &mut server);
     for position in [0, 10, 40, 60] {

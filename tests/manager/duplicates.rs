@@ -17,7 +17,7 @@ in_both_namespaces! {
     an_old_conversation_given_again_is_silent,
     an_old_conversation_given_again_after_a_restart_is_silent,
     an_old_conversation_of_a_session_that_was_replaced_is_silent,
-    an_archive_of_many_key_exchanges_given_again_changes_nothing,
+    f24_an_archive_of_many_key_exchanges_given_again_changes_nothing,
     a_late_message_of_a_closed_chain_is_read_once,
     late_messages_of_an_old_session_are_read_in_any_order,
     a_closed_chain_of_which_nothing_is_missing_is_remembered,
@@ -173,7 +173,7 @@ fn an_old_conversation_of_a_session_that_was_replaced_is_silent(ns: Namespace) {
     }
 }
 
-fn an_archive_of_many_key_exchanges_given_again_changes_nothing(ns: Namespace) {
+fn f24_an_archive_of_many_key_exchanges_given_again_changes_nothing(ns: Namespace) {
     let (mut server, romeo, juliet) = friends(ns);
     // A client that began a session for each of its messages.
     let mut tybalt = RawDevice::of(ns, TYBALT, 5);

@@ -16,9 +16,11 @@ use omemo::runtime::next_number;
 use std::collections::BTreeMap;
 
 in_both_namespaces! {
-    messages_to_devices_that_are_distrusted_or_undecided,
+    f4_messages_to_devices_that_are_distrusted_or_undecided,
     a_shared_question_about_trust_judges_keys_and_not_positions,
-    a_question_about_trust_that_decides_nothing,
+    f16_a_question_about_trust_that_decides_nothing_sends_nothing,
+    f19_pre_keys_of_the_smallest_and_the_largest_id_are_used,
+    r51_a_device_that_came_during_a_prompt_is_judged_before_anything_is_sent,
     a_hundred_new_devices_take_five_round_trips,
     encrypts_for_the_same_recipients_complete_in_order_and_now_overtakes,
     cancelling_the_first_lets_the_second_go_on,
@@ -28,12 +30,12 @@ in_both_namespaces! {
     a_list_that_cannot_be_fetched_leaves_the_stored_one,
     a_bundle_that_does_not_come_in_time_is_a_row,
     a_question_rejected_as_offline_is_asked_again_under_a_new_number,
-    devices_that_left_get_nothing_and_are_not_forgotten,
+    f15_devices_that_left_get_nothing_and_are_not_forgotten,
     a_list_of_too_many_devices_grows_nothing_without_bound,
     what_a_message_allocates_for_a_device_does_not_grow_with_their_number,
 }
 
-fn messages_to_devices_that_are_distrusted_or_undecided(ns: Namespace) {
+fn f4_messages_to_devices_that_are_distrusted_or_undecided(ns: Namespace) {
     let mut server = Server::of(ns);
     let romeo = RustDevice::with(config(ns, ROMEO, "undecided"), &mut server);
     let devices: Vec<_> = (1..=3).map(|id| RawDevice::of(ns, JULIET, id)).collect();
@@ -106,7 +108,7 @@ fn a_shared_question_about_trust_judges_keys_and_not_positions(ns: Namespace) {
     assert_eq!(romeo.device(juliet, 2).unwrap().core_trust, CoreTrust::Distrusted);
 }
 
-fn a_question_about_trust_that_decides_nothing(ns: Namespace) {
+fn f16_a_question_about_trust_that_decides_nothing_sends_nothing(ns: Namespace) {
     let cases = [
         (EncryptPolicy::Wait, Answer::Done, Status::NoEligibleDevices),
         (EncryptPolicy::All, Answer::Done, Status::StillUndecided),
@@ -332,7 +334,7 @@ fn a_question_rejected_as_offline_is_asked_again_under_a_new_number(ns: Namespac
     assert_eq!(romeo.take(operation).status(), Status::Ok);
 }
 
-fn devices_that_left_get_nothing_and_are_not_forgotten(ns: Namespace) {
+fn f15_devices_that_left_get_nothing_and_are_not_forgotten(ns: Namespace) {
     let (mut server, romeo, juliet) = friends(ns);
     let empty = DeviceList::new(ns);
     romeo.manager().update_device_list(&juliet.jid, &empty).unwrap();
@@ -408,4 +410,37 @@ fn what_a_message_allocates_for_a_device_does_not_grow_with_their_number(ns: Nam
         later_of_many <= later + later / 5,
         "{later} bytes a device, {later_of_many} of ten times as many"
     );
+}
+
+fn f19_pre_keys_of_the_smallest_and_the_largest_id_are_used(ns: Namespace) {
+    for id in [0, 0x7fff_ffff] {
+        let mut server = Server::of(ns);
+        let romeo = RustDevice::new(ROMEO, &mut server);
+        let mut juliet = RawDevice::with_pre_keys(ns, JULIET, 7, id, &[id]);
+        juliet.publish(&mut server);
+        let message = romeo.say(&juliet.jid, "hello", &mut server);
+        assert_eq!(juliet.accept(&message).unwrap(), "hello", "{id}");
+    }
+}
+
+fn r51_a_device_that_came_during_a_prompt_is_judged_before_anything_is_sent(ns: Namespace) {
+    let is_prompt = |question: &Question| matches!(question, Question::DecideTrust { .. });
+    let mut server = Server::of(ns);
+    let romeo = RustDevice::with(config(ns, ROMEO, "undecided"), &mut server);
+    let juliet = RawDevice::of(ns, JULIET, 1);
+    juliet.publish(&mut server);
+    let operation = romeo.begin_encrypt(&[&juliet.jid], "x", EncryptPolicy::Wait);
+    for device in [1, 2] {
+        let open = romeo.run_holding(&mut server, is_prompt);
+        let [(request, Question::DecideTrust { devices, .. })] = &open[..] else { panic!("{open:?}") };
+        assert_eq!(devices.iter().map(|device| device.id).collect::<Vec<_>>(), [device]);
+        // Another device appears while the user thinks.
+        RawDevice::of(ns, JULIET, 2).publish(&mut server);
+        romeo.push(&juliet.jid, &server);
+        romeo.manager().decide(*request, 0, "trusted").unwrap();
+        romeo.manager().answer(*request, Answer::Done).unwrap();
+    }
+    romeo.run(&mut server);
+    let keys = &romeo.take(operation).messages[0].keys;
+    assert_eq!(keys.iter().map(|key| key.device).collect::<Vec<_>>(), [1, 2]);
 }

@@ -14,8 +14,8 @@ use omemo::protocol::namespace::Namespace::{self, Legacy, Omemo2};
 use std::sync::atomic::Ordering::SeqCst;
 
 in_both_namespaces! {
-    r1_a_device_that_shows_its_key_again_is_served_again,
-    r13_a_heartbeat_comes_although_something_was_said_in_the_chain,
+    a_device_that_shows_its_key_again_is_served_again,
+    a_heartbeat_comes_although_something_was_said_in_the_chain,
     a_server_that_lost_everything_is_repaired,
     a_distrusted_key_that_nobody_vouches_for_keeps_nobody_from_the_real_one,
     a_session_of_a_key_that_was_given_up_takes_no_place,
@@ -27,7 +27,7 @@ in_both_namespaces! {
     a_thousand_new_devices_cost_ten_times_a_hundred,
 }
 
-fn r1_a_device_that_shows_its_key_again_is_served_again(ns: Namespace) {
+fn a_device_that_shows_its_key_again_is_served_again(ns: Namespace) {
     let (mut server, romeo, mut juliet) = with_known_raw(ns, ROMEO, (JULIET, 77));
     RawDevice::of(ns, JULIET, 77).publish(&mut server);
     let outcome = romeo.encrypt(&[&juliet.jid], "x", EncryptPolicy::Wait, &mut server);
@@ -41,7 +41,7 @@ fn r1_a_device_that_shows_its_key_again_is_served_again(ns: Namespace) {
     assert_eq!(juliet.accept(&message).unwrap(), "y");
 }
 
-fn r13_a_heartbeat_comes_although_something_was_said_in_the_chain(ns: Namespace) {
+fn a_heartbeat_comes_although_something_was_said_in_the_chain(ns: Namespace) {
     let (mut server, romeo, juliet) = friends(ns);
     let first = romeo.say(&juliet.jid, "0", &mut server);
     assert_eq!(text(&juliet.read(&romeo.jid, &first)), "0");

@@ -7,8 +7,8 @@ use omemo::protocol::namespace::Namespace::{self};
 
 in_both_namespaces! {
     a_store_that_fails_at_any_commit_leaves_an_account_that_works,
-    a_decrypt_whose_commit_failed_may_be_made_again,
-    an_encrypt_whose_commit_failed_hands_nothing_out,
+    f28_a_decrypt_whose_commit_failed_may_be_made_again,
+    f26_an_encrypt_whose_commit_failed_hands_nothing_out,
 }
 
 /// A conversation in which each call may be made again when the store failed.
@@ -76,7 +76,7 @@ fn a_store_that_fails_at_any_commit_leaves_an_account_that_works(ns: Namespace) 
     }
 }
 
-fn a_decrypt_whose_commit_failed_may_be_made_again(ns: Namespace) {
+fn f28_a_decrypt_whose_commit_failed_may_be_made_again(ns: Namespace) {
     let (mut server, romeo, juliet) = friends(ns);
     let message = romeo.say(&juliet.jid, "once more", &mut server);
     juliet.storage.fail(1, Fault::Nothing);
@@ -85,7 +85,7 @@ fn a_decrypt_whose_commit_failed_may_be_made_again(ns: Namespace) {
     assert_eq!(text(&juliet.read(&romeo.jid, &message)), "once more");
 }
 
-fn an_encrypt_whose_commit_failed_hands_nothing_out(ns: Namespace) {
+fn f26_an_encrypt_whose_commit_failed_hands_nothing_out(ns: Namespace) {
     let (mut server, romeo, juliet) = friends(ns);
     for fault in [Fault::Nothing, Fault::Everything] {
         romeo.storage.fail(1, fault);

@@ -14,7 +14,7 @@ use omemo::protocol::session::Session;
 in_both_namespaces! {
     r9_concurrent_encrypts_never_share_a_message_key,
     r45_what_is_sent_is_stored_first,
-    r45_nothing_is_sent_whose_commit_failed,
+    nothing_is_sent_whose_commit_failed,
     a_follow_up_that_fails_sends_the_same_bytes_again,
     a_follow_up_survives_a_crash_and_ends_when_declined,
     an_answer_is_dropped_when_something_else_was_said,
@@ -25,7 +25,9 @@ in_both_namespaces! {
     r17_this_device_stays_active_while_its_list_is_on_its_way,
     r18_a_message_without_keys_is_none,
     r25_the_last_message_of_a_chain_may_be_late_although_its_sender_counts_wrong,
-    r46_a_key_exchange_is_answered_once_and_r52_the_bundle_is_published_once,
+    r11_a_send_that_fails_takes_no_other_with_it,
+    r46_a_repeated_key_exchange_is_answered_once,
+    r52_many_key_exchanges_are_one_publication,
 }
 
 fn r9_concurrent_encrypts_never_share_a_message_key(ns: Namespace) {
@@ -78,7 +80,7 @@ fn r45_what_is_sent_is_stored_first(ns: Namespace) {
     assert!(late.plaintext.is_none());
 }
 
-fn r45_nothing_is_sent_whose_commit_failed(ns: Namespace) {
+fn nothing_is_sent_whose_commit_failed(ns: Namespace) {
     let (mut server, romeo, juliet) = two(ns);
     let hello = romeo.say(&juliet.jid, "hello", &mut server);
     assert_eq!(text(&juliet.read(&romeo.jid, &hello)), "hello");
@@ -285,26 +287,58 @@ fn r25_the_last_message_of_a_chain_may_be_late_although_its_sender_counts_wrong(
     assert!(matches!(again.error.status(), Status::Duplicate | Status::DecryptionFailed));
 }
 
-fn r46_a_key_exchange_is_answered_once_and_r52_the_bundle_is_published_once(ns: Namespace) {
+fn r46_a_repeated_key_exchange_is_answered_once(ns: Namespace) {
     let (mut server, romeo, juliet) = two(ns);
-    let published = juliet.count_asked(is_publish);
     let messages: Vec<_> = (0..5).map(|n| romeo.say(&juliet.jid, &format!("{n}"), &mut server)).collect();
     assert!(messages.iter().all(|message| message.keys[0].key_exchange));
     for (n, message) in messages.iter().enumerate() {
         let read = juliet.read(&romeo.jid, message);
         assert_eq!((text(&read), read.new_session), (n.to_string(), n == 0));
     }
-    for n in 0..3 {
-        let mut stranger = RawDevice::of(ns, &format!("guest{n}@capulet.lit"), 5);
-        let mut bundle = server.bundle(&juliet);
-        bundle.pre_keys.retain(|pre_key| pre_key.id % 3 == n);
-        let mut session = stranger.initiate(&bundle);
-        let greeting = stranger.write(&mut session, (&juliet.jid, juliet.id()), "hello");
-        let status = juliet.read(&stranger.jid, &greeting).error.status();
-        assert!(matches!(status, Status::Ok | Status::PreKeyUnknown));
-    }
     juliet.run(&mut server);
     juliet.run_later(&mut server);
     assert_eq!(juliet.sent.borrow().iter().filter(|(to, _)| *to == romeo.jid).count(), 1);
+}
+
+fn r52_many_key_exchanges_are_one_publication(ns: Namespace) {
+    let mut server = Server::of(ns);
+    let juliet = RustDevice::new(JULIET, &mut server);
+    let published = juliet.count_asked(is_publish);
+    for n in 0..3 {
+        let mut guest = RawDevice::of(ns, &format!("guest{n}@capulet.lit"), 5);
+        let mut bundle = server.bundle(&juliet);
+        bundle.pre_keys.retain(|pre_key| pre_key.id % 3 == n);
+        let mut session = guest.initiate(&bundle);
+        let greeting = guest.write(&mut session, (&juliet.jid, juliet.id()), "hello");
+        assert_eq!(text(&juliet.read(&guest.jid, &greeting)), "hello");
+    }
+    juliet.run(&mut server);
+    juliet.run_later(&mut server);
     assert_eq!(juliet.count_asked(is_publish) - published, 1);
+}
+
+fn r11_a_send_that_fails_takes_no_other_with_it(ns: Namespace) {
+    let mut server = Server::of(ns);
+    let juliet = RustDevice::new(JULIET, &mut server);
+    let guests: Vec<_> = (0..3).map(|n| jid(&format!("guest{n}@capulet.lit"))).collect();
+    for guest in &guests {
+        let mut guest = RawDevice::of(ns, guest.as_str(), 5);
+        let (_, greeting) = guest.greet(&juliet, &server, "hello");
+        assert_eq!(text(&juliet.read(&guest.jid, &greeting)), "hello");
+    }
+    // The answer to one of them cannot be sent, and then the process ends.
+    juliet.run_with(|question| match question {
+        Question::SendMessage { jid, .. } if *jid == guests[1] => Some(Answer::Rejected(Reason::Failed)),
+        _ => Some(server.answer(&juliet, question)),
+    });
+    juliet.restart();
+    juliet.connect(&mut server);
+    juliet.run_later(&mut server);
+    let sent = juliet.sent.borrow();
+    let of =
+        |guest| sent.iter().filter(|(to, _)| to == guest).map(|(_, message)| message).collect::<Vec<_>>();
+    assert_eq!([0, 2].map(|n| of(&guests[n]).len()), [1, 1]);
+    let again = of(&guests[1]);
+    assert_eq!(again.len(), 2, "it is sent again, once");
+    assert_eq!(again[0], again[1]);
 }

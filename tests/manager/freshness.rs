@@ -22,7 +22,7 @@ in_both_namespaces! {
     the_bundle_of_our_other_device_is_looked_at_after_a_minute,
     a_bundle_that_stays_missing_is_asked_for_less_and_less,
     a_bundle_that_failed_in_the_old_stream_is_asked_for_in_the_new_one,
-    a_message_of_a_device_forgets_that_its_bundle_was_missing,
+    r36_a_message_of_a_device_forgets_that_its_bundle_was_missing,
     an_unusable_bundle_that_was_mended_is_used,
     a_list_that_was_pushed_empty_counts_for_a_minute,
     a_list_that_is_gone_is_looked_at_by_the_next_message,
@@ -258,7 +258,7 @@ fn a_bundle_that_stays_missing_is_asked_for_less_and_less(ns: Namespace) {
     assert!((24..=40).contains(&asked), "in a day of messages a missing bundle was asked for {asked} times");
 }
 
-fn a_message_of_a_device_forgets_that_its_bundle_was_missing(ns: Namespace) {
+fn r36_a_message_of_a_device_forgets_that_its_bundle_was_missing(ns: Namespace) {
     let (mut server, romeo, juliet) = friends(ns);
     let mut phone = listed_only(ns, JULIET, 77, &mut server);
     push(&romeo, &juliet.jid, &[juliet.id(), 77]);

@@ -8,14 +8,14 @@ use omemo::manager::api::question::{Answer, Reason};
 use omemo::protocol::namespace::Namespace;
 
 in_both_namespaces! {
-    a_lost_session_is_repaired,
+    r32_a_lost_session_is_repaired,
     strangers_do_not_keep_a_friends_session_from_repair,
     a_distrusted_device_is_not_written_to_by_itself,
     a_repair_that_is_lost_is_not_made_at_each_message,
     a_device_that_left_its_list_meanwhile_is_not_repaired,
     a_repair_whose_bundle_cannot_be_had_at_first_is_made_later,
-    a_pre_key_that_is_gone_is_healed,
-    an_unknown_pre_key_in_a_listed_devices_name_replaces_no_session,
+    f34_a_pre_key_that_is_gone_is_healed,
+    r55_an_unknown_pre_key_in_a_listed_devices_name_replaces_no_session,
     an_unknown_pre_key_of_an_unlisted_device_is_not_repaired,
     an_unknown_pre_key_of_a_distrusted_device_is_not_repaired,
     a_used_pre_key_still_opens_what_was_begun_on_it,
@@ -23,7 +23,7 @@ in_both_namespaces! {
     after_a_long_prompt_the_message_can_be_read,
     a_bundle_of_another_stream_is_fetched_anew,
     a_bundle_that_cannot_be_fetched_again_is_a_row,
-    a_session_that_was_never_answered_is_rebuilt_after_a_week,
+    r38_a_session_that_was_never_answered_is_rebuilt_after_a_week,
     a_session_that_was_answered_is_not_rebuilt,
     a_session_that_was_never_answered_does_where_its_bundle_is_of_an_old_stream,
     crossing_key_exchanges_end_in_one_session,
@@ -45,7 +45,7 @@ fn fails_with(romeo: &RustDevice, juliet: &RustDevice, server: &mut Server, stat
     romeo.refuse(&juliet.jid, &message, status);
 }
 
-fn a_lost_session_is_repaired(ns: Namespace) {
+fn r32_a_lost_session_is_repaired(ns: Namespace) {
     let (mut server, romeo, juliet) = after_a_loss(ns);
     fails_with(&romeo, &juliet, &mut server, Status::NoSession);
     server.settle(&[&romeo, &juliet]);
@@ -102,7 +102,7 @@ fn fails_with_anything(romeo: &RustDevice, juliet: &RustDevice, server: &mut Ser
     assert!(romeo.read(&juliet.jid, &message).plaintext.is_none());
 }
 
-fn a_pre_key_that_is_gone_is_healed(ns: Namespace) {
+fn f34_a_pre_key_that_is_gone_is_healed(ns: Namespace) {
     let (mut server, romeo, juliet) = two(ns);
     juliet.refresh(&romeo.jid, &mut server);
     // Two have read the bundle when it had one pre key left; the other's message came a week earlier.
@@ -127,7 +127,7 @@ fn a_pre_key_that_is_gone_is_healed(ns: Namespace) {
     assert!(lost < 10, "{lost} of 101 messages were lost, in 100 hours, both being online");
 }
 
-fn an_unknown_pre_key_in_a_listed_devices_name_replaces_no_session(ns: Namespace) {
+fn r55_an_unknown_pre_key_in_a_listed_devices_name_replaces_no_session(ns: Namespace) {
     let (mut server, romeo, juliet) = friends(ns);
     romeo.refresh(&juliet.jid, &mut server);
     let mut mallory = RawDevice::of(ns, JULIET, juliet.id());
@@ -308,7 +308,7 @@ fn never_answered(ns: Namespace) -> (Server, RustDevice, RawDevice) {
     (server, romeo, anew)
 }
 
-fn a_session_that_was_never_answered_is_rebuilt_after_a_week(ns: Namespace) {
+fn r38_a_session_that_was_never_answered_is_rebuilt_after_a_week(ns: Namespace) {
     let (mut server, romeo, mut tybalt) = never_answered(ns);
     for day in 0..6 {
         romeo.advance(DAY);

@@ -18,11 +18,12 @@ in_both_namespaces! {
     r1_a_swapped_bundle_is_never_encrypted_to,
     accept_identity_starts_undecided,
     r2_a_bundle_whose_signature_fails_pins_no_key,
-    r2_a_key_with_the_other_sign_is_the_same_identity,
+    a_key_with_the_other_sign_is_the_same_identity,
     levels_that_nobody_knows_are_refused,
+    f8_every_bundle_verifies_as_it_is_written,
     r3_simultaneous_initiation_recovers,
     r5_one_commit_per_call,
-    r5_many_devices_are_one_commit,
+    many_devices_are_one_commit,
 }
 
 fn a_conversation_of_three_devices(ns: Namespace) {
@@ -155,7 +156,7 @@ fn r2_a_bundle_whose_signature_fails_pins_no_key(ns: Namespace) {
     assert_eq!(romeo.device(&juliet.jid, 77).unwrap().identity_key, Some(juliet.key()));
 }
 
-fn r2_a_key_with_the_other_sign_is_the_same_identity(ns: Namespace) {
+fn a_key_with_the_other_sign_is_the_same_identity(ns: Namespace) {
     let (_server, romeo, juliet) = with_known_raw(ns, ROMEO, (JULIET, 77));
     let mut flipped = juliet.key();
     flipped[31] ^= 0x80;
@@ -221,7 +222,7 @@ fn r5_one_commit_per_call(ns: Namespace) {
     );
 }
 
-fn r5_many_devices_are_one_commit(ns: Namespace) {
+fn many_devices_are_one_commit(ns: Namespace) {
     let mut server = Server::of(ns);
     let romeo = RustDevice::new(ROMEO, &mut server);
     let crowd: Vec<_> = (1..=20).map(|id| RawDevice::of(ns, JULIET, id)).collect();
@@ -231,4 +232,16 @@ fn r5_many_devices_are_one_commit(ns: Namespace) {
     let before = romeo.storage.commits();
     let message = romeo.say(&crowd[0].jid, "y", &mut server);
     assert_eq!((message.keys.len(), romeo.storage.commits() - before), (20, 1));
+}
+
+fn f8_every_bundle_verifies_as_it_is_written(ns: Namespace) {
+    let mut signs = [0; 2];
+    for id in 1..=64 {
+        let bundle = RawDevice::of(ns, JULIET, id).bundle();
+        let xml = omemo::stanza::bundle::write(&bundle).unwrap();
+        let read = omemo::stanza::bundle::parse(xml.as_bytes(), Some(id)).unwrap();
+        assert_eq!(read.verify().unwrap().ed(), &bundle.identity_key);
+        signs[usize::from(bundle.identity_key[31] >> 7)] += 1;
+    }
+    assert!(signs[0] > 8 && signs[1] > 8, "{signs:?}");
 }

@@ -90,7 +90,7 @@ fn r8_labels_on_the_lists_harm_no_account_whatever_it_speaks() {
 }
 
 #[test]
-fn r8_a_legacy_list_is_written_with_the_labels_of_others_only() {
+fn a_legacy_list_is_written_with_the_labels_of_others_only() {
     for namespaces in configurations(Legacy) {
         let (_, romeo) = joining(&namespaces, &labelled(99), &labelled(99));
         let list = published(&romeo, Legacy);
@@ -113,7 +113,7 @@ fn r8_a_legacy_list_is_written_with_the_labels_of_others_only() {
 }
 
 #[test]
-fn r26_labels_of_other_devices_are_published_again_byte_for_byte() {
+fn labels_of_other_devices_are_published_again_byte_for_byte() {
     for namespaces in configurations(Omemo2) {
         let (mut server, romeo) = joining(&namespaces, &labelled(99), "");
         let as_it_was = entry(&parsed(Omemo2, &labelled(99)), 99);

@@ -12,7 +12,7 @@ in_both_namespaces! {
     each_question_is_a_line_when_asked_and_when_answered,
     each_commit_is_a_line,
     what_happens_to_the_account_is_said_at_info,
-    no_line_holds_a_jid_or_a_text,
+    r29_no_line_holds_a_jid_or_a_text,
 }
 
 fn lines(client: &RustDevice) -> Vec<String> {
@@ -79,7 +79,7 @@ fn what_happens_to_the_account_is_said_at_info(ns: Namespace) {
     assert!(lines(&romeo).iter().any(|line| line.starts_with("Info")), "the id was given up");
 }
 
-fn no_line_holds_a_jid_or_a_text(ns: Namespace) {
+fn r29_no_line_holds_a_jid_or_a_text(ns: Namespace) {
     let (mut server, romeo, juliet) = friends(ns);
     for reason in [Reason::Failed, Reason::NotFound, Reason::Timeout, Reason::Declined] {
         romeo.begin_refresh(&jid(TYBALT));

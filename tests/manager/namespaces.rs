@@ -234,7 +234,7 @@ fn r49_a_device_with_a_key_for_each_namespace_is_told_and_never_served_with_the_
 }
 
 #[test]
-fn r49_a_message_with_the_other_key_is_refused() {
+fn a_message_with_the_other_key_is_refused() {
     let mut server = Server::of(Legacy);
     let romeo = RustDevice::with(both([Legacy, Omemo2], ROMEO), &mut server);
     RawDevice::of(Legacy, JULIET, 5).publish(&mut server);

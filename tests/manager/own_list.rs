@@ -14,7 +14,7 @@ use omemo::protocol::namespace::Namespace::{self, Legacy, Omemo2};
 in_both_namespaces_and_faces! {
     what_others_wrote_stays_when_we_join_the_list,
     what_others_wrote_stays_when_a_namespace_is_left,
-    a_push_that_crosses_our_publication_is_not_undone,
+    r47_a_push_that_crosses_our_publication_is_not_undone,
     a_push_behind_the_answer_to_our_publication_is_not_undone,
     a_crossing_is_not_undone_where_others_have_written_more,
     a_list_that_is_too_long_is_a_row_and_stays,
@@ -162,7 +162,7 @@ fn assert_all_three<D: Device>(world: &World, ns: Namespace, romeo: &D) {
     }
 }
 
-fn a_push_that_crosses_our_publication_is_not_undone<D: Device>(ns: Namespace) {
+fn r47_a_push_that_crosses_our_publication_is_not_undone<D: Device>(ns: Namespace) {
     let world = World::speaking(ns.uri(), 3);
     let (romeo, held) = about_to_publish::<D>(&world, ns);
     // The new device's list reaches the server first, and is pushed; then ours overwrites it.

@@ -12,18 +12,18 @@ in_both_namespaces! {
     fetches_that_strangers_cause_do_not_hold_up_a_message,
     lists_of_strangers_take_little_memory,
     pushes_that_are_refused_take_no_memory,
-    what_one_stranger_can_have_stored_is_bounded,
+    r31_what_one_stranger_can_have_stored_is_bounded,
     strangers_delete_no_pre_key_that_is_still_offered,
     strangers_lists_do_not_push_out_a_friends,
     a_message_of_nobody_costs_little,
     a_friend_in_a_semi_anonymous_room_is_found_among_many,
     a_strangers_key_exchange_in_a_room_without_sender_touches_no_member,
-    a_fight_over_the_own_list_is_bounded_by_the_day,
+    f22_a_fight_over_the_own_list_is_bounded_by_the_day,
     a_fight_over_the_own_list_does_not_hold_up_the_bundle,
     an_exhausted_bucket_is_one_notice,
     an_exhausted_bucket_fills_again,
     three_publications_a_minute_at_most,
-    the_largest_option_is_usable,
+    r19_the_largest_skip_limit_is_usable,
     the_budget_of_chain_steps_is_exact,
 }
 
@@ -112,7 +112,7 @@ fn measure_pushes_that_are_refused_take_no_memory(ns: Namespace) {
     assert!(grown < 10_000_000, "20,000 refused pushes: {grown} bytes");
 }
 
-fn what_one_stranger_can_have_stored_is_bounded(ns: Namespace) {
+fn r31_what_one_stranger_can_have_stored_is_bounded(ns: Namespace) {
     let (mut server, romeo, _) = two(ns);
     let before = romeo.storage.size();
     for device in 1..=2 {
@@ -220,7 +220,7 @@ fn fight(ns: Namespace, romeo: &RustDevice, server: &mut Server, every_ms: u64, 
     romeo.count_asked(is_list_publication) - before
 }
 
-fn a_fight_over_the_own_list_is_bounded_by_the_day(ns: Namespace) {
+fn f22_a_fight_over_the_own_list_is_bounded_by_the_day(ns: Namespace) {
     let mut server = Server::of(ns);
     let romeo = RustDevice::new(ROMEO, &mut server);
     let published = fight(ns, &romeo, &mut server, 20_000, DAY);
@@ -270,7 +270,8 @@ fn three_publications_a_minute_at_most(ns: Namespace) {
     assert!((1..=3).contains(&published), "{published} publications in a minute");
 }
 
-fn the_largest_option_is_usable(ns: Namespace) {
+/// The limit holds for each chain: one that is closed, and one that is opened.
+fn r19_the_largest_skip_limit_is_usable(ns: Namespace) {
     let mut server = Server::of(ns);
     let mut settings = config(ns, ROMEO, "trusted");
     settings.skipped_per_session = 2_000;

@@ -135,7 +135,7 @@ fn encrypt(
 }
 
 #[test]
-fn r49_whatever_happens_only_the_known_key_is_served_and_it_is_served_again_in_the_end() {
+fn whatever_happens_only_the_known_key_is_served_and_it_is_served_again_in_the_end() {
     let mut served = [0; 2];
     for seed in 0..80 {
         let mut rng = StdRng::seed_from_u64(seed);

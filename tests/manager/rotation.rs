@@ -16,7 +16,7 @@ use zeroize::Zeroizing;
 
 in_both_namespaces! {
     r54_a_key_exchange_on_the_previous_signed_pre_key_is_accepted_for_one_rotation,
-    r54_a_session_outlives_the_signed_pre_key_that_it_began_with,
+    a_session_outlives_the_signed_pre_key_that_it_began_with,
 }
 
 /// Of the record of the account what signing needs.
@@ -146,7 +146,7 @@ fn r54_a_key_exchange_on_the_previous_signed_pre_key_is_accepted_for_one_rotatio
     romeo.refuse(&strangers[0].jid, &on_first, Status::Duplicate);
 }
 
-fn r54_a_session_outlives_the_signed_pre_key_that_it_began_with(ns: Namespace) {
+fn a_session_outlives_the_signed_pre_key_that_it_began_with(ns: Namespace) {
     let mut server = Server::of(ns);
     let romeo = RustDevice::new(ROMEO, &mut server);
     let mut tybalt = RawDevice::of(ns, "tybalt@capulet.lit", 5);

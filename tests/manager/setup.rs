@@ -12,11 +12,13 @@ in_both_namespaces! {
     r6_an_identity_is_never_made_anew_beside_what_an_older_one_left,
     opening_works_offline_and_the_identity_stays,
     the_device_id_waits_for_the_own_list,
-    the_bundle_is_published_before_the_list_and_nobody_is_taken_off,
+    f23_the_bundle_is_published_before_the_list_and_nobody_is_taken_off,
     r7_every_step_resumes_after_a_failed_commit,
-    r7_every_step_resumes_after_a_failed_answer_and_after_a_crash,
+    every_step_resumes_after_a_failed_answer_and_after_a_crash,
     publishing_that_fails_is_told_and_done_later,
-    connecting_goes_on_by_itself_whatever_commit_fails,
+    r23_connecting_goes_on_by_itself_whatever_commit_fails,
+    r24_a_pre_key_id_never_names_two_keys,
+    r37_this_device_is_known_although_no_list_names_it,
     a_foreign_bundle_under_our_id_is_never_overwritten,
     an_own_list_without_us_is_repaired_but_not_for_ever,
 }
@@ -81,7 +83,7 @@ fn the_device_id_waits_for_the_own_list(ns: Namespace) {
     }
 }
 
-fn the_bundle_is_published_before_the_list_and_nobody_is_taken_off(ns: Namespace) {
+fn f23_the_bundle_is_published_before_the_list_and_nobody_is_taken_off(ns: Namespace) {
     let mut server = Server::of(ns);
     let other = ListedDevice::labelled(99, "Gajim".to_owned(), [7; 64]);
     let list = DeviceList::of(ns, vec![other.clone()]);
@@ -150,7 +152,7 @@ fn r7_every_step_resumes_after_a_failed_commit(ns: Namespace) {
     }
 }
 
-fn r7_every_step_resumes_after_a_failed_answer_and_after_a_crash(ns: Namespace) {
+fn every_step_resumes_after_a_failed_answer_and_after_a_crash(ns: Namespace) {
     for reason in [Some(Reason::Failed), Some(Reason::Timeout), None] {
         let mut n = 0;
         loop {
@@ -248,7 +250,7 @@ fn an_own_list_without_us_is_repaired_but_not_for_ever(ns: Namespace) {
     assert_eq!(server.list(&romeo.jid), [romeo.id()]);
 }
 
-fn connecting_goes_on_by_itself_whatever_commit_fails(ns: Namespace) {
+fn r23_connecting_goes_on_by_itself_whatever_commit_fails(ns: Namespace) {
     for fault in [Fault::Nothing, Fault::Everything] {
         for n in 1..8 {
             let mut server = Server::of(ns);
@@ -262,5 +264,43 @@ fn connecting_goes_on_by_itself_whatever_commit_fails(ns: Namespace) {
             assert_eq!(server.list(&romeo.jid), [own], "commit {n}");
             assert_eq!(server.bundle(&romeo).identity_key, romeo.key(), "commit {n}");
         }
+    }
+}
+
+fn r24_a_pre_key_id_never_names_two_keys(ns: Namespace) {
+    for fault in [Fault::Nothing, Fault::Everything] {
+        let mut server = Server::of(ns);
+        let juliet = RustDevice::new(JULIET, &mut server);
+        let mut named = std::collections::BTreeMap::new();
+        for n in 0..8 {
+            for pre_key in server.bundle(&juliet).pre_keys {
+                assert_eq!(*named.entry(pre_key.id).or_insert(pre_key.key), pre_key.key, "{fault:?}");
+            }
+            let mut guest = RawDevice::of(ns, &format!("guest{n}@montague.lit"), 5);
+            let (_, greeting) = guest.greet(&juliet, &server, "hello");
+            juliet.storage.fail(1 + n % 3, fault);
+            // It may fail by the store: then the message may be given again.
+            let _ = juliet.manager().decrypt(Some(&guest.jid), None, &greeting);
+            juliet.run(&mut server);
+            juliet.storage.heal();
+            juliet.restart();
+            juliet.connect(&mut server);
+            juliet.read(&guest.jid, &greeting);
+            juliet.run_hours(3, &mut server);
+        }
+        assert!(named.len() >= 105, "{} pre keys were published", named.len());
+    }
+}
+
+fn r37_this_device_is_known_although_no_list_names_it(ns: Namespace) {
+    let (mut server, romeo, _) = two(ns);
+    let (own, key) = (romeo.id(), romeo.key());
+    server.lists.insert((ns, romeo.jid.clone()), DeviceList::new(ns));
+    romeo.push(&romeo.jid, &server);
+    romeo.step();
+    for _ in 0..2 {
+        let devices = romeo.manager().devices(None).unwrap();
+        assert_eq!((devices[0].id, devices[0].identity_key), (own, Some(key)));
+        romeo.restart();
     }
 }

@@ -62,7 +62,7 @@ fn a_legacy_key_exchange_is_decrypted_before_the_sign_of_its_senders_identity_is
 }
 
 #[test]
-fn r2_trust_given_by_either_sign_holds_when_the_real_one_is_shown() {
+fn trust_given_by_either_sign_holds_when_the_real_one_is_shown() {
     for sign in [false, true] {
         for given in [false, true] {
             for (level, verdict) in [("trusted", CoreTrust::Trusted), ("distrusted", CoreTrust::Distrusted)] {
@@ -103,7 +103,7 @@ fn r2_trust_given_by_either_sign_holds_when_the_real_one_is_shown() {
 }
 
 #[test]
-fn r2_the_bundle_of_the_other_namespace_shows_the_sign_as_well() {
+fn the_bundle_of_the_other_namespace_shows_the_sign_as_well() {
     for sign in [false, true] {
         let mut server = Server::of(Legacy);
         let both = Config { namespaces: vec![Legacy, Omemo2], ..config(Legacy, ROMEO, "undecided") };

@@ -173,7 +173,7 @@ fn a_key_exchange_is_read_in_any_order_and_with_more_in_it(namespace: Namespace)
     assert_eq!(&*responder.accept(&changed).unwrap().plaintext, b"hello");
 }
 
-fn each_required_field_is_required(namespace: Namespace) {
+fn f13_each_required_field_is_required(namespace: Namespace) {
     let mut responder = responder(namespace);
     let exchange = responder.exchange();
     let (version, rest) = exchange.split_at(responder.before());
@@ -311,7 +311,7 @@ fn identity_keys_not_fit_for_use_are_refused(namespace: Namespace) {
 in_both_namespaces! {
     required_fields_are_written_in_order_even_when_zero,
     a_key_exchange_is_read_in_any_order_and_with_more_in_it,
-    each_required_field_is_required,
+    f13_each_required_field_is_required,
     macs_and_keys_have_one_length,
     the_high_half_of_the_version_is_3,
     identity_keys_not_fit_for_use_are_refused,

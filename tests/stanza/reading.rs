@@ -159,7 +159,7 @@ fn device_ids_are_read_once_each_and_bad_ones_passed_over() {
 }
 
 #[test]
-fn r26_labels_count_with_a_sound_signature_only() {
+fn labels_count_with_a_sound_signature_only() {
     let label = |attributes: &str| {
         device_list::parse(devices(&format!("<device id='1' {attributes}/>")).as_bytes()).unwrap().devices[0]
             .clone()
@@ -296,7 +296,7 @@ fn of_two_namespaces_omemo2_counts_unless_it_is_broken() {
 }
 
 #[test]
-fn r20_r33_a_broken_key_of_somebody_else_harms_nobody() {
+fn r33_a_broken_key_of_somebody_else_harms_nobody() {
     let message = parse_message(&encrypted(
         "<header sid='1'><keys jid='Other@Example.org'><key rid='2'>*not base64*</key><key rid='x'>AAAA</key><key>AAAA</key></keys>\
          <keys jid='not a jid'><key rid='3'>AAAA</key></keys><keys><key rid='3'>AAAA</key></keys><key rid='3'>AAAA</key>\
@@ -397,7 +397,7 @@ fn monal_writes_the_payload_first_and_prekey_on_every_key() {
 }
 
 #[test]
-fn r27_several_legacy_keys_with_one_rid_are_all_kept() {
+fn several_legacy_keys_with_one_rid_are_all_kept() {
     let message = parse_message(&legacy(
         "<header sid='1'><key rid='2'>AA==</key><key rid='2'>AQ==</key><iv>AAAA</iv></header>",
     ));
@@ -406,7 +406,7 @@ fn r27_several_legacy_keys_with_one_rid_are_all_kept() {
 }
 
 #[test]
-fn r20_r28_an_empty_payload_means_none_where_none_can_be_empty() {
+fn an_empty_payload_means_none_where_none_can_be_empty() {
     for payload in ["<payload/>", "<payload></payload>", "<payload>\n</payload>", ""] {
         assert_eq!(parse_message(&encrypted(&format!("<header sid='1'/>{payload}"))).payload, None);
     }

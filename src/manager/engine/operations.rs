@@ -136,7 +136,9 @@ impl Operations {
         let ended: Vec<(OperationId, Running)> = {
             let mut table = self.table.lock();
             let ids: Vec<OperationId> = match kind {
-                OperationKind::EndsWithStream => std::mem::take(&mut table.needs_stream).into_iter().collect(),
+                OperationKind::EndsWithStream => {
+                    std::mem::take(&mut table.needs_stream).into_iter().collect()
+                }
                 OperationKind::SurvivesStream => {
                     let of_kind = table.running.iter().filter(|(_, running)| running.kind == kind);
                     of_kind.map(|(id, _)| *id).collect()
