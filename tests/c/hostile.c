@@ -165,10 +165,7 @@ static bool value(const struct declaration *declaration, size_t at, size_t numbe
     values[count++] = 0;
   } else if (strcmp(type, "size_t") == 0) {
     bool xml = at > 0 && strcmp(declaration->parameters[at - 1].name, "xml") == 0;
-    values[count++] = strstr(name, "signature_len") ? 64
-                      : strstr(name, "len")         ? (xml ? 1 : 32)
-                      : strcmp(name, "count") == 0  ? 1
-                                                    : 0;
+    values[count++] = strstr(name, "len") ? (xml ? 1 : 32) : strcmp(name, "count") == 0 ? 1 : 0;
     values[count++] = 0;
     values[count++] = 1;
     if (strcmp(name, "count") == 0) values[count++] = 2;
@@ -328,6 +325,9 @@ static struct declaration declarations[512];
 static size_t declared;
 
 static void every_function_has_an_entry(void) {
+  char *header = read_header();
+  declared = read_declarations(header, declarations, sizeof declarations / sizeof *declarations);
+  free(header);
   CHECK(declared > 100);
   CHECK(declared == sizeof functions / sizeof *functions);
   for (size_t i = 0; i < declared; i++) {
@@ -338,14 +338,7 @@ static void every_function_has_an_entry(void) {
   }
 }
 
-static void every_declaration_is_read(void) {
-  char *header = read_header();
-  declared = read_declarations(header, declarations, sizeof declarations / sizeof *declarations);
-  free(header);
-}
-
 int main(void) {
-  run_case("every_declaration_is_read", every_declaration_is_read);
   long_text = need(malloc((2 << 20) + 1));
   memset(long_text, 'a', 2 << 20);
   long_text[2 << 20] = 0;
