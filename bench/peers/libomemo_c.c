@@ -1,7 +1,7 @@
 /* libomemo-c of Debian, measured: a program of its own, so that nothing of it is linked to libomemo. Prints
  * {"op", "us"} one a line. The cryptography that it wants from its user is OpenSSL's; its stores are arrays here.
  *
- *   cc -O2 peer_libomemo_c.c $(pkg-config --cflags --libs libomemo-c libcrypto) -o peer_libomemo_c
+ *   cc -O2 libomemo_c.c $(pkg-config --cflags --libs libomemo-c libcrypto) -o peer_libomemo_c
  */
 #define _POSIX_C_SOURCE 200809L
 #include <openssl/evp.h>

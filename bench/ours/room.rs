@@ -17,7 +17,7 @@
 )]
 
 #[macro_use]
-#[path = "../tests/support/mod.rs"]
+#[path = "../../tests/support/mod.rs"]
 #[allow(unused_macros, reason = "shared with the tests")]
 mod support;
 
