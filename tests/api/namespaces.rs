@@ -16,7 +16,7 @@ fn online(world: &World, jid: &str, namespaces: &[&'static str]) -> Client {
 }
 
 /// The namespace in which a device was served.
-fn served_in(outcome: &support::Outcome, device: u32) -> Option<&str> {
+fn delivery_namespace(outcome: &support::Outcome, device: u32) -> Option<&str> {
     let row = outcome.rows.iter().find(|row| row.device == device && row.status == abi::OK);
     row.and_then(|row| row.ns.as_deref())
 }
@@ -52,9 +52,13 @@ fn one_call_reaches_devices_of_either_namespace_and_each_reads_it_once() {
     let both = online(&world, JULIET, &[NS_2, NS_LEGACY]);
     let outcome = romeo.encrypt(&[JULIET], "But, soft!").ok();
     assert_eq!(namespaces_of(&outcome), [NS_LEGACY, NS_2]);
-    assert_eq!(served_in(&outcome, modern.id()), Some(NS_2));
-    assert_eq!(served_in(&outcome, old.id()), Some(NS_LEGACY));
-    assert_eq!(served_in(&outcome, both.id()), Some(NS_LEGACY), "legacy comes first unless configured");
+    assert_eq!(delivery_namespace(&outcome, modern.id()), Some(NS_2));
+    assert_eq!(delivery_namespace(&outcome, old.id()), Some(NS_LEGACY));
+    assert_eq!(
+        delivery_namespace(&outcome, both.id()),
+        Some(NS_LEGACY),
+        "legacy comes first unless configured"
+    );
     let xml = format!("<message>{}</message>", outcome.messages.concat());
     for reader in [&modern, &old, &both] {
         let read: Vec<_> = outcome.messages.iter().map(|xml| reader.decrypt(ROMEO, xml).unwrap()).collect();
@@ -68,7 +72,7 @@ fn one_call_reaches_devices_of_either_namespace_and_each_reads_it_once() {
     // The readers answer in the namespace that was chosen for them, and all arrive.
     for (reader, ns) in [(&modern, NS_2), (&old, NS_LEGACY), (&both, NS_2)] {
         let answer = reader.encrypt(&[ROMEO], "Ay me!").ok();
-        assert_eq!(served_in(&answer, romeo.id()), Some(ns));
+        assert_eq!(delivery_namespace(&answer, romeo.id()), Some(ns));
         let read = answer.messages.iter().map(|xml| romeo.decrypt(JULIET, xml).unwrap());
         assert_eq!(read.filter(|read| read.body.as_deref() == Some("Ay me!")).count(), 1);
     }
@@ -84,7 +88,7 @@ fn two_elements_in_one_stanza_are_read_by_the_one_for_this_device() {
     assert_eq!(romeo.refresh(JULIET).status, abi::OK);
     assert_eq!(romeo.prefer_namespace(JULIET, modern.id(), Some(NS_2)), abi::OK);
     let outcome = romeo.encrypt(&[JULIET], "by yonder blessed moon").ok();
-    assert_eq!(served_in(&outcome, modern.id()), Some(NS_2));
+    assert_eq!(delivery_namespace(&outcome, modern.id()), Some(NS_2));
     let stanza = format!("<message>{}{}</message>", outcome.messages[0], outcome.messages[1]);
     for reader in [&modern, &old] {
         let read = reader.decrypt(ROMEO, &stanza).unwrap();
@@ -121,23 +125,23 @@ fn a_device_is_served_in_the_namespace_that_is_preferred_for_it() {
     let mut romeo = online(&world, ROMEO, &[NS_LEGACY, NS_2]);
     let juliet = online(&world, JULIET, &[NS_LEGACY, NS_2]);
     assert_eq!(romeo.prefer_namespace(JULIET, juliet.id(), Some(NS_2)), -10, "not known yet");
-    assert_eq!(served_in(&romeo.encrypt(&[JULIET], "1").ok(), juliet.id()), Some(NS_LEGACY));
+    assert_eq!(delivery_namespace(&romeo.encrypt(&[JULIET], "1").ok(), juliet.id()), Some(NS_LEGACY));
     assert_eq!(romeo.prefer_namespace(JULIET, juliet.id(), Some(NS_2)), abi::OK);
     assert_eq!(
         romeo.prefer_namespace(JULIET, juliet.id(), Some("urn:xmpp:omemo:1")),
         abi::ERR_UNKNOWN_NAMESPACE
     );
     assert_eq!(romeo.devices(JULIET)[0].preferred.as_deref(), Some(NS_2));
-    assert_eq!(served_in(&romeo.encrypt(&[JULIET], "2").ok(), juliet.id()), Some(NS_2));
+    assert_eq!(delivery_namespace(&romeo.encrypt(&[JULIET], "2").ok(), juliet.id()), Some(NS_2));
     let drafted = seal_in(&romeo, &[NS_LEGACY], "3").ok();
-    assert_eq!(served_in(&drafted, juliet.id()), Some(NS_LEGACY));
+    assert_eq!(delivery_namespace(&drafted, juliet.id()), Some(NS_LEGACY));
     romeo.restart();
     romeo.connect().ok();
-    assert_eq!(served_in(&romeo.encrypt(&[JULIET], "4").ok(), juliet.id()), Some(NS_2));
+    assert_eq!(delivery_namespace(&romeo.encrypt(&[JULIET], "4").ok(), juliet.id()), Some(NS_2));
     assert_eq!(romeo.prefer_namespace(JULIET, juliet.id(), None), abi::OK);
     assert_eq!(romeo.devices(JULIET)[0].preferred, None);
-    assert_eq!(served_in(&romeo.encrypt(&[JULIET], "5").ok(), juliet.id()), Some(NS_LEGACY));
-    assert_eq!(served_in(&seal_in(&romeo, &[NS_2, NS_LEGACY], "6").ok(), juliet.id()), Some(NS_2));
+    assert_eq!(delivery_namespace(&romeo.encrypt(&[JULIET], "5").ok(), juliet.id()), Some(NS_LEGACY));
+    assert_eq!(delivery_namespace(&seal_in(&romeo, &[NS_2, NS_LEGACY], "6").ok(), juliet.id()), Some(NS_2));
 }
 
 #[test]
@@ -169,7 +173,7 @@ fn two_programs_under_one_id_are_told_and_the_wrong_key_gets_nothing() {
     world.publish_bundle(NS_2, JULIET, juliet.id(), &theirs);
     let list = format!("<devices xmlns='{NS_2}'><device id='{}'/></devices>", juliet.id());
     world.publish_list(NS_2, JULIET, &list);
-    assert_eq!(served_in(&romeo.encrypt(&[JULIET], "1").ok(), juliet.id()), Some(NS_LEGACY));
+    assert_eq!(delivery_namespace(&romeo.encrypt(&[JULIET], "1").ok(), juliet.id()), Some(NS_LEGACY));
     let refused = seal_in(&romeo, &[NS_2], "2");
     assert_eq!(refused.status, abi::ERR_NO_ELIGIBLE_DEVICES);
     assert_eq!(refused.row(JULIET, juliet.id()), Some(abi::ERR_IDENTITY_MISMATCH));
@@ -187,9 +191,9 @@ fn two_programs_under_one_id_are_told_and_the_wrong_key_gets_nothing() {
     assert!(device.identity_changed);
     assert_eq!(device.conflicting_key, Some(tybalt.identity()));
     assert_eq!(device.identity, Some(juliet.identity()));
-    assert_eq!(served_in(&romeo.encrypt(&[JULIET], "3").ok(), juliet.id()), Some(NS_LEGACY));
+    assert_eq!(delivery_namespace(&romeo.encrypt(&[JULIET], "3").ok(), juliet.id()), Some(NS_LEGACY));
     assert_eq!(romeo.accept_identity(JULIET, juliet.id(), &tybalt.identity()), abi::OK);
-    assert_eq!(served_in(&seal_in(&romeo, &[NS_2], "4").ok(), juliet.id()), Some(NS_2));
+    assert_eq!(delivery_namespace(&seal_in(&romeo, &[NS_2], "4").ok(), juliet.id()), Some(NS_2));
 }
 
 #[test]
@@ -198,7 +202,7 @@ fn a_downgrade_is_told_once_and_remembered() {
     let mut romeo = online(&world, ROMEO, &[NS_2, NS_LEGACY]);
     let mut juliet = online(&world, JULIET, &[NS_2, NS_LEGACY]);
     let id = juliet.id();
-    assert_eq!(served_in(&romeo.encrypt(&[JULIET], "1").ok(), id), Some(NS_2));
+    assert_eq!(delivery_namespace(&romeo.encrypt(&[JULIET], "1").ok(), id), Some(NS_2));
     juliet.restart_with(&[NS_LEGACY]);
     juliet.connect().ok();
     support::settle(&[&romeo, &juliet]);
@@ -209,7 +213,7 @@ fn a_downgrade_is_told_once_and_remembered() {
     };
     let expected = (abi::NOTICE_DOWNGRADED, Some(NS_LEGACY.to_owned()), Some(JULIET.to_owned()), id, abi::OK);
     assert_eq!(downgrades(&romeo), [expected]);
-    assert_eq!(served_in(&romeo.encrypt(&[JULIET], "2").ok(), id), Some(NS_LEGACY));
+    assert_eq!(delivery_namespace(&romeo.encrypt(&[JULIET], "2").ok(), id), Some(NS_LEGACY));
     romeo.restart();
     romeo.connect().ok();
     assert!(romeo.devices(JULIET)[0].downgraded);

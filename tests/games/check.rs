@@ -140,7 +140,7 @@ impl Game {
                     self.check_exchange(actor, message, key)?;
                 }
             }
-            self.hand_over(message);
+            self.receive(message);
         }
         if outcome.status() == Status::Ok {
             self.check_rows(encryption, outcome, before)?;
@@ -202,7 +202,7 @@ impl Game {
     }
 
     /// The devices get a message, and take up or go on with their sessions.
-    pub fn hand_over(&mut self, message: &Message) {
+    pub fn receive(&mut self, message: &Message) {
         for key in &message.keys {
             let Some(actor) = actor(key.device) else { continue };
             let namespace = message.namespace;

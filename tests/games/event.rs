@@ -176,7 +176,7 @@ impl Game {
         if let Question::SendMessage { message, .. } = self.open[&request].question.clone() {
             self.tell(format!("sent {request}"));
             self.answer(request, Answer::Done);
-            self.hand_over(&message);
+            self.receive(&message);
             return true;
         }
         self.process(request);

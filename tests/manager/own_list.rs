@@ -151,7 +151,7 @@ fn assert_all_three<D: Device>(world: &World, ns: Namespace, romeo: &D) {
     while let Some(held) = world.take_held(romeo.endpoint(), |_| true) {
         let _ = romeo.give(held.request, &world.serve(&held.question));
     }
-    world.set_answering(Answering::Inside);
+    world.set_answering(Answering::InCallback);
     for _ in 0..10 {
         romeo.go_on();
         world.advance(61_000);

@@ -9,3 +9,4 @@ mod header_docs;
 mod layers;
 mod rooms;
 mod symbols;
+mod words;

@@ -162,7 +162,7 @@ impl Storage for CallbackStorage {
     }
 }
 
-fn hand_over(storage: impl Storage + 'static, out: &mut MaybeUninit<*mut omemo_storage>) {
+fn give_store(storage: impl Storage + 'static, out: &mut MaybeUninit<*mut omemo_storage>) {
     let store = Store { storage: Box::new(storage), open: AtomicBool::new(false) };
     out.write(handles::into_handle(omemo_storage { store: Arc::new(store) }));
 }
@@ -178,7 +178,7 @@ pub extern "C" fn omemo_storage_memory_new(
     storage: Option<&mut MaybeUninit<*mut omemo_storage>>,
 ) -> omemo_status {
     guard::outside_services(|| {
-        hand_over(MemoryStorage::new(), args::required(storage)?);
+        give_store(MemoryStorage::new(), args::required(storage)?);
         Ok(())
     })
 }
@@ -207,7 +207,7 @@ pub unsafe extern "C" fn omemo_storage_callbacks_new(
         let table: omemo_storage_callbacks = unsafe { sized_table::read(callbacks) }?;
         let (load, commit) = (args::required(table.load)?, args::required(table.commit)?);
         let user_data = Mutex::new(UserData::new(user_data, destroy));
-        hand_over(CallbackStorage { load, commit, user_data }, storage);
+        give_store(CallbackStorage { load, commit, user_data }, storage);
         Ok(())
     })
 }
