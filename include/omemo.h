@@ -16,7 +16,8 @@
  *     omemo_manager_new            opens the account; needs no network
  *  For each stream:
  *     omemo_manager_connected      after resource binding; publishes this device, or repairs what is published
- *     omemo_manager_update_device_list   for each device list that the server pushes
+ *     omemo_manager_update_device_list   for each device list that the server pushes, if the client announces the
+ *                                  features OMEMO_NS_2_NOTIFY and OMEMO_NS_LEGACY_NOTIFY
  *     omemo_manager_disconnected   when the stream has ended; not when it is to be resumed (XEP-0198)
  *  In the event loop:
  *     omemo_manager_run            after wakeup, and when omemo_manager_timeout has passed; runs the callbacks
@@ -46,12 +47,12 @@
  *    publish_bundle, delete_bundle, send_message, decide_trust), request_withdrawn, `notify`, omemo_done and
  *    omemo_destroy. Events run inside omemo_manager_run and omemo_manager_wait, on the calling thread, with no lock
  *    held. The last events of a manager run when it ends (statement 14); omemo_destroy runs in the call that releases
- *    the last user of its table. An event may call every function. Only omemo_manager_run and omemo_manager_wait of the
- *    same manager return OMEMO_ERR_BUSY inside an event; those of another manager work.
+ *    the last user of its table. An event may call every function. Only omemo_manager_run and omemo_manager_wait of
+ *    the same manager return OMEMO_ERR_BUSY inside an event; those of another manager work.
  *  2 Services. These callbacks are services: the storage callbacks, evaluate_trust, `now`, `wakeup` and omemo_log. A
- *    service may run inside any call, on any thread, and must return at once. Inside a service, a function that takes a
- *    manager, a store, an operation or a request does nothing and returns OMEMO_ERR_BUSY (omemo_manager_timeout returns
- *    -1, omemo_manager_is_idle false, omemo_manager_wait a result with that status). omemo_manager_free and
+ *    service may run inside any call, on any thread, and must return at once. Inside a service, a function that takes
+ *    a manager, a store, an operation or a request does nothing and returns OMEMO_ERR_BUSY (omemo_manager_timeout
+ *    returns -1, omemo_manager_is_idle false, omemo_manager_wait a result with that status). omemo_manager_free and
  *    omemo_storage_free take effect when the call around the service returns. Getters, builders, parsers, statuses,
  *    omemo_fingerprint and the free functions of data are allowed.
  *  3 Locks. All services but `wakeup` run while the account is locked. Do not take a lock in them that is also held
@@ -70,32 +71,33 @@
  *  7 Rejection. OMEMO_REJECT_NOT_FOUND means that the server answered item-not-found, and nothing else means that: the
  *    library concludes that the JID has no devices, or that the device has no bundle. Every other error of a server is
  *    OMEMO_REJECT_FAILED.
- *  8 Open questions. Identical questions are asked once, for everyone who needs the answer. Network questions are asked
- *    only between omemo_manager_connected and omemo_manager_disconnected, and end by themselves after
+ *  8 Open questions. Identical questions are asked once, for everyone who needs the answer. Network questions are
+ *    asked only between omemo_manager_connected and omemo_manager_disconnected, and end by themselves after
  *    OMEMO_OPTION_REQUEST_TIMEOUT_MS; decide_trust has no deadline. At most OMEMO_OPTION_MAX_OPEN_FETCHES fetches are
- *    open at a time. An open question is withdrawn, which request_withdrawn reports, at its deadline, by
- *    omemo_manager_disconnected (network questions only), by omemo_manager_free, and when nothing needs its answer any
- *    more. A question that was answered is never withdrawn.
- *  9 Answers. The functions that answer check and note the answer, and return no storage error; the level name given to
- *    omemo_request_decide is checked at once. The next omemo_manager_run commits the answer on its thread. If that
+ *    open at a time. An open question is withdrawn at its deadline, by omemo_manager_disconnected (network questions
+ *    only), by omemo_manager_free, and when nothing needs its answer any more; the event request_withdrawn says so. A
+ *    question that was answered is never withdrawn.
+ *  9 Answers. The functions that answer check and note the answer, and return no storage error; the level name given
+ *    to omemo_request_decide is checked at once. The next omemo_manager_run commits the answer on its thread. If that
  *    commit fails, the operations that waited for the answer complete with OMEMO_ERR_STORAGE. Run takes over all noted
- *    answers, in their order, before any operation goes on. Each counts for every operation that has not completed,
- *    whichever operation caused the question, also if that one was cancelled or the stream has ended.
+ *    answers, in their order, before any operation goes on. An answer counts for every operation that has not
+ *    completed, not only for the one that caused the question; it counts also if that operation was cancelled or the
+ *    stream has ended.
  * 10 Order of calls. Pushes and setters commit at once, so that they can overtake an answer that is only noted. Still
  *    the order of the calls counts, for each subject: the device list of a JID in a namespace, the trust level of a
- *    key, the identity key of a device, and the stream. When run commits an answer it leaves out each subject about
- *    which a later call has said something, and takes over the rest. Between threads the order is that in which the
- *    calls began. A pushed device list withdraws the open question about the same list. A delayed push (XEP-0203) does
- *    not: it counts as older than everything said since omemo_manager_connected.
+ *    key, the identity key of a device, and the stream. When run commits an answer, it leaves out what a later call
+ *    has replaced, and takes over the other parts of the answer. Between threads the order is that in which the calls
+ *    began. A pushed device list withdraws the open question about the same list. A delayed push (XEP-0203) does not:
+ *    it counts as older than everything said since omemo_manager_connected.
  * 11 Commits. A decryption that succeeds, an encryption that completes, an answer, a step of a follow-up and a setter
  *    each make exactly one commit, all of it or nothing. What is rejected commits nothing.
- * 12 When to run. `wakeup` runs once when there is work after a run has found nothing more to do, on whichever thread
- *    made the work. Have the loop call omemo_manager_run soon after; it cannot run inside `wakeup`.
+ * 12 When to run. Once omemo_manager_run has found nothing more to do, the next work calls `wakeup`, once, on the
+ *    thread that made the work. Have the loop call omemo_manager_run soon after; it cannot run inside `wakeup`.
  *    omemo_manager_timeout returns when run is needed without `wakeup`. A client that calls run in every turn of its
  *    loop may leave `wakeup` NULL. A blocking program answers inside the callbacks and calls omemo_manager_wait.
  * 13 Time. To call run late is harmless. Deadlines and pauses are measured by a clock that does not go back; where
- *    `now` is set, a step of more than an hour counts as no time for them. Due dates that are stored use the wall
- *    clock.
+ *    `now` is set, a jump of that clock by more than an hour, in either direction, counts as no time for them. Due
+ *    dates that are stored use the wall clock.
  * 14 Free. omemo_manager_free completes all operations with OMEMO_ERR_CANCELLED, withdraws all questions, closes the
  *    store, and at the very end runs omemo_destroy, once, with no lock held, unless a configuration still uses its
  *    table. It never waits: while the manager is in use, inside an event or on another thread, it only marks the
@@ -108,20 +110,21 @@
  * 16 Order of completion. Encryptions for the same set of recipients complete in the order in which they were started,
  *    except those with OMEMO_ENCRYPT_NOW, which wait for nothing. Nothing else is ordered: a question about one JID
  *    delays neither the messages to another one nor any decryption.
- * 17 Memory. Inputs are copied before the call reaches a service, which may free or overwrite them, and stay the
- *    caller's. What a function named _new, _parse, _clone or _wait returns, or writes through a pointer to a pointer,
- *    is freed once, by the free function of its type, which accepts NULL. What a getter returns is borrowed until its
- *    object changes or is freed. What a callback receives lives until the callback returns. A `char *` is UTF-8 with a
- *    NUL at its end, of at most 1 MiB. Bytes are a pointer and a length.
+ * 17 Memory. Inputs stay the caller's. They are copied before the call reaches a service, so that the service may free
+ *    or overwrite them. What a function named _new, _parse, _clone or _wait returns, or writes through a pointer to a
+ *    pointer, is freed once, by the free function of its type, which accepts NULL. What a getter returns is borrowed
+ *    until its object changes or is freed. What a callback receives lives until the callback returns. A `char *` is
+ *    UTF-8 with a NUL at its end, of at most 1 MiB. Bytes are a pointer and a length.
  * 18 Callback tables. A table of callbacks comes with a user_data and an omemo_destroy. omemo_destroy runs once, when
- *    nothing can call with user_data any more; it may call and free the object whose setter runs it. It does not run if
- *    the call that takes the table fails. A table that begins with struct_size may be shorter than this version's (from
- *    an older header: what it lacks is NULL) or longer (from a newer one: what this version does not know must be NULL,
- *    or the call returns OMEMO_ERR_ARGUMENT, so that no question to the client is lost).
- * 19 Checks. Every pointer is checked for NULL, every string for UTF-8, and every number of an enumeration, which comes
- *    in as int32_t, for its range. Outputs are written on success only: where a status is returned, on OMEMO_OK; by a
- *    getter, if it returns something. A getter that is given NULL, or an index out of range, returns NULL, 0 or false;
- *    if it returns a status, OMEMO_ERR_NULL or OMEMO_ERR_ARGUMENT. The status of a setter of omemo_config or
+ *    nothing can call with user_data any more; a setter that replaces the table runs it, too, and it may then call and
+ *    free the object of that setter. It does not run if the call that takes the table fails. A table that begins with
+ *    struct_size may be shorter than this version's (from an older header: what it lacks is NULL) or longer (from a
+ *    newer one: what this version does not know must be NULL, or the call returns OMEMO_ERR_ARGUMENT, so that no
+ *    question to the client is lost).
+ * 19 Checks. Every pointer is checked for NULL, every string for UTF-8, and every number of an enumeration, which
+ *    comes in as int32_t, for its range. Outputs are written on success only: where a status is returned, on OMEMO_OK;
+ *    by a getter, if it returns something. A getter that is given NULL, or an index out of range, returns NULL, 0 or
+ *    false; if it returns a status, OMEMO_ERR_NULL or OMEMO_ERR_ARGUMENT. The status of a setter of omemo_config or
  *    omemo_draft may be ignored: the object keeps the first failure, and the call that uses the object returns it.
  * 20 Bugs. A panic inside the library becomes OMEMO_ERR_INTERNAL, and nothing of that call is committed. An operation
  *    in whose work it happens completes with that status; all others go on. The library never aborts and never prints.
@@ -738,9 +741,10 @@ enum omemo_notice
    * shows another key than the known one. OMEMO_ERR_IDENTITY_MISMATCH: its bundle in ns shows another key than
    * in the other namespace. OMEMO_ERR_PUBLIC_DATA_INCONSISTENCY: a message shows another key; the library then
    * fetches the bundle, and if that shows the other key, too, a notice with one of the other two statuses
-   * follows. Messages are encrypted for the device again after omemo_manager_accept_identity; in case of a
-   * mismatch they are meanwhile encrypted in the other namespace, if that comes first. With the id of this
-   * device: another client's bundle was published under this id, and this device has taken another id.
+   * follows. Messages are encrypted for the device again after omemo_manager_accept_identity; after
+   * OMEMO_ERR_IDENTITY_MISMATCH they are meanwhile encrypted in the other namespace, if that one is preferred. If
+   * device is the id of this device, the meaning is another one: another client has published its bundle under
+   * this id, and this device has taken another id.
    */
   OMEMO_NOTICE_IDENTITY_CHANGED = 2,
   /**
@@ -753,9 +757,9 @@ enum omemo_notice
   /**
    * (ns, status) The bundle or the device list of this account cannot be published, or a namespace cannot be
    * given up. The library tries again later. OMEMO_ERR_PUBLISH_LIMIT: the node was published so often that
-   * publishing now waits (10 times, then once in 72 minutes; device list and bundle are counted apart). Probably
-   * another client of the account overwrites what this one publishes; this notice is repeated only after hours
-   * without a publication. The server's answer is in omemo_result_row_detail, in the report of
+   * publishing now waits (10 times in a day, then once in 72 minutes; device list and bundle are counted apart).
+   * Probably another client of the account overwrites what this one publishes; this notice is repeated only after
+   * hours without a publication. The server's answer is in omemo_result_row_detail, in the report of
    * omemo_manager_connected.
    */
   OMEMO_NOTICE_PUBLISH_FAILED = 4,
@@ -817,9 +821,9 @@ struct omemo_callbacks {
                          uint32_t device,
                          const omemo_bundle *bundle);
   /**
-   * Request (event): sends to jid a message without content, which no user sees, with a store hint (XEP-0334).
-   * Answer with omemo_request_resolve when it is sent, or reject; OMEMO_REJECT_DECLINED means that jid must not
-   * learn that this account is online.
+   * Request (event): sends to jid an empty message of the library, which no user sees, with a store hint
+   * (XEP-0334). What users write comes from omemo_manager_encrypt instead. Answer with omemo_request_resolve when
+   * it is sent, or reject; OMEMO_REJECT_DECLINED means that jid must not learn that this account is online.
    */
   void (*send_message)(void *user_data, omemo_request request, const char *jid, const omemo_message *message);
   /**
@@ -847,9 +851,9 @@ struct omemo_callbacks {
   /**
    * Service: tells that there is work, or that omemo_manager_timeout has become shorter. Make your main loop
    * call omemo_manager_run soon. After each omemo_manager_run that found nothing more to do, wakeup is called at
-   * most once, on any thread, with no lock held, and never after destroy. A call that it has queued in your loop
-   * may run after the manager was freed: let it use a NULL manager, which is harmless. NULL: you call
-   * omemo_manager_run often, or omemo_manager_wait.
+   * most once, on any thread, with no lock held, and never after destroy. A call of omemo_manager_run that you
+   * have queued in your loop may come after omemo_manager_free: set your pointer to NULL when you free the
+   * manager; omemo_manager_run of NULL is harmless. NULL: you call omemo_manager_run often, or omemo_manager_wait.
    */
   void (*wakeup)(void *user_data);
   /**
@@ -1705,7 +1709,7 @@ omemo_status omemo_message_parse(const char *xml, size_t len, omemo_message **me
  *   and may be NULL.
  * - device: the device id of the recipient device.
  * - key_exchange: whether the element is marked as a key exchange (kex, prekey). Clients write this mark in
- *   different ways: if the bytes are one of the two forms, the bytes decide.
+ *   different ways: bytes that can be parsed as a key exchange, or as a message that is none, decide.
  * - bytes: the decoded content of the element. Copied.
  * - len: number of bytes, at most 4,096.
  * Returns: OMEMO_OK, OMEMO_ERR_NULL, OMEMO_ERR_UTF8, OMEMO_ERR_JID, OMEMO_ERR_ARGUMENT (len), OMEMO_ERR_LIMIT
@@ -2101,17 +2105,18 @@ struct omemo_decrypted;
  * Parameters:
  * - from: the real bare JID of the sender; in a room the JID that presence or the member list shows, never the
  *   occupant's. NULL with a room: every member with that device id is tried.
- * - room: the bare JID of the room; NULL outside of rooms. If from is NULL, a message with this device's id and
- *   without a key for it is OMEMO_ERR_OWN_ECHO; with such a key it may come from another member's device with the
- *   same id, and is tried.
+ * - room: the bare JID of the room; NULL outside of rooms. If from is NULL and the sender's device id is the id of
+ *   this device, the message counts as OMEMO_ERR_OWN_ECHO, unless it has a key for this device: then another
+ *   member's device may have the same id, and the message is decrypted.
  * - xml: the element, alone or in a `<message>`. If that has several (8 are considered), the one that is for this
  *   device and can be read is used.
  * - len: bytes of xml, without a NUL.
  * - decrypted: receives the result.
  * Returns: OMEMO_OK if the stanza was processed, with or without success: see omemo_decrypted_action and
- *   omemo_decrypted_status. Any other status is not about the stanza and nothing happened: keep the stanza and
- *   call again. These are OMEMO_ERR_NULL, OMEMO_ERR_UTF8, OMEMO_ERR_ARGUMENT, OMEMO_ERR_JID, OMEMO_ERR_BUSY inside
- *   a service, OMEMO_ERR_CANCELLED, OMEMO_ERR_NOT_READY, OMEMO_ERR_STORAGE*.
+ *   omemo_decrypted_status. Any other status is not about the stanza, and nothing has changed. Keep the stanza and
+ *   call again after OMEMO_ERR_BUSY (inside a service), OMEMO_ERR_NOT_READY, OMEMO_ERR_STORAGE* and
+ *   OMEMO_ERR_CANCELLED (with a manager that is opened again). After OMEMO_ERR_NULL, OMEMO_ERR_UTF8,
+ *   OMEMO_ERR_ARGUMENT and OMEMO_ERR_JID the arguments are wrong.
  * Memory: free it with omemo_decrypted_free.
  * Since: 0.1.0 (XEP-0384 5.6)
  */

@@ -2,7 +2,7 @@
 //!
 //! A session begins with a key agreement (`x3dh`) on somebody's `bundle`, announced by a `key_exchange`, and goes on
 //! as a Double Ratchet (`ratchet`, `chain`, `skipped_keys`). What it transports is the key of a `payload`. The two
-//! namespaces differ in one table, `profile`, and in the bytes on the `wire`.
+//! namespaces differ in one table, `profile`, and in the bytes of the `messages`.
 
 pub mod address;
 pub mod bundle;

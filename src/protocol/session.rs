@@ -35,7 +35,7 @@ pub struct Session {
     pub(super) ratchet: Ratchet,
     pub(super) skipped: u32,
     pub(super) answered: bool,
-    /// Of the chain on which new messages come: whose skipped keys were given up.
+    /// The indices whose skipped keys were given up, in the current receiving chain.
     pub(super) evicted: Ranges,
 }
 
@@ -290,7 +290,7 @@ impl Session {
         Some(ChainEvent::Closed(self.ratchet.remote, ChainRecord::new(next, &missing)))
     }
 
-    /// Returns the session with so many of its skipped keys at most, the youngest, and these.
+    /// Returns the session without all but the `most` youngest of its skipped keys, and those keys.
     pub fn keep_youngest(&self, skipped: &SkippedKeys, most: usize) -> (Session, SkippedKeys) {
         let (mut session, mut few) = (self.clone(), skipped.clone());
         session.note_evicted(few.add(self.ratchet.remote, Vec::new(), most));

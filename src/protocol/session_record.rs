@@ -47,7 +47,7 @@ struct SessionRecord {
     responder_key: Vec<u8>,
     #[prost(bytes = "vec", tag = "7")]
     peer: Vec<u8>,
-    /// Where it is not the peer's.
+    /// The identity key in the key exchange, where it is not the peer's: this side began the session.
     #[prost(bytes = "vec", optional, tag = "8")]
     exchange_identity: Option<Vec<u8>>,
     #[prost(bytes = "vec", tag = "9")]

@@ -26,9 +26,10 @@ pub enum omemo_notice {
     /// shows another key than the known one. OMEMO_ERR_IDENTITY_MISMATCH: its bundle in ns shows another key than
     /// in the other namespace. OMEMO_ERR_PUBLIC_DATA_INCONSISTENCY: a message shows another key; the library then
     /// fetches the bundle, and if that shows the other key, too, a notice with one of the other two statuses
-    /// follows. Messages are encrypted for the device again after omemo_manager_accept_identity; in case of a
-    /// mismatch they are meanwhile encrypted in the other namespace, if that comes first. With the id of this
-    /// device: another client's bundle was published under this id, and this device has taken another id.
+    /// follows. Messages are encrypted for the device again after omemo_manager_accept_identity; after
+    /// OMEMO_ERR_IDENTITY_MISMATCH they are meanwhile encrypted in the other namespace, if that one is preferred. If
+    /// device is the id of this device, the meaning is another one: another client has published its bundle under
+    /// this id, and this device has taken another id.
     OMEMO_NOTICE_IDENTITY_CHANGED = 2,
     /// (ns, jid, device) A device left the device list of OMEMO_NS_2, which is preferred for it by
     /// omemo_manager_prefer_namespace or by the configuration, and is still on the list of ns. Messages for it are
@@ -37,9 +38,9 @@ pub enum omemo_notice {
     OMEMO_NOTICE_DOWNGRADED = 3,
     /// (ns, status) The bundle or the device list of this account cannot be published, or a namespace cannot be
     /// given up. The library tries again later. OMEMO_ERR_PUBLISH_LIMIT: the node was published so often that
-    /// publishing now waits (10 times, then once in 72 minutes; device list and bundle are counted apart). Probably
-    /// another client of the account overwrites what this one publishes; this notice is repeated only after hours
-    /// without a publication. The server's answer is in omemo_result_row_detail, in the report of
+    /// publishing now waits (10 times in a day, then once in 72 minutes; device list and bundle are counted apart).
+    /// Probably another client of the account overwrites what this one publishes; this notice is repeated only after
+    /// hours without a publication. The server's answer is in omemo_result_row_detail, in the report of
     /// omemo_manager_connected.
     OMEMO_NOTICE_PUBLISH_FAILED = 4,
 }
@@ -114,9 +115,9 @@ pub struct omemo_callbacks {
             bundle: *const omemo_bundle,
         ),
     >,
-    /// Request (event): sends to jid a message without content, which no user sees, with a store hint (XEP-0334).
-    /// Answer with omemo_request_resolve when it is sent, or reject; OMEMO_REJECT_DECLINED means that jid must not
-    /// learn that this account is online.
+    /// Request (event): sends to jid an empty message of the library, which no user sees, with a store hint
+    /// (XEP-0334). What users write comes from omemo_manager_encrypt instead. Answer with omemo_request_resolve when
+    /// it is sent, or reject; OMEMO_REJECT_DECLINED means that jid must not learn that this account is online.
     pub send_message: Option<
         unsafe extern "C" fn(
             user_data: *mut c_void,
@@ -160,9 +161,9 @@ pub struct omemo_callbacks {
     >,
     /// Service: tells that there is work, or that omemo_manager_timeout has become shorter. Make your main loop
     /// call omemo_manager_run soon. After each omemo_manager_run that found nothing more to do, wakeup is called at
-    /// most once, on any thread, with no lock held, and never after destroy. A call that it has queued in your loop
-    /// may run after the manager was freed: let it use a NULL manager, which is harmless. NULL: you call
-    /// omemo_manager_run often, or omemo_manager_wait.
+    /// most once, on any thread, with no lock held, and never after destroy. A call of omemo_manager_run that you
+    /// have queued in your loop may come after omemo_manager_free: set your pointer to NULL when you free the
+    /// manager; omemo_manager_run of NULL is harmless. NULL: you call omemo_manager_run often, or omemo_manager_wait.
     pub wakeup: Option<unsafe extern "C" fn(user_data: *mut c_void)>,
     /// Service: returns the time in milliseconds since 1970-01-01 (UTC). Deadlines are measured with it, too. NULL:
     /// the clocks of the system are used.

@@ -169,7 +169,8 @@ unsafe fn decrypt(
     Ok(())
 }
 
-/// Decrypts the first message that is for this device. A message that is not has changed nothing, so the next is tried.
+/// Decrypts the first message that is for this device. A message that is not has changed nothing, so the next is
+/// tried.
 fn first_for_us(messages: &[Message], decrypt: impl Fn(&Message) -> Result<Decrypted>) -> Result<Decrypted> {
     let mut first = None;
     for message in messages {
@@ -195,17 +196,18 @@ fn first_for_us(messages: &[Message], decrypt: impl Fn(&Message) -> Result<Decry
 /// Parameters:
 /// - from: the real bare JID of the sender; in a room the JID that presence or the member list shows, never the
 ///   occupant's. NULL with a room: every member with that device id is tried.
-/// - room: the bare JID of the room; NULL outside of rooms. If from is NULL, a message with this device's id and
-///   without a key for it is OMEMO_ERR_OWN_ECHO; with such a key it may come from another member's device with the
-///   same id, and is tried.
+/// - room: the bare JID of the room; NULL outside of rooms. If from is NULL and the sender's device id is the id of
+///   this device, the message counts as OMEMO_ERR_OWN_ECHO, unless it has a key for this device: then another
+///   member's device may have the same id, and the message is decrypted.
 /// - xml: the element, alone or in a `<message>`. If that has several (8 are considered), the one that is for this
 ///   device and can be read is used.
 /// - len: bytes of xml, without a NUL.
 /// - decrypted: receives the result.
 /// Returns: OMEMO_OK if the stanza was processed, with or without success: see omemo_decrypted_action and
-///   omemo_decrypted_status. Any other status is not about the stanza and nothing happened: keep the stanza and
-///   call again. These are OMEMO_ERR_NULL, OMEMO_ERR_UTF8, OMEMO_ERR_ARGUMENT, OMEMO_ERR_JID, OMEMO_ERR_BUSY inside
-///   a service, OMEMO_ERR_CANCELLED, OMEMO_ERR_NOT_READY, OMEMO_ERR_STORAGE*.
+///   omemo_decrypted_status. Any other status is not about the stanza, and nothing has changed. Keep the stanza and
+///   call again after OMEMO_ERR_BUSY (inside a service), OMEMO_ERR_NOT_READY, OMEMO_ERR_STORAGE* and
+///   OMEMO_ERR_CANCELLED (with a manager that is opened again). After OMEMO_ERR_NULL, OMEMO_ERR_UTF8,
+///   OMEMO_ERR_ARGUMENT and OMEMO_ERR_JID the arguments are wrong.
 /// Memory: free it with omemo_decrypted_free.
 /// Since: 0.1.0 (XEP-0384 5.6)
 #[unsafe(no_mangle)]

@@ -150,8 +150,9 @@ impl Identity {
         matches!(self, Identity::Provisional(_))
     }
 
-    /// Returns why nothing may be sent to the device in a namespace, whatever its key is worth. A change counts in
-    /// all namespaces as long as the device is announced where it shows; a mismatch only where it shows.
+    /// Returns why nothing may be sent to the device in a namespace, whatever its key is worth. A changed key
+    /// blocks all namespaces while the device is announced in the one that shows the change; a mismatch blocks only the
+    /// namespace that shows it.
     pub(in crate::manager) fn blocks_sending(
         &self,
         namespace: Namespace,

@@ -34,7 +34,8 @@ pub(in crate::manager) struct OwnList {
     before: Option<DeviceList>,
     /// A push came between our publication and its answer: what it announced may be lost on the server.
     crossed: bool,
-    /// When the stream broke: what ought to be restored, if this list of ours stands on the server.
+    /// The stream broke while a publication was on its way: the list that ought to be restored, and the list that was being
+    /// published, by which one sees whether the server took it.
     interrupted: Option<(DeviceList, DeviceList)>,
 }
 

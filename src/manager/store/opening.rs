@@ -91,8 +91,8 @@ impl Sessions<'_, '_> {
         Ok(())
     }
 
-    /// Tries the session that a key exchange with these keys began; `None`: there is none. Ids of pre keys may have been
-    /// changed on the way: nobody authenticates them again.
+    /// Tries the session that a key exchange with these keys began; `None`: there is none. The caller must not rely on the
+    /// ids of the pre keys: in a repeated key exchange nobody authenticates them.
     pub(in crate::manager) fn open_begun_by(
         &mut self,
         began: impl Fn(&Session) -> bool,
@@ -144,7 +144,7 @@ impl Sessions<'_, '_> {
             Err(error) if matches!(error.status(), Status::DecryptionFailed | Status::NoSession) => error,
             result => return result,
         };
-        // Sessions whose time has passed, or whose key was replaced, read nothing new; an old archive is silent.
+        // Sessions whose time has passed, or whose key was replaced, read nothing new. A server's archive that is given again is a duplicate.
         let archived = self.read_archive()?.slots.len();
         let more = archived.saturating_add(1) > loaded || !others.is_empty();
         if more && self.was_decrypted_by_any(message)? {
