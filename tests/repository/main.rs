@@ -8,5 +8,6 @@ mod header;
 mod header_docs;
 mod layers;
 mod rooms;
+mod shape;
 mod symbols;
 mod words;

@@ -134,7 +134,7 @@ pub unsafe extern "C" fn omemo_bundle_parse(
     guard::status(|| {
         let out = args::required(bundle)?;
         // SAFETY: the client gives len bytes or NULL.
-        let xml = unsafe { args::bytes(xml.cast(), len, limits::STANZA_BYTES) }?;
+        let xml = unsafe { args::xml(xml, len) }?;
         let bundle = stanza::bundle::parse(xml, None)?;
         out.write(handles::into_handle(omemo_bundle::new(bundle)));
         Ok(())

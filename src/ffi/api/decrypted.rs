@@ -10,7 +10,6 @@ use super::message::omemo_message;
 use super::status::omemo_status;
 use crate::error::{Error, Result, Status};
 use crate::manager::api::decrypted::{Action, Decrypted};
-use crate::protocol::limits;
 use crate::protocol::message::Message;
 use crate::protocol::namespace::Namespace;
 use crate::stanza;
@@ -222,7 +221,7 @@ pub unsafe extern "C" fn omemo_manager_decrypt_xml(
 ) -> omemo_status {
     let messages = || {
         // SAFETY: the client gives len bytes or NULL.
-        match unsafe { args::bytes(xml.cast(), len, limits::STANZA_BYTES) } {
+        match unsafe { args::xml(xml, len) } {
             Ok(xml) => Ok(stanza::message::candidates(xml)),
             Err(error) if error.status() == Status::Limit => Ok(Err(error)),
             Err(error) => Err(error),

@@ -88,7 +88,7 @@ pub unsafe extern "C" fn omemo_device_list_parse(
     guard::status(|| {
         let out = args::required(list)?;
         // SAFETY: the client gives len bytes or NULL.
-        let xml = unsafe { args::bytes(xml.cast(), len, limits::STANZA_BYTES) }?;
+        let xml = unsafe { args::xml(xml, len) }?;
         let list = stanza::device_list::parse(xml)?;
         let delayed = stanza::pep::push::is_delayed(xml);
         out.write(handles::into_handle(omemo_device_list { delayed, ..omemo_device_list::new(list) }));
@@ -109,7 +109,7 @@ pub unsafe extern "C" fn omemo_device_list_parse(
 pub unsafe extern "C" fn omemo_device_list_gone(xml: *const c_char, len: usize) -> *const c_char {
     guard::call(std::ptr::null(), || {
         // SAFETY: the client gives len bytes or NULL.
-        let xml = unsafe { args::bytes(xml.cast(), len, limits::STANZA_BYTES) };
+        let xml = unsafe { args::xml(xml, len) };
         match xml.and_then(stanza::pep::push::parse).map(|push| push.pushed) {
             Ok(Pushed::Gone(namespace)) => returns::namespace_or_null(Some(namespace)),
             _ => std::ptr::null(),

@@ -78,7 +78,7 @@ pub unsafe extern "C" fn omemo_message_parse(
     guard::status(|| {
         let out = args::required(message)?;
         // SAFETY: the client gives len bytes or NULL.
-        let xml = unsafe { args::bytes(xml.cast(), len, limits::STANZA_BYTES) }?;
+        let xml = unsafe { args::xml(xml, len) }?;
         let message = stanza::message::parse(xml)?;
         out.write(handles::into_handle(omemo_message::new(message)));
         Ok(())
@@ -110,10 +110,8 @@ pub unsafe extern "C" fn omemo_message_add_key(
         let message = args::required(message)?;
         // SAFETY: the client gives a C string or NULL.
         let jid = unsafe { args::optional_jid(jid) }?;
-        let jid = match message.message.namespace {
-            Namespace::Omemo2 => Some(args::required(jid)?),
-            Namespace::Legacy => None,
-        };
+        let jid =
+            if message.message.namespace.names_recipients() { Some(args::required(jid)?) } else { None };
         // SAFETY: the client gives len bytes or NULL.
         let bytes = unsafe { args::bytes(bytes, len, limits::MESSAGE_KEY_BYTES) }?.to_vec();
         if message.message.keys.len() >= limits::KEYS_PER_MESSAGE {

@@ -10,7 +10,6 @@ use crate::error::{Error, Result, Status};
 use crate::manager::api::question::{Answer, Question, Reason};
 use crate::protocol::address::{BareJid, DeviceId};
 use crate::protocol::bundle::Bundle;
-use crate::protocol::limits;
 use crate::protocol::namespace::Namespace;
 use crate::protocol::stanza_error::{Condition, StanzaError};
 use crate::stanza::pep::answer::{self, Asked};
@@ -146,7 +145,7 @@ pub unsafe extern "C" fn omemo_request_resolve_xml(
 ) -> omemo_status {
     guard::outside_services(|| {
         // SAFETY: the client gives len bytes or NULL.
-        let xml = match unsafe { args::bytes(xml.cast(), len, limits::STANZA_BYTES) } {
+        let xml = match unsafe { args::xml(xml, len) } {
             Ok(xml) => Some(xml),
             Err(error) if error.status() == Status::Limit => None,
             Err(error) => return Err(error),

@@ -1,6 +1,6 @@
 //! Section 1 of the header: version and status.
 
-use super::super::boundary::guard;
+use super::super::boundary::{guard, returns};
 use crate::error::{Status, for_each_status};
 use std::ffi::c_char;
 
@@ -115,7 +115,7 @@ pub extern "C" fn omemo_version() -> u32 {
 pub extern "C" fn omemo_status_name(status: i32) -> *const c_char {
     let unknown = c"OMEMO_ERR_(unknown)".as_ptr();
     guard::call(unknown, || {
-        Status::from_number(status).map_or(unknown, |status| status.c_name().as_ptr().cast())
+        Status::from_number(status).map_or(unknown, |status| returns::constant(status.c_name()))
     })
 }
 
@@ -129,6 +129,6 @@ pub extern "C" fn omemo_status_name(status: i32) -> *const c_char {
 pub extern "C" fn omemo_status_text(status: i32) -> *const c_char {
     let unknown = c"This number is no status of this version of the library.".as_ptr();
     guard::call(unknown, || {
-        Status::from_number(status).map_or(unknown, |status| status.c_text().as_ptr().cast())
+        Status::from_number(status).map_or(unknown, |status| returns::constant(status.c_text()))
     })
 }

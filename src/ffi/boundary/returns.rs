@@ -44,6 +44,11 @@ pub(in crate::ffi) fn namespace_or_null(namespace: Option<Namespace>) -> *const 
     namespace.map_or(std::ptr::null(), |namespace| c_namespace(namespace).as_ptr())
 }
 
+/// A constant string that ends with a NUL; empty if it does not.
+pub(in crate::ffi) fn constant(text: &'static str) -> *const c_char {
+    CStr::from_bytes_with_nul(text.as_bytes()).unwrap_or_default().as_ptr()
+}
+
 /// A borrowed string, or NULL.
 pub(in crate::ffi) fn or_null(text: Option<&CString>) -> *const c_char {
     text.map_or(std::ptr::null(), |text| text.as_ptr())

@@ -15,7 +15,6 @@ use super::trust;
 use crate::error::{Error, Result, Status};
 use crate::protocol::address::DeviceId;
 use crate::protocol::message::{Message, MessageKey};
-use crate::protocol::namespace::Namespace;
 use crate::protocol::payload;
 use crate::protocol::session::Session;
 use zeroize::Zeroizing;
@@ -116,10 +115,7 @@ fn empty_message(at: &SessionAddress, own: DeviceId, stored: &[u8], key_exchange
 
 /// Returns the JID that stands beside a key; legacy has none there.
 pub(super) fn addressed(at: &SessionAddress) -> Option<crate::protocol::address::BareJid> {
-    match at.namespace {
-        Namespace::Omemo2 => Some(at.jid.clone()),
-        Namespace::Legacy => None,
-    }
+    at.namespace.names_recipients().then(|| at.jid.clone())
 }
 
 /// Sends an empty message.
