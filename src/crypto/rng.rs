@@ -26,3 +26,17 @@ pub fn draw<const N: usize>(rng: &mut dyn Rng) -> Result<zeroize::Zeroizing<[u8;
     rng.fill(&mut *bytes)?;
     Ok(bytes)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_operating_system_gives_other_bytes_each_time() {
+        let mut drawn: Vec<_> = (0..8).map(|_| *draw::<16>(&mut SystemRng).unwrap()).collect();
+        drawn.push([0; 16]);
+        drawn.sort_unstable();
+        drawn.dedup();
+        assert_eq!(drawn.len(), 9);
+    }
+}

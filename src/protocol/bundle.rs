@@ -132,3 +132,6 @@ impl VerifiedBundle {
         &self.identity
     }
 }
+
+#[cfg(test)]
+mod tests;

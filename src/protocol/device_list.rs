@@ -247,3 +247,6 @@ impl Entry<'_> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

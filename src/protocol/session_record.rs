@@ -256,4 +256,73 @@ mod tests {
             assert_eq!(read(numbers, length), Err(Status::StorageCorrupt), "{numbers:?}");
         }
     }
+
+    /// The keys that every record has.
+    const KEYS: [fn(&mut SessionRecord) -> &mut Vec<u8>; 9] = [
+        |record| &mut record.initiator_key,
+        |record| &mut record.responder_key,
+        |record| &mut record.peer,
+        |record| &mut record.ephemeral,
+        |record| &mut record.root,
+        |record| &mut record.own_private,
+        |record| &mut record.own_public,
+        |record| &mut record.remote,
+        |record| &mut record.sending_key,
+    ];
+
+    /// Makes a record that can be read, with so many chains that are over.
+    fn record(version: u32, tail: usize) -> SessionRecord {
+        let mut record = SessionRecord::default();
+        (record.version, record.namespace) = (version, Namespace::Legacy.code());
+        KEYS.iter().for_each(|key| *key(&mut record) = vec![9; 32]);
+        record.tail = vec![TailRecord { ratchet_key: vec![8; 32], n: 3, key: Some(vec![7; 32]) }; tail];
+        record
+    }
+
+    fn read(bytes: &[u8]) -> std::result::Result<Session, Status> {
+        Session::decode(bytes).map_err(|error| error.status())
+    }
+
+    #[test]
+    fn as_many_closed_chains_are_read_as_a_session_keeps_and_no_more() {
+        for tail in 0..=limits::KEYS_AT_PN {
+            let session = read(&record(VERSION, tail).encode_to_vec()).unwrap();
+            assert_eq!(session.ratchet.keys_at_pn.len(), tail);
+            assert_eq!(*session.encode(), record(VERSION, tail).encode_to_vec());
+        }
+        let more = record(VERSION, limits::KEYS_AT_PN.saturating_add(1));
+        assert_eq!(read(&more.encode_to_vec()).err(), Some(Status::StorageCorrupt));
+    }
+
+    #[test]
+    fn a_record_of_a_later_version_is_left_alone() {
+        for version in [2, 3, u32::MAX] {
+            assert_eq!(read(&record(version, 0).encode_to_vec()).err(), Some(Status::StorageVersion));
+        }
+    }
+
+    #[test]
+    fn a_record_is_read_up_to_its_largest_size() {
+        let sized = |size: usize| {
+            let mut bytes = record(VERSION, 1).encode_to_vec();
+            // A field that nobody knows: its tag, its length in two bytes, and as much as is wanted.
+            let rest = u16::try_from(size.saturating_sub(bytes.len()).saturating_sub(4)).unwrap();
+            let [low, high] = [(rest & 0x7f) | 0x80, rest >> 7].map(|byte| u8::try_from(byte).unwrap());
+            bytes.extend_from_slice(&[0xfa, 0x07, low, high]);
+            bytes.resize(size, 0);
+            bytes
+        };
+        assert!(read(&sized(limits::SESSION_RECORD_BYTES)).is_ok());
+        let larger = sized(limits::SESSION_RECORD_BYTES.saturating_add(1));
+        assert_eq!(read(&larger).err(), Some(Status::StorageCorrupt));
+    }
+
+    #[test]
+    fn each_key_of_a_record_has_its_length() {
+        for (place, key) in KEYS.iter().enumerate() {
+            let mut record = record(VERSION, 0);
+            key(&mut record).pop();
+            assert_eq!(read(&record.encode_to_vec()).err(), Some(Status::StorageCorrupt), "{place}");
+        }
+    }
 }

@@ -308,4 +308,43 @@ mod tests {
             Status::StorageVersion
         );
     }
+
+    #[test]
+    fn a_chain_whose_indices_do_not_ascend_begins_anew() {
+        let mut skipped = SkippedKeys::new();
+        skipped.add(chain(1), vec![(3, key(10)), (4, key(11))], 9);
+        skipped.add(chain(1), vec![(4, key(12)), (5, key(13))], 9);
+        skipped.add(chain(1), vec![(6, key(14))], 9);
+        assert_eq!(skipped.groups.len(), 2);
+        let again = SkippedKeys::decode(&skipped.encode()).unwrap();
+        assert_eq!((again.len(), again.get(&chain(1), 4).unwrap()[0]), (5, 12));
+        assert_eq!(again.indices(&chain(1)).collect::<Vec<_>>(), [3, 4, 4, 5, 6]);
+        assert_eq!(again.indices(&chain(2)).count(), 0);
+    }
+
+    #[test]
+    fn what_is_dropped_is_told_by_chain_and_index() {
+        let mut skipped = SkippedKeys::new();
+        assert!(skipped.add(chain(1), vec![(3, key(3)), (4, key(4))], 3).is_empty());
+        let dropped = skipped.add(chain(2), vec![(0, key(0)), (1, key(1)), (2, key(2))], 2);
+        assert_eq!(dropped, [(chain(1), 3), (chain(1), 4), (chain(2), 0)]);
+        assert!(!skipped.is_empty() && skipped.knows(&chain(2)) && !skipped.knows(&chain(1)));
+    }
+
+    #[test]
+    fn groups_that_are_too_small_to_be_any_are_not_decoded() {
+        let group = |length: u8| [vec![0x12, length], vec![0; length.into()]].concat();
+        // A group's length stands in a byte of its own.
+        assert!(groups_are_large(&[]) && groups_are_large(&[8, 1]) && groups_are_large(&group(63)));
+        for length in [0, 1, 34, 62] {
+            assert!(!groups_are_large(&group(length)), "{length}");
+        }
+        assert!(!groups_are_large(&[&[8, 1], group(62).as_slice(), &group(63)].concat()));
+        // What is no protobuf message at all.
+        assert!(!groups_are_large(&[0]) && !groups_are_large(&[0x12]) && !groups_are_large(&[8]));
+        let status = |bytes: &[u8]| SkippedKeys::decode(bytes).err().map(|error| error.status());
+        assert_eq!(status(&[]), Some(Status::StorageCorrupt), "a record without version");
+        assert_eq!(status(&[8, 3]), Some(Status::StorageVersion));
+        assert_eq!(status(&[8, 1]), None);
+    }
 }

@@ -127,4 +127,12 @@ mod tests {
         backoff.clear_all();
         assert_eq!((backoff.failures(&9_999), backoff.by_age.len()), (0, 0));
     }
+
+    #[test]
+    fn a_memory_for_nothing_remembers_one_thing() {
+        let mut backoff = Backoff::new(0);
+        backoff.fail(&1, Delays::LOOK, 0);
+        assert_eq!(backoff.fail(&2, Delays::LOOK, 7), 7 + policy::LIST_FAILED_MS);
+        assert_eq!([1, 2].map(|key| backoff.failures(&key)), [0, 1]);
+    }
 }

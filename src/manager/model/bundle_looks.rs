@@ -112,3 +112,96 @@ impl BundleLooks {
         self.failures.retain(|_, _| false);
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::arithmetic_side_effects)] // small numbers
+mod tests {
+    use super::*;
+    use crate::protocol::address::DeviceId;
+    use Namespace::{Legacy, Omemo2};
+
+    const NOW: u64 = 1_000_000;
+
+    fn at(jid: &str, namespace: Namespace) -> SessionAddress {
+        SessionAddress { jid: BareJid::from_normalized(jid), device: DeviceId::new(7).unwrap(), namespace }
+    }
+
+    fn failing(status: Status) -> (BundleLooks, SessionAddress) {
+        let (mut looks, at) = (BundleLooks::default(), at("romeo@montague.lit", Omemo2));
+        looks.failed(true, &at, status.into(), NOW);
+        (looks, at)
+    }
+
+    #[test]
+    fn a_failure_lasts_a_minute_then_twice_as_long_up_to_an_hour() {
+        let (mut looks, at) = failing(Status::BundleNotFound);
+        let mut wait = policy::BUNDLE_FAILED_MS;
+        for _ in 0..10 {
+            assert_eq!(looks.failure(&at, NOW + wait - 1).map(Error::status), Some(Status::BundleNotFound));
+            assert!(looks.failure(&at, NOW + wait).is_none(), "{wait}");
+            looks.failed(true, &at, Status::BundleNotFound.into(), NOW);
+            wait = (wait * 2).min(policy::FAILED_MAX_MS);
+        }
+        assert_eq!(wait, policy::FAILED_MAX_MS);
+    }
+
+    #[test]
+    fn an_encryption_looks_again_soon_where_there_was_no_usable_bundle() {
+        for (status, quiet) in [
+            (Status::BundleNotFound, policy::NO_DEVICES_LOOK_MS),
+            (Status::BundleBad, policy::NO_DEVICES_LOOK_MS),
+            (Status::Timeout, policy::BUNDLE_FAILED_MS),
+        ] {
+            let (looks, at) = failing(status);
+            assert!(looks.is_quiet(&at, NOW) && looks.is_quiet(&at, NOW + quiet - 1), "{status:?}");
+            assert!(!looks.is_quiet(&at, NOW + quiet), "{status:?}");
+        }
+        let (looks, _) = failing(Status::Timeout);
+        assert!(!looks.is_quiet(&at("romeo@montague.lit", Legacy), NOW));
+    }
+
+    #[test]
+    fn what_was_not_found_is_known_for_an_hour() {
+        let (looks, at) = failing(Status::BundleNotFound);
+        let end = NOW + policy::BACKGROUND_NOT_FOUND_MS;
+        assert!(looks.was_not_found(&at, end - 1) && !looks.was_not_found(&at, end));
+        let (looks, at) = failing(Status::BundleBad);
+        assert!(!looks.was_not_found(&at, NOW));
+    }
+
+    #[test]
+    fn a_changed_list_forgets_the_failures_of_its_jid_and_namespace() {
+        let all = [
+            at("romeo@montague.lit", Omemo2),
+            at("romeo@montague.lit", Legacy),
+            at("juliet@capulet.lit", Omemo2),
+        ];
+        let mut looks = BundleLooks::default();
+        all.iter().for_each(|at| looks.failed(false, at, Status::Timeout.into(), NOW));
+        looks.list_changed(Omemo2, &all[0].jid);
+        assert_eq!(all.each_ref().map(|at| looks.failure(at, NOW).is_some()), [false, true, true]);
+        looks.new_stream();
+        assert!(all.iter().all(|at| looks.failure(at, NOW).is_none()));
+    }
+
+    #[test]
+    fn a_failure_is_reported_once_until_all_is_forgotten() {
+        let (mut looks, at) = failing(Status::Timeout);
+        assert!(!looks.was_reported(&at));
+        assert!(looks.report_once(true, &at) && looks.was_reported(&at) && !looks.report_once(true, &at));
+        looks.clear_failure(&at);
+        assert!(looks.failure(&at, NOW).is_none() && looks.was_reported(&at));
+        looks.failed(true, &at, Status::Timeout.into(), NOW);
+        looks.clear(&at);
+        assert!(looks.failure(&at, NOW).is_none() && !looks.was_reported(&at));
+    }
+
+    #[test]
+    fn the_bundle_of_a_device_that_never_answered_is_looked_at_once_a_day() {
+        let (mut looks, at) = failing(Status::Timeout);
+        assert!(looks.may_look_at_unanswered(&at, NOW));
+        looks.looked_at_unanswered(true, &at, NOW);
+        let next = NOW + policy::UNANSWERED_LOOK_MS;
+        assert!(!looks.may_look_at_unanswered(&at, next - 1) && looks.may_look_at_unanswered(&at, next));
+    }
+}

@@ -147,3 +147,132 @@ impl Contact {
         self.devices.len().saturating_mul(device).saturating_add(trust).saturating_add(512)
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::arithmetic_side_effects)] // small numbers
+mod tests {
+    use super::*;
+    use Namespace::{Legacy, Omemo2};
+
+    const ORDER: [Namespace; 2] = Namespace::ALL;
+
+    fn id(number: u32) -> DeviceId {
+        DeviceId::new(number).unwrap()
+    }
+
+    fn contact(known: bool) -> Contact {
+        Contact { known, ..Contact::new(&BareJid::from_normalized("romeo@montague.lit")) }
+    }
+
+    fn announce(contact: &mut Contact, namespace: Namespace, ids: &[u32]) -> Result<ListChange> {
+        contact.apply_list(namespace, &ids.iter().copied().collect(), &ORDER, None)
+    }
+
+    fn ids(contact: &Contact) -> Vec<u32> {
+        contact.devices.iter().map(|device| device.id).collect()
+    }
+
+    #[test]
+    fn a_list_makes_devices_active_in_its_namespace_and_says_whether_any_changed() {
+        let mut romeo = contact(true);
+        assert!(announce(&mut romeo, Omemo2, &[1, 2]).unwrap().devices);
+        assert!(romeo.is_listed(Omemo2) && !romeo.is_listed(Legacy));
+        assert!(!announce(&mut romeo, Omemo2, &[2, 1]).unwrap().devices);
+        assert!(announce(&mut romeo, Legacy, &[1]).unwrap().devices);
+        let active = |romeo: &Contact, number| {
+            let device = romeo.device(id(number)).unwrap();
+            (device.is_active(Omemo2), device.is_active(Legacy))
+        };
+        assert_eq!((active(&romeo, 1), active(&romeo, 2)), ((true, true), (true, false)));
+        assert!(announce(&mut romeo, Omemo2, &[2]).unwrap().devices);
+        assert_eq!((active(&romeo, 1), active(&romeo, 2)), ((false, true), (true, false)));
+        assert!(!announce(&mut romeo, Omemo2, &[2]).unwrap().devices);
+    }
+
+    #[test]
+    fn of_a_strangers_devices_that_vanish_nothing_is_kept() {
+        for (known, left) in [(true, vec![1, 2]), (false, vec![2])] {
+            let mut romeo = contact(known);
+            announce(&mut romeo, Omemo2, &[1, 2]).unwrap();
+            announce(&mut romeo, Omemo2, &[2]).unwrap();
+            assert_eq!(ids(&romeo), left);
+        }
+    }
+
+    #[test]
+    fn a_list_that_names_too_many_devices_is_refused() {
+        let many: Vec<u32> = (1..=u32::try_from(limits::DEVICES_PER_JID).unwrap() + 1).collect();
+        let mut romeo = contact(true);
+        assert_eq!(announce(&mut romeo, Omemo2, &many).unwrap_err().status(), Status::Limit);
+        assert!(romeo.devices.is_empty() && !romeo.is_listed(Omemo2));
+        assert!(announce(&mut romeo, Omemo2, &many[1..]).is_ok());
+    }
+
+    #[test]
+    fn devices_that_left_make_room_the_oldest_first_and_only_as_many_as_needed() {
+        let most = u32::try_from(limits::KNOWN_DEVICES_PER_JID).unwrap();
+        let mut romeo = contact(true);
+        romeo.devices.extend((1..=most).map(KnownDevice::new));
+        // The oldest one has a key.
+        romeo.device_mut(id(1)).unwrap().identity.see_exchange(&[9; 32], None);
+        assert_eq!(romeo.device_or_new(id(most)).unwrap().id, most);
+        assert_eq!(romeo.devices.len(), limits::KNOWN_DEVICES_PER_JID, "it was there already");
+        assert_eq!(romeo.device_or_new(id(5_000)).unwrap().id, 5_000);
+        assert_eq!(romeo.devices.len(), limits::KNOWN_DEVICES_PER_JID);
+        assert!(
+            romeo.device(id(1)).is_some() && romeo.device(id(2)).is_none() && romeo.device(id(3)).is_some()
+        );
+
+        romeo.devices.iter_mut().for_each(|device| device.active.insert(Omemo2));
+        assert_eq!(romeo.device_or_new(id(6_000)).unwrap_err().status(), Status::Limit);
+    }
+
+    #[test]
+    fn devices_without_list_and_confirmed_key_have_room_for_sixteen() {
+        let mut romeo = contact(true);
+        announce(&mut romeo, Legacy, &[100]).unwrap();
+        romeo.device_mut(id(100)).unwrap().identity.see_exchange(&[9; 32], None);
+        for number in 1..=16 {
+            assert!(romeo.has_provisional_room(), "{number}");
+            romeo.device_or_new(id(number)).unwrap().identity.see_exchange(&[9; 32], None);
+            assert_eq!(romeo.unlisted_provisional().last(), Some(&id(number)));
+        }
+        assert!(!romeo.has_provisional_room());
+        assert_eq!(romeo.unlisted_provisional().len(), policy::PROVISIONAL_DEVICES);
+    }
+
+    #[test]
+    fn a_downgrade_is_told_of_the_devices_of_others() {
+        for (this, told) in [(None, vec![1, 2]), (Some(id(1)), vec![2])] {
+            let mut romeo = contact(true);
+            for namespace in Namespace::ALL {
+                announce(&mut romeo, namespace, &[1, 2]).unwrap();
+            }
+            let change = romeo.apply_list(Omemo2, &BTreeSet::new(), &ORDER, this).unwrap();
+            assert_eq!(change.downgraded, told);
+        }
+    }
+
+    #[test]
+    fn the_size_in_memory_counts_devices_and_levels() {
+        let mut romeo = contact(true);
+        let empty = romeo.bytes();
+        assert!(empty >= size_of::<Contact>());
+        romeo.trust.set(&[1; 32], "trusted").unwrap();
+        let judged = romeo.bytes();
+        assert!(judged >= empty + 32 + "trusted".len());
+        announce(&mut romeo, Omemo2, &[1, 2]).unwrap();
+        assert!(romeo.bytes() >= judged + 2 * size_of::<KnownDevice>());
+    }
+
+    #[test]
+    fn a_key_that_nobody_judged_has_the_default_level() {
+        let mut romeo = contact(true);
+        let mut identity = Identity::Unknown;
+        assert_eq!(romeo.level_of(&identity, "default"), "default");
+        identity.see_exchange(&[9; 32], None);
+        assert_eq!(romeo.level_of(&identity, "default"), "default");
+        romeo.trust.set(&[9; 32], "judged").unwrap();
+        assert_eq!(romeo.level_of(&identity, "default"), "judged");
+    }
+}

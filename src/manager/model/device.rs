@@ -84,3 +84,90 @@ impl KnownDevice {
         self.had_omemo2 &= namespace != Namespace::Omemo2;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use Namespace::{Legacy, Omemo2};
+
+    const OMEMO2_FIRST: [Namespace; 2] = [Omemo2, Legacy];
+    const LEGACY_FIRST: [Namespace; 2] = [Legacy, Omemo2];
+
+    fn device(active: &[Namespace]) -> KnownDevice {
+        let mut device = KnownDevice::new(7);
+        active.iter().for_each(|namespace| device.active.insert(*namespace));
+        device
+    }
+
+    #[test]
+    fn a_device_is_served_where_it_is_active_in_the_order_of_preference() {
+        assert_eq!(device(&[Omemo2, Legacy]).delivery_namespace(&OMEMO2_FIRST), Some(Omemo2));
+        assert_eq!(device(&[Omemo2, Legacy]).delivery_namespace(&LEGACY_FIRST), Some(Legacy));
+        assert_eq!(device(&[Legacy]).delivery_namespace(&OMEMO2_FIRST), Some(Legacy));
+        assert_eq!(device(&[Legacy]).delivery_namespace(&[Omemo2]), None);
+        assert_eq!(device(&[]).delivery_namespace(&OMEMO2_FIRST), None);
+        let mut preferring = device(&[Omemo2, Legacy]);
+        preferring.prefer(Some(Legacy));
+        assert_eq!(preferring.delivery_namespace(&OMEMO2_FIRST), Some(Legacy));
+        assert_eq!(
+            preferring.delivery_namespace(&[Omemo2]),
+            Some(Omemo2),
+            "what is not served is not preferred"
+        );
+        preferring.active.remove(Legacy);
+        assert_eq!(preferring.delivery_namespace(&OMEMO2_FIRST), Some(Omemo2));
+    }
+
+    #[test]
+    fn only_a_device_without_key_list_and_preference_is_forgotten() {
+        assert!(device(&[]).is_forgettable() && !device(&[Legacy]).is_forgettable());
+        let mut preferring = device(&[]);
+        preferring.prefer(Some(Legacy));
+        assert!(!preferring.is_forgettable());
+        let mut with_key = device(&[]);
+        with_key.identity.see_exchange(&[9; 32], None);
+        assert!(!with_key.is_forgettable());
+    }
+
+    #[test]
+    fn a_device_that_leaves_omemo_2_for_legacy_is_told_once() {
+        let mut left = device(&[Omemo2, Legacy]);
+        assert!(!left.note_downgrade(&OMEMO2_FIRST));
+        left.active.remove(Omemo2);
+        assert!(left.note_downgrade(&OMEMO2_FIRST) && left.downgraded);
+        assert!(!left.note_downgrade(&OMEMO2_FIRST));
+        // The client has chosen: it begins from here.
+        left.prefer(None);
+        assert!(!left.downgraded && !left.had_omemo2 && !left.note_downgrade(&OMEMO2_FIRST));
+        left.active.insert(Omemo2);
+        left.prefer(None);
+        assert!(left.had_omemo2);
+    }
+
+    #[test]
+    fn a_device_that_is_served_in_legacy_anyway_or_nowhere_is_no_downgrade() {
+        for (active, order, preferred) in [
+            ([Legacy].as_slice(), LEGACY_FIRST.as_slice(), None),
+            (&[Legacy], &OMEMO2_FIRST, Some(Legacy)),
+            (&[Legacy], &[Legacy], None),
+            (&[Omemo2, Legacy], &OMEMO2_FIRST, None),
+            (&[], &OMEMO2_FIRST, None),
+        ] {
+            let mut left = device(active);
+            (left.had_omemo2, left.preferred) = (true, preferred);
+            assert!(!left.note_downgrade(order) && !left.downgraded, "{active:?} {order:?}");
+        }
+        assert!(!device(&[Legacy]).note_downgrade(&OMEMO2_FIRST), "it was never seen in omemo:2");
+    }
+
+    #[test]
+    fn a_purged_namespace_leaves_no_trace_of_itself_alone() {
+        for (purged, left) in [(Omemo2, Legacy), (Legacy, Omemo2)] {
+            let mut both = device(&[Omemo2, Legacy]);
+            both.had_omemo2 = true;
+            both.purge_namespace(purged);
+            assert!(!both.is_active(purged) && both.is_active(left));
+            assert_eq!(both.had_omemo2, purged == Legacy);
+        }
+    }
+}

@@ -69,3 +69,35 @@ impl Fact {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::protocol::namespace::Namespace;
+
+    #[test]
+    fn a_fact_is_what_it_was_and_nothing_else() {
+        let list = DeviceList::new(Namespace::Omemo2);
+        let all = || {
+            [
+                Fact::List(Ok(list.clone())),
+                Fact::Bundle(Ok(Fetched::Failed(Status::Timeout.into()))),
+                Fact::Stored(Ok(())),
+                Fact::None,
+            ]
+        };
+        let lost = Some(Status::Internal);
+        let of = |error: Error| error.status();
+        assert_eq!(all().map(|fact| fact.list().err().map(of)), [None, lost, lost, lost]);
+        assert_eq!(all().map(|fact| fact.stored().err().map(of)), [lost, lost, None, lost]);
+        let bundles = all().map(|fact| match fact.bundle() {
+            Ok(Fetched::Usable(_)) => "usable",
+            Ok(Fetched::Failed(_)) => "failed",
+            Ok(Fetched::Outdated) => "outdated",
+            Err(error) => error.status().name(),
+        });
+        assert_eq!(bundles, [Status::Internal.name(), "failed", "outdated", Status::Internal.name()]);
+        assert_eq!(Fact::List(Ok(list.clone())).list().unwrap(), list);
+        assert_eq!(Fact::Stored(Err(Status::Timeout.into())).stored().unwrap_err().status(), Status::Timeout);
+    }
+}

@@ -49,3 +49,29 @@ impl Job {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::protocol::address::DeviceId;
+    use Namespace::Legacy;
+
+    #[test]
+    fn a_job_has_a_name_of_its_own_and_the_jid_that_it_is_for() {
+        let jid = BareJid::from_normalized("romeo@montague.lit");
+        let at = SessionAddress { jid: jid.clone(), device: DeviceId::new(1).unwrap(), namespace: Legacy };
+        let jobs = [
+            (Job::Reconcile, "reconcile", None),
+            (Job::PublishBundle(Legacy), "publish bundle", None),
+            (Job::PublishList(Legacy), "publish device list", None),
+            (Job::PurgeId(Legacy), "purge device id", None),
+            (Job::Send(1), "send empty message", None),
+            (Job::FetchList(Legacy, jid.clone()), "fetch device list", Some(&jid)),
+            (Job::FetchBundle(at.clone()), "fetch bundle", Some(&jid)),
+            (Job::Repair(at), "repair session", Some(&jid)),
+        ];
+        for (job, name, whose) in jobs {
+            assert_eq!((job.name(), job.jid()), (name, whose));
+        }
+    }
+}

@@ -151,3 +151,86 @@ impl ListLooks {
         }
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::arithmetic_side_effects)] // small numbers
+mod tests {
+    use super::*;
+    use crate::error::Status;
+    use Namespace::{Legacy, Omemo2};
+
+    const NOW: u64 = 10_000_000;
+    const FOUND: Source = Source::Fetched { found: true };
+
+    fn romeo() -> BareJid {
+        BareJid::from_normalized("romeo@montague.lit")
+    }
+
+    fn seen(source: Source) -> ListLooks {
+        let mut looks = ListLooks::default();
+        looks.seen(true, &(Omemo2, romeo()), source, BTreeSet::from([5, 7]), NOW);
+        looks
+    }
+
+    #[test]
+    fn a_list_is_fresh_for_an_hour_in_its_namespace() {
+        let mut looks = seen(FOUND);
+        let end = NOW + policy::LIST_FRESH_MS;
+        assert!(looks.is_fresh(Omemo2, &romeo(), end - 1) && !looks.is_fresh(Omemo2, &romeo(), end));
+        assert!(!looks.is_fresh(Legacy, &romeo(), NOW));
+        looks.outdate(&(Omemo2, romeo()));
+        assert!(!looks.is_fresh(Omemo2, &romeo(), NOW) && !looks.is_quiet(Omemo2, &romeo(), NOW));
+    }
+
+    #[test]
+    fn an_empty_push_is_quiet_for_longer_than_all_else() {
+        for (source, quiet) in [
+            (FOUND, policy::NO_DEVICES_LOOK_MS),
+            (Source::Fetched { found: false }, policy::NO_DEVICES_LOOK_MS),
+            (Source::Pushed { empty: false }, policy::NO_DEVICES_LOOK_MS),
+            (Source::Pushed { empty: true }, policy::EMPTY_PUSH_LOOK_MS),
+        ] {
+            let looks = seen(source);
+            assert!(looks.is_quiet(Omemo2, &romeo(), NOW + quiet - 1), "{source:?}");
+            assert!(!looks.is_quiet(Omemo2, &romeo(), NOW + quiet), "{source:?}");
+        }
+    }
+
+    #[test]
+    fn what_was_not_found_is_known_for_an_hour_and_in_the_next_stream() {
+        let mut looks = seen(Source::Fetched { found: false });
+        let end = NOW + policy::BACKGROUND_NOT_FOUND_MS;
+        looks.new_stream();
+        assert!(
+            looks.was_not_found(Omemo2, &romeo(), end - 1) && !looks.was_not_found(Omemo2, &romeo(), end)
+        );
+        assert!(!seen(FOUND).was_not_found(Omemo2, &romeo(), NOW));
+        assert!(!seen(Source::Pushed { empty: true }).was_not_found(Omemo2, &romeo(), NOW));
+    }
+
+    #[test]
+    fn a_failure_lasts_a_minute_then_twice_as_long_until_the_list_is_seen() {
+        let mut looks = ListLooks::default();
+        let mut wait = policy::LIST_FAILED_MS;
+        for _ in 0..10 {
+            looks.failed(false, &(Omemo2, romeo()), Status::Timeout.into(), NOW);
+            let status = |now| looks.failure(Omemo2, &romeo(), now).map(Error::status);
+            assert_eq!((status(NOW + wait - 1), status(NOW + wait)), (Some(Status::Timeout), None), "{wait}");
+            wait = (wait * 2).min(policy::FAILED_MAX_MS);
+        }
+        looks.seen(true, &(Omemo2, romeo()), FOUND, BTreeSet::new(), NOW);
+        assert!(looks.failure(Omemo2, &romeo(), NOW).is_none());
+    }
+
+    #[test]
+    fn a_new_stream_relies_on_nothing_and_remembers_what_cannot_be_served() {
+        let mut looks = seen(FOUND);
+        looks.failed(true, &(Omemo2, romeo()), Status::Timeout.into(), NOW);
+        assert!(looks.is_fresh(Omemo2, &romeo(), NOW), "a failure makes nothing older");
+        looks.new_stream();
+        assert!(!looks.is_fresh(Omemo2, &romeo(), NOW) && !looks.is_quiet(Omemo2, &romeo(), NOW));
+        assert!(looks.failure(Omemo2, &romeo(), NOW).is_none());
+        assert_eq!(looks.unserved(Omemo2, &romeo()).collect::<Vec<_>>(), [5, 7]);
+        assert_eq!(looks.unserved(Legacy, &romeo()).count(), 0);
+    }
+}

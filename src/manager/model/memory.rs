@@ -110,3 +110,69 @@ impl Memory {
         Namespace::ALL.into_iter().for_each(|namespace| self.bundles.clear(&at.in_namespace(namespace)));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::super::engine::Now;
+    use super::super::list_looks::Source;
+    use super::*;
+    use crate::error::Status;
+    use crate::protocol::address::DeviceId;
+    use crate::protocol::device_list::DeviceList;
+    use Namespace::{Legacy, Omemo2};
+
+    fn romeo() -> SessionAddress {
+        let jid = BareJid::from_normalized("romeo@montague.lit");
+        SessionAddress { jid, device: DeviceId::new(7).unwrap(), namespace: Omemo2 }
+    }
+
+    #[test]
+    fn a_new_stream_relies_on_nothing_of_the_one_before() {
+        let (mut memory, at) = (Memory::default(), romeo());
+        memory.lists.seen(true, &(Omemo2, at.jid.clone()), Source::Pushed { empty: false }, [].into(), 0);
+        memory.bundles.failed(true, &at, Status::Timeout.into(), 0);
+        memory.own_list(Omemo2).see(&DeviceList::new(Omemo2), Stamp(1), true);
+        memory.verified_in.insert(Legacy);
+        memory.backoff.fail(&Job::Reconcile, super::super::backoff::Delays::RETRY, 0);
+        assert!(!memory.online && memory.lists.is_fresh(Omemo2, &at.jid, 0));
+        memory.new_stream();
+        assert!(memory.online && !memory.lists.is_fresh(Omemo2, &at.jid, 0));
+        assert!(memory.bundles.failure(&at, 0).is_none() && memory.own_list(Omemo2).seen().is_none());
+        assert!(memory.verified_in.is_empty());
+        assert_eq!(memory.backoff.failures(&Job::Reconcile), 0);
+    }
+
+    #[test]
+    fn each_publication_has_a_bucket_of_its_own() {
+        let mut memory = Memory::default();
+        let now = Now::default();
+        let (list, bundle) = (Job::PublishList(Omemo2), Job::PublishBundle(Omemo2));
+        for _ in 0..policy::PUBLISHES_PER_MINUTE {
+            assert!(memory.bucket(list.clone()).try_take(now).is_ok());
+        }
+        assert!(memory.bucket(list).try_take(now).is_err() && memory.bucket(bundle).try_take(now).is_ok());
+    }
+
+    #[test]
+    fn failed_publications_are_counted_and_the_last_error_is_kept() {
+        let mut memory = Memory::default();
+        for status in [Status::Timeout, Status::Limit] {
+            memory.publish_failed(Legacy, &status.into());
+        }
+        let failures = &memory.publish_failures[&Legacy];
+        assert_eq!((failures.count, failures.last.as_ref().map(Error::status)), (2, Some(Status::Limit)));
+        assert!(!memory.publish_failures.contains_key(&Omemo2));
+    }
+
+    #[test]
+    fn a_device_is_forgiven_in_all_namespaces() {
+        let mut memory = Memory::default();
+        for namespace in Namespace::ALL {
+            memory.bundles.failed(true, &romeo().in_namespace(namespace), Status::Timeout.into(), 0);
+        }
+        memory.clear_bundle_failures(&romeo());
+        for namespace in Namespace::ALL {
+            assert!(memory.bundles.failure(&romeo().in_namespace(namespace), 0).is_none());
+        }
+    }
+}

@@ -58,3 +58,27 @@ impl NamespaceSet {
         Some(set)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use Namespace::{Legacy, Omemo2};
+
+    #[test]
+    fn a_set_holds_what_was_inserted_and_not_removed() {
+        for (one, other) in [(Omemo2, Legacy), (Legacy, Omemo2)] {
+            let mut set = NamespaceSet::of(one);
+            assert!(set.contains(one) && !set.contains(other) && !set.is_empty());
+            assert_eq!((set.iter().collect::<Vec<_>>(), set.codes()), (vec![one], vec![one.code()]));
+            assert_eq!(NamespaceSet::from_codes(&set.codes()), Some(set));
+            set.insert(other);
+            assert_eq!(set.iter().collect::<Vec<_>>(), Namespace::ALL);
+            set.remove(one);
+            assert_eq!(set, NamespaceSet::of(other));
+            set.remove(other);
+            assert!(set.is_empty() && set.codes().is_empty());
+        }
+        assert_eq!(NamespaceSet::from_codes(&[2, 3]), None);
+        assert_eq!(NamespaceSet::from_codes(&[]), Some(NamespaceSet::default()));
+    }
+}

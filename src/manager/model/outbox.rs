@@ -100,3 +100,73 @@ impl Outbox {
         self.0.iter().filter(|entry| entry.since_ms < wall_ms).map(|entry| entry.id).collect()
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::arithmetic_side_effects)] // small numbers
+mod tests {
+    use super::*;
+    use crate::protocol::address::{BareJid, DeviceId};
+    use crate::protocol::namespace::Namespace;
+
+    fn entry(id: u64, jid: &str, known: bool) -> OutboxEntry {
+        let jid = BareJid::from_normalized(jid);
+        OutboxEntry {
+            id,
+            at: SessionAddress { jid, device: DeviceId::new(1).unwrap(), namespace: Namespace::Omemo2 },
+            ratchet_key: PublicKey::from_bytes([7; 32]),
+            since_ms: i64::try_from(id).unwrap(),
+            encrypted: false,
+            key_exchange: false,
+            sent: 0,
+            known,
+        }
+    }
+
+    fn filled(count: usize, jid: &str, known: bool) -> Outbox {
+        Outbox::from_stored((0..count).map(|id| entry(u64::try_from(id).unwrap(), jid, known)).collect())
+    }
+
+    #[test]
+    fn strangers_have_room_for_half_and_known_jids_for_all() {
+        let half = limits::WAITING_MESSAGES / 2;
+        assert!(
+            filled(half - 1, "a@b", false).has_room(false) && !filled(half, "a@b", false).has_room(false)
+        );
+        assert!(filled(half, "a@b", false).has_room(true));
+        // What waits for known JIDs takes no room from strangers.
+        assert!(filled(limits::WAITING_MESSAGES - 1, "a@b", true).has_room(true));
+        assert!(!filled(limits::WAITING_MESSAGES, "a@b", true).has_room(true));
+        assert!(filled(limits::WAITING_MESSAGES, "a@b", true).has_room(false));
+    }
+
+    #[test]
+    fn the_bytes_of_long_jids_are_bounded_too() {
+        let jid = "x".repeat(2_000);
+        let fit = limits::WAITING_MESSAGES_BYTES / (2_000 + 96) + 1;
+        assert!(fit < limits::WAITING_MESSAGES / 2, "bytes are what limits here");
+        assert!(filled(fit - 1, &jid, true).has_room(true) && !filled(fit, &jid, true).has_room(true));
+        let half = limits::WAITING_MESSAGES_BYTES / 2 / (2_000 + 96) + 1;
+        assert!(filled(half - 1, &jid, false).has_room(false) && !filled(half, &jid, false).has_room(false));
+        // Exactly as many bytes as there is room for.
+        let jid = "x".repeat(limits::WAITING_MESSAGES_BYTES / 256 - 96);
+        assert!(filled(255, &jid, true).has_room(true) && !filled(256, &jid, true).has_room(true));
+    }
+
+    #[test]
+    fn entries_are_found_by_all_that_names_them() {
+        let mut outbox = Outbox::default();
+        for (id, jid, known) in [(1, "a@b", true), (2, "c@d", false), (3, "a@b", false)] {
+            outbox.push(entry(id, jid, known));
+        }
+        let at = entry(0, "a@b", true).at;
+        let key = PublicKey::from_bytes([7; 32]);
+        assert!(outbox.has(&at, &key) && !outbox.has(&at, &PublicKey::from_bytes([8; 32])));
+        assert!(!outbox.has(&at.in_namespace(Namespace::Legacy), &key));
+        assert_eq!((outbox.ids_for(&at), outbox.ids_before(3)), (vec![1, 3], vec![1, 2]));
+        assert_eq!((outbox.oldest_of_strangers(), outbox.iter().len()), (Some(2), 3));
+        assert_eq!(outbox.get(2).unwrap().at.jid.as_str(), "c@d");
+        outbox.get_mut(3).unwrap().sent = 5;
+        assert_eq!((outbox.remove(3).unwrap().sent, outbox.remove(3)), (5, None));
+        assert_eq!((outbox.ids_for(&at), outbox.get(3)), (vec![1], None));
+    }
+}

@@ -331,4 +331,32 @@ mod tests {
         own.publication_failed();
         assert_eq!(own.seen(), None);
     }
+
+    #[test]
+    fn the_same_stamp_tells_nothing_new() {
+        let mut own = OwnList::default();
+        assert!(own.see(&list(&[1]), at(2), true));
+        assert!(!own.see(&list(&[2]), at(2), false));
+        assert_eq!(own.newest(), Some((at(2), list(&[1]))));
+        publish(&mut own, &list(&[1, 9]));
+        assert!(own.published(at(2)), "what was seen is not newer than the answer");
+        assert_eq!(own.newest(), Some((at(2), list(&[1, 9]))));
+        assert!(!own.published(at(3)), "an answer counts once");
+        own.gone();
+        assert!(own.seen().is_none());
+        assert!(!own.publishing(&list(&[1]), at(2)));
+    }
+
+    #[test]
+    fn a_push_after_a_failed_publication_counts_as_crossing_and_a_fetch_does_not() {
+        for pushed in [true, false] {
+            let mut own = OwnList::default();
+            own.see(&list(&[17]), at(1), true);
+            publish(&mut own, &list(&[17, 9]));
+            own.publication_failed();
+            own.publication_failed();
+            assert!(own.see(&list(&[17, 18]), at(2), pushed));
+            assert_eq!(own.must_redo(), pushed);
+        }
+    }
 }

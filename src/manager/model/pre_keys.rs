@@ -179,6 +179,7 @@ impl PreKeyStore {
 }
 
 #[cfg(test)]
+#[allow(clippy::arithmetic_side_effects)] // small numbers
 mod tests {
     use super::*;
     use zeroize::Zeroizing;
@@ -239,5 +240,95 @@ mod tests {
         assert!(store.processed(b"friend").is_some());
         assert_eq!(store.exchanges.len(), limits::REMEMBERED_EXCHANGES / 2 + 1);
         assert!(store.processed(&999_u32.to_le_bytes()).is_some(), "the youngest of them");
+    }
+
+    #[test]
+    fn a_used_pre_key_is_old_after_a_day_to_the_millisecond() {
+        let mut store = store(2);
+        assert!(!store.has_old(i64::MAX));
+        store.consume(exchange(2, &[7], true), 1_000);
+        let end = 1_000 + policy::USED_PRE_KEY_MS;
+        assert!(store.pre_key(2, end - 1).is_some() && !store.has_old(end - 1));
+        assert!(store.pre_key(2, end).is_none() && store.has_old(end));
+        // The first use counts.
+        store.consume(exchange(2, &[8], true), 5_000);
+        assert!(store.has_old(end));
+    }
+
+    #[test]
+    fn strangers_have_room_for_so_many_exchanges_in_all_and_each() {
+        let open = |count: usize, whose: &dyn Fn(usize) -> u32, known: bool| {
+            let mut store = store(1);
+            store.exchanges = (0..count)
+                .map(|number| ProcessedExchange { whose: whose(number), ..exchange(1, &[], known) })
+                .collect();
+            store
+        };
+        let own = policy::OPEN_EXCHANGES_OF_A_STRANGER;
+        assert!(open(own - 1, &|_| 7, false).has_stranger_room(7));
+        assert!(!open(own, &|_| 7, false).has_stranger_room(7));
+        assert!(open(own, &|_| 7, false).has_stranger_room(8));
+        let all = policy::OPEN_STRANGER_EXCHANGES;
+        let each = |number: usize| u32::try_from(number).unwrap();
+        assert!(open(all - 1, &each, false).has_stranger_room(1_000));
+        assert!(!open(all, &each, false).has_stranger_room(1_000));
+        // Neither known JIDs count nor what used a pre key that is gone.
+        assert!(open(all, &each, true).has_stranger_room(0));
+        let mut gone = open(all, &each, false);
+        gone.pre_keys.clear();
+        assert!(gone.has_stranger_room(0));
+    }
+
+    #[test]
+    fn whose_an_exchange_is_follows_from_the_jid() {
+        let whose = |jid: &str| ProcessedExchange::whose(&BareJid::from_normalized(jid));
+        assert_eq!(whose("romeo@montague.lit"), whose("romeo@montague.lit"));
+        assert_ne!(whose("romeo@montague.lit"), whose("juliet@capulet.lit"));
+        let [a, b, c, d, ..]: [u8; 32] = Sha256::digest("romeo@montague.lit").into();
+        assert_eq!(whose("romeo@montague.lit").to_le_bytes(), [a, b, c, d]);
+    }
+
+    #[test]
+    fn used_pre_keys_are_missing_and_not_published() {
+        let mut store = store(3);
+        assert_eq!(store.missing(), policy::PRE_KEYS - 3);
+        store.consume(exchange(2, &[7], true), 1_000);
+        assert_eq!(store.missing(), policy::PRE_KEYS - 2);
+        let bundle = store.bundle(Namespace::Legacy, [5; 32]).unwrap();
+        assert_eq!(
+            (bundle.namespace, bundle.identity_key, bundle.signed_pre_key_id),
+            (Namespace::Legacy, [5; 32], 1)
+        );
+        assert_eq!(bundle.signed_pre_key, *store.signed.pair.public().as_bytes());
+        store.pre_keys.iter_mut().for_each(|key| key.used_ms = Some(0));
+        assert_eq!(store.bundle(Namespace::Legacy, [5; 32]).unwrap_err().status(), Status::Internal);
+    }
+
+    #[test]
+    fn the_signed_pre_key_before_is_known_by_its_id_too() {
+        let mut store = store(0);
+        let pair = |byte: u8| Box::new(KeyPair::from_private(Zeroizing::new([byte; 32])));
+        assert!(store.signed_pre_key(1).is_some() && store.signed_pre_key(2).is_none());
+        let newer = SignedKey { id: 2, pair: pair(9), signature: [0; 64], made_ms: 5 };
+        store.previous = Some(std::mem::replace(&mut store.signed, newer));
+        assert_eq!(store.signed_pre_key(1).unwrap().public(), pair(1).public());
+        assert_eq!(store.signed_pre_key(2).unwrap().public(), pair(9).public());
+        assert!(store.signed_pre_key(3).is_none());
+    }
+
+    #[test]
+    fn as_many_exchanges_are_remembered_as_the_limit_says() {
+        let mut store = store(0);
+        for number in 0..1_000_u32 {
+            store.consume(exchange(9, &number.to_le_bytes(), true), 0);
+            let count = usize::try_from(number).unwrap() + 1;
+            assert_eq!(store.exchanges.len(), count.min(limits::REMEMBERED_EXCHANGES));
+        }
+        let half = limits::REMEMBERED_EXCHANGES / 2;
+        store.exchanges.clear();
+        for number in 0..1_000_u32 {
+            store.consume(exchange(9, &number.to_le_bytes(), false), 0);
+            assert_eq!(store.exchanges.len(), (usize::try_from(number).unwrap() + 1).min(half));
+        }
     }
 }

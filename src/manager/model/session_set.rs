@@ -153,4 +153,50 @@ mod tests {
         assert_eq!(gone, [10, 11, 12, 13, 14]);
         assert_eq!(archive.slots.len(), 15);
     }
+
+    #[test]
+    fn an_age_is_exact_to_the_millisecond() {
+        for (reason, kept) in
+            [(ArchiveReason::Superseded, policy::SUPERSEDED_MS), (ArchiveReason::Retired, policy::RETIRED_MS)]
+        {
+            let mut archive = Archive { slots: vec![slot(1, reason, 0, true)], last_slot: 1 };
+            assert_eq!(archive.readable(0, kept).count(), 1);
+            assert_eq!(archive.readable(0, kept + 1).count(), 0);
+            assert!(archive.take_surplus(0, kept).is_empty());
+            assert_eq!(archive.take_surplus(0, kept + 1).len(), 1);
+            assert!(archive.slots.is_empty());
+        }
+    }
+
+    #[test]
+    fn no_more_sessions_are_archived_than_the_limit_says_and_the_oldest_go() {
+        let most = u32::try_from(limits::ARCHIVED_SESSIONS).unwrap();
+        let slots = (0..most).map(|number| slot(number, ArchiveReason::Superseded, 0, true)).collect();
+        let mut archive = Archive { slots, last_slot: most };
+        assert!(archive.take_surplus(0, 0).is_empty());
+        archive.slots.push(slot(most, ArchiveReason::Superseded, 0, true));
+        let gone = archive.take_surplus(0, 0);
+        assert_eq!((gone.len(), gone[0].slot, archive.slots.len()), (1, 0, limits::ARCHIVED_SESSIONS));
+    }
+
+    #[test]
+    fn as_many_unanswered_sessions_stay_as_the_policy_says() {
+        for (count, gone) in [(5, 0), (6, 1)] {
+            let slots = (0..count).map(|number| slot(number, ArchiveReason::Retired, 0, false)).collect();
+            let mut archive = Archive { slots, last_slot: count };
+            assert_eq!(archive.take_surplus(0, 0).len(), gone);
+        }
+    }
+
+    #[test]
+    fn a_session_is_overtaken_by_a_later_one_that_was_chosen() {
+        let mut archive = Archive { slots: Vec::new(), last_slot: 3 };
+        archive.slots.push(slot(1, ArchiveReason::Superseded, 0, true));
+        archive.slots.push(slot(2, ArchiveReason::Superseded, 0, true));
+        archive.slots.push(slot(3, ArchiveReason::Superseded, 0, false));
+        assert_eq!([1, 2, 3].map(|number| archive.is_overtaken(number)), [true, false, false]);
+        archive.remove(2);
+        assert_eq!(archive.slots.iter().map(|slot| slot.slot).collect::<Vec<_>>(), [1, 3]);
+        assert!(!archive.is_overtaken(1));
+    }
 }

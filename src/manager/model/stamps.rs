@@ -35,3 +35,33 @@ impl<K: Clone + Eq + Hash> NewestStamps<K> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_older_fact_is_outdated_and_the_same_one_is_not() {
+        let mut stamps = NewestStamps::new(2, 2);
+        assert!(!stamps.is_outdated(&'a', Stamp(0)) && !stamps.is_outdated(&'a', Stamp(3)));
+        stamps.note(true, 'a', Stamp(3));
+        assert!(stamps.is_outdated(&'a', Stamp(2)));
+        assert!(!stamps.is_outdated(&'a', Stamp(3)) && !stamps.is_outdated(&'b', Stamp(1)));
+        // What comes late makes nothing older.
+        stamps.note(true, 'a', Stamp(1));
+        assert!(stamps.is_outdated(&'a', Stamp(2)));
+    }
+
+    #[test]
+    fn everything_older_than_the_newest_forgotten_fact_is_outdated() {
+        let mut stamps = NewestStamps::new(2, 2);
+        for (subject, stamp) in [('a', 9), ('b', 5), ('c', 2), ('d', 3)] {
+            stamps.note(false, subject, Stamp(stamp));
+        }
+        // Forgotten are a and b.
+        for subject in ['a', 'b', 'x'] {
+            assert!(stamps.is_outdated(&subject, Stamp(8)) && !stamps.is_outdated(&subject, Stamp(9)));
+        }
+        assert!(!stamps.is_outdated(&'c', Stamp(2)));
+    }
+}

@@ -36,3 +36,30 @@ impl TrustLevels {
         TrustLevels(levels)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_judgement_of_a_key_counts_and_their_number_is_limited() {
+        let key = |number: usize| {
+            let mut key = [0; 32];
+            key[..8].copy_from_slice(&u64::try_from(number).unwrap().to_be_bytes());
+            key
+        };
+        let mut levels = TrustLevels::default();
+        for number in 0..policy::TRUST_ENTRIES {
+            levels.set(&key(number), "trusted").unwrap();
+        }
+        let error = levels.set(&key(policy::TRUST_ENTRIES), "trusted").unwrap_err();
+        assert_eq!(error.status(), Status::Limit);
+        levels.set(&key(1), "distrusted").unwrap();
+        assert_eq!((levels.get(&key(0)), levels.get(&key(1))), (Some("trusted"), Some("distrusted")));
+        assert_eq!(
+            (levels.get(&key(policy::TRUST_ENTRIES)), levels.iter().len()),
+            (None, policy::TRUST_ENTRIES)
+        );
+        assert_eq!(TrustLevels::from_stored(levels.iter().cloned().collect()), levels);
+    }
+}

@@ -95,6 +95,7 @@ impl Unsolicited {
 }
 
 #[cfg(test)]
+#[allow(clippy::arithmetic_side_effects)] // small numbers
 mod tests {
     use super::*;
     use crate::protocol::namespace::Namespace::Omemo2;
@@ -137,5 +138,71 @@ mod tests {
         jobs.again(&Job::Repair(at.clone()));
         assert_eq!(jobs.waiting().next(), Some(&Job::Repair(at.clone())));
         assert!(jobs.cause(Job::Repair(at.in_namespace(Omemo2)), true, 5 + policy::REPAIR_AGAIN_MS));
+    }
+
+    #[test]
+    fn one_jid_and_one_class_have_so_many_jobs_and_no_more() {
+        for known in [true, false] {
+            let mut jobs = Unsolicited::default();
+            let repair = |n: u32| {
+                use super::super::address::SessionAddress;
+                let device = crate::protocol::address::DeviceId::new(n).unwrap();
+                let jid = BareJid::from_normalized("juliet@capulet.lit");
+                Job::Repair(SessionAddress { jid, device, namespace: Omemo2 })
+            };
+            let taken = (1..100).filter(|n| jobs.cause(repair(*n), known, 0)).count();
+            assert_eq!(
+                (taken, jobs.waiting().count()),
+                (policy::UNSOLICITED_PER_JID, policy::UNSOLICITED_PER_JID)
+            );
+            assert!(jobs.waits(&repair(1)) && !jobs.waits(&repair(99)));
+            let others = (0..1_000).filter(|n| jobs.cause(look(&format!("x@{n}.example")), known, 0)).count();
+            assert_eq!(others, policy::UNSOLICITED - policy::UNSOLICITED_PER_JID);
+            assert!(jobs.cause(look("y@z"), !known, 0), "the other class has its own room");
+        }
+    }
+
+    #[test]
+    fn a_job_of_nobody_has_room_whatever_waits() {
+        let mut jobs = Unsolicited::default();
+        for n in 0..1_000 {
+            jobs.cause(look(&format!("x@{n}.example")), true, 0);
+        }
+        assert!(jobs.cause(Job::Reconcile, true, 0) && !jobs.cause(Job::Reconcile, true, 1));
+    }
+
+    #[test]
+    fn each_kind_comes_again_after_its_own_time() {
+        use super::super::address::SessionAddress;
+        let device = crate::protocol::address::DeviceId::new(7).unwrap();
+        let at = SessionAddress { jid: BareJid::from_normalized("a@b"), device, namespace: Omemo2 };
+        for (job, again) in [
+            (Job::Repair(at.clone()), policy::REPAIR_AGAIN_MS),
+            (Job::FetchBundle(at), policy::BUNDLE_LOOK_AGAIN_MS),
+            (look("a@b"), policy::UNSOLICITED_AGAIN_MS),
+        ] {
+            let mut jobs = Unsolicited::default();
+            assert!(jobs.cause(job.clone(), false, 5));
+            jobs.begin(&job);
+            assert!(!jobs.waits(&job) && !jobs.cause(job.clone(), false, 5 + again - 1), "{job:?}");
+            assert!(jobs.cause(job.clone(), false, 5 + again), "{job:?}");
+        }
+    }
+
+    #[test]
+    fn what_was_cut_short_waits_again_in_its_class() {
+        for known in [true, false] {
+            let mut jobs = Unsolicited::default();
+            let job = look("romeo@montague.lit");
+            jobs.again(&job);
+            assert!(!jobs.waits(&job), "it was never caused");
+            jobs.cause(job.clone(), known, 0);
+            jobs.begin(&job);
+            jobs.again(&job);
+            jobs.cause(look("tybalt@capulet.lit"), true, 0);
+            let first = jobs.waiting().next().unwrap();
+            assert_eq!(*first == job, known, "known JIDs come first, then by name");
+            assert_eq!(jobs.waiting().count(), 2);
+        }
     }
 }

@@ -2,6 +2,7 @@
 #![allow(clippy::arithmetic_side_effects)] // a test may panic
 
 use super::*;
+use crate::protocol::chain::Chain;
 use crate::protocol::closed_chains::Quota;
 use crate::test_support::{Met, Pages, Seeded, in_both_namespaces};
 
@@ -325,7 +326,23 @@ fn a_ratchet_key_of_low_order_fails_like_any_wrong_one(namespace: Namespace) {
     }
 }
 
+/// The chain that is closed ends with the last index there is, which has no key.
+fn a_chain_at_its_very_end_is_closed_like_any_other(namespace: Namespace) {
+    let [mut a, mut b] = pair(namespace);
+    let turn = b.send();
+    assert_eq!(a.receive(&turn), Ok(true));
+    let chain = b.session.ratchet.receiving.as_mut().unwrap();
+    *chain = Chain::from_stored(chain.key().clone(), u32::MAX - 1);
+    a.session.ratchet.pn = u32::MAX;
+    let opened = a.send();
+    assert_eq!(b.receive(&opened), Ok(true));
+    assert_eq!(b.session.skipped_keys(), 1);
+    let last = b.session.ratchet.keys_at_pn.last().unwrap();
+    assert!(last.n == u32::MAX && last.key.is_none());
+}
+
 in_both_namespaces! {
+    a_chain_at_its_very_end_is_closed_like_any_other
     answered_is_who_saw_a_step_on_his_own_ratchet_key
     a_message_costs_the_keys_that_it_skips
     what_the_limits_allow_a_message_may_cost
