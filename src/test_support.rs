@@ -60,9 +60,9 @@ macro_rules! in_both_namespaces {
 }
 pub(crate) use in_both_namespaces;
 
-/// A file of `tests/vectors`.
+/// A file of `tests/data/vectors`.
 pub(crate) fn vectors(name: &str) -> Value {
-    let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/vectors").join(name);
+    let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/vectors").join(name);
     serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap()
 }
 

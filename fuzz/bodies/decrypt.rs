@@ -17,7 +17,7 @@ use zeroize::Zeroizing;
 
 use super::bytes::Bytes;
 use super::peer::Peer;
-use super::world::{Account, Disk, JULIET, MERCUTIO, ROMEO, ROOM, Records, Server, jid};
+use super::world::{Account, FaultyStorage, JULIET, MERCUTIO, ROMEO, ROOM, Records, Server, jid};
 
 /// A genuine message and its text; no text: an empty one.
 pub struct Genuine {
@@ -26,7 +26,7 @@ pub struct Genuine {
 }
 
 /// A store after some conversation in both namespaces, and what comes next.
-pub struct Scene {
+pub struct Fixture {
     pub records: Records,
     pub genuine: Vec<Genuine>,
     /// Of each namespace, the next message of a session, which no input holds.
@@ -38,12 +38,12 @@ fn device(namespace: Namespace) -> u32 {
     4_700 + namespace.code()
 }
 
-pub fn scene() -> &'static Scene {
-    static SCENE: OnceLock<Scene> = OnceLock::new();
+pub fn fixture() -> &'static Fixture {
+    static SCENE: OnceLock<Fixture> = OnceLock::new();
     SCENE.get_or_init(make)
 }
 
-fn make() -> Scene {
+fn make() -> Fixture {
     let mut server = Server::default();
     let account = Account::open(ROMEO, Arc::default(), 1).unwrap();
     account.connect(&mut server);
@@ -96,7 +96,7 @@ fn make() -> Scene {
             keep(stranger.write(ROMEO, own, Some("stranger")), Some("stranger"));
         }
     }
-    Scene { records: account.disk.records(), genuine, last }
+    Fixture { records: account.storage.all(), genuine, last }
 }
 
 fn encrypt(account: &Account, server: &mut Server, namespace: Namespace) -> Message {
@@ -114,25 +114,25 @@ fn encrypt(account: &Account, server: &mut Server, namespace: Namespace) -> Mess
 }
 
 pub fn run(input: &[u8]) {
-    let scene = scene();
-    let account = Account::open(ROMEO, Disk::of(scene.records.clone()), 2).unwrap();
+    let fixture = fixture();
+    let account = Account::open(ROMEO, FaultyStorage::of(fixture.records.clone()), 2).unwrap();
     let mut bytes = Bytes::new(input);
     for _ in 0..8 {
         if bytes.is_empty() {
             break;
         }
-        give(&account, scene, &mut bytes);
+        give(&account, fixture, &mut bytes);
     }
-    for last in &scene.last {
+    for last in &fixture.last {
         let decrypted = account.manager.decrypt(Some(&jid(JULIET)), None, last).unwrap();
         assert_eq!(decrypted.error.status(), Status::Ok, "the session does not go on");
     }
     account.run(|_| Some(Answer::Rejected(Reason::Failed)));
 }
 
-fn give(account: &Account, scene: &Scene, bytes: &mut Bytes<'_>) {
+fn give(account: &Account, fixture: &Fixture, bytes: &mut Bytes<'_>) {
     let head = bytes.byte();
-    let message = edited(scene, bytes);
+    let message = edited(fixture, bytes);
     let room = jid(ROOM);
     let others = [JULIET, JULIET, JULIET, JULIET, MERCUTIO, ROMEO, ROOM].map(jid);
     let from = match head & 7 {
@@ -140,17 +140,17 @@ fn give(account: &Account, scene: &Scene, bytes: &mut Bytes<'_>) {
         other => Some(&others[usize::from(other)]),
     };
     let room = (head & 8 != 0).then_some(&room);
-    let before = account.disk.records();
+    let before = account.storage.all();
     let decrypted = account.manager.decrypt(from, room, &message).unwrap();
     let status = decrypted.error.status();
     assert!(!matches!(status, Status::Internal | Status::Storage | Status::StorageCorrupt), "{status:?}");
     if status != Status::Ok {
         assert!(decrypted.plaintext.is_none() && decrypted.action != Action::Show);
-        assert!(account.disk.records() == before, "a message rejected with {status:?} left a trace");
+        assert!(account.storage.all() == before, "a message rejected with {status:?} left a trace");
     }
     if let Some(plaintext) = &decrypted.plaintext {
         let is_it = |genuine: &Genuine| genuine.text.is_some_and(|text| text.as_bytes() == **plaintext);
-        assert!(scene.genuine.iter().any(is_it), "a text that nobody wrote");
+        assert!(fixture.genuine.iter().any(is_it), "a text that nobody wrote");
     }
     if head & 16 != 0 {
         account.run(|_| Some(Answer::Rejected(Reason::NotFound)));
@@ -161,8 +161,8 @@ fn give(account: &Account, scene: &Scene, bytes: &mut Bytes<'_>) {
 }
 
 /// Returns a genuine message after the edits that the input asks for.
-fn edited(scene: &Scene, bytes: &mut Bytes<'_>) -> Message {
-    let mut message = bytes.pick(&scene.genuine).unwrap().message.clone();
+fn edited(fixture: &Fixture, bytes: &mut Bytes<'_>) -> Message {
+    let mut message = bytes.pick(&fixture.genuine).unwrap().message.clone();
     for _ in 0..bytes.byte() % 5 {
         let key = bytes.below(message.keys.len().max(1));
         match (bytes.byte() % 12, message.keys.get_mut(key)) {
@@ -185,7 +185,7 @@ fn edited(scene: &Scene, bytes: &mut Bytes<'_>) -> Message {
             },
             _ => {
                 // Keys of another message: the same account, another session.
-                let other = bytes.pick(&scene.genuine).unwrap();
+                let other = bytes.pick(&fixture.genuine).unwrap();
                 message.keys.extend(other.message.keys.iter().cloned());
             }
         }

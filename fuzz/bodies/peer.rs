@@ -10,7 +10,7 @@ use omemo::protocol::messages::ratchet_message::RatchetMessage;
 use omemo::protocol::namespace::Namespace;
 use omemo::protocol::payload;
 use omemo::protocol::pre_key::SignedPreKey;
-use omemo::protocol::session::{ChainBudget, Limits, Session};
+use omemo::protocol::session::{ChainBudget, Session, SkipLimits};
 
 use super::world::{Seeded, Server, jid};
 
@@ -59,7 +59,7 @@ impl Peer {
     /// Reads a message to this device, which may begin a session.
     pub fn read(&mut self, message: &Message) {
         let key = message.keys.iter().find(|key| key.device == self.id).unwrap();
-        let (bytes, mut budget) = (key.bytes.as_ref().unwrap(), ChainBudget::new(Limits::default()));
+        let (bytes, mut budget) = (key.bytes.as_ref().unwrap(), ChainBudget::new(SkipLimits::default()));
         let step = if key.key_exchange {
             let exchange = KeyExchange::parse(self.namespace, bytes).unwrap();
             let (own, signed) = (&self.identity, &self.signed.pair);

@@ -12,20 +12,20 @@ use omemo::runtime::next_number;
 use zeroize::Zeroizing;
 
 use super::bytes::Bytes;
-use super::decrypt::{Scene, scene};
-use super::world::{Account, Disk, JULIET, ROMEO, jid};
+use super::decrypt::{Fixture, fixture};
+use super::world::{Account, FaultyStorage, JULIET, ROMEO, jid};
 
 pub fn run(input: &[u8]) {
-    let scene = scene();
+    let fixture = fixture();
     let mut bytes = Bytes::new(input);
-    let keys: Vec<&String> = scene.records.keys().collect();
+    let keys: Vec<&String> = fixture.records.keys().collect();
     let key = bytes.pick(&keys).unwrap().as_str();
     let value = match bytes.byte() % 4 {
         0 => bytes.rest().to_vec(),
-        1 => [scene.records[key].as_slice(), bytes.rest()].concat(),
-        2 => [bytes.rest(), scene.records[key].as_slice()].concat(),
+        1 => [fixture.records[key].as_slice(), bytes.rest()].concat(),
+        2 => [bytes.rest(), fixture.records[key].as_slice()].concat(),
         _ => {
-            let mut value = scene.records[key].clone();
+            let mut value = fixture.records[key].clone();
             for _ in 0..64 {
                 if bytes.is_empty() {
                     break;
@@ -35,7 +35,7 @@ pub fn run(input: &[u8]) {
             value
         }
     };
-    use_with(scene, key, value, scene.genuine.len()).ok();
+    use_with(fixture, key, value, fixture.genuine.len()).ok();
 }
 
 /// Whether a failure is one that a broken record may cause.
@@ -43,12 +43,12 @@ fn check(error: &Error) {
     assert!(!matches!(error.status(), Status::Internal | Status::Storage), "{error:?}");
 }
 
-/// Opens the account with one record replaced, uses it, also for so many messages of the scene, and returns what opening
+/// Opens the account with one record replaced, uses it, also for so many messages of the fixture, and returns what opening
 /// it said.
-pub fn use_with(scene: &Scene, key: &str, value: Vec<u8>, messages: usize) -> Result<(), Status> {
-    let mut records = scene.records.clone();
+pub fn use_with(fixture: &Fixture, key: &str, value: Vec<u8>, messages: usize) -> Result<(), Status> {
+    let mut records = fixture.records.clone();
     records.insert(key.to_owned(), value);
-    let account = match Account::open(ROMEO, Disk::of(records), 3) {
+    let account = match Account::open(ROMEO, FaultyStorage::of(records), 3) {
         Ok(account) => account,
         Err(error) => {
             use Status::{Limit, StorageAccount, StorageCorrupt, StorageVersion};
@@ -64,7 +64,7 @@ pub fn use_with(scene: &Scene, key: &str, value: Vec<u8>, messages: usize) -> Re
             check(&error);
         }
     }
-    for genuine in &scene.genuine[..messages] {
+    for genuine in &fixture.genuine[..messages] {
         match manager.decrypt(Some(&juliet), None, &genuine.message) {
             Ok(decrypted) => check(&decrypted.error),
             Err(error) => check(&error),

@@ -2,9 +2,10 @@
 //! that stand still, and an account that has been online.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
-use std::sync::{Arc, Mutex};
 
+pub use super::storage::{FaultyStorage, Records};
 use omemo::crypto::rng::Rng;
 use omemo::error::{Result, Status};
 use omemo::manager::api::device::{CoreTrust, Device};
@@ -18,8 +19,6 @@ use omemo::protocol::bundle::Bundle;
 use omemo::protocol::device_list::DeviceList;
 use omemo::protocol::namespace::Namespace;
 use omemo::runtime::next_number;
-use omemo::storage::{Batch, Storage};
-use zeroize::Zeroizing;
 
 /// A generator for tests: SplitMix64. The same seed gives the same keys, so that a corpus keeps its meaning.
 pub struct Seeded(pub u64);
@@ -33,42 +32,6 @@ impl Rng for Seeded {
             word = (word ^ word >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
             let bytes = (word ^ word >> 31).to_le_bytes();
             chunk.copy_from_slice(&bytes[..chunk.len()]);
-        }
-        Ok(())
-    }
-}
-
-pub type Records = BTreeMap<String, Vec<u8>>;
-
-/// A store in memory.
-#[derive(Default)]
-pub struct Disk(Mutex<Records>);
-
-impl Disk {
-    pub fn of(records: Records) -> Arc<Disk> {
-        Arc::new(Disk(Mutex::new(records)))
-    }
-
-    pub fn records(&self) -> Records {
-        self.0.lock().unwrap().clone()
-    }
-}
-
-impl Storage for Disk {
-    fn load(&self, key: &str) -> Result<Option<Zeroizing<Vec<u8>>>> {
-        Ok(self.0.lock().unwrap().get(key).cloned().map(Zeroizing::new))
-    }
-
-    fn commit(&self, batch: Batch) -> Result<()> {
-        let mut records = self.0.lock().unwrap();
-        for (key, value) in batch.changes() {
-            match value {
-                Some(value) => {
-                    assert!(value.len() <= 1024 * 1024, "{key} could never be loaded again");
-                    records.insert(key.to_owned(), value.to_vec())
-                }
-                None => records.remove(key),
-            };
         }
         Ok(())
     }
@@ -143,17 +106,17 @@ impl Server {
     }
 }
 
-/// One manager over a disk, with all that belongs to it.
+/// One manager over a storage, with all that belongs to it.
 pub struct Account {
     pub manager: Manager,
     pub clock: Arc<Clock>,
-    pub disk: Arc<Disk>,
+    pub storage: Arc<FaultyStorage>,
     own: String,
 }
 
 impl Account {
     /// Opens an account that serves both namespaces.
-    pub fn open(own: &str, disk: Arc<Disk>, seed: u64) -> Result<Account> {
+    pub fn open(own: &str, storage: Arc<FaultyStorage>, seed: u64) -> Result<Account> {
         let config = Config {
             jid: jid(own),
             namespaces: Namespace::ALL.to_vec(),
@@ -164,8 +127,8 @@ impl Account {
             skipped_per_message: 1_000,
         };
         let clock = Arc::new(Clock(AtomicU64::new(1_000)));
-        let manager = Manager::open(config, disk.clone(), clock.clone(), Box::new(Seeded(seed)))?;
-        Ok(Account { manager, clock, disk, own: own.to_owned() })
+        let manager = Manager::open(config, storage.clone(), clock.clone(), Box::new(Seeded(seed)))?;
+        Ok(Account { manager, clock, storage, own: own.to_owned() })
     }
 
     /// Runs until nothing more happens, and returns the ends of operations. Fails if that never comes.
@@ -173,7 +136,7 @@ impl Account {
         let mut outcomes = Vec::new();
         for _ in 0..2_000 {
             match self.manager.next_event() {
-                Some(Event::Ask(request, question)) => {
+                Some(Event::Question(request, question)) => {
                     if let Some(answer) = answer(&question) {
                         self.manager.answer(request, answer).unwrap();
                     }

@@ -9,4 +9,4 @@ mod abi;
 mod bodies;
 
 // What all inputs share is made before the first one, whose time is limited.
-libfuzzer_sys::fuzz_target!(init: { bodies::decrypt::scene(); }, |data: &[u8]| bodies::decrypt::run(data));
+libfuzzer_sys::fuzz_target!(init: { bodies::decrypt::fixture(); }, |data: &[u8]| bodies::decrypt::run(data));

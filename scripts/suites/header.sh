@@ -1,14 +1,9 @@
+# shellcheck shell=bash
 # The header: it is what cbindgen makes of the sources, its functions are the exported ones, and every compiler takes it.
 source "$(dirname "${BASH_SOURCE[0]}")/../lib.sh"
 
-need_package gcc gcc libc6-dev
-need_package g++ g++
-need_package clang clang
-need_package nm binutils
-
-read -ra tests < <(tests_named 'header.*|symbols'; echo)
-[ ${#tests[@]} != 0 ] || die "header: there is no tests/header.rs"
-cases cargo "header and symbols" cargo test --locked --no-fail-fast "${tests[@]}"
+needs header
+cases cargo "header and symbols" cargo test --locked --no-fail-fast --test repository -- header:: header_docs:: symbols::
 
 # Compiled alone and twice, in two files of one program, which is linked and run.
 out=$TARGET/header
@@ -30,7 +25,6 @@ for standard in c++11 c++17 c++20; do
 done
 
 # The C in the pages is C of this header.
-need_library libsqlite3-dev
 page_compiles() { # PAGE
     local code
     code=$out/$(basename "$1").c

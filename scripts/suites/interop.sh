@@ -1,14 +1,12 @@
-# With other implementations, live: every tests/interop*.rs, which drives python-omemo and omemo-dr (target/venv),
+# shellcheck shell=bash
+# With other implementations, live: the program tests/interop, which drives python-omemo and omemo-dr (target/venv),
 # libomemo-c and libsignal-protocol-c (target/interop), each in a process of its own.
 source "$(dirname "${BASH_SOURCE[0]}")/../lib.sh"
 
-need_package gcc gcc libc6-dev
-need_python
+needs interop
 need_c_peers
 export OMEMO_PYTHON=$PYTHON
-read -ra tests < <(tests_named 'interop.*'; echo)
-[ ${#tests[@]} != 0 ] || die "interop: there is no tests/interop*.rs"
-cases cargo peers cargo test --locked --no-fail-fast "${tests[@]}" -- --nocapture --include-ignored
+cases cargo peers cargo test --locked --no-fail-fast --test interop -- --nocapture
 # The program that scripts/demo shows, with the library that was built just now.
 demo() {
     cargo build --locked &&

@@ -66,10 +66,7 @@ impl CbcHmacKeys {
     /// Checks a MAC of `N` bytes in constant time.
     pub fn verify<const N: usize>(&self, message: &[&[u8]], mac: &[u8]) -> Result<()> {
         let expected = self.mac::<N>(message)?;
-        match bool::from(expected.ct_eq(mac)) {
-            true => Ok(()),
-            false => Err(Status::DecryptionFailed.into()),
-        }
+        if bool::from(expected.ct_eq(mac)) { Ok(()) } else { Err(Status::DecryptionFailed.into()) }
     }
 
     /// Decrypts what `verify` has let pass.

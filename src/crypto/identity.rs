@@ -52,9 +52,10 @@ impl IdentityKey {
     /// Whether this key signed the message.
     pub fn verify(&self, message: &[u8], signature: &[u8; 64]) -> Result<()> {
         // The key itself was checked when it was taken in.
-        match curve::ed25519_verify(&self.ed, message, signature) {
-            true => Ok(()),
-            false => Err(Error::new(Status::KeyExchangeFailed, "A signature does not verify.")),
+        if curve::ed25519_verify(&self.ed, message, signature) {
+            Ok(())
+        } else {
+            Err(Error::new(Status::KeyExchangeFailed, "A signature does not verify."))
         }
     }
 }
@@ -135,7 +136,7 @@ impl IdentityKeyPair {
         let signature = xeddsa::sign(&self.private, message, &nonce);
         self.public
             .verify(message, &signature)
-            .map_err(|_| Error::new(Status::Internal, "A signature of our own does not verify."))?;
+            .map_err(|_| Error::new(Status::Internal, "A signature made by this device does not verify."))?;
         Ok(signature)
     }
 }

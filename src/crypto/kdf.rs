@@ -14,7 +14,8 @@ pub fn hkdf<const N: usize>(salt: &[u8], ikm: &[&[u8]], info: &[u8]) -> Result<Z
     }
     let (_, kdf): (_, Hkdf<Sha256>) = extract.finalize();
     let mut out = Zeroizing::new([0; N]);
-    kdf.expand(info, &mut *out).map_err(|_| Error::new(Status::Internal, "HKDF was asked for too much."))?;
+    kdf.expand(info, &mut *out)
+        .map_err(|_| Error::new(Status::Internal, "HKDF cannot derive this many bytes."))?;
     Ok(out)
 }
 

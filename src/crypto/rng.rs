@@ -16,7 +16,7 @@ impl Rng for SystemRng {
     fn fill(&mut self, out: &mut [u8]) -> Result<()> {
         rand::rngs::SysRng
             .try_fill_bytes(out)
-            .map_err(|_| Error::new(Status::Internal, "The operating system gave no randomness."))
+            .map_err(|_| Error::new(Status::Internal, "The operating system did not provide random bytes."))
     }
 }
 

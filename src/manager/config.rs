@@ -1,23 +1,92 @@
-//! How to open an account.
+//! The settings of an account, and the one table of its options: header, docs/limits.md and code come from it.
 
 use crate::protocol::address::BareJid;
+use crate::protocol::limits;
 use crate::protocol::namespace::Namespace;
 
-/// How to open an account.
+/// An option: a number that `omemo_config_set_option` sets.
+#[derive(Debug)]
+pub struct ConfigOption {
+    /// The number of the option, which is `omemo_option`'s.
+    pub number: i32,
+    /// The name in C.
+    pub name: &'static str,
+    /// Sentences that say what it is, for header and page.
+    pub meaning: &'static str,
+    /// The unit of the value.
+    pub unit: &'static str,
+    /// The least value.
+    pub least: u64,
+    /// The greatest value.
+    pub most: u64,
+    /// The value unless set.
+    pub default: u64,
+}
+
+/// Deadline of network requests.
+pub const REQUEST_TIMEOUT_MS: ConfigOption = ConfigOption {
+    number: 1,
+    name: "OMEMO_OPTION_REQUEST_TIMEOUT_MS",
+    meaning: "Time after which a network request ends by itself.",
+    unit: "milliseconds",
+    least: 1_000,
+    most: 3_600_000,
+    default: 60_000,
+};
+
+/// Bound on fetches.
+pub const MAX_OPEN_FETCHES: ConfigOption = ConfigOption {
+    number: 2,
+    name: "OMEMO_OPTION_MAX_OPEN_FETCHES",
+    meaning: "Largest number of fetch requests that are open at the same time.",
+    unit: "requests",
+    least: 1,
+    most: 1_000,
+    default: 32,
+};
+
+/// Bound on stored skipped message keys.
+pub const SKIPPED_PER_SESSION: ConfigOption = ConfigOption {
+    number: 3,
+    name: "OMEMO_OPTION_SKIPPED_PER_SESSION",
+    meaning: "Largest number of skipped message keys that are kept for each session.",
+    unit: "keys",
+    least: 0,
+    most: 2_000,
+    default: limits::SKIPPED_PER_SESSION as u64,
+};
+
+/// Bound on message keys that one message skips.
+pub const SKIPPED_PER_MESSAGE: ConfigOption = ConfigOption {
+    number: 4,
+    name: "OMEMO_OPTION_SKIPPED_PER_MESSAGE",
+    meaning: "Largest number of message keys that one message may skip. Must not be greater than \
+              OMEMO_OPTION_SKIPPED_PER_SESSION, to which the default is lowered.",
+    unit: "keys",
+    least: 0,
+    most: 2_000,
+    default: limits::SKIPPED_PER_MESSAGE as u64,
+};
+
+/// All options, by number.
+pub const OPTIONS: [&ConfigOption; 4] =
+    [&REQUEST_TIMEOUT_MS, &MAX_OPEN_FETCHES, &SKIPPED_PER_SESSION, &SKIPPED_PER_MESSAGE];
+
+/// The settings of an account.
 #[derive(Clone)]
 pub struct Config {
-    /// The own bare JID.
+    /// The bare JID of the account.
     pub jid: BareJid,
-    /// The namespaces to serve, most preferred first.
+    /// The namespaces in use, most preferred first.
     pub namespaces: Vec<Namespace>,
-    /// The level of keys that nobody has judged.
+    /// The trust level of keys about which no trust decision was made.
     pub default_trust_level_name: String,
-    /// Milliseconds until a network question ends by itself.
+    /// See [`REQUEST_TIMEOUT_MS`].
     pub request_timeout_ms: u64,
-    /// Fetches open at a time.
+    /// See [`MAX_OPEN_FETCHES`].
     pub max_open_fetches: usize,
-    /// Skipped message keys kept for each session.
+    /// See [`SKIPPED_PER_SESSION`].
     pub skipped_per_session: usize,
-    /// Message keys that one message may skip.
+    /// See [`SKIPPED_PER_MESSAGE`].
     pub skipped_per_message: usize,
 }

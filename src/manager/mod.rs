@@ -27,7 +27,7 @@ use api::event::{Event, OperationId};
 use api::question::{Answer, Question, RequestId};
 use api::services::Services;
 pub use config::Config;
-use engine::{Engine, Kind};
+use engine::{Engine, OperationKind};
 use flows::context::Context;
 use flows::device_list::Delivery;
 use flows::{
@@ -91,7 +91,11 @@ impl Manager {
             return Err(Status::Offline.into());
         }
         let jid = jid.unwrap_or_else(|| context.config.jid.clone());
-        context.engine.start(operation, Kind::NeedsStream, refresh::refresh(context.clone(), jid, namespace))
+        context.engine.start(
+            operation,
+            OperationKind::EndsWithStream,
+            refresh::refresh(context.clone(), jid, namespace),
+        )
     }
 
     /// Encrypts; see [`Draft`].

@@ -62,11 +62,12 @@ pub(super) const PRE_KEYS: usize = 100;
 /// Key exchanges of strangers that may use pre keys up before a bundle without these is published: each needs its place
 /// among those that are remembered for as long.
 pub(super) const OPEN_STRANGER_EXCHANGES: usize = 96;
-/// Those of one stranger: more than an account with many devices needs that begin anew, and others have room beside it.
+/// Those of one stranger: more than an account needs whose many devices all begin new sessions, and others have room
+/// beside it.
 pub(super) const OPEN_EXCHANGES_OF_A_STRANGER: usize = 64;
 /// How long the private half of a used pre key stays if no bundle without it could be published.
 pub(super) const USED_PRE_KEY_MS: i64 = 24 * 3_600_000;
-/// Device ids that are given up by this device in a day: whoever writes bundles under our ids would otherwise chase us
+/// Device ids that are given up by this device in a day: a client that writes bundles under our ids would otherwise chase us
 /// through all of them, and each costs every session.
 pub(super) const ID_GIVEN_UP_MS: i64 = 24 * 3_600_000;
 
@@ -103,7 +104,7 @@ pub(super) const UNSOLICITED_TRIES: u32 = 3;
 /// The same list is not looked at again within an hour because of what strangers send.
 pub(super) const UNSOLICITED_AGAIN_MS: u64 = HOUR;
 /// How soon a message that shows another key than the known one has the device's bundle looked at once more: a forged one
-/// must not keep the client from the key of a device that is installed anew.
+/// must not keep the client from the key of a device that is installed again.
 pub(super) const BUNDLE_LOOK_AGAIN_MS: u64 = MINUTE;
 /// A session with one device is repaired at most once a day: an old archive must not replace good sessions.
 pub(super) const REPAIR_AGAIN_MS: u64 = DAY;

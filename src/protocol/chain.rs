@@ -47,7 +47,7 @@ impl Chain {
     /// KDF_CK: takes the next message key.
     pub fn step(&mut self) -> Result<Secret> {
         let length = self.length.checked_add(1);
-        let length = length.ok_or(Error::new(Status::Limit, "A chain is at its end."))?;
+        let length = length.ok_or(Error::new(Status::Limit, "A chain cannot become longer."))?;
         let [message_key, next] = kdf::hmac_pair(&*self.key, &[1], &[2])?;
         (self.key, self.length) = (next, length);
         Ok(message_key)

@@ -36,7 +36,8 @@ pub enum Quota {
     Stranger,
 }
 
-/// Which indices of a chain were decrypted. Where the room does not suffice it says of too few, never of too many.
+/// Which indices of a chain were decrypted. Without room for all of them some are missing; an index that was not decrypted never
+/// counts as decrypted.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ChainRecord {
     below: u32,
@@ -188,7 +189,7 @@ struct Page(Vec<(Tag, ChainRecord)>);
 struct PageRecord {
     #[prost(uint32, tag = "1")]
     version: u32,
-    /// One behind the other.
+    /// The tags of all chains, 8 bytes each, concatenated.
     #[prost(bytes = "vec", tag = "2")]
     tags: Vec<u8>,
     /// Of each chain: the index below which everything was decrypted, the number of ranges above it, and of each range

@@ -131,7 +131,7 @@ impl DeviceList {
             return Err(Error::new(Status::Limit, "The device list has no room for another device."));
         }
         if self.contains(device.id) {
-            return Err(Error::new(Status::Argument, "This device is in the list already."));
+            return Err(Error::new(Status::Argument, "The list already has this device."));
         }
         self.devices.push(device);
         Ok(())
@@ -183,7 +183,10 @@ impl DeviceList {
             }
             self.pin_order();
             if self.others.slots.len() >= limits::FOREIGN_BYTES / SHORTEST_ENTRY {
-                return Err(Error::new(Status::Limit, "The device lists hold too much together."));
+                return Err(Error::new(
+                    Status::Limit,
+                    "The old and the new device list together contain too much data.",
+                ));
             }
             self.others.slots.push(slot.clone());
         }

@@ -54,11 +54,11 @@ pub const SPECULATIVE_SESSIONS: usize = 5;
 /// that a forged message costs what the dearest genuine one does: 2,000 steps, or 4,000 with the largest option.
 pub const CHAINS_PER_MESSAGE: usize = 2;
 /// Closed receiving chains of which the key at index pn is kept (libsignal sends pn - 1).
-pub const TAIL_CHAINS: usize = 5;
+pub const KEYS_AT_PN: usize = 5;
 /// Pages in which the closed chains of a device are remembered, so that a message that was decrypted and is given again
 /// is a duplicate. Room for the last 1,000 chains and more; what is older than they are warns.
 pub const CLOSED_CHAIN_PAGES: u8 = 16;
-/// Closed chains in one page. Chains are spread over the pages by a hash: 1,000 put no more than this into one.
+/// Closed chains in one page. Chains are spread over the pages by a hash, so that of 1,000 chains no page gets more.
 pub const CLOSED_CHAINS_PER_PAGE: usize = 128;
 /// Bytes of one page, which is what a step of the DH ratchet writes beside the session. The oldest chains make room; an
 /// ordinary one takes about 11 bytes.
@@ -67,7 +67,7 @@ pub const CLOSED_CHAIN_PAGE_BYTES: usize = 2_048;
 pub const CLOSED_CHAINS_OF_STRANGERS: usize = 32;
 /// Ranges of decrypted messages that are remembered of a closed chain above the one that begins with its first message,
 /// and ranges of keys that were given up in a chain that goes on. Where there are more, messages that were decrypted
-/// warn when they are given again; none that was not is taken for a duplicate.
+/// warn when they are given again; a message that was not decrypted is never taken for a duplicate.
 pub const CLOSED_CHAIN_RANGES: usize = 4;
 /// Bytes of the record of one session, its skipped keys apart. The largest that is written has fewer than 1,100.
 pub const SESSION_RECORD_BYTES: usize = 4 * 1024;

@@ -2,12 +2,12 @@
 //!
 //! A session begins with a key agreement (`x3dh`) on somebody's `bundle`, announced by a `key_exchange`, and goes on
 //! as a Double Ratchet (`ratchet`, `chain`, `skipped_keys`). What it transports is the key of a `payload`. The two
-//! namespaces differ in one table, `profile`, and in the bytes on the `wire`.
+//! namespaces differ in one table, `profile`, and in the bytes of the `messages`.
 
 pub mod address;
-mod budget;
 pub mod bundle;
 pub mod chain;
+mod chain_budget;
 pub mod closed_chains;
 pub mod device_list;
 pub mod foreign;
@@ -20,6 +20,7 @@ pub mod pre_key;
 pub mod profile;
 mod ranges;
 pub mod ratchet;
+pub mod role;
 pub mod session;
 mod session_record;
 pub mod skipped_keys;

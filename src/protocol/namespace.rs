@@ -42,6 +42,11 @@ impl Namespace {
         }
     }
 
+    /// Whether a key in `<encrypted/>` stands under the JID of its recipient.
+    pub fn names_recipients(self) -> bool {
+        self == Namespace::Omemo2
+    }
+
     /// The namespace whose device lists are in this node.
     pub fn from_device_list_node(node: &str) -> Option<Namespace> {
         Namespace::ALL.into_iter().find(|namespace| namespace.device_list_node() == node)

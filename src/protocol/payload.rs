@@ -15,7 +15,7 @@ const HMAC_TAG: usize = 16;
 const IV: usize = 12;
 
 /// An encrypted payload, or just its key.
-pub struct Sealed {
+pub struct EncryptedPayload {
     /// What stands in the message; `None` if it transports the key alone.
     pub payload: Option<Vec<u8>>,
     /// The IV beside it, where the namespace has one.
@@ -43,7 +43,7 @@ impl fmt::Debug for KeyParts {
 
 /// Encrypts a plaintext under a fresh key. An empty one is refused: in the legacy namespace it could not be told from
 /// a key transport.
-pub fn encrypt(namespace: Namespace, plaintext: &[u8], rng: &mut dyn Rng) -> Result<Sealed> {
+pub fn encrypt(namespace: Namespace, plaintext: &[u8], rng: &mut dyn Rng) -> Result<EncryptedPayload> {
     if plaintext.is_empty() {
         return Err(Status::Plaintext.into());
     }
@@ -54,13 +54,13 @@ pub fn encrypt(namespace: Namespace, plaintext: &[u8], rng: &mut dyn Rng) -> Res
             let payload = keys.encrypt(plaintext);
             let tag = keys.mac::<HMAC_TAG>(&[&payload])?;
             let key = Zeroizing::new([key.as_slice(), &tag].concat());
-            Ok(Sealed { payload: Some(payload), iv: None, key })
+            Ok(EncryptedPayload { payload: Some(payload), iv: None, key })
         }
         PayloadCipher::Gcm => {
             let (key, iv) = (draw::<16>(rng)?, draw::<IV>(rng)?);
             let (payload, tag) = aead::gcm_encrypt(&key, &iv, plaintext)?;
             let key = Zeroizing::new([key.as_slice(), &tag].concat());
-            Ok(Sealed { payload: Some(payload), iv: Some(iv.to_vec()), key })
+            Ok(EncryptedPayload { payload: Some(payload), iv: Some(iv.to_vec()), key })
         }
     }
 }
@@ -91,22 +91,23 @@ pub fn empty_iv_bytes(namespace: Namespace) -> usize {
 
 /// A fresh key that travels for its own sake. It goes without a tag: there is nothing that a tag could be of, and
 /// clients that take all that they get for the key get the key.
-pub fn transport(namespace: Namespace, rng: &mut dyn Rng) -> Result<Sealed> {
+pub fn key_transport(namespace: Namespace, rng: &mut dyn Rng) -> Result<EncryptedPayload> {
     check_transport(namespace)?;
-    Ok(Sealed { payload: None, key: empty_key(namespace, rng)?, iv: empty_iv(namespace, rng)? })
+    Ok(EncryptedPayload { payload: None, key: empty_key(namespace, rng)?, iv: empty_iv(namespace, rng)? })
 }
 
 /// Whether a namespace knows key transport.
 pub fn check_transport(namespace: Namespace) -> Result<()> {
-    match namespace.profile().key_transport {
-        true => Ok(()),
-        false => Err(Error::new(Status::Plaintext, "This namespace has no key transport.")),
+    if namespace.profile().key_transport {
+        Ok(())
+    } else {
+        Err(Error::new(Status::Plaintext, "This namespace has no key transport."))
     }
 }
 
 /// Takes apart what came through the ratchet. `None`: it is no key, as in the empty messages of omemo:2, and in what is
 /// too short for one.
-pub fn parts(namespace: Namespace, key: &[u8], iv: Option<&[u8]>) -> Option<KeyParts> {
+pub fn key_parts(namespace: Namespace, key: &[u8], iv: Option<&[u8]>) -> Option<KeyParts> {
     let ((key, tag), tag_bytes) = match namespace.profile().payload {
         PayloadCipher::CbcHmac { .. } => (key.split_at_checked(32)?, HMAC_TAG),
         PayloadCipher::Gcm => (key.split_at_checked(16)?, GCM_TAG),
@@ -148,12 +149,11 @@ pub fn decrypt(
             let (key, tag) = split::<16>(key)?;
             let iv = iv.ok_or(Error::new(Status::Malformed, "The IV of a payload is missing."))?;
             // Old senders put the tag at the end of the payload, where it is authentic all the same.
-            let (ciphertext, tag) = match tag.is_empty() {
-                true => {
-                    let split = payload.len().checked_sub(GCM_TAG);
-                    split.and_then(|split| payload.split_at_checked(split)).ok_or_else(wrong_length)?
-                }
-                false => (payload, tag),
+            let (ciphertext, tag) = if tag.is_empty() {
+                let split = payload.len().checked_sub(GCM_TAG);
+                split.and_then(|split| payload.split_at_checked(split)).ok_or_else(wrong_length)?
+            } else {
+                (payload, tag)
             };
             let tag = tag.try_into().map_err(|_| wrong_length())?;
             aead::gcm_decrypt(key, iv, ciphertext, tag)

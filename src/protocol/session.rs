@@ -3,7 +3,6 @@
 //! Decryption leaves the session as it is and gives the next one. Knows neither JIDs nor device ids.
 
 use super::bundle::{Bundle, VerifiedBundle};
-use super::chain::Secret;
 use super::closed_chains::{ChainEvent, ChainRecord, Lookup};
 use super::limits;
 use super::messages::key_exchange::{ExchangeId, KeyExchange};
@@ -11,22 +10,24 @@ use super::messages::ratchet_message::{Header, Parties, RatchetMessage};
 use super::namespace::Namespace;
 use super::profile::Wire;
 use super::ranges::Ranges;
-use super::ratchet::{Passed, Ratchet, Received};
+use super::ratchet::{PendingReceive, Ratchet, SkippedInChain};
+use super::role::Role;
 use super::skipped_keys::SkippedKeys;
 use super::x3dh;
 use crate::crypto::identity::IdentityKeyPair;
 use crate::crypto::keys::{KeyPair, PublicKey};
 use crate::crypto::rng::Rng;
 use crate::error::{Error, Result, Status};
+use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
 
-pub use super::budget::{ChainBudget, Limits};
+pub use super::chain_budget::{ChainBudget, SkipLimits};
 
 /// One session, without its skipped keys. Wiped when dropped.
 #[derive(Clone)]
 pub struct Session {
     pub(super) namespace: Namespace,
-    pub(super) initiator: bool,
+    pub(super) role: Role,
     pub(super) confirmed: bool,
     pub(super) parties: Parties,
     pub(super) peer: [u8; 32],
@@ -34,7 +35,7 @@ pub struct Session {
     pub(super) ratchet: Ratchet,
     pub(super) skipped: u32,
     pub(super) answered: bool,
-    /// Of the chain on which new messages come: whose skipped keys were given up.
+    /// The indices whose skipped keys were given up, in the current receiving chain.
     pub(super) evicted: Ranges,
 }
 
@@ -100,7 +101,7 @@ impl Session {
         let peer = *agreement.identity.mont();
         Ok(Session {
             namespace,
-            initiator: true,
+            role: Role::Initiator,
             confirmed: false,
             parties,
             peer,
@@ -131,12 +132,12 @@ impl Session {
             _ => Parties { initiator: id.identity, responder: *own.public().mont() },
         };
         let message = exchange.message();
-        let received = Ratchet::responder(profile, secret, signed_pre_key, &message.header(), budget)?;
-        let plaintext = message.open(&received.key, &parties, true)?;
-        let (ratchet, passed) = received.complete(profile, rng)?;
+        let received = Ratchet::responder(profile, &secret, signed_pre_key, &message.header(), budget)?;
+        let plaintext = message.open(&received.key, &parties, Role::Initiator)?;
+        let (ratchet, newly_skipped) = received.complete(profile, rng)?;
         let mut session = Session {
             namespace,
-            initiator: false,
+            role: Role::Responder,
             confirmed: true,
             parties,
             peer: id.identity,
@@ -146,19 +147,19 @@ impl Session {
             answered: false,
             evicted: Ranges::default(),
         };
-        let skipped = session.keep(None, passed, budget.limits());
+        let skipped = session.keep(None, newly_skipped, budget.limits());
         Ok(Step { session, skipped, plaintext, advanced: true, chain: None })
     }
 
     /// Encrypts. As long as a session of our own beginning was not answered, every message repeats the key exchange.
     pub fn encrypt(&mut self, plaintext: &[u8]) -> Result<EncryptedKey> {
         let (header, key) = self.ratchet.send()?;
-        let bytes =
-            RatchetMessage::seal(self.namespace, header, &key, &self.parties, self.initiator, plaintext)?;
-        let key_exchange = self.initiator && !self.confirmed;
-        let bytes = match key_exchange {
-            true => KeyExchange::write(self.namespace, &self.exchange, &self.parties.initiator, bytes)?,
-            false => bytes,
+        let bytes = RatchetMessage::seal(self.namespace, header, &key, &self.parties, self.role, plaintext)?;
+        let key_exchange = self.role == Role::Initiator && !self.confirmed;
+        let bytes = if key_exchange {
+            KeyExchange::write(self.namespace, &self.exchange, &self.parties.initiator, bytes)?
+        } else {
+            bytes
         };
         Ok(EncryptedKey { bytes, key_exchange })
     }
@@ -167,7 +168,7 @@ impl Session {
     pub fn knows(&self, message: &RatchetMessage, skipped: Option<&SkippedKeys>) -> bool {
         let ratchet_key = message.header().ratchet_key;
         self.ratchet.is_current(&ratchet_key)
-            || self.ratchet.tail.iter().any(|tail| tail.ratchet_key == ratchet_key)
+            || self.ratchet.is_closed(&ratchet_key)
             || skipped.is_some_and(|skipped| skipped.knows(&ratchet_key))
     }
 
@@ -197,20 +198,20 @@ impl Session {
         if let Some(step) = self.open_skipped(message, skipped)? {
             return Ok(step);
         }
-        if let Some(step) = self.open_tail(message)? {
+        if let Some(step) = self.open_at_pn(message)? {
             return Ok(step);
         }
         self.check_age(&message.header(), closed)?;
         let profile = self.namespace.profile();
-        let received: Received = self.ratchet.receive(profile, &message.header(), budget)?;
-        let plaintext = message.open(&received.key, &self.parties, !self.initiator)?;
-        let turned = received.turned;
-        let chain = if turned { self.closed_chain(skipped) } else { None };
-        let (ratchet, passed) = received.complete(profile, rng)?;
-        let evicted = if turned { Ranges::default() } else { self.evicted.clone() };
-        let answered = self.answered || turned;
+        let received: PendingReceive = self.ratchet.receive(profile, &message.header(), budget)?;
+        let plaintext = message.open(&received.key, &self.parties, self.role.other())?;
+        let dh_step = received.is_dh_step();
+        let chain = if dh_step { self.closed_chain(skipped) } else { None };
+        let (ratchet, newly_skipped) = received.complete(profile, rng)?;
+        let evicted = if dh_step { Ranges::default() } else { self.evicted.clone() };
+        let answered = self.answered || dh_step;
         let mut session = Session { confirmed: true, answered, evicted, ratchet, ..self.clone() };
-        let skipped = session.keep(skipped, passed, budget.limits());
+        let skipped = session.keep(skipped, newly_skipped, budget.limits());
         Ok(Step { session, skipped, plaintext, advanced: true, chain })
     }
 
@@ -223,12 +224,12 @@ impl Session {
         if !self.needs_skipped(message) {
             return Ok(None);
         }
-        let skipped =
-            skipped.ok_or(Error::new(Status::Internal, "Skipped keys were needed and not given."))?;
-        match count(skipped) == self.skipped {
-            true => Ok(Some(skipped)),
-            false => Err(Error::new(Status::StorageCorrupt, "Skipped keys are of another session.")),
+        let skipped = skipped
+            .ok_or(Error::new(Status::Internal, "Skipped message keys are needed and were not loaded."))?;
+        if count(skipped) != self.skipped {
+            return Err(Error::new(Status::StorageCorrupt, "Skipped keys are of another session."));
         }
+        Ok(Some(skipped))
     }
 
     /// Opens a message whose key was skipped.
@@ -236,7 +237,7 @@ impl Session {
         let Header { ratchet_key, n, .. } = message.header();
         let found = skipped.and_then(|skipped| Some((skipped, skipped.get(&ratchet_key, n)?)));
         let Some((skipped, key)) = found else { return Ok(None) };
-        let plaintext = message.open(key, &self.parties, !self.initiator)?;
+        let plaintext = message.open(key, &self.parties, self.role.other())?;
         let mut left = skipped.clone();
         left.remove(&ratchet_key, n);
         let session = Session { confirmed: true, skipped: count(&left), ..self.clone() };
@@ -246,13 +247,13 @@ impl Session {
     }
 
     /// Opens a message whose key is the last one of a chain that is over.
-    fn open_tail(&self, message: &RatchetMessage) -> Result<Option<Step>> {
+    fn open_at_pn(&self, message: &RatchetMessage) -> Result<Option<Step>> {
         let Header { ratchet_key, n, .. } = message.header();
         let mut session = Session { confirmed: true, ..self.clone() };
-        let mut tail = session.ratchet.tail.iter_mut();
-        let tail = tail.find(|tail| tail.ratchet_key == ratchet_key && tail.n == n);
-        let Some(key) = tail.and_then(|tail| tail.key.take()) else { return Ok(None) };
-        let plaintext = message.open(&key, &self.parties, !self.initiator)?;
+        let mut closed = session.ratchet.keys_at_pn.iter_mut();
+        let at_pn = closed.find(|closed| closed.ratchet_key == ratchet_key && closed.n == n);
+        let Some(key) = at_pn.and_then(|at_pn| at_pn.key.take()) else { return Ok(None) };
+        let plaintext = message.open(&key, &self.parties, self.role.other())?;
         let chain = Some(ChainEvent::Late(ratchet_key, n));
         Ok(Some(Step { session, skipped: None, plaintext, advanced: false, chain }))
     }
@@ -260,18 +261,20 @@ impl Session {
     /// Refuses a message whose key is gone, before anything is computed for it: a duplicate if it was decrypted.
     fn check_age(&self, header: &Header, closed: &mut Lookup<'_>) -> Result<()> {
         let Header { ratchet_key, n, .. } = *header;
-        let given_up = Error::new(Status::DecryptionFailed, "The key of the message was given up.");
+        let given_up = Error::new(Status::DecryptionFailed, "The message key no longer exists.");
         if self.ratchet.is_current(&ratchet_key) {
-            return match self.receiving_chain_length().is_some_and(|next| n < next) {
-                true if self.evicted.contains(n) => Err(given_up),
-                true => Err(Status::Duplicate.into()),
-                false => Ok(()),
+            return if self.receiving_chain_length().is_none_or(|next| n >= next) {
+                Ok(())
+            } else if self.evicted.contains(n) {
+                Err(given_up)
+            } else {
+                Err(Status::Duplicate.into())
             };
         }
         match closed(&ratchet_key)? {
             Some(chain) if chain.is_decrypted(n) => Err(Status::Duplicate.into()),
             Some(_) => Err(given_up),
-            None if self.ratchet.tail.iter().any(|tail| tail.ratchet_key == ratchet_key) => Err(given_up),
+            None if self.ratchet.is_closed(&ratchet_key) => Err(given_up),
             None => Ok(()),
         }
     }
@@ -287,7 +290,7 @@ impl Session {
         Some(ChainEvent::Closed(self.ratchet.remote, ChainRecord::new(next, &missing)))
     }
 
-    /// Returns the session with so many of its skipped keys at most, the youngest, and these.
+    /// Returns the session without all but the `most` youngest of its skipped keys, and those keys.
     pub fn keep_youngest(&self, skipped: &SkippedKeys, most: usize) -> (Session, SkippedKeys) {
         let (mut session, mut few) = (self.clone(), skipped.clone());
         session.note_evicted(few.add(self.ratchet.remote, Vec::new(), most));
@@ -304,20 +307,20 @@ impl Session {
         }
     }
 
-    /// Keeps the keys that were passed over; gives all skipped keys if any were added.
+    /// Keeps the keys that a message skipped; gives all skipped keys if any were added.
     fn keep(
         &mut self,
         before: Option<&SkippedKeys>,
-        passed: Vec<Passed>,
-        limits: &Limits,
+        newly_skipped: Vec<SkippedInChain>,
+        limits: &SkipLimits,
     ) -> Option<SkippedKeys> {
-        let passed: Vec<(PublicKey, Vec<(u32, Secret)>)> =
-            passed.into_iter().filter(|(_, keys)| !keys.is_empty()).collect();
-        if passed.is_empty() {
+        let newly_skipped: Vec<SkippedInChain> =
+            newly_skipped.into_iter().filter(|(_, keys)| !keys.is_empty()).collect();
+        if newly_skipped.is_empty() {
             return None;
         }
         let mut skipped = before.cloned().unwrap_or_default();
-        for (ratchet_key, keys) in passed {
+        for (ratchet_key, keys) in newly_skipped {
             self.note_evicted(skipped.add(ratchet_key, keys, limits.per_session));
         }
         self.skipped = count(&skipped);
@@ -331,7 +334,7 @@ impl Session {
 
     /// Whether we began it.
     pub fn is_initiator(&self) -> bool {
-        self.initiator
+        self.role == Role::Initiator
     }
 
     /// Whether anything of the other side was decrypted with it.
@@ -352,11 +355,23 @@ impl Session {
 
     /// The same in Ed25519 form, where the namespace authenticates that.
     pub fn peer_ed(&self) -> Option<&[u8; 32]> {
-        match (self.namespace.profile().wire, self.initiator) {
-            (Wire::Omemo, true) => Some(&self.parties.responder),
-            (Wire::Omemo, false) => Some(&self.parties.initiator),
+        match (self.namespace.profile().wire, self.role) {
+            (Wire::Omemo, Role::Initiator) => Some(&self.parties.responder),
+            (Wire::Omemo, Role::Responder) => Some(&self.parties.initiator),
             (Wire::Signal, _) => None,
         }
+    }
+
+    /// Returns whether the other side began this session by a key exchange with these keys. The ids of the pre keys do not
+    /// count: nobody authenticates them in the messages that repeat the exchange.
+    pub fn was_begun_by(&self, exchange: &KeyExchange) -> bool {
+        let same_ephemeral = self.exchange.ephemeral.as_bytes().ct_eq(exchange.id().ephemeral.as_bytes());
+        self.role == Role::Responder
+            && self.namespace == exchange.namespace()
+            && bool::from(same_ephemeral)
+            && bool::from(self.exchange.identity.ct_eq(exchange.identity_mont()))
+            // The session authenticates the sign, too, where this namespace sends it.
+            && exchange.identity_ed().is_none_or(|ed| self.peer_ed() == Some(ed))
     }
 
     /// What tells the key exchange that began it from others.

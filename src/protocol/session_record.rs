@@ -8,7 +8,8 @@ use super::messages::key_exchange::ExchangeId;
 use super::messages::ratchet_message::Parties;
 use super::namespace::Namespace;
 use super::ranges::Ranges;
-use super::ratchet::{Ratchet, TailKey};
+use super::ratchet::{KeyAtPn, Ratchet};
+use super::role::Role;
 use super::session::Session;
 use crate::crypto::keys::{KeyPair, PublicKey};
 use crate::error::{Error, Result, Status};
@@ -46,7 +47,7 @@ struct SessionRecord {
     responder_key: Vec<u8>,
     #[prost(bytes = "vec", tag = "7")]
     peer: Vec<u8>,
-    /// Where it is not the peer's.
+    /// The identity key in the key exchange, where it is not the peer's: this side began the session.
     #[prost(bytes = "vec", optional, tag = "8")]
     exchange_identity: Option<Vec<u8>>,
     #[prost(bytes = "vec", tag = "9")]
@@ -142,7 +143,7 @@ impl Session {
     /// The record of the session.
     pub fn encode(&self) -> Zeroizing<Vec<u8>> {
         let ratchet = &self.ratchet;
-        let tail = ratchet.tail.iter().map(|tail| TailRecord {
+        let keys_at_pn = ratchet.keys_at_pn.iter().map(|tail| TailRecord {
             ratchet_key: tail.ratchet_key.as_bytes().to_vec(),
             n: tail.n,
             key: tail.key.as_ref().map(|key| key.to_vec()),
@@ -151,7 +152,7 @@ impl Session {
         let record = SessionRecord {
             version: VERSION,
             namespace: self.namespace.code(),
-            initiator: self.initiator,
+            initiator: self.role == Role::Initiator,
             confirmed: self.confirmed,
             initiator_key: self.parties.initiator.to_vec(),
             responder_key: self.parties.responder.to_vec(),
@@ -169,7 +170,7 @@ impl Session {
             receiving_key: ratchet.receiving.as_ref().map(|chain| chain.key().to_vec()),
             receiving_length: ratchet.receiving.as_ref().map_or(0, Chain::length),
             pn: ratchet.pn,
-            tail: tail.collect(),
+            tail: keys_at_pn.collect(),
             skipped: self.skipped,
             answered: self.answered,
             evicted: self.evicted.to_numbers(0).collect(),
@@ -196,13 +197,13 @@ impl Session {
         };
         let receiving = record.receiving_key.as_deref().map(secret).transpose()?;
         let evicted = evicted(&record)?;
-        if record.tail.len() > limits::TAIL_CHAINS {
+        if record.tail.len() > limits::KEYS_AT_PN {
             return Err(corrupt());
         }
-        let tail = record.tail.iter().map(|tail| {
+        let keys_at_pn = record.tail.iter().map(|tail| {
             let ratchet_key = public(&tail.ratchet_key)?;
             let key = tail.key.as_deref().map(secret).transpose()?;
-            Ok(TailKey { ratchet_key, n: tail.n, key })
+            Ok(KeyAtPn { ratchet_key, n: tail.n, key })
         });
         let ratchet = Ratchet {
             root: secret(&record.root)?,
@@ -211,11 +212,11 @@ impl Session {
             sending: Chain::from_stored(secret(&record.sending_key)?, record.sending_length),
             receiving: receiving.map(|key| Chain::from_stored(key, record.receiving_length)),
             pn: record.pn,
-            tail: tail.collect::<Result<_>>()?,
+            keys_at_pn: keys_at_pn.collect::<Result<_>>()?,
         };
         Ok(Session {
             namespace: Namespace::from_code(record.namespace).ok_or_else(corrupt)?,
-            initiator: record.initiator,
+            role: if record.initiator { Role::Initiator } else { Role::Responder },
             confirmed: record.confirmed,
             parties: Parties {
                 initiator: bytes(&record.initiator_key)?,

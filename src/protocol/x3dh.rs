@@ -62,7 +62,7 @@ fn choose<'a>(pre_keys: &'a [PublicPreKey], rng: &mut dyn Rng) -> Result<&'a Pub
     let position = u64::from_le_bytes(*bytes).checked_rem(u64::try_from(pre_keys.len()).unwrap_or(u64::MAX));
     let position = position.and_then(|position| usize::try_from(position).ok());
     let pre_key = position.and_then(|position| pre_keys.get(position));
-    pre_key.ok_or(Error::new(Status::BundleBad, "The bundle holds no pre key."))
+    pre_key.ok_or(Error::new(Status::BundleBad, "The bundle contains no pre key."))
 }
 
 /// The responder's side: `identity` and `ephemeral` are the initiator's.

@@ -83,7 +83,7 @@ pub(super) fn write(bytes: &[u8]) -> String {
 }
 
 fn too_long() -> Error {
-    Error::new(Status::Limit, "More bytes in base64 than such an element may hold.")
+    Error::new(Status::Limit, "An element contains more base64 than allowed.")
 }
 
 #[cfg(test)]

@@ -25,7 +25,7 @@ pub fn check_text(text: &str) -> Result<()> {
     if text.chars().all(is_legal) {
         Ok(())
     } else {
-        Err(Error::new(Status::Argument, "The text holds a control character that XML cannot carry."))
+        Err(Error::new(Status::Argument, "The text contains a control character that XML cannot represent."))
     }
 }
 

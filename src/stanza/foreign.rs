@@ -30,7 +30,7 @@ impl Budget {
 
     pub(super) fn take(&mut self, bytes: usize) -> Result<()> {
         self.0 = self.0.checked_sub(bytes).ok_or_else(|| {
-            Error::new(Status::Limit, "The device list holds too much that other clients wrote.")
+            Error::new(Status::Limit, "The device list contains too much data of other clients.")
         })?;
         Ok(())
     }
@@ -50,7 +50,10 @@ pub(super) fn read(
         match reader.next()? {
             Event::Start(child) => {
                 if open.len() >= limits::FOREIGN_DEPTH {
-                    return Err(Error::new(Status::Limit, "What other clients wrote is nested too deeply."));
+                    return Err(Error::new(
+                        Status::Limit,
+                        "Other clients' data in the device list are nested too deeply.",
+                    ));
                 }
                 let inherited = open.last().ok_or_else(unbalanced)?.name.namespace.clone();
                 open.push(shell(reader, &child, budget, &inherited)?);
@@ -58,7 +61,7 @@ pub(super) fn read(
                 if declared.iter().fold(0_usize, |sum, count| sum.saturating_add(*count)) > DECLARATIONS {
                     return Err(Error::new(
                         Status::Limit,
-                        "What other clients wrote has too many namespaces.",
+                        "Other clients' data in the device list declare too many namespaces.",
                     ));
                 }
             }

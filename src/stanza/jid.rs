@@ -64,9 +64,10 @@ fn nodeprep(local: &str) -> Result<String> {
     }
     let forbidden =
         |c: char| c.is_ascii_control() || matches!(c, ' ' | '"' | '&' | '\'' | '/' | ':' | '<' | '>' | '@');
-    match prepared.chars().any(forbidden) {
-        true => Err(refused("The localpart of a JID holds a character it must not.")),
-        false => Ok(prepared),
+    if prepared.chars().any(forbidden) {
+        Err(refused("The localpart of a JID holds a character it must not."))
+    } else {
+        Ok(prepared)
     }
 }
 

@@ -27,10 +27,7 @@ pub fn parse(xml: &[u8]) -> Result<Message> {
 pub fn parse_in(xml: &[u8], namespace: Namespace) -> Result<Option<Message>> {
     let mut all: Vec<_> = read_all(xml)?.into_iter().filter(|(found, _)| *found == namespace).collect();
     let readable = all.iter().position(|(_, message)| message.is_ok()).unwrap_or_default();
-    match readable < all.len() {
-        true => all.swap_remove(readable).1.map(Some),
-        false => Ok(None),
-    }
+    if readable < all.len() { all.swap_remove(readable).1.map(Some) } else { Ok(None) }
 }
 
 /// Reads every `<encrypted/>` of a stanza that can be read, in the order in which a recipient tries them: those of

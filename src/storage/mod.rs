@@ -1,8 +1,6 @@
 //! Where records are kept: two functions, load one and commit a batch. Knows nothing of what a record means.
 
-mod memory;
-
-pub use memory::MemoryStorage;
+pub mod memory;
 
 use crate::error::Result;
 use indexmap::IndexMap;

@@ -1,7 +1,7 @@
 //! Who takes part in a game beside the account under test: devices of a contact, of a stranger and of the own account,
 //! with keys that are made once for all games.
 
-use crate::world::{Seeded, Stranger, jid};
+use crate::world::{RawDevice, Seeded, jid};
 use omemo::crypto::identity::IdentityKeyPair;
 use omemo::crypto::keys::KeyPair;
 use omemo::protocol::address::BareJid;
@@ -23,7 +23,7 @@ pub struct Actor {
     pub jid: BareJid,
     pub id: u32,
     /// By identity, namespace and version.
-    keys: Vec<Vec<Vec<Stranger>>>,
+    keys: Vec<Vec<Vec<RawDevice>>>,
 }
 
 impl Actor {
@@ -38,7 +38,7 @@ impl Actor {
                     let signed = SignedPreKey::generate(*namespace, &identity, number, rng).unwrap();
                     let (jid, identity) = (jid(jid_text), identity.clone());
                     let (pre_keys, rng) = (pre_keys.clone(), Seeded::new(0));
-                    Stranger {
+                    RawDevice {
                         jid,
                         id,
                         namespace: *namespace,
@@ -58,7 +58,7 @@ impl Actor {
     }
 
     /// Returns what the device holds with one of its identities, in a namespace, with one of its signed pre keys.
-    pub fn keys(&self, identity: usize, namespace: Namespace, version: usize) -> &Stranger {
+    pub fn keys(&self, identity: usize, namespace: Namespace, version: usize) -> &RawDevice {
         let place = Namespace::ALL.iter().position(|other| *other == namespace).unwrap();
         &self.keys[identity][place][version]
     }

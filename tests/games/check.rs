@@ -13,7 +13,7 @@ use omemo::protocol::message::{Message, MessageKey};
 use omemo::protocol::messages::key_exchange::KeyExchange;
 use omemo::protocol::messages::ratchet_message::RatchetMessage;
 use omemo::protocol::namespace::Namespace;
-use omemo::protocol::session::{ChainBudget, Limits, Session};
+use omemo::protocol::session::{ChainBudget, Session, SkipLimits};
 use std::collections::BTreeSet;
 
 /// A bundle that is older may not begin a session (E7).
@@ -140,7 +140,7 @@ impl Game {
                     self.check_exchange(actor, message, key)?;
                 }
             }
-            self.hand_over(message);
+            self.receive(message);
         }
         if outcome.status() == Status::Ok {
             self.check_rows(encryption, outcome, before)?;
@@ -202,18 +202,18 @@ impl Game {
     }
 
     /// The devices get a message, and take up or go on with their sessions.
-    pub fn hand_over(&mut self, message: &Message) {
+    pub fn receive(&mut self, message: &Message) {
         for key in &message.keys {
             let Some(actor) = actor(key.device) else { continue };
             let namespace = message.namespace;
             let (ratchet, mut rng) = (ratchet_of(message, key), self.rng());
-            let mut budget = ChainBudget::new(Limits::default());
+            let mut budget = ChainBudget::new(SkipLimits::default());
             let known = self.sessions.get(&(actor.id, namespace));
             let published = self.server.published(actor, namespace);
             let step = match key.key_exchange {
                 true => {
                     let exchange = KeyExchange::parse(namespace, key.bytes.as_ref().unwrap()).unwrap();
-                    match known.filter(|session| exchange.began(session)) {
+                    match known.filter(|session| session.was_begun_by(&exchange)) {
                         Some(session) => {
                             session.decrypt(&ratchet, None, &mut |_| Ok(None), &mut budget, &mut rng)
                         }

@@ -54,7 +54,7 @@ impl Game {
             question if is_own(&question) => self.process(request),
             Question::SendMessage { message, .. } => {
                 self.answer(request, Answer::Done);
-                self.hand_over(&message);
+                self.receive(&message);
             }
             Question::DecideTrust { .. } => {
                 self.tell(format!("question {request} is left as it is"));

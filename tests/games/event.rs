@@ -176,7 +176,7 @@ impl Game {
         if let Question::SendMessage { message, .. } = self.open[&request].question.clone() {
             self.tell(format!("sent {request}"));
             self.answer(request, Answer::Done);
-            self.hand_over(&message);
+            self.receive(&message);
             return true;
         }
         self.process(request);
@@ -464,14 +464,14 @@ impl Game {
 
     /// A call whose commit fails has said nothing.
     fn failed_commit(&mut self) -> Result<bool, String> {
-        let before = self.disk.commits();
-        self.disk.fail(1, Fault::Nothing);
+        let before = self.storage.commits();
+        self.storage.fail(1, Fault::Nothing);
         self.tell("the next commit fails");
         let kinds = [Kind::PushContact, Kind::SetTrust, Kind::Gone, Kind::DecryptNew, Kind::Accept];
         let kind = self.pick(&kinds).unwrap();
         let result = self.event(kind);
-        *self.disk.fault.lock().unwrap() = None;
-        result.map(|_| self.disk.commits() > before)
+        *self.storage.fault.lock().unwrap() = None;
+        result.map(|_| self.storage.commits() > before)
     }
 
     // -- Messages of the others --

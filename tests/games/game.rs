@@ -5,7 +5,7 @@ use crate::event::Kind;
 use crate::model::{Fact, Model};
 use crate::server::{Published, Server, Stanza};
 use crate::support::world::rust::TestServices;
-use crate::world::{Disk, Seeded, config, jid};
+use crate::world::{FaultyStorage, Seeded, config, jid};
 use omemo::manager::Manager;
 use omemo::manager::api::draft::EncryptPolicy;
 use omemo::manager::api::event::Event;
@@ -67,8 +67,8 @@ pub struct Game {
     pub dice: StdRng,
     pub namespaces: Vec<Namespace>,
     pub level: String,
-    pub disk: Arc<Disk>,
-    pub desk: Arc<TestServices>,
+    pub storage: Arc<FaultyStorage>,
+    pub services: Arc<TestServices>,
     pub manager: Option<Manager>,
     pub server: Server,
     pub model: Model,
@@ -107,14 +107,14 @@ impl Game {
             _ => vec![Namespace::Legacy, Namespace::Omemo2],
         };
         let level = if dice.next_u32() % 2 == 0 { "trusted" } else { "undecided" };
-        let desk = Arc::new(TestServices::default());
+        let services = Arc::new(TestServices::default());
         let mut game = Game {
             dice,
             model: Model::new(&namespaces, level),
             namespaces,
             level: level.to_owned(),
-            disk: Arc::default(),
-            desk,
+            storage: Arc::default(),
+            services,
             manager: None,
             server: Server::default(),
             open: BTreeMap::new(),
@@ -225,11 +225,11 @@ impl Game {
     // -- The client --
 
     pub fn now(&self) -> u64 {
-        self.desk.clock.steady_ms()
+        self.services.clock.steady_ms()
     }
 
     pub fn advance(&mut self, ms: u64) {
-        self.desk.clock.advance(ms);
+        self.services.clock.advance(ms);
     }
 
     pub fn manager(&self) -> Manager {
@@ -245,7 +245,7 @@ impl Game {
         config.namespaces = self.namespaces.clone();
         config.max_open_fetches = FETCHES;
         let rng = Box::new(self.rng());
-        self.manager = Some(Manager::open(config, self.disk.clone(), self.desk.clone(), rng).unwrap());
+        self.manager = Some(Manager::open(config, self.storage.clone(), self.services.clone(), rng).unwrap());
     }
 
     /// The stream breaks: what was on its way is lost, and the server may have processed it or not. Not where a push
@@ -395,7 +395,7 @@ impl Game {
                 return self.compare();
             };
             match event {
-                Event::Ask(request, question) => self.asked(request, question)?,
+                Event::Question(request, question) => self.asked(request, question)?,
                 Event::Withdrawn(request) => {
                     self.tell(format!("question {request} is withdrawn"));
                     self.open.remove(&request);

@@ -1,18 +1,17 @@
 //! Differences that games have found, each by itself.
 
-use crate::world::{Client, ROMEO, Server, Stranger, jid};
+use crate::support::JULIET;
+use crate::world::{ROMEO, RawDevice, RustDevice, Server, jid};
 use omemo::manager::api::question::{Answer, Question};
 use omemo::protocol::device_list::{DeviceList, ListedDevice};
 use omemo::protocol::namespace::Namespace::Omemo2;
-
-const JULIET: &str = "juliet@capulet.lit";
 
 /// What the client said before the stream broke counts as of its time, although the operation that asked has ended.
 #[test]
 fn answers_that_were_noted_before_the_stream_broke_are_applied() {
     let mut server = Server::of(Omemo2);
-    let romeo = Client::new(ROMEO, &mut server);
-    let juliet = Stranger::of(Omemo2, JULIET, 11);
+    let romeo = RustDevice::new(ROMEO, &mut server);
+    let juliet = RawDevice::of(Omemo2, JULIET, 11);
     romeo.manager().refresh_devices(1_000_001, Some(jid(JULIET)), None).unwrap();
     let asked = romeo.step();
     let (request, _) =
@@ -28,8 +27,8 @@ fn answers_that_were_noted_before_the_stream_broke_are_applied() {
 #[test]
 fn a_bundle_that_was_noted_before_the_stream_broke_is_applied() {
     let mut server = Server::of(Omemo2);
-    let romeo = Client::new(ROMEO, &mut server);
-    let juliet = Stranger::of(Omemo2, JULIET, 11);
+    let romeo = RustDevice::new(ROMEO, &mut server);
+    let juliet = RawDevice::of(Omemo2, JULIET, 11);
     juliet.publish(&mut server);
     romeo.push(&juliet.jid, &server);
     romeo.manager().refresh_devices(1_000_002, Some(jid(JULIET)), None).unwrap();

@@ -45,10 +45,10 @@ fn unreadable(message: &Message) -> Message {
 }
 
 /// Messages that cannot be read, with payload: what is wrong, from whom, and the message.
-fn failing(ns: Namespace) -> (Server, Client, Client, Vec<(&'static str, BareJid, Message)>) {
+fn failing(ns: Namespace) -> (Server, RustDevice, RustDevice, Vec<(&'static str, BareJid, Message)>) {
     let (mut server, romeo, juliet) = friends(ns);
     let good = juliet.say(&romeo.jid, "text", &mut server);
-    let mut tybalt = Stranger::of(ns, TYBALT, 5);
+    let mut tybalt = RawDevice::of(ns, TYBALT, 5);
     let (_, hello) = tybalt.greet(&romeo, &server, "text");
     let all = vec![
         ("wrong MAC", juliet.jid.clone(), flip(&good)),
@@ -78,7 +78,7 @@ fn a_message_without_payload_that_fails_is_hidden(ns: Namespace) {
     romeo.manager().set_trust(&juliet.jid, &juliet.key(), "distrusted").unwrap();
     let read = romeo.refuse(&juliet.jid, &without_payload(&good), Status::SenderDistrusted);
     assert_eq!(read.action, Action::Hide);
-    let mut mallory = Stranger::of(ns, JULIET, juliet.id());
+    let mut mallory = RawDevice::of(ns, JULIET, juliet.id());
     let (_, forged) = mallory.greet(&romeo, &server, "x");
     let read = romeo.refuse(&juliet.jid, &without_payload(&forged), Status::PublicDataInconsistency);
     assert_eq!(read.action, Action::Hide);
@@ -92,7 +92,7 @@ fn the_same_messages_with_payload_warn(ns: Namespace) {
     }
 }
 
-fn in_room(client: &Client, from: Option<&BareJid>, message: &Message) -> Decrypted {
+fn in_room(client: &RustDevice, from: Option<&BareJid>, message: &Message) -> Decrypted {
     client.manager().decrypt(from, Some(&jid(ROOM)), message).unwrap()
 }
 
@@ -101,7 +101,7 @@ fn r22_an_own_message_reflected_in_a_room_is_an_own_echo(ns: Namespace) {
     // With and without another device of our own.
     for other in [false, true] {
         if other {
-            Stranger::of(ns, ROMEO, 77).publish(&mut server);
+            RawDevice::of(ns, ROMEO, 77).publish(&mut server);
             push(&romeo, &romeo.jid, &[romeo.id(), 77]);
         }
         let own = romeo.say(&juliet.jid, "text", &mut server);
@@ -130,7 +130,7 @@ fn an_own_message_in_a_room_that_holds_a_key_for_us_is_no_echo(ns: Namespace) {
 
 fn a_message_for_others_in_a_room_is_hidden_only_without_payload(ns: Namespace) {
     let (mut server, romeo, juliet) = friends(ns);
-    let paris = Client::new(PARIS, &mut server);
+    let paris = RustDevice::new(PARIS, &mut server);
     let message = juliet.say(&paris.jid, "text", &mut server);
     for from in [None, Some(&juliet.jid)] {
         let read = in_room(&romeo, from, &message);
@@ -159,10 +159,10 @@ fn content_of_a_device_that_left_the_list_keeps_its_trust(ns: Namespace) {
 fn f21_what_is_hidden_has_a_status_and_a_line_of_log(ns: Namespace) {
     let (_server, romeo, _juliet, all) = failing(ns);
     for (what, from, message) in all {
-        romeo.desk.lines.lock().unwrap().clear();
+        romeo.services.lines.lock().unwrap().clear();
         let read = romeo.read(&from, &without_payload(&message));
         assert_ne!(read.error.status(), Status::Ok);
-        let lines = romeo.desk.lines.lock().unwrap();
+        let lines = romeo.services.lines.lock().unwrap();
         assert!(!lines.is_empty(), "{what}: nothing is logged");
         assert!(lines.iter().all(|line| !line.contains("capulet")));
     }

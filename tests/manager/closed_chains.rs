@@ -18,12 +18,12 @@ in_both_namespaces! {
     closed_chains_go_with_the_sessions,
 }
 
-fn pages(client: &Client) -> usize {
-    client.disk.all().keys().filter(|key| key.starts_with("v1/chains/")).count()
+fn pages(client: &RustDevice) -> usize {
+    client.storage.all().keys().filter(|key| key.starts_with("v1/chains/")).count()
 }
 
 /// Each says something and is heard, in turns; gives what the first has heard.
-fn talk(turns: usize, server: &mut Server, romeo: &Client, juliet: &Client) -> Vec<Message> {
+fn talk(turns: usize, server: &mut Server, romeo: &RustDevice, juliet: &RustDevice) -> Vec<Message> {
     let mut heard = Vec::new();
     for n in 0..turns {
         let message = juliet.say(&romeo.jid, &n.to_string(), server);
@@ -36,7 +36,7 @@ fn talk(turns: usize, server: &mut Server, romeo: &Client, juliet: &Client) -> V
     heard
 }
 
-fn all_are_duplicates(romeo: &Client, from: &BareJid, messages: &[Message]) {
+fn all_are_duplicates(romeo: &RustDevice, from: &BareJid, messages: &[Message]) {
     for message in messages {
         assert_eq!(romeo.refuse(from, message, Status::Duplicate).action, Action::Hide);
     }
@@ -51,15 +51,15 @@ fn an_archive_that_is_read_again_is_silent(ns: Namespace) {
         romeo.connect(&mut server);
         all_are_duplicates(&romeo, &juliet.jid, &heard);
         assert!(pages(&romeo) > 0 && pages(&romeo) <= 17);
-        let largest = romeo.disk.all().into_iter().filter(|(key, _)| key.starts_with("v1/chains/"));
+        let largest = romeo.storage.all().into_iter().filter(|(key, _)| key.starts_with("v1/chains/"));
         assert!(largest.map(|(_, value)| value.len()).max().unwrap() <= 2_048);
         both_ways(&romeo, &juliet, &mut server);
     }
 }
 
 /// Takes the sessions out of a client's store: it begins anew with its next message.
-fn lose_sessions(client: &Client) {
-    client.disk.records.lock().unwrap().retain(|key, _| {
+fn lose_sessions(client: &RustDevice) {
+    client.storage.records.lock().unwrap().retain(|key, _| {
         !["v1/session/", "v1/skipped/", "v1/archive/"].iter().any(|kind| key.starts_with(kind))
     });
     client.restart();
@@ -125,8 +125,8 @@ fn a_message_whose_key_was_given_up_warns_after_the_session_was_replaced(ns: Nam
 
 /// Begins more sessions than an archive holds; gives two messages of the first: one that was read, and one that was not.
 fn forget_the_first_session(
-    juliet: &Client,
-    romeo: &mut Stranger,
+    juliet: &RustDevice,
+    romeo: &mut RawDevice,
     server: &Server,
 ) -> (Message, Message, Vec<Message>) {
     let bundle = server.bundle(juliet);
@@ -152,8 +152,8 @@ fn forget_the_first_session(
 
 fn a_chain_of_a_session_that_is_forgotten_stays_known(ns: Namespace) {
     let mut server = Server::of(ns);
-    let juliet = Client::new(JULIET, &mut server);
-    let mut romeo = Stranger::of(ns, ROMEO, 9);
+    let juliet = RustDevice::new(JULIET, &mut server);
+    let mut romeo = RawDevice::of(ns, ROMEO, 9);
     let (read, _, greetings) = forget_the_first_session(&juliet, &mut romeo, &server);
     all_are_duplicates(&juliet, &romeo.jid, &[read]);
     all_are_duplicates(&juliet, &romeo.jid, &greetings);
@@ -161,8 +161,8 @@ fn a_chain_of_a_session_that_is_forgotten_stays_known(ns: Namespace) {
 
 fn a_message_of_a_forgotten_session_that_was_never_read_warns(ns: Namespace) {
     let mut server = Server::of(ns);
-    let juliet = Client::new(JULIET, &mut server);
-    let mut romeo = Stranger::of(ns, ROMEO, 9);
+    let juliet = RustDevice::new(JULIET, &mut server);
+    let mut romeo = RawDevice::of(ns, ROMEO, 9);
     let (_, lost, _) = forget_the_first_session(&juliet, &mut romeo, &server);
     assert_eq!(juliet.refuse(&romeo.jid, &lost, Status::DecryptionFailed).action, Action::Warn);
 }
@@ -174,7 +174,7 @@ fn closed_chains_go_with_the_sessions(ns: Namespace) {
     assert!(pages(&romeo) > 3);
     let other = if ns == Namespace::Legacy { Namespace::Omemo2 } else { Namespace::Legacy };
     romeo.manager.replace(None);
-    let left = Client::closed(config(other, ROMEO, "trusted"), romeo.disk.clone());
+    let left = RustDevice::closed(config(other, ROMEO, "trusted"), romeo.storage.clone());
     left.open().unwrap();
     assert_eq!(pages(&left), 0);
 }

@@ -10,7 +10,7 @@ use omemo::manager::api::event::NoticeKind;
 use omemo::protocol::messages::key_exchange::KeyExchange;
 use omemo::protocol::messages::ratchet_message::RatchetMessage;
 use omemo::protocol::namespace::Namespace::{self, Legacy, Omemo2};
-use omemo::protocol::session::{ChainBudget, Limits, Session};
+use omemo::protocol::session::{ChainBudget, Session, SkipLimits};
 use std::sync::atomic::Ordering::SeqCst;
 
 in_both_namespaces! {
@@ -36,8 +36,8 @@ in_both_namespaces! {
 
 fn table_no_key_for_us(ns: Namespace) {
     let (_, romeo, juliet) = friends(ns);
-    let mut stranger = Stranger::of(ns, "tybalt@capulet.lit", 5);
-    let mut session = stranger.initiate(&Stranger::of(ns, ROMEO, 3).bundle());
+    let mut stranger = RawDevice::of(ns, "tybalt@capulet.lit", 5);
+    let mut session = stranger.initiate(&RawDevice::of(ns, ROMEO, 3).bundle());
     // Legacy does not say whose device it means.
     let device = if ns == Legacy { juliet.id() ^ 1 } else { juliet.id() };
     let mut message = stranger.write(&mut session, (&romeo.jid, device), "x");
@@ -66,8 +66,8 @@ fn table_distrusted_sender(ns: Namespace) {
 
 fn table_distrusted_key_in_a_key_exchange(ns: Namespace) {
     let mut server = Server::of(ns);
-    let juliet = Client::new(JULIET, &mut server);
-    let mut tybalt = Stranger::of(ns, "tybalt@capulet.lit", 5);
+    let juliet = RustDevice::new(JULIET, &mut server);
+    let mut tybalt = RawDevice::of(ns, "tybalt@capulet.lit", 5);
     juliet.manager().set_trust(&tybalt.jid, &tybalt.key(), "distrusted").unwrap();
     let (_, greeting) = tybalt.greet(&juliet, &server, "en garde");
     juliet.refuse(&tybalt.jid, &greeting, Status::SenderDistrusted);
@@ -76,12 +76,8 @@ fn table_distrusted_key_in_a_key_exchange(ns: Namespace) {
 }
 
 fn table_a_confirmed_key_differs(ns: Namespace) {
-    let mut server = Server::of(ns);
-    let juliet = Client::new(JULIET, &mut server);
-    let romeo = Stranger::of(ns, ROMEO, 9);
-    romeo.publish(&mut server);
-    juliet.refresh(&romeo.jid, &mut server);
-    let mut mallory = Stranger::of(ns, ROMEO, 9);
+    let (server, juliet, romeo) = with_known_raw(ns, JULIET, (ROMEO, 9));
+    let mut mallory = RawDevice::of(ns, ROMEO, 9);
     let (mut session, relayed) = mallory.greet(&juliet, &server, "in his name");
     juliet.refuse(&romeo.jid, &relayed, Status::PublicDataInconsistency);
     let again = mallory.write(&mut session, (&juliet.jid, juliet.id()), "in his name");
@@ -92,11 +88,8 @@ fn table_a_confirmed_key_differs(ns: Namespace) {
 }
 
 fn table_a_key_exchange_relayed_in_somebodys_name(ns: Namespace) {
-    let mut server = Server::of(ns);
-    let juliet = Client::new(JULIET, &mut server);
-    let mut romeo = Stranger::of(ns, ROMEO, MALLORY);
-    romeo.publish(&mut server);
-    let mut mallory = Stranger::of(ns, ROMEO, MALLORY);
+    let (mut server, juliet, mut romeo) = with_raw(ns, JULIET, (ROMEO, MALLORY));
+    let mut mallory = RawDevice::of(ns, ROMEO, MALLORY);
     let (mut session, relayed) = mallory.greet(&juliet, &server, "I am Romeo");
     let read = juliet.read(&romeo.jid, &relayed);
     assert_eq!((text(&read), read.identity_key), ("I am Romeo".to_owned(), Some(as_told(ns, mallory.key()))));
@@ -117,10 +110,7 @@ fn table_a_key_exchange_relayed_in_somebodys_name(ns: Namespace) {
 }
 
 fn a_provisional_key_is_confirmed_by_the_bundle_and_its_session_goes_on(ns: Namespace) {
-    let mut server = Server::of(ns);
-    let juliet = Client::new(JULIET, &mut server);
-    let mut romeo = Stranger::of(ns, ROMEO, 9);
-    romeo.publish(&mut server);
+    let (mut server, juliet, mut romeo) = with_raw(ns, JULIET, (ROMEO, 9));
     let (mut session, greeting) = romeo.greet(&juliet, &server, "hello");
     assert_eq!(text(&juliet.read(&romeo.jid, &greeting)), "hello");
     let before = juliet.count_asked(is_bundle);
@@ -134,10 +124,7 @@ fn a_provisional_key_is_confirmed_by_the_bundle_and_its_session_goes_on(ns: Name
 }
 
 fn no_content_goes_to_a_provisional_key_without_its_bundle(ns: Namespace) {
-    let mut server = Server::of(ns);
-    let juliet = Client::new(JULIET, &mut server);
-    let mut romeo = Stranger::of(ns, ROMEO, 9);
-    romeo.publish(&mut server);
+    let (mut server, juliet, mut romeo) = with_raw(ns, JULIET, (ROMEO, 9));
     let (_, greeting) = romeo.greet(&juliet, &server, "hello");
     assert_eq!(text(&juliet.read(&romeo.jid, &greeting)), "hello");
     juliet.run(&mut server);
@@ -153,8 +140,8 @@ fn no_content_goes_to_a_provisional_key_without_its_bundle(ns: Namespace) {
 
 fn table_a_key_exchange_that_is_known_is_its_session(ns: Namespace) {
     let mut server = Server::of(ns);
-    let juliet = Client::new(JULIET, &mut server);
-    let mut romeo = Stranger::of(ns, ROMEO, 9);
+    let juliet = RustDevice::new(JULIET, &mut server);
+    let mut romeo = RawDevice::of(ns, ROMEO, 9);
     let (mut first, greeting) = romeo.greet(&juliet, &server, "1");
     assert!(juliet.read(&romeo.jid, &greeting).new_session);
     let to = (juliet.jid.clone(), juliet.id());
@@ -173,8 +160,8 @@ fn table_a_key_exchange_that_is_known_is_its_session(ns: Namespace) {
 
 fn r53_a_key_exchange_processed_before_is_a_duplicate(ns: Namespace) {
     let mut server = Server::of(ns);
-    let juliet = Client::new(JULIET, &mut server);
-    let mut romeo = Stranger::of(ns, ROMEO, 9);
+    let juliet = RustDevice::new(JULIET, &mut server);
+    let mut romeo = RawDevice::of(ns, ROMEO, 9);
     let bundle = server.bundle(&juliet);
     let to = (juliet.jid.clone(), juliet.id());
     let mut greetings = Vec::new();
@@ -196,9 +183,9 @@ fn table_a_new_key_exchange_replaces_the_session(ns: Namespace) {
     let (mut server, romeo, juliet) = friends(ns);
     // Romeo's device lost its sessions and begins anew under the same key: as a copy of its store without them would.
     let on_its_way = romeo.say(&juliet.jid, "on its way", &mut server);
-    let disk = romeo.disk.copy();
-    disk.records.lock().unwrap().retain(|key, _| !key.starts_with("v1/session/"));
-    let restored = Client::closed(config(ns, ROMEO, "trusted"), disk);
+    let storage = romeo.storage.copy();
+    storage.records.lock().unwrap().retain(|key, _| !key.starts_with("v1/session/"));
+    let restored = RustDevice::closed(config(ns, ROMEO, "trusted"), storage);
     restored.open().unwrap();
     restored.connect(&mut server);
     let fresh = restored.say(&juliet.jid, "fresh", &mut server);
@@ -214,14 +201,14 @@ fn table_no_session_and_its_repair(ns: Namespace) {
     juliet.refresh(&romeo.jid, &mut server);
     // A message of a session that juliet does not have.
     let forged = |device: u32, name: &str| {
-        let mut stranger = Stranger::of(ns, name, device);
-        let mut peer = Stranger::of(ns, JULIET, juliet.id());
+        let mut stranger = RawDevice::of(ns, name, device);
+        let mut peer = RawDevice::of(ns, JULIET, juliet.id());
         let mut session = stranger.initiate(&peer.bundle());
         let first = stranger.write(&mut session, (&juliet.jid, juliet.id()), "x");
         let bytes = peer.bytes(&first).bytes.unwrap();
         let exchange = KeyExchange::parse(ns, &bytes).unwrap();
         let pair = &peer.pre_keys.iter().find(|(id, _)| *id == exchange.id().pre_key_id).unwrap().1;
-        let mut budget = ChainBudget::new(Limits::default());
+        let mut budget = ChainBudget::new(SkipLimits::default());
         let own = &peer.identity;
         let step =
             Session::accept(own, &peer.signed.pair, pair, &exchange, &mut budget, &mut peer.rng).unwrap();
@@ -261,7 +248,7 @@ fn f25_what_no_session_decrypts_changes_nothing(ns: Namespace) {
         let bytes = forged.keys[0].bytes.as_mut().unwrap();
         let at = bytes.len() - 1 - position;
         bytes[at] ^= 1;
-        let (before, commits) = (juliet.disk.all(), juliet.disk.commits());
+        let (before, commits) = (juliet.storage.all(), juliet.storage.commits());
         let read = juliet.read(&romeo.jid, &forged);
         assert!(
             matches!(
@@ -271,7 +258,7 @@ fn f25_what_no_session_decrypts_changes_nothing(ns: Namespace) {
             "{:?}",
             read.error
         );
-        assert!(juliet.disk.all() == before && juliet.disk.commits() == commits);
+        assert!(juliet.storage.all() == before && juliet.storage.commits() == commits);
     }
     // The payload is authenticated, too: nothing moves when that fails.
     let mut forged = message.clone();
@@ -286,8 +273,8 @@ fn f25_what_no_session_decrypts_changes_nothing(ns: Namespace) {
 
 fn table_too_many_skipped(ns: Namespace) {
     let mut server = Server::of(ns);
-    let juliet = Client::new(JULIET, &mut server);
-    let mut romeo = Stranger::of(ns, ROMEO, 9);
+    let juliet = RustDevice::new(JULIET, &mut server);
+    let mut romeo = RawDevice::of(ns, ROMEO, 9);
     let (mut session, greeting) = romeo.greet(&juliet, &server, "0");
     assert_eq!(text(&juliet.read(&romeo.jid, &greeting)), "0");
     let to = (juliet.jid.clone(), juliet.id());
@@ -303,12 +290,12 @@ fn table_too_many_skipped(ns: Namespace) {
 
 fn table_a_pre_key_that_is_gone(ns: Namespace) {
     let mut server = Server::of(ns);
-    let juliet = Client::new(JULIET, &mut server);
+    let juliet = RustDevice::new(JULIET, &mut server);
     let mut bundle = server.bundle(&juliet);
     bundle.pre_keys.truncate(1);
     let to = (juliet.jid.clone(), juliet.id());
     let greet = |name: &str| {
-        let mut stranger = Stranger::of(ns, name, 9);
+        let mut stranger = RawDevice::of(ns, name, 9);
         let mut session = stranger.initiate(&bundle);
         (stranger.jid.clone(), stranger.write(&mut session, (&to.0, to.1), "hello"))
     };
@@ -326,13 +313,13 @@ fn table_a_pre_key_that_is_gone(ns: Namespace) {
 #[test]
 fn table_several_legacy_keys_with_our_id() {
     let mut server = Server::of(Legacy);
-    let juliet = Client::with(
+    let juliet = RustDevice::with(
         Config { namespaces: vec![Legacy, Omemo2], ..config(Legacy, JULIET, "trusted") },
         &mut server,
     );
-    let mut romeo = Stranger::of(Legacy, ROMEO, 9);
+    let mut romeo = RawDevice::of(Legacy, ROMEO, 9);
     let bundle = server.bundles[&(Legacy, juliet.jid.clone(), juliet.id())].clone();
-    let mut stray = romeo.initiate(&Stranger::of(Legacy, "nurse@capulet.lit", juliet.id()).bundle());
+    let mut stray = romeo.initiate(&RawDevice::of(Legacy, "nurse@capulet.lit", juliet.id()).bundle());
     let to = (juliet.jid.clone(), juliet.id());
     for first in [true, false] {
         let mut session = romeo.initiate(&bundle);
@@ -345,8 +332,8 @@ fn table_several_legacy_keys_with_our_id() {
 
 fn table_undecided_and_unknown_levels_are_shown(ns: Namespace) {
     let mut server = Server::of(ns);
-    let juliet = Client::with(config(ns, JULIET, "undecided"), &mut server);
-    let mut romeo = Stranger::of(ns, ROMEO, 9);
+    let juliet = RustDevice::with(config(ns, JULIET, "undecided"), &mut server);
+    let mut romeo = RawDevice::of(ns, ROMEO, 9);
     romeo.publish(&mut server);
     let (mut session, greeting) = romeo.greet(&juliet, &server, "hello");
     let read = juliet.read(&romeo.jid, &greeting);
@@ -361,7 +348,7 @@ fn table_undecided_and_unknown_levels_are_shown(ns: Namespace) {
     let to = (juliet.jid.clone(), juliet.id());
     let message = romeo.write(&mut session, (&to.0, to.1), "known");
     assert_eq!(juliet.read(&romeo.jid, &message).core_trust, CoreTrust::Trusted);
-    juliet.desk.forgets_custom.store(true, SeqCst);
+    juliet.services.forgets_custom.store(true, SeqCst);
     let message = romeo.write(&mut session, (&to.0, to.1), "unknown");
     let read = juliet.read(&romeo.jid, &message);
     assert_eq!((text(&read), read.core_trust), ("unknown".into(), CoreTrust::Undecided));
@@ -372,12 +359,12 @@ fn table_undecided_and_unknown_levels_are_shown(ns: Namespace) {
 
 fn table_who_wrote_in_a_room(ns: Namespace) {
     let mut server = Server::of(ns);
-    let juliet = Client::new(JULIET, &mut server);
+    let juliet = RustDevice::new(JULIET, &mut server);
     let room = jid("balcony@rooms.capulet.lit");
     // Two members have the same device id.
     let mut sessions = Vec::new();
     for name in [ROMEO, "tybalt@capulet.lit"] {
-        let mut member = Stranger::of(ns, name, 9);
+        let mut member = RawDevice::of(ns, name, 9);
         member.publish(&mut server);
         let mut bundle = server.bundle(&juliet);
         bundle.pre_keys.drain(..sessions.len());
@@ -390,10 +377,10 @@ fn table_who_wrote_in_a_room(ns: Namespace) {
     let to = (juliet.jid.clone(), juliet.id());
     for (member, session) in &mut sessions {
         let message = member.write(session, (&to.0, to.1), "in the room");
-        let (before, commits) = (juliet.disk.all(), juliet.disk.commits());
+        let (before, commits) = (juliet.storage.all(), juliet.storage.commits());
         let wrong = juliet.manager().decrypt(Some(&room), Some(&room), &message).unwrap();
         assert_eq!(wrong.error.status(), Status::SenderNotFound);
-        assert!(juliet.disk.all() == before && juliet.disk.commits() == commits);
+        assert!(juliet.storage.all() == before && juliet.storage.commits() == commits);
         let read = juliet.manager().decrypt(None, Some(&room), &message).unwrap();
         assert_eq!((text(&read), read.from.as_ref()), ("in the room".to_owned(), Some(&member.jid)));
         assert_eq!(read.identity_key, Some(as_told(ns, member.key())));
@@ -402,8 +389,8 @@ fn table_who_wrote_in_a_room(ns: Namespace) {
 
 fn a_key_transport_has_no_content(ns: Namespace) {
     let mut server = Server::of(ns);
-    let juliet = Client::new(JULIET, &mut server);
-    let mut romeo = Stranger::of(ns, ROMEO, 9);
+    let juliet = RustDevice::new(JULIET, &mut server);
+    let mut romeo = RawDevice::of(ns, ROMEO, 9);
     let mut session = romeo.initiate(&server.bundle(&juliet));
     let mut message = romeo.write(&mut session, (&juliet.jid, juliet.id()), "x");
     message.payload = None;

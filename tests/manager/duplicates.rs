@@ -24,13 +24,13 @@ in_both_namespaces! {
     a_message_that_was_never_read_is_no_duplicate,
 }
 
-fn is_hidden(client: &Client, from: &str, message: &Message) -> bool {
+fn is_hidden(client: &RustDevice, from: &str, message: &Message) -> bool {
     let read = client.read(&jid(from), message);
     read.action == Action::Hide && read.plaintext.is_none()
 }
 
 /// Juliet writes 21 messages; a copy of the first reached Romeo as somebody else's before. How many were hidden.
-fn hidden_after(ns: Namespace, relay: impl Fn(&Client, &Client, &Message)) -> usize {
+fn hidden_after(ns: Namespace, relay: impl Fn(&RustDevice, &RustDevice, &Message)) -> usize {
     let (mut server, romeo, juliet) = two(ns);
     let first = juliet.say(&romeo.jid, "first", &mut server);
     relay(&romeo, &juliet, &first);
@@ -127,13 +127,16 @@ fn an_evicted_key_of_a_closed_chain_is_not_hidden(ns: Namespace) {
 }
 
 /// All messages of a conversation are given again to who has read them.
-fn give_again(romeo: &Client, juliet: &Client, all: &[(omemo::protocol::address::BareJid, Message)]) {
+fn give_again(romeo: &RustDevice, juliet: &RustDevice, all: &[(omemo::protocol::address::BareJid, Message)]) {
     for (n, (from, message)) in all.iter().enumerate() {
         let reader = if *from == juliet.jid { romeo } else { juliet };
-        let (before, commits) = (reader.disk.all(), reader.disk.commits());
+        let (before, commits) = (reader.storage.all(), reader.storage.commits());
         let read = reader.read(from, message);
         assert_eq!((read.error.status(), read.action), (Status::Duplicate, Action::Hide), "message {n}");
-        assert!(reader.disk.all() == before && reader.disk.commits() == commits, "message {n} left a trace");
+        assert!(
+            reader.storage.all() == before && reader.storage.commits() == commits,
+            "message {n} left a trace"
+        );
     }
 }
 
@@ -173,7 +176,7 @@ fn an_old_conversation_of_a_session_that_was_replaced_is_silent(ns: Namespace) {
 fn f24_an_archive_of_many_key_exchanges_given_again_changes_nothing(ns: Namespace) {
     let (mut server, romeo, juliet) = friends(ns);
     // A client that began a session for each of its messages.
-    let mut tybalt = Stranger::of(ns, TYBALT, 5);
+    let mut tybalt = RawDevice::of(ns, TYBALT, 5);
     tybalt.publish(&mut server);
     romeo.refresh(&tybalt.jid, &mut server);
     let mut archive = Vec::new();
@@ -188,12 +191,12 @@ fn f24_an_archive_of_many_key_exchanges_given_again_changes_nothing(ns: Namespac
     romeo.advance(2 * DAY);
     romeo.run(&mut server);
     server.mail.clear();
-    let (before, sent) = (romeo.disk.all(), romeo.sent.borrow().len());
+    let (before, sent) = (romeo.storage.all(), romeo.sent.borrow().len());
     for (n, message) in archive.iter().enumerate() {
         let read = romeo.read(&tybalt.jid, message);
         assert!(read.plaintext.is_none(), "message {n} was shown twice");
     }
-    assert!(romeo.disk.all() == before, "an archive changed the store");
+    assert!(romeo.storage.all() == before, "an archive changed the store");
     romeo.run_hours(3, &mut server);
     assert_eq!(romeo.sent.borrow().len(), sent, "an archive had something sent");
     both_ways(&romeo, &juliet, &mut server);

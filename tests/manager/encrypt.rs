@@ -39,8 +39,8 @@ in_both_namespaces! {
 
 fn f4_messages_to_devices_that_are_distrusted_or_undecided(ns: Namespace) {
     let mut server = Server::of(ns);
-    let romeo = Client::with(config(ns, ROMEO, "undecided"), &mut server);
-    let devices: Vec<_> = (1..=3).map(|id| Stranger::of(ns, JULIET, id)).collect();
+    let romeo = RustDevice::with(config(ns, ROMEO, "undecided"), &mut server);
+    let devices: Vec<_> = (1..=3).map(|id| RawDevice::of(ns, JULIET, id)).collect();
     devices.iter().for_each(|device| device.publish(&mut server));
     let juliet = &devices[0].jid;
     romeo.refresh(juliet, &mut server);
@@ -78,8 +78,8 @@ fn f4_messages_to_devices_that_are_distrusted_or_undecided(ns: Namespace) {
 
 fn a_shared_question_about_trust_judges_keys_and_not_positions(ns: Namespace) {
     let mut server = Server::of(ns);
-    let romeo = Client::with(config(ns, ROMEO, "undecided"), &mut server);
-    let (first, second) = (Stranger::of(ns, JULIET, 1), Stranger::of(ns, JULIET, 2));
+    let romeo = RustDevice::with(config(ns, ROMEO, "undecided"), &mut server);
+    let (first, second) = (RawDevice::of(ns, JULIET, 1), RawDevice::of(ns, JULIET, 2));
     first.publish(&mut server);
     second.publish(&mut server);
     let juliet = &first.jid;
@@ -119,8 +119,8 @@ fn f16_a_question_about_trust_that_decides_nothing_sends_nothing(ns: Namespace) 
     ];
     for (policy, answer, expected) in cases {
         let mut server = Server::of(ns);
-        let romeo = Client::with(config(ns, ROMEO, "undecided"), &mut server);
-        let juliet = Stranger::of(ns, JULIET, 1);
+        let romeo = RustDevice::with(config(ns, ROMEO, "undecided"), &mut server);
+        let juliet = RawDevice::of(ns, JULIET, 1);
         juliet.publish(&mut server);
         let operation = romeo.begin_encrypt(&[&juliet.jid], "x", policy);
         romeo.run_with(|question| match question {
@@ -140,10 +140,10 @@ fn f16_a_question_about_trust_that_decides_nothing_sends_nothing(ns: Namespace) 
 fn a_plaintext_that_is_missing_is_told_before_anything_happens() {
     let mut server = Server::of(Omemo2);
     let config = Config { namespaces: vec![Omemo2, Legacy], ..config(Omemo2, ROMEO, "trusted") };
-    let romeo = Client::with(config, &mut server);
-    Stranger::of(Legacy, JULIET, 1).publish(&mut server);
+    let romeo = RustDevice::with(config, &mut server);
+    RawDevice::of(Legacy, JULIET, 1).publish(&mut server);
     let juliet = jid(JULIET);
-    let before = romeo.disk.all();
+    let before = romeo.storage.all();
     let operation = next_number();
     let started = romeo.manager().encrypt(operation, draft(Omemo2, &[&juliet], "x", EncryptPolicy::Wait));
     let status = match started {
@@ -156,18 +156,18 @@ fn a_plaintext_that_is_missing_is_told_before_anything_happens() {
     assert_eq!(status, Status::Plaintext);
     let sessions =
         |all: &BTreeMap<String, Vec<u8>>| all.keys().filter(|key| key.contains("/session/")).count();
-    assert_eq!(sessions(&romeo.disk.all()), sessions(&before));
+    assert_eq!(sessions(&romeo.storage.all()), sessions(&before));
 }
 
 fn a_hundred_new_devices_take_five_round_trips(ns: Namespace) {
     for split in [1, 100] {
         let mut server = Server::of(ns);
-        let romeo = Client::new(ROMEO, &mut server);
+        let romeo = RustDevice::new(ROMEO, &mut server);
         let name = |n: u32| format!("friend{}@capulet.lit", n % split);
-        (0..100).for_each(|n| Stranger::of(ns, &name(n), n + 1).publish(&mut server));
+        (0..100).for_each(|n| RawDevice::of(ns, &name(n), n + 1).publish(&mut server));
         let recipients: Vec<_> = (0..split).map(|n| jid(&name(n))).collect();
         let recipients: Vec<_> = recipients.iter().collect();
-        let start = romeo.desk.clock.steady_ms();
+        let start = romeo.services.clock.steady_ms();
         let operation = romeo.begin_encrypt(&recipients, "x", EncryptPolicy::Wait);
         let mut open = romeo.step();
         while !romeo.is_done(operation) {
@@ -178,7 +178,7 @@ fn a_hundred_new_devices_take_five_round_trips(ns: Namespace) {
             }
             open = romeo.step();
         }
-        let rounds = (romeo.desk.clock.steady_ms() - start) / 50;
+        let rounds = (romeo.services.clock.steady_ms() - start) / 50;
         let outcome = romeo.take(operation);
         assert_eq!((outcome.status(), outcome.messages[0].keys.len()), (Status::Ok, 100));
         // One list, then 32 bundles at a time; a hundred lists are fetched 32 at a time, too.
@@ -189,7 +189,7 @@ fn a_hundred_new_devices_take_five_round_trips(ns: Namespace) {
 
 fn encrypts_for_the_same_recipients_complete_in_order_and_now_overtakes(ns: Namespace) {
     let (mut server, romeo, juliet) = friends(ns);
-    let new = Stranger::of(ns, JULIET, 77);
+    let new = RawDevice::of(ns, JULIET, 77);
     new.publish(&mut server);
     romeo.push(&juliet.jid, &server);
     let first = romeo.begin_encrypt(&[&juliet.jid], "1", EncryptPolicy::Wait);
@@ -200,7 +200,7 @@ fn encrypts_for_the_same_recipients_complete_in_order_and_now_overtakes(ns: Name
     assert_eq!(held.len(), 1);
     assert!(romeo.is_done(now) && !romeo.is_done(first) && !romeo.is_done(second));
     // Another chat waits for nobody here.
-    let tybalt = Stranger::of(ns, "tybalt@capulet.lit", 5);
+    let tybalt = RawDevice::of(ns, "tybalt@capulet.lit", 5);
     tybalt.publish(&mut server);
     let other = romeo.begin_encrypt(&[&tybalt.jid], "4", EncryptPolicy::Wait);
     romeo.run(&mut server);
@@ -249,7 +249,7 @@ fn policies_without_a_stream(ns: Namespace) {
     let (mut server, romeo, juliet) = friends(ns);
     romeo.manager().disconnected().unwrap();
     romeo.step();
-    let stranger = Stranger::of(ns, "tybalt@capulet.lit", 5);
+    let stranger = RawDevice::of(ns, "tybalt@capulet.lit", 5);
     stranger.publish(&mut server);
     // What has to be fetched waits for the stream, or is reported.
     let wait = romeo.begin_encrypt(&[&stranger.jid], "1", EncryptPolicy::Wait);
@@ -308,7 +308,7 @@ fn a_list_that_cannot_be_fetched_leaves_the_stored_one(ns: Namespace) {
 
 fn a_bundle_that_does_not_come_in_time_is_a_row(ns: Namespace) {
     let (mut server, romeo, juliet) = friends(ns);
-    let new = Stranger::of(ns, JULIET, 77);
+    let new = RawDevice::of(ns, JULIET, 77);
     new.publish(&mut server);
     romeo.push(&juliet.jid, &server);
     let operation = romeo.begin_encrypt(&[&juliet.jid], "x", EncryptPolicy::Wait);
@@ -353,29 +353,29 @@ fn f15_devices_that_left_get_nothing_and_are_not_forgotten(ns: Namespace) {
 
 fn a_list_of_too_many_devices_grows_nothing_without_bound(ns: Namespace) {
     let mut server = Server::of(ns);
-    let romeo = Client::new(ROMEO, &mut server);
+    let romeo = RustDevice::new(ROMEO, &mut server);
     let juliet = jid(JULIET);
     let list = |ids: std::ops::Range<u32>| DeviceList::of(ns, ids.map(ListedDevice::new).collect());
     for start in (1..20_000).step_by(200) {
         romeo.manager().update_device_list(&juliet, &list(start..start + 200)).unwrap();
     }
     assert!(romeo.manager().devices(Some(&juliet)).unwrap().len() <= limits::KNOWN_DEVICES_PER_JID);
-    let before = romeo.disk.all();
+    let before = romeo.storage.all();
     let most = u32::try_from(limits::DEVICES_PER_JID).unwrap();
     let refused = romeo.manager().update_device_list(&juliet, &list(1..most + 2));
     assert_eq!(refused.unwrap_err().status(), Status::Limit);
-    assert!(romeo.disk.all() == before);
+    assert!(romeo.storage.all() == before);
 }
 
 /// What is copied once for each device (a question about all of them, a list, a table) costs the square of their number.
 fn what_a_message_allocates_for_a_device_does_not_grow_with_their_number(ns: Namespace) {
     let mut server = Server::of(ns);
     let devices: Vec<_> = (1..=400)
-        .map(|n| Stranger::of(ns, &format!("device{n}@capulet.lit"), n))
+        .map(|n| RawDevice::of(ns, &format!("device{n}@capulet.lit"), n))
         .inspect(|device| device.publish(&mut server))
         .collect();
     // What the library allocates, and not the world around it.
-    let mut message = |romeo: &Client, to: &[&BareJid]| {
+    let mut message = |romeo: &RustDevice, to: &[&BareJid]| {
         let operation = romeo.begin_encrypt(to, "x", EncryptPolicy::Wait);
         let (mut total, mut answers) = (0, Vec::new());
         while !romeo.is_done(operation) {
@@ -399,7 +399,7 @@ fn what_a_message_allocates_for_a_device_does_not_grow_with_their_number(ns: Nam
         total / to.len()
     };
     let mut costs = |count: usize| {
-        let romeo = Client::with(config(ns, ROMEO, "undecided"), &mut Server::of(ns));
+        let romeo = RustDevice::with(config(ns, ROMEO, "undecided"), &mut Server::of(ns));
         let to: Vec<_> = devices[..count].iter().map(|device| &device.jid).collect();
         (message(&romeo, &to), message(&romeo, &to))
     };
@@ -417,8 +417,8 @@ fn what_a_message_allocates_for_a_device_does_not_grow_with_their_number(ns: Nam
 fn f19_pre_keys_of_the_smallest_and_the_largest_id_are_used(ns: Namespace) {
     for id in [0, 0x7fff_ffff] {
         let mut server = Server::of(ns);
-        let romeo = Client::new(ROMEO, &mut server);
-        let mut juliet = Stranger::with_pre_keys(ns, JULIET, 7, id, &[id]);
+        let romeo = RustDevice::new(ROMEO, &mut server);
+        let mut juliet = RawDevice::with_pre_keys(ns, JULIET, 7, id, &[id]);
         juliet.publish(&mut server);
         let message = romeo.say(&juliet.jid, "hello", &mut server);
         assert_eq!(juliet.accept(&message).unwrap(), "hello", "{id}");
@@ -428,8 +428,8 @@ fn f19_pre_keys_of_the_smallest_and_the_largest_id_are_used(ns: Namespace) {
 fn r51_a_device_that_came_during_a_prompt_is_judged_before_anything_is_sent(ns: Namespace) {
     let is_prompt = |question: &Question| matches!(question, Question::DecideTrust { .. });
     let mut server = Server::of(ns);
-    let romeo = Client::with(config(ns, ROMEO, "undecided"), &mut server);
-    let juliet = Stranger::of(ns, JULIET, 1);
+    let romeo = RustDevice::with(config(ns, ROMEO, "undecided"), &mut server);
+    let juliet = RawDevice::of(ns, JULIET, 1);
     juliet.publish(&mut server);
     let operation = romeo.begin_encrypt(&[&juliet.jid], "x", EncryptPolicy::Wait);
     for device in [1, 2] {
@@ -437,7 +437,7 @@ fn r51_a_device_that_came_during_a_prompt_is_judged_before_anything_is_sent(ns: 
         let [(request, Question::DecideTrust { devices, .. })] = &open[..] else { panic!("{open:?}") };
         assert_eq!(devices.iter().map(|device| device.id).collect::<Vec<_>>(), [device]);
         // Another device appears while the user thinks.
-        Stranger::of(ns, JULIET, 2).publish(&mut server);
+        RawDevice::of(ns, JULIET, 2).publish(&mut server);
         romeo.push(&juliet.jid, &server);
         romeo.manager().decide(*request, 0, "trusted").unwrap();
         romeo.manager().answer(*request, Answer::Done).unwrap();
@@ -451,10 +451,10 @@ fn an_outdated_list_is_noticed_before_anybody_is_served(ns: Namespace) {
     const MEMBERS: usize = 8;
     const DEVICES: u32 = 10;
     let mut server = Server::of(ns);
-    let romeo = Client::new(ROMEO, &mut server);
+    let romeo = RustDevice::new(ROMEO, &mut server);
     let members: Vec<_> = (0..MEMBERS).map(|n| jid(&format!("member{n}@verona.lit"))).collect();
     for member in &members {
-        (1..=DEVICES).for_each(|device| Stranger::of(ns, member.as_str(), device).publish(&mut server));
+        (1..=DEVICES).for_each(|device| RawDevice::of(ns, member.as_str(), device).publish(&mut server));
     }
     let to: Vec<_> = members.iter().collect();
     assert_eq!(romeo.encrypt(&to, "x", EncryptPolicy::Wait, &mut server).status(), Status::Ok);
@@ -463,14 +463,14 @@ fn an_outdated_list_is_noticed_before_anybody_is_served(ns: Namespace) {
     romeo.run(&mut server);
     members.iter().for_each(|member| romeo.push(member, &server));
     romeo.step();
-    let before = romeo.desk.evaluations.load(SeqCst);
+    let before = romeo.services.evaluations.load(SeqCst);
     romeo.begin_encrypt(&to, "x", EncryptPolicy::Wait);
     let asked = romeo.step();
     assert!(
         matches!(&asked[..], [(_, Question::FetchDeviceList { jid, .. })] if *jid == romeo.jid),
         "{asked:?}"
     );
-    let evaluations = romeo.desk.evaluations.load(SeqCst) - before;
+    let evaluations = romeo.services.evaluations.load(SeqCst) - before;
     let devices = MEMBERS * DEVICES as usize;
     assert!(evaluations <= 2 * devices, "{evaluations} evaluations for {devices} devices");
 }

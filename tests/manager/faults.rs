@@ -14,7 +14,7 @@ in_both_namespaces! {
 }
 
 /// A conversation in which each call may be made again when the store failed.
-fn conversation(romeo: &Client, juliet: &Client, server: &mut Server) {
+fn conversation(romeo: &RustDevice, juliet: &RustDevice, server: &mut Server) {
     let again = |error: &Error| error.status() == Status::Storage;
     for n in 0..3 {
         let mut sent = None;
@@ -44,7 +44,7 @@ fn conversation(romeo: &Client, juliet: &Client, server: &mut Server) {
         for (_, to, message) in std::mem::take(&mut server.mail) {
             let (reader, writer) = if to == juliet.jid { (juliet, romeo) } else { (romeo, juliet) };
             let read = reader.manager().decrypt(Some(&writer.jid), None, &message);
-            assert!(read.is_ok_and(|read| read.plaintext.is_none()) || romeo.disk.has_failed());
+            assert!(read.is_ok_and(|read| read.plaintext.is_none()) || romeo.storage.has_failed());
         }
     }
 }
@@ -57,10 +57,10 @@ fn a_store_that_fails_at_any_commit_leaves_an_account_that_works(ns: Namespace) 
                 n += 1;
                 assert!(n < 100);
                 let (mut server, romeo, juliet) = two(ns);
-                romeo.disk.fail(n, fault);
+                romeo.storage.fail(n, fault);
                 conversation(&romeo, &juliet, &mut server);
-                let failed = romeo.disk.has_failed();
-                romeo.disk.fault.lock().unwrap().take();
+                let failed = romeo.storage.has_failed();
+                romeo.storage.fault.lock().unwrap().take();
                 if restart {
                     romeo.restart();
                     assert_eq!(romeo.connect(&mut server).status(), Status::Ok, "commit {n}, {fault:?}");
@@ -81,7 +81,7 @@ fn a_store_that_fails_at_any_commit_leaves_an_account_that_works(ns: Namespace) 
 fn f28_a_decrypt_whose_commit_failed_may_be_made_again(ns: Namespace) {
     let (mut server, romeo, juliet) = friends(ns);
     let message = romeo.say(&juliet.jid, "once more", &mut server);
-    juliet.disk.fail(1, Fault::Nothing);
+    juliet.storage.fail(1, Fault::Nothing);
     let failed = juliet.manager().decrypt(Some(&romeo.jid), None, &message);
     assert_eq!(failed.err().unwrap().status(), Status::Storage);
     assert_eq!(text(&juliet.read(&romeo.jid, &message)), "once more");
@@ -90,7 +90,7 @@ fn f28_a_decrypt_whose_commit_failed_may_be_made_again(ns: Namespace) {
 fn f26_an_encrypt_whose_commit_failed_hands_nothing_out(ns: Namespace) {
     let (mut server, romeo, juliet) = friends(ns);
     for fault in [Fault::Nothing, Fault::Everything] {
-        romeo.disk.fail(1, fault);
+        romeo.storage.fail(1, fault);
         let outcome = romeo.encrypt(&[&juliet.jid], "x", EncryptPolicy::Wait, &mut server);
         assert_eq!((outcome.status(), outcome.messages.len()), (Status::Storage, 0));
         let message = romeo.say(&juliet.jid, "y", &mut server);
@@ -101,16 +101,16 @@ fn f26_an_encrypt_whose_commit_failed_hands_nothing_out(ns: Namespace) {
 fn an_encrypt_whose_store_cannot_be_read_says_so_and_blames_no_device(ns: Namespace) {
     for (locked, expected) in [(false, Status::Storage), (true, Status::StorageLocked)] {
         let (mut server, romeo, juliet) = friends(ns);
-        romeo.disk.locked.store(locked, SeqCst);
+        romeo.storage.locked.store(locked, SeqCst);
         let mut failures = 0;
         for n in 1.. {
             romeo.restart();
             romeo.connect(&mut server);
             let operation = romeo.begin_encrypt(&[&juliet.jid], "x", EncryptPolicy::Now);
-            romeo.disk.fail_load(n);
+            romeo.storage.fail_load(n);
             romeo.run(&mut server);
             let outcome = romeo.take(operation);
-            if romeo.disk.load_fault.lock().unwrap().take().is_some() {
+            if romeo.storage.load_fault.lock().unwrap().take().is_some() {
                 assert_eq!(outcome.status(), Status::Ok);
                 break;
             }

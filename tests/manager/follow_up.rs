@@ -84,17 +84,17 @@ fn nothing_is_sent_whose_commit_failed(ns: Namespace) {
     let (mut server, romeo, juliet) = two(ns);
     let hello = romeo.say(&juliet.jid, "hello", &mut server);
     assert_eq!(text(&juliet.read(&romeo.jid, &hello)), "hello");
-    juliet.disk.fail(1, Fault::Nothing);
+    juliet.storage.fail(1, Fault::Nothing);
     for _ in 0..3 {
         let open = juliet.step();
-        let failed = juliet.disk.has_failed();
+        let failed = juliet.storage.has_failed();
         assert!(failed || !open.iter().any(|(_, question)| is_send(question)), "sent before it was stored");
         for (request, question) in open {
             juliet.manager().answer(request, server.answer(&juliet, &question)).unwrap();
         }
     }
     juliet.run_later(&mut server);
-    assert!(juliet.disk.has_failed());
+    assert!(juliet.storage.has_failed());
     assert_eq!(juliet.sent.borrow().len(), 1);
     server.settle(&[&romeo, &juliet]);
     both_ways(&romeo, &juliet, &mut server);
@@ -184,13 +184,10 @@ fn r10_the_plaintext_is_given_whatever_becomes_of_the_follow_ups(ns: Namespace) 
 }
 
 fn r12_one_bad_bundle_is_one_row(ns: Namespace) {
-    let mut server = Server::of(ns);
-    let romeo = Client::new(ROMEO, &mut server);
-    let good = Stranger::of(ns, JULIET, 1);
-    good.publish(&mut server);
+    let (mut server, romeo, good) = with_raw(ns, ROMEO, (JULIET, 1));
     let mut bundles = Vec::new();
     for id in 2..=7 {
-        let device = Stranger::of(ns, JULIET, id);
+        let device = RawDevice::of(ns, JULIET, id);
         device.publish(&mut server);
         bundles.push(device.bundle());
     }
@@ -235,12 +232,9 @@ fn r13_one_heartbeat_for_each_ratchet_key(ns: Namespace) {
 }
 
 fn r14_what_could_not_be_fetched_is_not_fetched_again_at_once(ns: Namespace) {
-    let mut server = Server::of(ns);
-    let romeo = Client::new(ROMEO, &mut server);
-    let good = Stranger::of(ns, JULIET, 1);
-    good.publish(&mut server);
+    let (mut server, romeo, good) = with_raw(ns, ROMEO, (JULIET, 1));
     for device in 2..=20 {
-        Stranger::of(ns, JULIET, device).publish(&mut server);
+        RawDevice::of(ns, JULIET, device).publish(&mut server);
         server.bundles.remove(&(ns, good.jid.clone(), device));
     }
     for _ in 0..5 {
@@ -258,7 +252,7 @@ fn r17_this_device_stays_active_while_its_list_is_on_its_way(ns: Namespace) {
 
 fn r18_a_message_without_keys_is_none(ns: Namespace) {
     let mut server = Server::of(ns);
-    let romeo = Client::new(ROMEO, &mut server);
+    let romeo = RustDevice::new(ROMEO, &mut server);
     let nobody = jid("nobody@capulet.lit");
     for policy in [EncryptPolicy::Wait, EncryptPolicy::Now, EncryptPolicy::All] {
         let outcome = romeo.encrypt(&[&nobody], "x", policy, &mut server);
@@ -271,10 +265,7 @@ fn r18_a_message_without_keys_is_none(ns: Namespace) {
 }
 
 fn r25_the_last_message_of_a_chain_may_be_late_although_its_sender_counts_wrong(ns: Namespace) {
-    let mut server = Server::of(ns);
-    let juliet = Client::new(JULIET, &mut server);
-    let mut romeo = Stranger::of(ns, ROMEO, 9);
-    romeo.publish(&mut server);
+    let (mut server, juliet, mut romeo) = with_raw(ns, JULIET, (ROMEO, 9));
     let to = (juliet.jid.clone(), juliet.id());
     let (mut session, first) = romeo.greet(&juliet, &server, "0");
     let second = romeo.write(&mut session, (&to.0, to.1), "1");
@@ -311,10 +302,10 @@ fn r46_a_repeated_key_exchange_is_answered_once(ns: Namespace) {
 
 fn r52_many_key_exchanges_are_one_publication(ns: Namespace) {
     let mut server = Server::of(ns);
-    let juliet = Client::new(JULIET, &mut server);
+    let juliet = RustDevice::new(JULIET, &mut server);
     let published = juliet.count_asked(is_publish);
     for n in 0..3 {
-        let mut guest = Stranger::of(ns, &format!("guest{n}@capulet.lit"), 5);
+        let mut guest = RawDevice::of(ns, &format!("guest{n}@capulet.lit"), 5);
         let mut bundle = server.bundle(&juliet);
         bundle.pre_keys.retain(|pre_key| pre_key.id % 3 == n);
         let mut session = guest.initiate(&bundle);
@@ -328,10 +319,10 @@ fn r52_many_key_exchanges_are_one_publication(ns: Namespace) {
 
 fn r11_a_send_that_fails_takes_no_other_with_it(ns: Namespace) {
     let mut server = Server::of(ns);
-    let juliet = Client::new(JULIET, &mut server);
+    let juliet = RustDevice::new(JULIET, &mut server);
     let guests: Vec<_> = (0..3).map(|n| jid(&format!("guest{n}@capulet.lit"))).collect();
     for guest in &guests {
-        let mut guest = Stranger::of(ns, guest.as_str(), 5);
+        let mut guest = RawDevice::of(ns, guest.as_str(), 5);
         let (_, greeting) = guest.greet(&juliet, &server, "hello");
         assert_eq!(text(&juliet.read(&guest.jid, &greeting)), "hello");
     }

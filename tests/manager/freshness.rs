@@ -44,7 +44,7 @@ in_both_namespaces! {
 
 /// Lets seconds pass until an operation is over; those questions are never answered. How many seconds.
 fn seconds_until_done(
-    client: &Client,
+    client: &RustDevice,
     operation: u64,
     server: &mut Server,
     dead: impl Fn(&Question) -> bool,
@@ -60,9 +60,9 @@ fn seconds_until_done(
 }
 
 /// Romeo, his friend Juliet, and Paris, whom he knows and whose server is dead from now on.
-fn room(ns: Namespace) -> (Server, Client, Client, Client) {
+fn room(ns: Namespace) -> (Server, RustDevice, RustDevice, RustDevice) {
     let (mut server, romeo, juliet) = friends(ns);
-    let paris = Client::new(PARIS, &mut server);
+    let paris = RustDevice::new(PARIS, &mut server);
     romeo.say(&paris.jid, "hello", &mut server);
     romeo.reconnect(&mut server);
     (server, romeo, juliet, paris)
@@ -84,7 +84,7 @@ fn a_dead_server_of_one_member_delays_a_room_once(ns: Namespace) {
 
 fn a_dead_server_of_one_member_does_not_delay_the_bundles_of_others(ns: Namespace) {
     let (mut server, romeo, _juliet, paris) = room(ns);
-    let tybalt = Stranger::of(ns, TYBALT, 5);
+    let tybalt = RawDevice::of(ns, TYBALT, 5);
     tybalt.publish(&mut server);
     romeo.begin_encrypt(&[&tybalt.jid, &paris.jid], "text", EncryptPolicy::Wait);
     romeo.run_holding(&mut server, is_list_of(&paris.jid));
@@ -107,7 +107,7 @@ fn a_failed_list_fetch_is_remembered_with_doubling_back_off(ns: Namespace) {
     let asked = romeo.count_asked(is_list_of(&paris.jid)) - before;
     assert!((2..=12).contains(&asked), "within an hour her server was asked {asked} times");
     // As soon as it answers, a new device is found.
-    Stranger::of(ns, PARIS, 99).publish(&mut server);
+    RawDevice::of(ns, PARIS, 99).publish(&mut server);
     let mut served = false;
     for _ in 0..62 {
         romeo.advance(60_000);
@@ -136,7 +136,7 @@ fn a_stored_list_that_could_not_be_fetched_is_used_with_a_row(ns: Namespace) {
 fn a_list_that_is_outdated_after_the_last_round_is_a_row(ns: Namespace) {
     let mut server = Server::of(ns);
     let romeo = careful(ns, ROMEO, &mut server);
-    let first = Stranger::of(ns, JULIET, 1);
+    let first = RawDevice::of(ns, JULIET, 1);
     first.publish(&mut server);
     let operation = romeo.begin_encrypt(&[&first.jid], "hello", EncryptPolicy::Wait);
     let mut number = 1;
@@ -150,7 +150,7 @@ fn a_list_that_is_outdated_after_the_last_round_is_a_row(ns: Namespace) {
         // The stream breaks and comes back; meanwhile she has one more device.
         romeo.manager().disconnected().unwrap();
         number += 1;
-        Stranger::of(ns, JULIET, number).publish(&mut server);
+        RawDevice::of(ns, JULIET, number).publish(&mut server);
         romeo.begin_connect();
         romeo.manager().answer(prompt, Answer::Done).unwrap();
     }
@@ -162,29 +162,29 @@ fn a_list_that_is_outdated_after_the_last_round_is_a_row(ns: Namespace) {
 
 fn a_list_that_was_not_stored_does_not_make_a_jid_without_devices(ns: Namespace) {
     let (mut server, romeo, _) = two(ns);
-    let contact = Stranger::of(ns, "mercutio@verona.lit", 5);
+    let contact = RawDevice::of(ns, "mercutio@verona.lit", 5);
     contact.publish(&mut server);
     for n in 1..=2 {
-        romeo.disk.keep_failing(true);
-        romeo.disk.fail(1, Fault::Nothing);
+        romeo.storage.keep_failing(true);
+        romeo.storage.fail(1, Fault::Nothing);
         let outcome = romeo.encrypt(&[&contact.jid], "hello", EncryptPolicy::Wait, &mut server);
         assert_ne!(outcome.status(), Status::Ok);
         let rows = rows(&outcome, &contact.jid);
         assert!(rows.iter().all(|(_, status)| *status != Status::NoDevices), "try {n}: {rows:?}");
     }
-    romeo.disk.keep_failing(false);
-    romeo.disk.heal();
+    romeo.storage.keep_failing(false);
+    romeo.storage.heal();
     assert!(is_served(&romeo, &contact.jid, 5, &mut server));
 }
 
 fn a_quiet_client_with_its_own_clock_fetches_lists_again(ns: Namespace) {
     let (mut server, romeo, juliet) = friends(ns);
-    romeo.desk.wall_clock_only.store(true, std::sync::atomic::Ordering::SeqCst);
+    romeo.services.wall_clock_only.store(true, std::sync::atomic::Ordering::SeqCst);
     romeo.restart();
     romeo.connect(&mut server);
     romeo.say(&juliet.jid, "x", &mut server);
     // Her new phone. There is no subscription: nothing is pushed.
-    Stranger::of(ns, JULIET, 77).publish(&mut server);
+    RawDevice::of(ns, JULIET, 77).publish(&mut server);
     let mut messages = 0;
     while !has_key(&romeo.say(&juliet.jid, "x", &mut server), 77) {
         messages += 1;
@@ -207,8 +207,8 @@ fn a_list_grows_old_after_an_hour(ns: Namespace) {
 }
 
 /// A device on its JID's list; its bundle comes later.
-fn listed_only(ns: Namespace, name: &str, id: u32, server: &mut Server) -> Stranger {
-    let device = Stranger::of(ns, name, id);
+fn listed_only(ns: Namespace, name: &str, id: u32, server: &mut Server) -> RawDevice {
+    let device = RawDevice::of(ns, name, id);
     let mut ids = server.list(&device.jid);
     ids.push(id);
     server.lists.insert((ns, device.jid.clone()), list(ns, &ids));
@@ -276,7 +276,7 @@ fn r36_a_message_of_a_device_forgets_that_its_bundle_was_missing(ns: Namespace) 
 
 fn an_unusable_bundle_that_was_mended_is_used(ns: Namespace) {
     let (mut server, romeo, _) = two(ns);
-    let tybalt = Stranger::of(ns, TYBALT, 5);
+    let tybalt = RawDevice::of(ns, TYBALT, 5);
     tybalt.publish(&mut server);
     server.bundles.get_mut(&(ns, tybalt.jid.clone(), 5)).unwrap().signature[3] ^= 1;
     let outcome = romeo.encrypt(&[&tybalt.jid], "x", EncryptPolicy::Wait, &mut server);
@@ -288,7 +288,7 @@ fn an_unusable_bundle_that_was_mended_is_used(ns: Namespace) {
 
 fn a_list_that_was_pushed_empty_counts_for_a_minute(ns: Namespace) {
     let (mut server, romeo, _) = two(ns);
-    let tybalt = Stranger::of(ns, TYBALT, 5);
+    let tybalt = RawDevice::of(ns, TYBALT, 5);
     server.lists.insert((ns, tybalt.jid.clone()), list(ns, &[]));
     push(&romeo, &tybalt.jid, &[]);
     for _ in 0..5 {
@@ -303,7 +303,7 @@ fn a_list_that_was_pushed_empty_counts_for_a_minute(ns: Namespace) {
 
 fn who_installs_omemo_after_our_first_try_is_served(ns: Namespace) {
     let (mut server, romeo, _) = two(ns);
-    let tybalt = Stranger::of(ns, TYBALT, 5);
+    let tybalt = RawDevice::of(ns, TYBALT, 5);
     for _ in 0..3 {
         let outcome = romeo.encrypt(&[&tybalt.jid], "x", EncryptPolicy::Wait, &mut server);
         assert_eq!(rows(&outcome, &tybalt.jid), [(0, Status::NoDevices)]);
@@ -316,10 +316,10 @@ fn who_installs_omemo_after_our_first_try_is_served(ns: Namespace) {
 
 fn a_new_device_of_a_stranger_is_served_after_an_hour(ns: Namespace) {
     let (mut server, romeo, _) = two(ns);
-    Stranger::of(ns, TYBALT, 5).publish(&mut server);
+    RawDevice::of(ns, TYBALT, 5).publish(&mut server);
     let tybalt = jid(TYBALT);
     assert!(is_served(&romeo, &tybalt, 5, &mut server));
-    Stranger::of(ns, TYBALT, 6).publish(&mut server);
+    RawDevice::of(ns, TYBALT, 6).publish(&mut server);
     romeo.advance(HOUR + 1_000);
     assert!(is_served(&romeo, &tybalt, 6, &mut server));
 }
@@ -335,7 +335,7 @@ fn offline_encryptions_wait_for_the_next_stream(ns: Namespace) {
         romeo.step();
         assert!(!romeo.is_done(operation), "{policy:?} completed offline, for the devices of then");
         // Meanwhile she has one more.
-        Stranger::of(ns, JULIET, 77).publish(&mut server);
+        RawDevice::of(ns, JULIET, 77).publish(&mut server);
         romeo.connect(&mut server);
         let outcome = romeo.take(operation);
         assert!(serves(&outcome, juliet.id()) && serves(&outcome, 77), "{policy:?} {:?}", outcome.rows);
@@ -394,7 +394,7 @@ fn a_thousand_encryptions_wait_offline_and_no_more(ns: Namespace) {
 fn background_questions_never_repeat_item_not_found_within_an_hour(ns: Namespace) {
     let (mut server, romeo, _) = two(ns);
     // Somebody of whom no list can be found writes all day.
-    let mut stranger = Stranger::of(ns, "s@evil.example", 5);
+    let mut stranger = RawDevice::of(ns, "s@evil.example", 5);
     let (mut session, mut message) = stranger.greet(&romeo, &server, "x");
     for _ in 0..59 {
         romeo.read(&stranger.jid, &message);
@@ -408,12 +408,12 @@ fn background_questions_never_repeat_item_not_found_within_an_hour(ns: Namespace
 
 fn a_wall_clock_that_is_set_back_makes_nothing_fresh(ns: Namespace) {
     let (mut server, romeo, juliet) = friends(ns);
-    romeo.desk.wall_clock_only.store(true, std::sync::atomic::Ordering::SeqCst);
+    romeo.services.wall_clock_only.store(true, std::sync::atomic::Ordering::SeqCst);
     romeo.restart();
     romeo.connect(&mut server);
     romeo.say(&juliet.jid, "x", &mut server);
     let before = romeo.count_asked(is_list_of(&juliet.jid));
-    romeo.desk.clock.step_wall(-30 * 86_400_000);
+    romeo.services.clock.step_wall(-30 * 86_400_000);
     romeo.say(&juliet.jid, "x", &mut server);
     romeo.advance(40 * 60_000);
     romeo.say(&juliet.jid, "x", &mut server);
@@ -437,7 +437,7 @@ fn an_id_that_cannot_be_served_is_a_row(ns: Namespace) {
     let (mut server, romeo, _) = two(ns);
     for wrong in [0, 3_000_000_000, u32::MAX] {
         let name = format!("tybalt{wrong}@capulet.lit");
-        let good = Stranger::of(ns, &name, 5);
+        let good = RawDevice::of(ns, &name, 5);
         good.publish(&mut server);
         server.lists.insert((ns, good.jid.clone()), list(ns, &[5, wrong]));
         let outcome = romeo.encrypt(&[&good.jid], "x", EncryptPolicy::Wait, &mut server);
@@ -473,7 +473,7 @@ fn a_bundle_of_a_long_prompt_is_fetched_anew(ns: Namespace) {
     for (minutes, expected) in [(11, 1), (9, 0)] {
         let mut server = Server::of(ns);
         let romeo = careful(ns, ROMEO, &mut server);
-        let juliet = Client::new(JULIET, &mut server);
+        let juliet = RustDevice::new(JULIET, &mut server);
         let operation = romeo.begin_encrypt(&[&juliet.jid], "hello", EncryptPolicy::Wait);
         let open = romeo.run_holding(&mut server, is_prompt);
         let prompt = open[0].0;
@@ -488,10 +488,7 @@ fn a_bundle_of_a_long_prompt_is_fetched_anew(ns: Namespace) {
 }
 
 fn a_bundle_that_failed_in_the_old_stream_is_asked_for_in_the_new_one(ns: Namespace) {
-    let mut server = Server::of(ns);
-    let romeo = Client::new(ROMEO, &mut server);
-    let juliet = Stranger::of(ns, JULIET, 7);
-    juliet.publish(&mut server);
+    let (mut server, romeo, juliet) = with_raw(ns, ROMEO, (JULIET, 7));
     for answer in [Reason::NotFound, Reason::Failed] {
         let operation = romeo.begin_encrypt(&[&juliet.jid], "text", EncryptPolicy::Wait);
         let open = romeo.run_holding(&mut server, is_bundle_of(&juliet.jid));
@@ -510,8 +507,8 @@ fn a_bundle_that_failed_in_the_old_stream_is_asked_for_in_the_new_one(ns: Namesp
 
 fn a_distrusted_device_keeps_nobody_from_another_one(ns: Namespace) {
     let mut server = Server::of(ns);
-    let romeo = Client::new(ROMEO, &mut server);
-    let (lost, new) = (Stranger::of(ns, JULIET, 7), Stranger::of(ns, JULIET, 8));
+    let romeo = RustDevice::new(ROMEO, &mut server);
+    let (lost, new) = (RawDevice::of(ns, JULIET, 7), RawDevice::of(ns, JULIET, 8));
     lost.publish(&mut server);
     romeo.say(&lost.jid, "hello", &mut server);
     romeo.manager().set_trust(&lost.jid, &lost.key(), "distrusted").unwrap();
@@ -529,10 +526,7 @@ fn a_distrusted_device_keeps_nobody_from_another_one(ns: Namespace) {
 }
 
 fn a_bundle_that_is_not_there_is_asked_for_once_an_hour_by_itself(ns: Namespace) {
-    let mut server = Server::of(ns);
-    let romeo = Client::new(ROMEO, &mut server);
-    let mut juliet = Stranger::of(ns, JULIET, 7);
-    juliet.publish(&mut server);
+    let (mut server, romeo, mut juliet) = with_raw(ns, ROMEO, (JULIET, 7));
     let (mut session, hello) = juliet.greet(&romeo, &server, "hello");
     assert_eq!(text(&romeo.read(&juliet.jid, &hello)), "hello");
     romeo.run(&mut server);
@@ -553,10 +547,7 @@ fn a_bundle_that_is_not_there_is_asked_for_once_an_hour_by_itself(ns: Namespace)
 }
 
 fn a_list_that_is_gone_is_looked_at_by_the_next_message(ns: Namespace) {
-    let mut server = Server::of(ns);
-    let romeo = Client::new(ROMEO, &mut server);
-    let juliet = Stranger::of(ns, JULIET, 7);
-    juliet.publish(&mut server);
+    let (mut server, romeo, juliet) = with_raw(ns, ROMEO, (JULIET, 7));
     romeo.say(&juliet.jid, "hello", &mut server);
     // One of several items was retracted; the others stand there as before.
     romeo.manager().device_list_gone(&juliet.jid, ns).unwrap();

@@ -33,14 +33,14 @@ in_both_namespaces! {
 }
 
 /// Romeo loses his sessions; a message of Juliet's cannot be read.
-fn after_a_loss(ns: Namespace) -> (Server, Client, Client) {
+fn after_a_loss(ns: Namespace) -> (Server, RustDevice, RustDevice) {
     let (mut server, romeo, juliet) = friends(ns);
     lose_sessions(&romeo, &mut server);
     romeo.refresh(&juliet.jid, &mut server);
     (server, romeo, juliet)
 }
 
-fn fails_with(romeo: &Client, juliet: &Client, server: &mut Server, status: Status) {
+fn fails_with(romeo: &RustDevice, juliet: &RustDevice, server: &mut Server, status: Status) {
     let message = juliet.say(&romeo.jid, "are you there?", server);
     romeo.refuse(&juliet.jid, &message, status);
 }
@@ -55,7 +55,7 @@ fn r32_a_lost_session_is_repaired(ns: Namespace) {
 fn strangers_do_not_keep_a_friends_session_from_repair(ns: Namespace) {
     let (mut server, romeo, juliet) = after_a_loss(ns);
     for n in 0..300 {
-        let mut stranger = Stranger::of(ns, &format!("s{n}@evil.example"), 5);
+        let mut stranger = RawDevice::of(ns, &format!("s{n}@evil.example"), 5);
         let (_, message) = stranger.greet(&romeo, &server, "x");
         romeo.refuse(&stranger.jid, &inner(&message), Status::NoSession);
     }
@@ -97,7 +97,7 @@ fn a_repair_that_is_lost_is_not_made_at_each_message(ns: Namespace) {
     assert_eq!(romeo.sent.borrow().len(), before + 1);
 }
 
-fn fails_with_anything(romeo: &Client, juliet: &Client, server: &mut Server) {
+fn fails_with_anything(romeo: &RustDevice, juliet: &RustDevice, server: &mut Server) {
     let message = juliet.say(&romeo.jid, "are you there?", server);
     assert!(romeo.read(&juliet.jid, &message).plaintext.is_none());
 }
@@ -108,7 +108,7 @@ fn f34_a_pre_key_that_is_gone_is_healed(ns: Namespace) {
     // Two have read the bundle when it had one pre key left; the other's message came a week earlier.
     let bundle = with_one_pre_key(&server, &romeo, 0);
     let published = server.bundles.insert((ns, romeo.jid.clone(), romeo.id()), bundle).unwrap();
-    let mut tybalt = Stranger::of(ns, TYBALT, 5);
+    let mut tybalt = RawDevice::of(ns, TYBALT, 5);
     let (_, taken) = take_pre_key(&mut tybalt, &romeo, &server, 0);
     let hers = juliet.say(&romeo.jid, "hello", &mut server);
     server.bundles.insert((ns, romeo.jid.clone(), romeo.id()), published);
@@ -130,16 +130,16 @@ fn f34_a_pre_key_that_is_gone_is_healed(ns: Namespace) {
 fn r55_an_unknown_pre_key_in_a_listed_devices_name_replaces_no_session(ns: Namespace) {
     let (mut server, romeo, juliet) = friends(ns);
     romeo.refresh(&juliet.jid, &mut server);
-    let mut mallory = Stranger::of(ns, JULIET, juliet.id());
+    let mut mallory = RawDevice::of(ns, JULIET, juliet.id());
     let (_, hello) = mallory.greet(&romeo, &server, "x");
-    let (before, sent) = (romeo.disk.all(), romeo.sent.borrow().len());
+    let (before, sent) = (romeo.storage.all(), romeo.sent.borrow().len());
     for n in 0..50 {
         let forged = with_pre_key_id(&hello, 1_000_000 + n);
         let status = romeo.read(&juliet.jid, &forged).error.status();
         assert!(matches!(status, Status::PreKeyUnknown | Status::PublicDataInconsistency), "{status:?}");
         romeo.run(&mut server);
     }
-    assert!(romeo.disk.all() == before, "a forged key exchange changed the store");
+    assert!(romeo.storage.all() == before, "a forged key exchange changed the store");
     assert_eq!(romeo.sent.borrow().len(), sent, "a forged key exchange had something sent");
     both_ways(&romeo, &juliet, &mut server);
 }
@@ -148,9 +148,9 @@ fn r55_an_unknown_pre_key_in_a_listed_devices_name_replaces_no_session(ns: Names
 fn with_unknown_pre_key(
     ns: Namespace,
     listed: bool,
-) -> (Server, Client, Stranger, omemo::protocol::message::Message) {
+) -> (Server, RustDevice, RawDevice, omemo::protocol::message::Message) {
     let (mut server, romeo, _juliet) = friends(ns);
-    let mut tybalt = Stranger::of(ns, TYBALT, 5);
+    let mut tybalt = RawDevice::of(ns, TYBALT, 5);
     if listed {
         tybalt.publish(&mut server);
         romeo.refresh(&tybalt.jid, &mut server);
@@ -188,7 +188,7 @@ fn an_unknown_pre_key_of_a_distrusted_device_is_not_repaired(ns: Namespace) {
 
 fn a_used_pre_key_still_opens_what_was_begun_on_it(ns: Namespace) {
     let (mut server, romeo, _) = two(ns);
-    let (mut first, mut second) = (Stranger::of(ns, TYBALT, 5), Stranger::of(ns, PARIS, 5));
+    let (mut first, mut second) = (RawDevice::of(ns, TYBALT, 5), RawDevice::of(ns, PARIS, 5));
     let (_, hello) = take_pre_key(&mut first, &romeo, &server, 0);
     let (_, welcome) = take_pre_key(&mut second, &romeo, &server, 0);
     assert_eq!(text(&romeo.read(&first.jid, &hello)), "x");
@@ -217,7 +217,7 @@ fn a_used_pre_key_ends_after_a_day(ns: Namespace) {
 
 fn used_pre_key_ends(ns: Namespace, reaches: bool) {
     let (mut server, romeo, _) = two(ns);
-    let (mut first, mut second) = (Stranger::of(ns, TYBALT, 5), Stranger::of(ns, PARIS, 5));
+    let (mut first, mut second) = (RawDevice::of(ns, TYBALT, 5), RawDevice::of(ns, PARIS, 5));
     let (_, hello) = take_pre_key(&mut first, &romeo, &server, 0);
     let (_, welcome) = take_pre_key(&mut second, &romeo, &server, 0);
     romeo.read(&first.jid, &hello);
@@ -235,12 +235,12 @@ fn used_pre_key_ends(ns: Namespace, reaches: bool) {
 fn after_a_long_prompt_the_message_can_be_read(ns: Namespace) {
     let mut server = Server::of(ns);
     let romeo = careful(ns, ROMEO, &mut server);
-    let juliet = Client::new(JULIET, &mut server);
+    let juliet = RustDevice::new(JULIET, &mut server);
     let operation = romeo.begin_encrypt(&[&juliet.jid], "hello", EncryptPolicy::Wait);
     let open = romeo.run_holding(&mut server, is_prompt);
     // Three days pass; others use up all pre keys that Romeo has seen.
     for n in 0..100 {
-        let mut other = Stranger::of(ns, &format!("s{n}@x.example"), 5);
+        let mut other = RawDevice::of(ns, &format!("s{n}@x.example"), 5);
         let (_, message) = take_pre_key(&mut other, &juliet, &server, 0);
         assert_eq!(juliet.read(&other.jid, &message).error.status(), Status::Ok);
         juliet.advance(HOUR);
@@ -259,7 +259,7 @@ fn after_a_long_prompt_the_message_can_be_read(ns: Namespace) {
 fn a_bundle_of_another_stream_is_fetched_anew(ns: Namespace) {
     let mut server = Server::of(ns);
     let romeo = careful(ns, ROMEO, &mut server);
-    let juliet = Client::new(JULIET, &mut server);
+    let juliet = RustDevice::new(JULIET, &mut server);
     let operation = romeo.begin_encrypt(&[&juliet.jid], "hello", EncryptPolicy::Wait);
     let open = romeo.run_holding(&mut server, is_prompt);
     romeo.manager().disconnected().unwrap();
@@ -277,7 +277,7 @@ fn a_bundle_of_another_stream_is_fetched_anew(ns: Namespace) {
 fn a_bundle_that_cannot_be_fetched_again_is_a_row(ns: Namespace) {
     let mut server = Server::of(ns);
     let romeo = careful(ns, ROMEO, &mut server);
-    let juliet = Client::new(JULIET, &mut server);
+    let juliet = RustDevice::new(JULIET, &mut server);
     let operation = romeo.begin_encrypt(&[&juliet.jid], "hello", EncryptPolicy::Wait);
     let open = romeo.run_holding(&mut server, is_prompt);
     romeo.advance(HOUR / 2);
@@ -298,9 +298,9 @@ fn a_bundle_that_cannot_be_fetched_again_is_a_row(ns: Namespace) {
 }
 
 /// Romeo writes to a device that is set up anew before it read anything: the same key, other pre keys.
-fn never_answered(ns: Namespace) -> (Server, Client, Stranger) {
+fn never_answered(ns: Namespace) -> (Server, RustDevice, RawDevice) {
     let (mut server, romeo, _) = two(ns);
-    let tybalt = Stranger::of(ns, TYBALT, 5);
+    let tybalt = RawDevice::of(ns, TYBALT, 5);
     tybalt.publish(&mut server);
     romeo.say(&tybalt.jid, "lost", &mut server);
     let anew = tybalt.twin(ns, TYBALT, 5);
@@ -354,12 +354,7 @@ fn a_withheld_message_does_not_choose_the_session(ns: Namespace) {
     let (mut server, romeo, juliet) = friends(ns);
     // The server withholds two messages of the session that Juliet is about to lose.
     let withheld: Vec<_> = (0..2).map(|n| juliet.say(&romeo.jid, &n.to_string(), &mut server)).collect();
-    lose_sessions(&juliet, &mut server);
-    juliet.refresh(&romeo.jid, &mut server);
-    let hello = juliet.say(&romeo.jid, "anew", &mut server);
-    assert_eq!(text(&romeo.read(&juliet.jid, &hello)), "anew");
-    server.settle(&[&romeo, &juliet]);
-    both_ways(&romeo, &juliet, &mut server);
+    replace_session(&juliet, &romeo, &mut server);
     // Now it delivers them: they are read, and the session that both use stays.
     for (n, message) in withheld.iter().enumerate() {
         assert_eq!(text(&romeo.read(&juliet.jid, message)), n.to_string());
@@ -428,14 +423,14 @@ fn a_repair_whose_bundle_cannot_be_had_at_first_is_made_later(ns: Namespace) {
 fn a_session_that_was_never_answered_does_where_its_bundle_is_of_an_old_stream(ns: Namespace) {
     for fetched_again in [true, false] {
         let mut server = Server::of(ns);
-        let romeo = Client::new(ROMEO, &mut server);
-        let juliet = Stranger::of(ns, JULIET, 7);
+        let romeo = RustDevice::new(ROMEO, &mut server);
+        let juliet = RawDevice::of(ns, JULIET, 7);
         juliet.publish(&mut server);
         romeo.say(&juliet.jid, "hello", &mut server);
         // A week later she has another signed pre key, and the stream breaks while another bundle is waited for.
         romeo.advance(8 * DAY);
         server.bundles.get_mut(&(ns, juliet.jid.clone(), 7)).unwrap().signed_pre_key_id += 1;
-        let tybalt = Stranger::of(ns, TYBALT, 8);
+        let tybalt = RawDevice::of(ns, TYBALT, 8);
         tybalt.publish(&mut server);
         let operation = romeo.begin_encrypt(&[&juliet.jid, &tybalt.jid], "text", EncryptPolicy::Wait);
         romeo.run_holding(&mut server, is_bundle_of(&tybalt.jid));

@@ -11,7 +11,6 @@ use omemo::protocol::message::Message;
 use omemo::protocol::namespace::Namespace::{self, Legacy};
 use omemo::protocol::session::Session;
 
-pub const TYBALT: &str = "tybalt@capulet.lit";
 pub const PARIS: &str = "paris@verona.lit";
 pub const HOUR: u64 = 3_600_000;
 pub const DAY: u64 = 24 * HOUR;
@@ -21,7 +20,7 @@ pub fn list(namespace: Namespace, ids: &[u32]) -> DeviceList {
     DeviceList::of(namespace, ids.iter().copied().map(ListedDevice::new).collect())
 }
 
-pub fn push(client: &Client, jid: &BareJid, ids: &[u32]) {
+pub fn push(client: &RustDevice, jid: &BareJid, ids: &[u32]) {
     client.manager().update_device_list(jid, &list(client.config.namespaces[0], ids)).unwrap();
 }
 
@@ -63,12 +62,16 @@ pub fn serves(outcome: &Outcome, id: u32) -> bool {
 }
 
 /// A client whose unjudged keys are undecided.
-pub fn careful(namespace: Namespace, name: &str, server: &mut Server) -> Client {
-    Client::with(config(namespace, name, "undecided"), server)
+pub fn careful(namespace: Namespace, name: &str, server: &mut Server) -> RustDevice {
+    RustDevice::with(config(namespace, name, "undecided"), server)
 }
 
 /// The bundle of a client as if this pre key alone were left.
-pub fn with_one_pre_key(server: &Server, client: &Client, index: usize) -> omemo::protocol::bundle::Bundle {
+pub fn with_one_pre_key(
+    server: &Server,
+    client: &RustDevice,
+    index: usize,
+) -> omemo::protocol::bundle::Bundle {
     let mut bundle = server.bundle(client);
     bundle.pre_keys = vec![bundle.pre_keys[index].clone()];
     bundle
@@ -76,8 +79,8 @@ pub fn with_one_pre_key(server: &Server, client: &Client, index: usize) -> omemo
 
 /// A session that somebody begins on one pre key of a client, and its first message.
 pub fn take_pre_key(
-    raw: &mut Stranger,
-    client: &Client,
+    raw: &mut RawDevice,
+    client: &RustDevice,
     server: &Server,
     index: usize,
 ) -> (Session, Message) {
@@ -170,7 +173,12 @@ fn field(bytes: &[u8], wanted: u8) -> Option<Vec<u8>> {
 }
 
 /// Writes both ways until the session is used by both.
-pub fn converse(a: &Client, b: &Client, turns: usize, server: &mut Server) -> Vec<(BareJid, Message)> {
+pub fn converse(
+    a: &RustDevice,
+    b: &RustDevice,
+    turns: usize,
+    server: &mut Server,
+) -> Vec<(BareJid, Message)> {
     let mut all = Vec::new();
     for _ in 0..turns {
         for (from, to) in [(a, b), (b, a)] {
@@ -184,18 +192,28 @@ pub fn converse(a: &Client, b: &Client, turns: usize, server: &mut Server) -> Ve
 }
 
 /// Encrypts to one JID; whether a device is served.
-pub fn is_served(client: &Client, jid: &BareJid, id: u32, server: &mut Server) -> bool {
+pub fn is_served(client: &RustDevice, jid: &BareJid, id: u32, server: &mut Server) -> bool {
     serves(&client.encrypt(&[jid], "text", EncryptPolicy::Wait, server), id)
 }
 
 /// Throws all sessions of a client away and connects it again.
-pub fn lose_sessions(client: &Client, server: &mut Server) {
-    client.restart_after(|disk| disk.remove_kind("session") + disk.remove_kind("archive"));
+pub fn lose_sessions(client: &RustDevice, server: &mut Server) {
+    client.restart_after(|storage| storage.remove_kind("session") + storage.remove_kind("archive"));
     client.connect(server);
 }
 
+/// A device loses its sessions and begins a new one with the other, which both use.
+pub fn replace_session(juliet: &RustDevice, romeo: &RustDevice, server: &mut Server) {
+    lose_sessions(juliet, server);
+    juliet.refresh(&romeo.jid, server);
+    let hello = juliet.say(&romeo.jid, "anew", server);
+    assert_eq!(text(&romeo.read(&juliet.jid, &hello)), "anew");
+    server.settle(&[romeo, juliet]);
+    both_ways(romeo, juliet, server);
+}
+
 /// Sets a device up anew, with another key under the same id: a first message shows the key, then the bundle does.
-pub fn show_other_key(client: &Client, new: &mut Stranger, server: &mut Server) -> Message {
+pub fn show_other_key(client: &RustDevice, new: &mut RawDevice, server: &mut Server) -> Message {
     new.publish(server);
     let (_, hello) = new.greet(client, server, "from the new one");
     client.refuse(&new.jid, &hello, Status::PublicDataInconsistency);

@@ -28,7 +28,7 @@ in_both_namespaces! {
 
 fn a_conversation_of_three_devices(ns: Namespace) {
     let (mut server, romeo, juliet) = two(ns);
-    let phone = Client::new(JULIET, &mut server);
+    let phone = RustDevice::new(JULIET, &mut server);
     assert_eq!(server.list(&juliet.jid).len(), 2);
     juliet.push(&juliet.jid, &server);
     let message = romeo.say(&juliet.jid, "two of you", &mut server);
@@ -52,21 +52,21 @@ fn a_conversation_of_three_devices(ns: Namespace) {
 fn an_ordinary_message_writes_a_few_hundred_bytes(ns: Namespace) {
     let (mut server, romeo, juliet) = friends(ns);
     for _ in 0..3 {
-        let before = romeo.disk.written.load(SeqCst);
+        let before = romeo.storage.written.load(SeqCst);
         let message = romeo.say(&juliet.jid, "x", &mut server);
-        let after = romeo.disk.written.load(SeqCst);
+        let after = romeo.storage.written.load(SeqCst);
         assert!((1..1_000).contains(&(after - before)), "{} bytes", after - before);
-        let before = juliet.disk.written.load(SeqCst);
+        let before = juliet.storage.written.load(SeqCst);
         assert_eq!(text(&juliet.read(&romeo.jid, &message)), "x");
-        let after = juliet.disk.written.load(SeqCst);
+        let after = juliet.storage.written.load(SeqCst);
         assert!((1..1_000).contains(&(after - before)), "{} bytes", after - before);
     }
 }
 
 fn the_index_names_a_jid_once(ns: Namespace) {
     let (server, romeo, juliet) = friends(ns);
-    let size = |client: &Client| -> usize {
-        let all = client.disk.all();
+    let size = |client: &RustDevice| -> usize {
+        let all = client.storage.all();
         all.iter().filter(|(key, _)| key.starts_with("v1/index/")).map(|(_, value)| value.len()).sum()
     };
     let before = size(&romeo);
@@ -80,7 +80,7 @@ fn the_index_names_a_jid_once(ns: Namespace) {
 
 fn no_jid_stands_in_a_key_of_the_store(ns: Namespace) {
     let (_, romeo, _) = friends(ns);
-    for key in romeo.disk.all().keys() {
+    for key in romeo.storage.all().keys() {
         assert!(!key.contains("juliet") && !key.contains("romeo"), "{key}");
         assert!(
             key.len() <= 200 && key.bytes().all(|b| matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'/')),
@@ -92,13 +92,10 @@ fn no_jid_stands_in_a_key_of_the_store(ns: Namespace) {
 // ---- R1, R2: identity ----
 
 fn r1_a_swapped_bundle_is_never_encrypted_to(ns: Namespace) {
-    let mut server = Server::of(ns);
-    let romeo = Client::new(ROMEO, &mut server);
-    let juliet = Stranger::of(ns, JULIET, 77);
-    juliet.publish(&mut server);
+    let (mut server, romeo, juliet) = with_raw(ns, ROMEO, (JULIET, 77));
     assert_eq!(romeo.refresh(&juliet.jid, &mut server).status(), Status::Ok);
     romeo.manager().set_trust(&juliet.jid, &juliet.key(), "trusted").unwrap();
-    let mut mallory = Stranger::of(ns, JULIET, 77);
+    let mut mallory = RawDevice::of(ns, JULIET, 77);
     mallory.publish(&mut server);
     let outcome = romeo.encrypt(&[&juliet.jid], "secret", EncryptPolicy::Wait, &mut server);
     assert_eq!(outcome.status(), Status::NoEligibleDevices);
@@ -121,14 +118,14 @@ fn r1_a_swapped_bundle_is_never_encrypted_to(ns: Namespace) {
 
 fn accept_identity_starts_undecided(ns: Namespace) {
     let mut server = Server::of(ns);
-    let romeo = Client::with(config(ns, ROMEO, "undecided"), &mut server);
-    let juliet = Stranger::of(ns, JULIET, 77);
+    let romeo = RustDevice::with(config(ns, ROMEO, "undecided"), &mut server);
+    let juliet = RawDevice::of(ns, JULIET, 77);
     juliet.publish(&mut server);
     romeo.refresh(&juliet.jid, &mut server);
     romeo.manager().set_trust(&juliet.jid, &juliet.key(), "trusted").unwrap();
     let accept = |key: &[u8; 32]| romeo.manager().accept_identity(&juliet.jid, id(77), key);
     assert_eq!(accept(&juliet.key()).unwrap_err().status(), Status::NotFound, "nothing is shown");
-    let mut new = Stranger::of(ns, JULIET, 77);
+    let mut new = RawDevice::of(ns, JULIET, 77);
     new.publish(&mut server);
     let outcome = romeo.encrypt(&[&juliet.jid], "one", EncryptPolicy::Wait, &mut server);
     assert_eq!(row(&outcome, &juliet.jid, 77), Some(Status::IdentityChanged));
@@ -145,11 +142,8 @@ fn accept_identity_starts_undecided(ns: Namespace) {
 }
 
 fn r2_a_bundle_whose_signature_fails_pins_no_key(ns: Namespace) {
-    let mut server = Server::of(ns);
-    let romeo = Client::new(ROMEO, &mut server);
-    let juliet = Stranger::of(ns, JULIET, 77);
-    juliet.publish(&mut server);
-    let mut forged = Stranger::of(ns, JULIET, 77).bundle();
+    let (mut server, romeo, juliet) = with_raw(ns, ROMEO, (JULIET, 77));
+    let mut forged = RawDevice::of(ns, JULIET, 77).bundle();
     forged.signature[0] ^= 1;
     server.bundles.insert((ns, juliet.jid.clone(), 77), forged);
     let outcome = romeo.encrypt(&[&juliet.jid], "x", EncryptPolicy::Wait, &mut server);
@@ -163,11 +157,7 @@ fn r2_a_bundle_whose_signature_fails_pins_no_key(ns: Namespace) {
 }
 
 fn a_key_with_the_other_sign_is_the_same_identity(ns: Namespace) {
-    let mut server = Server::of(ns);
-    let romeo = Client::new(ROMEO, &mut server);
-    let juliet = Stranger::of(ns, JULIET, 77);
-    juliet.publish(&mut server);
-    romeo.refresh(&juliet.jid, &mut server);
+    let (_server, romeo, juliet) = with_known_raw(ns, ROMEO, (JULIET, 77));
     let mut flipped = juliet.key();
     flipped[31] ^= 0x80;
     romeo.manager().set_trust(&juliet.jid, &flipped, "distrusted").unwrap();
@@ -181,9 +171,9 @@ fn levels_that_nobody_knows_are_refused(ns: Namespace) {
     let (_, romeo, juliet) = two(ns);
     let set = romeo.manager().set_trust(&juliet.jid, &juliet.key(), "mystery");
     assert_eq!(set.unwrap_err().status(), Status::UnknownTrustLevel);
-    let client = Client::closed(config(ns, ROMEO, "mystery"), Arc::default());
+    let client = RustDevice::closed(config(ns, ROMEO, "mystery"), Arc::default());
     assert_eq!(client.open().unwrap_err().status(), Status::UnknownTrustLevel);
-    assert!(client.disk.all().is_empty());
+    assert!(client.storage.all().is_empty());
 }
 
 // ---- R3: simultaneous initiation ----
@@ -207,10 +197,10 @@ fn r3_simultaneous_initiation_recovers(ns: Namespace) {
 
 fn r5_one_commit_per_call(ns: Namespace) {
     let (mut server, romeo, juliet) = friends(ns);
-    let count = |client: &Client, work: &mut dyn FnMut()| {
-        let before = client.disk.commits();
+    let count = |client: &RustDevice, work: &mut dyn FnMut()| {
+        let before = client.storage.commits();
         work();
-        client.disk.commits() - before
+        client.storage.commits() - before
     };
     let mut message = None;
     let encrypts = count(&romeo, &mut || message = Some(romeo.say(&juliet.jid, "x", &mut server)));
@@ -221,10 +211,10 @@ fn r5_one_commit_per_call(ns: Namespace) {
     let key = juliet.key();
     assert_eq!(count(&romeo, &mut || romeo.manager().set_trust(&juliet.jid, &key, "distrusted").unwrap()), 1);
     assert_eq!(count(&romeo, &mut || drop(romeo.manager().devices(Some(&juliet.jid)).unwrap())), 0);
-    Stranger::of(ns, JULIET, 77).publish(&mut server);
+    RawDevice::of(ns, JULIET, 77).publish(&mut server);
     assert_eq!(count(&romeo, &mut || romeo.push(&juliet.jid, &server)), 1);
     // A first message: the key exchange, the used pre key and the follow-ups are one commit.
-    let mut stranger = Stranger::of(ns, "tybalt@capulet.lit", 5);
+    let mut stranger = RawDevice::of(ns, "tybalt@capulet.lit", 5);
     let (_, greeting) = stranger.greet(&juliet, &server, "en garde");
     assert_eq!(
         count(&juliet, &mut || assert_eq!(text(&juliet.read(&stranger.jid, &greeting)), "en garde")),
@@ -234,20 +224,20 @@ fn r5_one_commit_per_call(ns: Namespace) {
 
 fn many_devices_are_one_commit(ns: Namespace) {
     let mut server = Server::of(ns);
-    let romeo = Client::new(ROMEO, &mut server);
-    let crowd: Vec<_> = (1..=20).map(|id| Stranger::of(ns, JULIET, id)).collect();
+    let romeo = RustDevice::new(ROMEO, &mut server);
+    let crowd: Vec<_> = (1..=20).map(|id| RawDevice::of(ns, JULIET, id)).collect();
     crowd.iter().for_each(|device| device.publish(&mut server));
     romeo.refresh(&crowd[0].jid, &mut server);
     romeo.say(&crowd[0].jid, "x", &mut server);
-    let before = romeo.disk.commits();
+    let before = romeo.storage.commits();
     let message = romeo.say(&crowd[0].jid, "y", &mut server);
-    assert_eq!((message.keys.len(), romeo.disk.commits() - before), (20, 1));
+    assert_eq!((message.keys.len(), romeo.storage.commits() - before), (20, 1));
 }
 
 fn f8_every_bundle_verifies_as_it_is_written(ns: Namespace) {
     let mut signs = [0; 2];
     for id in 1..=64 {
-        let bundle = Stranger::of(ns, JULIET, id).bundle();
+        let bundle = RawDevice::of(ns, JULIET, id).bundle();
         let xml = omemo::stanza::bundle::write(&bundle).unwrap();
         let read = omemo::stanza::bundle::parse(xml.as_bytes(), Some(id)).unwrap();
         assert_eq!(read.verify().unwrap().ed(), &bundle.identity_key);

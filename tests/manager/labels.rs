@@ -30,7 +30,7 @@ fn labelled(id: u32) -> String {
 }
 
 /// The list as it was published last in a namespace.
-fn published(client: &Client, namespace: Namespace) -> DeviceList {
+fn published(client: &RustDevice, namespace: Namespace) -> DeviceList {
     let lists = client
         .asked
         .borrow()
@@ -57,12 +57,12 @@ fn configurations(namespace: Namespace) -> Vec<Vec<Namespace>> {
 }
 
 /// Sets an account up whose lists name other devices already.
-fn joining(namespaces: &[Namespace], omemo2: &str, legacy: &str) -> (Server, Client) {
+fn joining(namespaces: &[Namespace], omemo2: &str, legacy: &str) -> (Server, RustDevice) {
     let mut server = Server::of(namespaces[0]);
     for (namespace, devices) in [(Omemo2, omemo2), (Legacy, legacy)] {
         server.lists.insert((namespace, jid(ROMEO)), parsed(namespace, devices));
     }
-    let romeo = Client::with(speaking(namespaces), &mut server);
+    let romeo = RustDevice::with(speaking(namespaces), &mut server);
     (server, romeo)
 }
 

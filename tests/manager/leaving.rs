@@ -11,28 +11,28 @@ use omemo::protocol::namespace::Namespace::{self, Legacy, Omemo2};
 use omemo::runtime::next_number;
 use std::sync::Arc;
 
-pub fn listed(server: &Server, namespace: Namespace, client: &Client) -> bool {
+pub fn listed(server: &Server, namespace: Namespace, client: &RustDevice) -> bool {
     let list = server.lists.get(&(namespace, client.jid.clone()));
     list.is_some_and(|list| list.devices.iter().any(|device| device.id == client.id()))
 }
 
-pub fn has_bundle(server: &Server, namespace: Namespace, client: &Client) -> bool {
+pub fn has_bundle(server: &Server, namespace: Namespace, client: &RustDevice) -> bool {
     server.bundles.contains_key(&(namespace, client.jid.clone(), client.id()))
 }
 
 /// The same account with other namespaces.
-pub fn reopened(client: &Client, namespaces: &[Namespace]) -> Client {
+pub fn reopened(client: &RustDevice, namespaces: &[Namespace]) -> RustDevice {
     client.manager.replace(None);
     let config = Config { namespaces: namespaces.to_vec(), ..client.config.clone() };
-    let again = Client::closed(config, client.disk.clone());
+    let again = RustDevice::closed(config, client.storage.clone());
     again.open().unwrap();
     again
 }
 
 /// Records of a namespace in a store.
-pub fn records_of(client: &Client, namespace: Namespace) -> Vec<String> {
+pub fn records_of(client: &RustDevice, namespace: Namespace) -> Vec<String> {
     let code = namespace.code().to_string();
-    let keys = client.disk.all().into_keys();
+    let keys = client.storage.all().into_keys();
     keys.filter(|key| {
         let parts: Vec<_> = key.split('/').collect();
         match parts[1] {
@@ -44,10 +44,18 @@ pub fn records_of(client: &Client, namespace: Namespace) -> Vec<String> {
     .collect()
 }
 
+/// A device that speaks omemo:2 only, and a foreign one that has its id in legacy.
+pub fn with_foreign_id() -> (Server, RustDevice, RawDevice) {
+    let mut server = Server::of(Omemo2);
+    let romeo = RustDevice::new(ROMEO, &mut server);
+    let foreign = RawDevice::of(Legacy, ROMEO, romeo.id());
+    (server, romeo, foreign)
+}
+
 #[test]
 fn a_namespace_more_is_taken_up_under_the_same_id_and_identity() {
     let mut server = Server::of(Omemo2);
-    let romeo = Client::new(ROMEO, &mut server);
+    let romeo = RustDevice::new(ROMEO, &mut server);
     let (before, key) = (romeo.id(), romeo.key());
     let romeo = reopened(&romeo, &[Legacy, Omemo2]);
     assert_eq!((romeo.id(), romeo.key()), (before, key));
@@ -64,10 +72,8 @@ fn a_namespace_more_is_taken_up_under_the_same_id_and_identity() {
 
 #[test]
 fn a_foreign_bundle_under_our_id_in_a_new_namespace_is_never_overwritten() {
-    let mut server = Server::of(Omemo2);
-    let romeo = Client::new(ROMEO, &mut server);
+    let (mut server, romeo, foreign) = with_foreign_id();
     let old = romeo.id();
-    let foreign = Stranger::of(Legacy, ROMEO, old);
     foreign.publish(&mut server);
     let romeo = reopened(&romeo, &[Legacy, Omemo2]);
     assert_eq!(romeo.connect(&mut server).status(), Status::Ok);
@@ -79,9 +85,9 @@ fn a_foreign_bundle_under_our_id_in_a_new_namespace_is_never_overwritten() {
 }
 
 /// Romeo speaks both and has sessions in both, one of them with a predecessor.
-pub fn romeo_in_both(server: &mut Server) -> (Client, Client) {
-    let romeo = Client::with(both([Legacy, Omemo2], ROMEO), server);
-    let juliet = Client::with(both([Legacy, Omemo2], JULIET), server);
+pub fn romeo_in_both(server: &mut Server) -> (RustDevice, RustDevice) {
+    let romeo = RustDevice::with(both([Legacy, Omemo2], ROMEO), server);
+    let juliet = RustDevice::with(both([Legacy, Omemo2], JULIET), server);
     for namespace in Namespace::ALL {
         for _ in 0..2 {
             let operation = next_number();
@@ -91,7 +97,7 @@ pub fn romeo_in_both(server: &mut Server) -> (Client, Client) {
             juliet.read(&romeo.jid, &outcome.messages[0]);
         }
         server.settle(&[&romeo, &juliet]);
-        let mut stranger = Stranger::of(namespace, "tybalt@capulet.lit", 9);
+        let mut stranger = RawDevice::of(namespace, "tybalt@capulet.lit", 9);
         for _ in 0..2 {
             let bundle = server.bundles[&(namespace, romeo.jid.clone(), romeo.id())].clone();
             let mut session = stranger.initiate(&bundle);
@@ -103,7 +109,7 @@ pub fn romeo_in_both(server: &mut Server) -> (Client, Client) {
     (romeo, juliet)
 }
 
-fn assert_left(server: &Server, romeo: &Client, gone: Namespace, kept: Namespace) {
+fn assert_left(server: &Server, romeo: &RustDevice, gone: Namespace, kept: Namespace) {
     assert_eq!(records_of(romeo, gone), Vec::<String>::new());
     assert!(records_of(romeo, kept).len() > 3);
     assert!(!listed(server, gone, romeo) && !has_bundle(server, gone, romeo));
@@ -210,16 +216,16 @@ fn leaving_survives_a_store_that_fails_and_coming_back_calls_it_off() {
             let mut server = Server::of(Omemo2);
             let (romeo, _) = romeo_in_both(&mut server);
             romeo.manager.replace(None);
-            romeo.disk.fail(at, fault);
+            romeo.storage.fail(at, fault);
             let config = Config { namespaces: vec![Omemo2], ..romeo.config.clone() };
-            let again = Client::closed(config, romeo.disk.clone());
+            let again = RustDevice::closed(config, romeo.storage.clone());
             if again.open().is_err() {
                 again.open().unwrap();
             }
             again.begin_connect();
             again.run(&mut server);
             again.run_later(&mut server);
-            assert!(romeo.disk.has_failed(), "commit {at} failed");
+            assert!(romeo.storage.has_failed(), "commit {at} failed");
             assert_left(&server, &again, Legacy, Omemo2);
         }
     }
@@ -238,10 +244,10 @@ fn leaving_survives_a_store_that_fails_and_coming_back_calls_it_off() {
 #[test]
 fn nothing_of_a_foreign_device_is_deleted_when_a_namespace_is_left() {
     let mut server = Server::of(Omemo2);
-    let romeo = Client::with(both([Legacy, Omemo2], ROMEO), &mut server);
+    let romeo = RustDevice::with(both([Legacy, Omemo2], ROMEO), &mut server);
     let old = romeo.id();
     // Another program has come under the same id in both namespaces.
-    let foreign = Stranger::of(Omemo2, ROMEO, old);
+    let foreign = RawDevice::of(Omemo2, ROMEO, old);
     foreign.publish(&mut server);
     foreign.in_namespace(Legacy).publish(&mut server);
     let theirs = server.bundles[&(Legacy, romeo.jid.clone(), old)].clone();
@@ -256,8 +262,8 @@ fn nothing_of_a_foreign_device_is_deleted_when_a_namespace_is_left() {
 #[test]
 fn leaving_what_was_never_published_takes_nobody_else_off() {
     let mut server = Server::of(Omemo2);
-    let romeo = Client::new(ROMEO, &mut server);
-    Stranger::of(Legacy, ROMEO, romeo.id()).publish(&mut server);
+    let romeo = RustDevice::new(ROMEO, &mut server);
+    RawDevice::of(Legacy, ROMEO, romeo.id()).publish(&mut server);
     let romeo = reopened(&romeo, &[Legacy, Omemo2]);
     let romeo = reopened(&romeo, &[Omemo2]);
     romeo.connect(&mut server);
@@ -268,10 +274,8 @@ fn leaving_what_was_never_published_takes_nobody_else_off() {
 
 #[test]
 fn an_id_that_was_given_up_is_no_own_device() {
-    let mut server = Server::of(Omemo2);
-    let romeo = Client::new(ROMEO, &mut server);
+    let (mut server, romeo, foreign) = with_foreign_id();
     let old = romeo.id();
-    let foreign = Stranger::of(Legacy, ROMEO, old);
     foreign.publish(&mut server);
     let romeo = reopened(&romeo, &[Omemo2, Legacy]);
     assert_eq!(romeo.connect(&mut server).status(), Status::Ok);
@@ -284,7 +288,7 @@ fn an_id_that_was_given_up_is_no_own_device() {
     let ids: Vec<_> =
         server.lists[&(Legacy, romeo.jid.clone())].devices.iter().map(|device| device.id).collect();
     assert_eq!(ids, [romeo.id()]);
-    Stranger::of(Omemo2, JULIET, 5).publish(&mut server);
+    RawDevice::of(Omemo2, JULIET, 5).publish(&mut server);
     let operation = next_number();
     romeo.manager().encrypt(operation, content(&[JULIET], Some(vec![Omemo2]))).unwrap();
     romeo.run(&mut server);
@@ -296,7 +300,7 @@ fn an_id_that_was_given_up_is_no_own_device() {
 #[test]
 fn a_client_that_never_had_an_id_has_nothing_to_leave() {
     let mut server = Server::of(Omemo2);
-    let romeo = Client::closed(both([Legacy, Omemo2], ROMEO), Arc::default());
+    let romeo = RustDevice::closed(both([Legacy, Omemo2], ROMEO), Arc::default());
     romeo.open().unwrap();
     let romeo = reopened(&romeo, &[Omemo2]);
     let list = DeviceList::new(Legacy);

@@ -15,8 +15,8 @@ in_both_namespaces! {
     r29_no_line_holds_a_jid_or_a_text,
 }
 
-fn lines(client: &Client) -> Vec<String> {
-    std::mem::take(&mut *client.desk.lines.lock().unwrap())
+fn lines(client: &RustDevice) -> Vec<String> {
+    std::mem::take(&mut *client.services.lines.lock().unwrap())
 }
 
 fn each_message_that_is_read_is_a_line(ns: Namespace) {
@@ -47,7 +47,7 @@ fn each_message_that_fails_says_why(ns: Namespace) {
 
 fn each_question_is_a_line_when_asked_and_when_answered(ns: Namespace) {
     let (mut server, romeo, _) = two(ns);
-    Stranger::of(ns, TYBALT, 5).publish(&mut server);
+    RawDevice::of(ns, TYBALT, 5).publish(&mut server);
     lines(&romeo);
     let before = romeo.asked.borrow().len();
     romeo.say(&jid(TYBALT), "text", &mut server);
@@ -60,9 +60,9 @@ fn each_commit_is_a_line(ns: Namespace) {
     let (mut server, romeo, juliet) = friends(ns);
     let message = juliet.say(&romeo.jid, "text", &mut server);
     lines(&romeo);
-    let before = romeo.disk.commits();
+    let before = romeo.storage.commits();
     romeo.read(&juliet.jid, &message);
-    let commits = romeo.disk.commits() - before;
+    let commits = romeo.storage.commits() - before;
     let all = lines(&romeo);
     let said = all.iter().filter(|line| line.to_lowercase().contains("commit")).count();
     assert!(said >= commits, "{commits} commits: {all:?}");
@@ -74,7 +74,7 @@ fn what_happens_to_the_account_is_said_at_info(ns: Namespace) {
     assert!(all.iter().any(|line| line.starts_with("Info")), "the first connect: {all:?}");
     romeo.manager().disconnected().unwrap();
     assert!(lines(&romeo).iter().any(|line| line.starts_with("Info")), "the stream is down");
-    Stranger::of(ns, ROMEO, romeo.id()).publish(&mut server);
+    RawDevice::of(ns, ROMEO, romeo.id()).publish(&mut server);
     romeo.connect(&mut server);
     assert!(lines(&romeo).iter().any(|line| line.starts_with("Info")), "the id was given up");
 }

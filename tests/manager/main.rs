@@ -12,14 +12,14 @@ mod support;
 #[path = "../support/heap.rs"]
 mod heap;
 
+mod across_namespaces;
 mod advice;
-mod chance;
 mod closed_chains;
-mod crossing;
 mod decrypt;
 mod duplicates;
 mod encrypt;
 mod faces;
+mod failures;
 mod faults;
 mod follow_up;
 mod freshness;
@@ -35,6 +35,7 @@ mod order;
 mod own_list;
 mod provisional;
 mod quotas;
+mod random_histories;
 mod records;
 mod retired;
 mod rotation;
@@ -42,7 +43,6 @@ mod scenarios;
 mod setup;
 mod sign;
 mod transaction;
-mod trouble;
 mod world;
 
 #[global_allocator]

@@ -28,7 +28,7 @@ pub fn content(to: &[&str], namespaces: Option<Vec<Namespace>>) -> Draft {
 
 /// Encrypts for Juliet; which namespaces the messages are of, and what became of her device.
 pub fn served(
-    romeo: &Client,
+    romeo: &RustDevice,
     server: &mut Server,
     device: u32,
     namespaces: Option<Vec<Namespace>>,
@@ -47,20 +47,27 @@ pub fn served(
 }
 
 /// Juliet's device in both namespaces, with one identity.
-pub fn in_both(server: &mut Server, id: u32) -> [Stranger; 2] {
-    let legacy = Stranger::of(Legacy, JULIET, id);
+pub fn in_both(server: &mut Server, id: u32) -> [RawDevice; 2] {
+    let legacy = RawDevice::of(Legacy, JULIET, id);
     let omemo2 = legacy.in_namespace(Omemo2);
     legacy.publish(server);
     omemo2.publish(server);
     [legacy, omemo2]
 }
 
+/// Takes a device off Juliet's list.
 pub fn unlist(server: &mut Server, namespace: Namespace, id: u32) {
     let list = server.lists.get_mut(&(namespace, jid(JULIET))).unwrap();
     list.devices.retain(|device| device.id != id);
 }
 
-pub fn push(romeo: &Client, server: &Server, namespace: Namespace) {
+/// The same, and the list is pushed to Romeo.
+pub fn unlist_and_push(romeo: &RustDevice, server: &mut Server, namespace: Namespace, id: u32) {
+    unlist(server, namespace, id);
+    push(romeo, server, namespace);
+}
+
+pub fn push(romeo: &RustDevice, server: &Server, namespace: Namespace) {
     let list = &server.lists[&(namespace, jid(JULIET))];
     romeo.manager().update_device_list(&jid(JULIET), list).unwrap();
 }
@@ -69,10 +76,10 @@ pub fn push(romeo: &Client, server: &Server, namespace: Namespace) {
 fn each_device_is_served_in_the_first_namespace_in_which_it_is_announced() {
     for (order, expected) in [([Legacy, Omemo2], Legacy), ([Omemo2, Legacy], Omemo2)] {
         let mut server = Server::of(order[0]);
-        let romeo = Client::with(both(order, ROMEO), &mut server);
+        let romeo = RustDevice::with(both(order, ROMEO), &mut server);
         in_both(&mut server, 5);
-        Stranger::of(Legacy, JULIET, 6).publish(&mut server);
-        Stranger::of(Omemo2, JULIET, 7).publish(&mut server);
+        RawDevice::of(Legacy, JULIET, 6).publish(&mut server);
+        RawDevice::of(Omemo2, JULIET, 7).publish(&mut server);
         let operation = next_number();
         romeo.manager().encrypt(operation, content(&[JULIET], None)).unwrap();
         romeo.run(&mut server);
@@ -99,7 +106,7 @@ fn each_device_is_served_in_the_first_namespace_in_which_it_is_announced() {
 #[test]
 fn the_order_may_be_another_for_a_draft_and_for_a_device() {
     let mut server = Server::of(Legacy);
-    let romeo = Client::with(both([Legacy, Omemo2], ROMEO), &mut server);
+    let romeo = RustDevice::with(both([Legacy, Omemo2], ROMEO), &mut server);
     in_both(&mut server, 5);
     let ok = Status::Ok;
     assert_eq!(served(&romeo, &mut server, 5, None), (vec![Legacy], ok));
@@ -117,15 +124,14 @@ fn the_order_may_be_another_for_a_draft_and_for_a_device() {
     romeo.restart();
     romeo.connect(&mut server);
     assert_eq!(served(&romeo, &mut server, 5, None), (vec![Omemo2], ok), "the preference is stored");
-    unlist(&mut server, Omemo2, 5);
-    push(&romeo, &server, Omemo2);
+    unlist_and_push(&romeo, &mut server, Omemo2, 5);
     assert_eq!(served(&romeo, &mut server, 5, None), (vec![Legacy], ok), "whenever it announces it");
     romeo.manager().prefer_namespace(&jid(JULIET), id(5), None).unwrap();
     assert_eq!(served(&romeo, &mut server, 5, None), (vec![Legacy], ok));
     let status = |result: omemo::error::Result<()>| result.unwrap_err().status();
     let manager = romeo.manager();
     assert_eq!(status(manager.prefer_namespace(&jid(JULIET), id(6), None)), Status::NotFound);
-    let legacy = Client::with(config(Legacy, ROMEO, "trusted"), &mut server);
+    let legacy = RustDevice::with(config(Legacy, ROMEO, "trusted"), &mut server);
     legacy.refresh(&jid(JULIET), &mut server);
     let refused = legacy.manager().prefer_namespace(&jid(JULIET), id(5), Some(Omemo2));
     assert_eq!(status(refused), Status::UnknownNamespace);
@@ -136,9 +142,9 @@ fn the_order_may_be_another_for_a_draft_and_for_a_device() {
 fn a_draft_for_one_namespace_tells_of_devices_that_only_another_reaches() {
     for policy in [EncryptPolicy::Wait, EncryptPolicy::All] {
         let mut server = Server::of(Legacy);
-        let romeo = Client::with(both([Legacy, Omemo2], ROMEO), &mut server);
+        let romeo = RustDevice::with(both([Legacy, Omemo2], ROMEO), &mut server);
         in_both(&mut server, 5);
-        Stranger::of(Omemo2, JULIET, 6).publish(&mut server);
+        RawDevice::of(Omemo2, JULIET, 6).publish(&mut server);
         romeo.refresh(&jid(JULIET), &mut server);
         let draft = Draft { policy, ..content(&[JULIET], Some(vec![Legacy])) };
         let operation = next_number();
@@ -154,8 +160,8 @@ fn a_draft_for_one_namespace_tells_of_devices_that_only_another_reaches() {
     }
     // Nobody but such devices: there are some, and none can be served.
     let mut server = Server::of(Legacy);
-    let romeo = Client::with(both([Legacy, Omemo2], ROMEO), &mut server);
-    Stranger::of(Omemo2, JULIET, 6).publish(&mut server);
+    let romeo = RustDevice::with(both([Legacy, Omemo2], ROMEO), &mut server);
+    RawDevice::of(Omemo2, JULIET, 6).publish(&mut server);
     romeo.refresh(&jid(JULIET), &mut server);
     let operation = next_number();
     romeo.manager().encrypt(operation, content(&[JULIET], Some(vec![Legacy]))).unwrap();
@@ -168,7 +174,7 @@ fn a_draft_for_one_namespace_tells_of_devices_that_only_another_reaches() {
 #[test]
 fn one_identity_serves_both_namespaces_and_is_judged_once() {
     let mut server = Server::of(Legacy);
-    let romeo = Client::with(both([Legacy, Omemo2], ROMEO), &mut server);
+    let romeo = RustDevice::with(both([Legacy, Omemo2], ROMEO), &mut server);
     let [legacy, _] = in_both(&mut server, 5);
     romeo.refresh(&jid(JULIET), &mut server);
     romeo.manager().set_trust(&jid(JULIET), &legacy.key(), "distrusted").unwrap();
@@ -193,8 +199,8 @@ fn r49_a_device_with_a_key_for_each_namespace_is_told_and_never_served_with_the_
     for order in [[Legacy, Omemo2], [Omemo2, Legacy]] {
         let [first, second] = order;
         let mut server = Server::of(first);
-        let romeo = Client::with(both(order, ROMEO), &mut server);
-        let (known, other) = (Stranger::of(first, JULIET, 5), Stranger::of(second, JULIET, 5));
+        let romeo = RustDevice::with(both(order, ROMEO), &mut server);
+        let (known, other) = (RawDevice::of(first, JULIET, 5), RawDevice::of(second, JULIET, 5));
         known.publish(&mut server);
         other.publish(&mut server);
         assert_eq!(served(&romeo, &mut server, 5, None), (vec![first], Status::Ok));
@@ -230,10 +236,10 @@ fn r49_a_device_with_a_key_for_each_namespace_is_told_and_never_served_with_the_
 #[test]
 fn a_message_with_the_other_key_is_refused() {
     let mut server = Server::of(Legacy);
-    let romeo = Client::with(both([Legacy, Omemo2], ROMEO), &mut server);
-    Stranger::of(Legacy, JULIET, 5).publish(&mut server);
+    let romeo = RustDevice::with(both([Legacy, Omemo2], ROMEO), &mut server);
+    RawDevice::of(Legacy, JULIET, 5).publish(&mut server);
     assert_eq!(served(&romeo, &mut server, 5, None), (vec![Legacy], Status::Ok));
-    let mut other = Stranger::of(Omemo2, JULIET, 5);
+    let mut other = RawDevice::of(Omemo2, JULIET, 5);
     let bundle = server.bundles[&(Omemo2, romeo.jid.clone(), romeo.id())].clone();
     let mut session = other.initiate(&bundle);
     let message = other.write(&mut session, (&romeo.jid, romeo.id()), "x");
@@ -243,10 +249,10 @@ fn a_message_with_the_other_key_is_refused() {
 #[test]
 fn a_key_that_changes_where_it_was_seen_is_a_changed_key_in_both_namespaces() {
     let mut server = Server::of(Legacy);
-    let romeo = Client::with(both([Legacy, Omemo2], ROMEO), &mut server);
+    let romeo = RustDevice::with(both([Legacy, Omemo2], ROMEO), &mut server);
     let [known, _] = in_both(&mut server, 5);
     assert_eq!(romeo.refresh(&jid(JULIET), &mut server).status(), Status::Ok);
-    let other = Stranger::of(Legacy, JULIET, 5);
+    let other = RawDevice::of(Legacy, JULIET, 5);
     other.publish(&mut server);
     let operation = next_number();
     romeo.manager().encrypt(operation, content(&[JULIET], None)).unwrap();
@@ -265,13 +271,12 @@ fn a_key_that_changes_where_it_was_seen_is_a_changed_key_in_both_namespaces() {
 #[test]
 fn who_leaves_omemo2_where_that_is_preferred_is_told_of_once() {
     let mut server = Server::of(Omemo2);
-    let romeo = Client::with(both([Omemo2, Legacy], ROMEO), &mut server);
+    let romeo = RustDevice::with(both([Omemo2, Legacy], ROMEO), &mut server);
     let devices = in_both(&mut server, 5);
     let downgrades = || romeo.count_notices(NoticeKind::Downgraded);
     assert_eq!(served(&romeo, &mut server, 5, None), (vec![Omemo2], Status::Ok));
     assert_eq!(downgrades(), 0);
-    unlist(&mut server, Omemo2, 5);
-    push(&romeo, &server, Omemo2);
+    unlist_and_push(&romeo, &mut server, Omemo2, 5);
     romeo.run(&mut server);
     let told = |notice: &omemo::manager::api::event::Notice| {
         (notice.namespace, notice.jid.clone(), notice.device, notice.status)
@@ -286,8 +291,7 @@ fn who_leaves_omemo2_where_that_is_preferred_is_told_of_once() {
     for _ in 0..3 {
         devices[1].publish(&mut server);
         push(&romeo, &server, Omemo2);
-        unlist(&mut server, Omemo2, 5);
-        push(&romeo, &server, Omemo2);
+        unlist_and_push(&romeo, &mut server, Omemo2, 5);
         romeo.run(&mut server);
     }
     assert_eq!(downgrades(), 1);
@@ -300,8 +304,7 @@ fn who_leaves_omemo2_where_that_is_preferred_is_told_of_once() {
     assert_eq!(downgrades(), 1, "it was no omemo:2 device when the client looked");
     devices[1].publish(&mut server);
     push(&romeo, &server, Omemo2);
-    unlist(&mut server, Omemo2, 5);
-    push(&romeo, &server, Omemo2);
+    unlist_and_push(&romeo, &mut server, Omemo2, 5);
     romeo.run(&mut server);
     assert_eq!(downgrades(), 2);
 }
@@ -310,15 +313,13 @@ fn who_leaves_omemo2_where_that_is_preferred_is_told_of_once() {
 fn no_downgrade_is_told_where_legacy_comes_first_or_the_device_is_simply_gone() {
     for (order, keeps_legacy) in [([Legacy, Omemo2], true), ([Omemo2, Legacy], false)] {
         let mut server = Server::of(order[0]);
-        let romeo = Client::with(both(order, ROMEO), &mut server);
+        let romeo = RustDevice::with(both(order, ROMEO), &mut server);
         in_both(&mut server, 5);
         assert_eq!(served(&romeo, &mut server, 5, None).1, Status::Ok);
         if !keeps_legacy {
-            unlist(&mut server, Legacy, 5);
-            push(&romeo, &server, Legacy);
+            unlist_and_push(&romeo, &mut server, Legacy, 5);
         }
-        unlist(&mut server, Omemo2, 5);
-        push(&romeo, &server, Omemo2);
+        unlist_and_push(&romeo, &mut server, Omemo2, 5);
         romeo.run(&mut server);
         assert_eq!(romeo.count_notices(NoticeKind::Downgraded), 0);
         assert!(!romeo.device(&jid(JULIET), 5).unwrap().downgraded);
@@ -328,9 +329,9 @@ fn no_downgrade_is_told_where_legacy_comes_first_or_the_device_is_simply_gone() 
 #[test]
 fn what_a_device_says_to_others_in_another_namespace_warns_nobody() {
     let mut server = Server::of(Legacy);
-    let romeo = Client::with(both([Legacy, Omemo2], ROMEO), &mut server);
-    let juliet = Client::with(both([Legacy, Omemo2], JULIET), &mut server);
-    Stranger::of(Omemo2, JULIET, 5).publish(&mut server);
+    let romeo = RustDevice::with(both([Legacy, Omemo2], ROMEO), &mut server);
+    let juliet = RustDevice::with(both([Legacy, Omemo2], JULIET), &mut server);
+    RawDevice::of(Omemo2, JULIET, 5).publish(&mut server);
     let operation = next_number();
     romeo.manager().encrypt(operation, content(&[JULIET], None)).unwrap();
     romeo.run(&mut server);
@@ -347,9 +348,9 @@ fn what_a_device_says_to_others_in_another_namespace_warns_nobody() {
 fn an_account_of_one_namespace_is_warned_of_nothing_that_its_friends_say_in_the_other() {
     for (spoken, other) in [(Legacy, Omemo2), (Omemo2, Legacy)] {
         let mut server = Server::of(spoken);
-        let romeo = Client::with(both([Legacy, Omemo2], ROMEO), &mut server);
-        let juliet = Client::with(config(spoken, JULIET, "trusted"), &mut server);
-        Stranger::of(other, JULIET, 5).publish(&mut server);
+        let romeo = RustDevice::with(both([Legacy, Omemo2], ROMEO), &mut server);
+        let juliet = RustDevice::with(config(spoken, JULIET, "trusted"), &mut server);
+        RawDevice::of(other, JULIET, 5).publish(&mut server);
         let operation = next_number();
         romeo.manager().encrypt(operation, content(&[JULIET], None)).unwrap();
         romeo.run(&mut server);

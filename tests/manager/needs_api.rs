@@ -24,7 +24,7 @@ in_both_namespaces! {
 
 // The additions, in one place.
 
-fn device_is_provisional(client: &Client, jid: &BareJid, id: u32) -> bool {
+fn device_is_provisional(client: &RustDevice, jid: &BareJid, id: u32) -> bool {
     client.device(jid, id).unwrap().provisional
 }
 
@@ -36,11 +36,11 @@ fn is_not_listed(read: &Decrypted) -> bool {
     read.not_listed
 }
 
-fn list_is_gone(client: &Client, jid: &BareJid, namespace: Namespace) {
+fn list_is_gone(client: &RustDevice, jid: &BareJid, namespace: Namespace) {
     client.manager().device_list_gone(jid, namespace).unwrap();
 }
 
-fn is_idle(client: &Client) -> bool {
+fn is_idle(client: &RustDevice) -> bool {
     client.manager().is_idle()
 }
 
@@ -48,8 +48,8 @@ const PUBLISH_LIMIT: Status = Status::PublishLimit;
 
 fn a_provisional_device_is_said_so(ns: Namespace) {
     let mut server = Server::of(ns);
-    let juliet = Client::new(JULIET, &mut server);
-    let mut romeo = Stranger::of(ns, ROMEO, 7);
+    let juliet = RustDevice::new(JULIET, &mut server);
+    let mut romeo = RawDevice::of(ns, ROMEO, 7);
     let (_, hello) = romeo.greet(&juliet, &server, "hello");
     juliet.read(&romeo.jid, &hello);
     assert!(device_is_provisional(&juliet, &romeo.jid, 7));
@@ -68,8 +68,8 @@ fn a_provisional_device_is_said_so(ns: Namespace) {
 
 fn what_was_read_on_a_provisional_key_is_said_so(ns: Namespace) {
     let mut server = Server::of(ns);
-    let juliet = Client::new(JULIET, &mut server);
-    let mut romeo = Stranger::of(ns, ROMEO, 7);
+    let juliet = RustDevice::new(JULIET, &mut server);
+    let mut romeo = RawDevice::of(ns, ROMEO, 7);
     let (mut session, hello) = romeo.greet(&juliet, &server, "hello");
     assert!(read_is_provisional(&juliet.read(&romeo.jid, &hello)));
     let more = romeo.write(&mut session, (&juliet.jid, juliet.id()), "more");
@@ -115,7 +115,7 @@ fn a_list_node_that_is_gone_in_one_namespace_leaves_the_other(ns: Namespace) {
     let mut server = Server::of(ns);
     let mut settings = config(ns, ROMEO, "trusted");
     settings.namespaces = vec![Legacy, Omemo2];
-    let romeo = Client::with(settings, &mut server);
+    let romeo = RustDevice::with(settings, &mut server);
     let juliet = jid(JULIET);
     for namespace in [Legacy, Omemo2] {
         romeo.manager().update_device_list(&juliet, &list(namespace, &[7])).unwrap();
@@ -128,7 +128,7 @@ fn a_list_node_that_is_gone_in_one_namespace_leaves_the_other(ns: Namespace) {
 
 fn an_own_list_node_that_is_gone_is_made_again(ns: Namespace) {
     let mut server = Server::of(ns);
-    let romeo = Client::new(ROMEO, &mut server);
+    let romeo = RustDevice::new(ROMEO, &mut server);
     server.lists.remove(&(ns, romeo.jid.clone()));
     list_is_gone(&romeo, &romeo.jid, ns);
     romeo.run_later(&mut server);
@@ -161,7 +161,7 @@ fn a_manager_is_idle_when_run_would_do_nothing(ns: Namespace) {
     romeo.take(operation);
     assert!(is_idle(&romeo));
     // A first message is to be answered.
-    let mut tybalt = Stranger::of(ns, TYBALT, 5);
+    let mut tybalt = RawDevice::of(ns, TYBALT, 5);
     let (_, hello) = tybalt.greet(&romeo, &server, "x");
     romeo.read(&tybalt.jid, &hello);
     assert!(!is_idle(&romeo));
@@ -171,7 +171,7 @@ fn a_manager_is_idle_when_run_would_do_nothing(ns: Namespace) {
 
 fn an_exhausted_bucket_is_a_publish_limit(ns: Namespace) {
     let mut server = Server::of(ns);
-    let romeo = Client::new(ROMEO, &mut server);
+    let romeo = RustDevice::new(ROMEO, &mut server);
     for _ in 0..60 {
         server.lists.insert((ns, romeo.jid.clone()), list(ns, &[100]));
         push(&romeo, &romeo.jid, &[100]);

@@ -6,6 +6,7 @@ use omemo::error::Status;
 use omemo::manager::api::device::CoreTrust;
 use omemo::manager::api::draft::EncryptPolicy;
 use omemo::manager::api::question::{Answer, Question, Reason};
+use omemo::protocol::address::BareJid;
 use omemo::protocol::namespace::Namespace::{self, Legacy, Omemo2};
 
 in_both_namespaces! {
@@ -22,7 +23,6 @@ in_both_namespaces! {
     an_answer_of_the_old_stream_is_stored,
     a_push_of_the_old_stream_is_not_fresh_in_the_new_one,
     an_answer_that_comes_after_its_stream_is_stale,
-    a_judgement_before_a_message_is_read_holds_for_it,
     an_older_bundle_does_not_undo_an_accepted_key,
     a_push_in_one_namespace_leaves_the_other_to_its_answer,
     a_decision_counts_although_its_encryption_was_cancelled,
@@ -89,16 +89,22 @@ fn an_older_answer_does_not_undo_a_newer_push_of_the_own_list(ns: Namespace) {
     assert_eq!(server.list(&romeo.jid), [own, 8]);
 }
 
-fn a_push_behind_the_answer_of_a_refresh_holds(ns: Namespace) {
+/// A push named device 7 of Tybalt, and the answer of a refresh names this one.
+fn pushed_and_answered(ns: Namespace, answered: u32) -> (RustDevice, BareJid) {
     let (_server, romeo, _juliet) = two(ns);
     let tybalt = jid(TYBALT);
     push(&romeo, &tybalt, &[7]);
     romeo.begin_refresh(&tybalt);
     for (request, question) in romeo.step() {
         if is_list_of(&tybalt)(&question) {
-            romeo.manager().answer(request, Answer::DeviceList(list(ns, &[7]))).unwrap();
+            romeo.manager().answer(request, Answer::DeviceList(list(ns, &[answered]))).unwrap();
         }
     }
+    (romeo, tybalt)
+}
+
+fn a_push_behind_the_answer_of_a_refresh_holds(ns: Namespace) {
+    let (romeo, tybalt) = pushed_and_answered(ns, 7);
     push(&romeo, &tybalt, &[7, 8]);
     romeo.step();
     assert!(romeo.is_active(&tybalt, 8), "a device that was just announced counts as gone");
@@ -106,15 +112,7 @@ fn a_push_behind_the_answer_of_a_refresh_holds(ns: Namespace) {
 }
 
 fn a_newer_answer_holds_over_an_older_push(ns: Namespace) {
-    let (_server, romeo, _juliet) = two(ns);
-    let tybalt = jid(TYBALT);
-    push(&romeo, &tybalt, &[7]);
-    romeo.begin_refresh(&tybalt);
-    for (request, question) in romeo.step() {
-        if is_list_of(&tybalt)(&question) {
-            romeo.manager().answer(request, Answer::DeviceList(list(ns, &[8]))).unwrap();
-        }
-    }
+    let (romeo, tybalt) = pushed_and_answered(ns, 8);
     romeo.step();
     assert_eq!((romeo.is_active(&tybalt, 7), romeo.is_active(&tybalt, 8)), (false, true));
 }
@@ -131,10 +129,10 @@ fn the_last_of_several_pushes_before_run_holds(ns: Namespace) {
 }
 
 /// A client that was asked about keys of `count` devices of Juliet's: server, client, devices, prompt, operation.
-fn asked_about(ns: Namespace, count: u32) -> (Server, Client, Vec<Stranger>, u64, u64) {
+fn asked_about(ns: Namespace, count: u32) -> (Server, RustDevice, Vec<RawDevice>, u64, u64) {
     let mut server = Server::of(ns);
     let romeo = careful(ns, ROMEO, &mut server);
-    let devices: Vec<_> = (1..=count).map(|id| Stranger::of(ns, JULIET, id)).collect();
+    let devices: Vec<_> = (1..=count).map(|id| RawDevice::of(ns, JULIET, id)).collect();
     devices.iter().for_each(|device| device.publish(&mut server));
     let operation = romeo.begin_encrypt(&[&jid(JULIET)], "text", EncryptPolicy::Wait);
     let open = romeo.run_holding(&mut server, is_prompt);
@@ -144,7 +142,7 @@ fn asked_about(ns: Namespace, count: u32) -> (Server, Client, Vec<Stranger>, u64
     (server, romeo, devices, prompt, operation)
 }
 
-fn decide_all(romeo: &Client, prompt: u64, level: &str) {
+fn decide_all(romeo: &RustDevice, prompt: u64, level: &str) {
     let Question::DecideTrust { devices, .. } = romeo.manager().question(prompt).unwrap() else { panic!() };
     for index in 0..devices.len() {
         romeo.manager().decide(prompt, index, level).unwrap();
@@ -189,7 +187,7 @@ fn one_newer_judgement_leaves_the_other_decisions_of_a_question(ns: Namespace) {
 
 fn an_answer_of_the_old_stream_is_not_fresh_in_the_new_one(ns: Namespace) {
     let (mut server, romeo, _juliet) = two(ns);
-    let tybalt = Stranger::of(ns, TYBALT, 8);
+    let tybalt = RawDevice::of(ns, TYBALT, 8);
     let operation = romeo.begin_encrypt(&[&tybalt.jid], "text", EncryptPolicy::Wait);
     for (request, question) in romeo.run_holding(&mut server, is_list_of(&tybalt.jid)) {
         assert!(is_list_of(&tybalt.jid)(&question));
@@ -221,11 +219,11 @@ fn an_answer_of_the_old_stream_is_stored(ns: Namespace) {
 
 fn a_push_of_the_old_stream_is_not_fresh_in_the_new_one(ns: Namespace) {
     let (mut server, romeo, _juliet) = two(ns);
-    let first = Stranger::of(ns, TYBALT, 7);
+    let first = RawDevice::of(ns, TYBALT, 7);
     first.publish(&mut server);
     push(&romeo, &first.jid, &[7]);
     romeo.manager().disconnected().unwrap();
-    Stranger::of(ns, TYBALT, 8).publish(&mut server);
+    RawDevice::of(ns, TYBALT, 8).publish(&mut server);
     romeo.connect(&mut server);
     let outcome = romeo.encrypt(&[&first.jid], "text", EncryptPolicy::Wait, &mut server);
     assert!(serves(&outcome, 7) && serves(&outcome, 8));
@@ -245,23 +243,10 @@ fn an_answer_that_comes_after_its_stream_is_stale(ns: Namespace) {
     assert!(!romeo.is_active(&tybalt, 7));
 }
 
-fn a_judgement_before_a_message_is_read_holds_for_it(ns: Namespace) {
-    let (mut server, romeo, juliet) = friends(ns);
-    let message = juliet.say(&romeo.jid, "text", &mut server);
-    romeo.manager().set_trust(&juliet.jid, &juliet.key(), "distrusted").unwrap();
-    romeo.refuse(&juliet.jid, &message, Status::SenderDistrusted);
-    romeo.manager().set_trust(&juliet.jid, &juliet.key(), "trusted").unwrap();
-    assert_eq!(text(&romeo.read(&juliet.jid, &message)), "text");
-}
-
 fn an_older_bundle_does_not_undo_an_accepted_key(ns: Namespace) {
-    let mut server = Server::of(ns);
-    let romeo = Client::new(ROMEO, &mut server);
-    let old = Stranger::of(ns, JULIET, 7);
-    old.publish(&mut server);
-    romeo.refresh(&old.jid, &mut server);
+    let (mut server, romeo, old) = with_known_raw(ns, ROMEO, (JULIET, 7));
     // She sets her device up anew, under the same id; that is found when a session is to be begun.
-    let new = Stranger::of(ns, JULIET, 7);
+    let new = RawDevice::of(ns, JULIET, 7);
     new.publish(&mut server);
     romeo.encrypt(&[&new.jid], "x", EncryptPolicy::Wait, &mut server);
     let shown = romeo.device(&new.jid, 7).unwrap().conflicting_key;
@@ -283,7 +268,7 @@ fn a_push_in_one_namespace_leaves_the_other_to_its_answer(ns: Namespace) {
     let mut server = Server::of(ns);
     let mut settings = config(ns, ROMEO, "trusted");
     settings.namespaces = vec![Legacy, Omemo2];
-    let romeo = Client::with(settings, &mut server);
+    let romeo = RustDevice::with(settings, &mut server);
     let tybalt = jid(TYBALT);
     romeo.begin_refresh(&tybalt);
     let asked = romeo.step();
@@ -331,8 +316,8 @@ fn a_list_counts_although_nobody_waits_for_it_any_more(ns: Namespace) {
 fn a_key_counts_although_nobody_waits_for_it_any_more(ns: Namespace) {
     for cancel in [true, false] {
         let mut server = Server::of(ns);
-        let romeo = Client::new(ROMEO, &mut server);
-        let juliet = Stranger::of(ns, JULIET, 7);
+        let romeo = RustDevice::new(ROMEO, &mut server);
+        let juliet = RawDevice::of(ns, JULIET, 7);
         juliet.publish(&mut server);
         let operation = romeo.begin_refresh(&juliet.jid);
         for (request, _) in romeo.run_holding(&mut server, is_bundle_of(&juliet.jid)) {
@@ -351,7 +336,7 @@ fn a_key_counts_although_nobody_waits_for_it_any_more(ns: Namespace) {
 fn a_crossed_publication_is_redone_in_the_next_stream(ns: Namespace) {
     for (answered, ours_is_last) in [(false, true), (true, true), (false, false)] {
         let mut server = Server::of(ns);
-        let romeo = Client::new(ROMEO, &mut server);
+        let romeo = RustDevice::new(ROMEO, &mut server);
         let (own, jid) = (romeo.id(), romeo.jid.clone());
         // Device 300 throws this device off, which comes back; while it publishes, 301 announces itself.
         server.lists.insert((ns, jid.clone()), list(ns, &[300]));
@@ -379,17 +364,17 @@ fn a_crossed_publication_is_redone_in_the_next_stream(ns: Namespace) {
 
 fn a_key_that_an_answer_has_shown_counts_for_an_encryption_that_was_ready_before(ns: Namespace) {
     let mut server = Server::of(ns);
-    let romeo = Client::new(ROMEO, &mut server);
-    let (juliet, tybalt) = (Stranger::of(ns, JULIET, 7), Stranger::of(ns, TYBALT, 8));
+    let romeo = RustDevice::new(ROMEO, &mut server);
+    let (juliet, tybalt) = (RawDevice::of(ns, JULIET, 7), RawDevice::of(ns, TYBALT, 8));
     // She has another device, or nobody would get anything.
-    Stranger::of(ns, JULIET, 9).publish(&mut server);
+    RawDevice::of(ns, JULIET, 9).publish(&mut server);
     juliet.publish(&mut server);
     assert!(serves(&romeo.encrypt(&[&juliet.jid], "x", EncryptPolicy::Wait, &mut server), 7));
     tybalt.publish(&mut server);
     let operation = romeo.begin_encrypt(&[&juliet.jid, &tybalt.jid], "text", EncryptPolicy::Wait);
     let wanted = romeo.run_holding(&mut server, is_bundle);
     // A message shows another key of Juliet's device: its bundle is looked at.
-    let mut new = Stranger::of(ns, JULIET, 7);
+    let mut new = RawDevice::of(ns, JULIET, 7);
     let (_, hello) = new.greet(&romeo, &server, "from the new one");
     romeo.refuse(&juliet.jid, &hello, Status::PublicDataInconsistency);
     let look = romeo.run_holding(&mut server, is_bundle);
@@ -403,9 +388,9 @@ fn a_key_that_an_answer_has_shown_counts_for_an_encryption_that_was_ready_before
 
 fn a_list_that_is_not_found_counts_for_an_encryption_that_was_ready_before(ns: Namespace) {
     let mut server = Server::of(ns);
-    let romeo = Client::new(ROMEO, &mut server);
+    let romeo = RustDevice::new(ROMEO, &mut server);
     let (juliet, tybalt, paris) =
-        (Stranger::of(ns, JULIET, 7), Stranger::of(ns, TYBALT, 8), Stranger::of(ns, PARIS, 9));
+        (RawDevice::of(ns, JULIET, 7), RawDevice::of(ns, TYBALT, 8), RawDevice::of(ns, PARIS, 9));
     [&juliet, &tybalt, &paris].iter().for_each(|device| device.publish(&mut server));
     romeo.encrypt(&[&juliet.jid, &paris.jid], "x", EncryptPolicy::Wait, &mut server);
     let operation = romeo.begin_encrypt(&[&juliet.jid, &tybalt.jid, &paris.jid], "text", EncryptPolicy::Wait);

@@ -151,7 +151,7 @@ fn assert_all_three<D: Device>(world: &World, ns: Namespace, romeo: &D) {
     while let Some(held) = world.take_held(romeo.endpoint(), |_| true) {
         let _ = romeo.give(held.request, &world.serve(&held.question));
     }
-    world.set_answering(Answering::Inside);
+    world.set_answering(Answering::InCallback);
     for _ in 0..10 {
         romeo.go_on();
         world.advance(61_000);
@@ -247,9 +247,9 @@ fn a_list_of_more_than_64_kib_stays_as_it_is<D: Device>(ns: Namespace) {
 }
 
 /// A client that was taken off its list and whose publication is held: the request and the question.
-fn publishing(ns: Namespace) -> (Server, Client, u64, Question) {
+fn publishing(ns: Namespace) -> (Server, RustDevice, u64, Question) {
     let mut server = Server::of(ns);
-    let romeo = Client::new(ROMEO, &mut server);
+    let romeo = RustDevice::new(ROMEO, &mut server);
     server.lists.insert((ns, romeo.jid.clone()), list(ns, &[100]));
     push(&romeo, &romeo.jid, &[100]);
     let open = romeo.run_holding(&mut server, is_list_publication);
@@ -272,7 +272,7 @@ fn whoever_overwrites_the_list_right_behind_us_does_not_take_us_off(ns: Namespac
 
 fn connecting_does_not_wipe_out_a_device_that_was_pushed(ns: Namespace) {
     let mut server = Server::of(ns);
-    let romeo = Client::new(ROMEO, &mut server);
+    let romeo = RustDevice::new(ROMEO, &mut server);
     romeo.manager().disconnected().unwrap();
     romeo.step();
     // Somebody took us off meanwhile.
@@ -318,7 +318,7 @@ fn a_publication_that_was_cut_off_is_made_again_from_the_newest_list(ns: Namespa
 
 fn a_list_that_fills_up_is_never_published_beyond_what_is_read(ns: Namespace) {
     let mut server = Server::of(ns);
-    let romeo = Client::new(ROMEO, &mut server);
+    let romeo = RustDevice::new(ROMEO, &mut server);
     // 256 others: there is no room for us.
     let full: Vec<u32> = (1_000..1_256).collect();
     server.lists.insert((ns, romeo.jid.clone()), list(ns, &full));
@@ -338,14 +338,14 @@ fn a_list_that_fills_up_is_never_published_beyond_what_is_read(ns: Namespace) {
 fn a_bundle_that_could_not_be_looked_at_is_not_overwritten(ns: Namespace) {
     for reason in [Reason::Failed, Reason::Timeout] {
         let mut server = Server::of(ns);
-        let romeo = Client::new(ROMEO, &mut server);
+        let romeo = RustDevice::new(ROMEO, &mut server);
         // A key exchange while offline: the bundle is to be published again.
-        let mut tybalt = Stranger::of(ns, TYBALT, 5);
+        let mut tybalt = RawDevice::of(ns, TYBALT, 5);
         let (_, hello) = tybalt.greet(&romeo, &server, "x");
         romeo.manager().disconnected().unwrap();
         romeo.read(&tybalt.jid, &hello);
         // Another device of the account has the same id: its bundle stands there now.
-        let other = Stranger::of(ns, ROMEO, romeo.id());
+        let other = RawDevice::of(ns, ROMEO, romeo.id());
         other.publish(&mut server);
         romeo.begin_connect();
         let own = is_bundle_of(&romeo.jid);
@@ -378,8 +378,8 @@ fn a_bundle_that_nobody_can_use_under_our_id_does_not_cost_the_id(ns: Namespace)
 }
 
 /// Somebody sets up another device of the account under the id that this one has now.
-fn collide(ns: Namespace, romeo: &Client, server: &mut Server) {
-    let other = Stranger::of(ns, ROMEO, romeo.id());
+fn collide(ns: Namespace, romeo: &RustDevice, server: &mut Server) {
+    let other = RawDevice::of(ns, ROMEO, romeo.id());
     other.publish(server);
     romeo.reconnect(server);
     romeo.run_later(server);
@@ -387,7 +387,7 @@ fn collide(ns: Namespace, romeo: &Client, server: &mut Server) {
 
 fn one_id_a_day_is_given_up_at_most(ns: Namespace) {
     let mut server = Server::of(ns);
-    let romeo = Client::new(ROMEO, &mut server);
+    let romeo = RustDevice::new(ROMEO, &mut server);
     let mut ids = vec![romeo.id()];
     for _ in 0..5 {
         collide(ns, &romeo, &mut server);
@@ -402,7 +402,7 @@ fn one_id_a_day_is_given_up_at_most(ns: Namespace) {
 
 fn an_id_that_was_given_up_leaves_the_list(ns: Namespace) {
     let mut server = Server::of(ns);
-    let romeo = Client::new(ROMEO, &mut server);
+    let romeo = RustDevice::new(ROMEO, &mut server);
     let old = romeo.id();
     collide(ns, &romeo, &mut server);
     assert_ne!(romeo.id(), old);
@@ -411,9 +411,9 @@ fn an_id_that_was_given_up_leaves_the_list(ns: Namespace) {
 
 fn a_bundle_that_changed_while_it_was_published_is_published_again(ns: Namespace) {
     let mut server = Server::of(ns);
-    let romeo = Client::new(ROMEO, &mut server);
+    let romeo = RustDevice::new(ROMEO, &mut server);
     // Two strangers have read the same bundle, and take different pre keys of it.
-    let (mut first, mut second) = (Stranger::of(ns, TYBALT, 5), Stranger::of(ns, PARIS, 5));
+    let (mut first, mut second) = (RawDevice::of(ns, TYBALT, 5), RawDevice::of(ns, PARIS, 5));
     let (_, hello) = take_pre_key(&mut first, &romeo, &server, 0);
     let (_, welcome) = take_pre_key(&mut second, &romeo, &server, 1);
     let used = server.bundle(&romeo).pre_keys[1].id;
@@ -437,7 +437,7 @@ fn a_bundle_that_changed_while_it_was_published_is_published_again(ns: Namespace
 
 fn a_publication_that_timed_out_is_said_so(ns: Namespace) {
     let mut server = Server::of(ns);
-    let romeo = Client::closed(config(ns, ROMEO, "trusted"), std::sync::Arc::default());
+    let romeo = RustDevice::closed(config(ns, ROMEO, "trusted"), std::sync::Arc::default());
     romeo.open().unwrap();
     let operation = romeo.begin_connect();
     romeo.run_holding(&mut server, is_bundle_publication);
@@ -451,7 +451,7 @@ fn a_publication_that_timed_out_is_said_so(ns: Namespace) {
 
 fn a_pushed_own_list_without_us_offline_is_mended_at_the_next_connect(ns: Namespace) {
     let mut server = Server::of(ns);
-    let romeo = Client::new(ROMEO, &mut server);
+    let romeo = RustDevice::new(ROMEO, &mut server);
     romeo.manager().disconnected().unwrap();
     server.lists.insert((ns, romeo.jid.clone()), list(ns, &[100]));
     push(&romeo, &romeo.jid, &[100]);
@@ -462,7 +462,7 @@ fn a_pushed_own_list_without_us_offline_is_mended_at_the_next_connect(ns: Namesp
 
 fn an_own_bundle_that_could_not_be_looked_at_is_looked_at_again(ns: Namespace) {
     let mut server = Server::of(ns);
-    let romeo = Client::new(ROMEO, &mut server);
+    let romeo = RustDevice::new(ROMEO, &mut server);
     romeo.manager().disconnected().unwrap();
     // The server lost the bundle, and is in trouble when it is asked for it.
     server.bundles.clear();
@@ -484,7 +484,7 @@ fn an_id_that_was_given_up_stops_no_encryption(ns: Namespace) {
     let (mut server, romeo, juliet) = friends(ns);
     let old = romeo.id();
     // Another identity's bundle stands under our id; the list with the old id cannot be replaced.
-    Stranger::of(ns, ROMEO, old).publish(&mut server);
+    RawDevice::of(ns, ROMEO, old).publish(&mut server);
     server.lists.insert((ns, romeo.jid.clone()), list(ns, &[old]));
     romeo.manager().disconnected().unwrap();
     romeo.begin_connect();
@@ -545,7 +545,7 @@ fn a_crossing_is_not_undone_where_others_have_written_more<D: Device>(ns: Namesp
 
 fn what_cannot_be_read_under_our_id_is_overwritten(ns: Namespace) {
     let mut server = Server::of(ns);
-    let romeo = Client::new(ROMEO, &mut server);
+    let romeo = RustDevice::new(ROMEO, &mut server);
     romeo.manager().disconnected().unwrap();
     server.bundles.clear();
     romeo.begin_connect();
@@ -559,7 +559,7 @@ fn what_cannot_be_read_under_our_id_is_overwritten(ns: Namespace) {
 
 fn a_list_that_is_gone_is_fetched_before_we_write_it(ns: Namespace) {
     let mut server = Server::of(ns);
-    let romeo = Client::new(ROMEO, &mut server);
+    let romeo = RustDevice::new(ROMEO, &mut server);
     // Of several items one is retracted: what the others say stands on the server.
     server.lists.insert((ns, romeo.jid.clone()), list(ns, &[17, 18]));
     romeo.manager().device_list_gone(&romeo.jid, ns).unwrap();
@@ -573,7 +573,7 @@ fn a_list_that_is_gone_is_fetched_before_we_write_it(ns: Namespace) {
 
 fn our_entry_is_what_we_want_whatever_others_make_of_it(ns: Namespace) {
     let mut server = Server::of(ns);
-    let romeo = Client::new(ROMEO, &mut server);
+    let romeo = RustDevice::new(ROMEO, &mut server);
     let mut theirs = list(ns, &[17]);
     theirs.add(ListedDevice::labelled(romeo.id(), "not ours".into(), [7; 64])).unwrap();
     server.lists.insert((ns, romeo.jid.clone()), theirs);

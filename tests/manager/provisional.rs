@@ -39,8 +39,15 @@ in_both_namespaces! {
     a_gathered_bundle_is_of_no_use_once_another_key_is_accepted,
 }
 
-fn relay(ns: Namespace, name: &str, device: u32, to: &Client, server: &Server, content: &str) -> Stranger {
-    let mut mallory = Stranger::of(ns, name, device);
+fn relay(
+    ns: Namespace,
+    name: &str,
+    device: u32,
+    to: &RustDevice,
+    server: &Server,
+    content: &str,
+) -> RawDevice {
+    let mut mallory = RawDevice::of(ns, name, device);
     let (_, message) = mallory.greet(to, server, content);
     let read = to.read(&mallory.jid, &message);
     assert_eq!(read.error.status(), Status::Ok);
@@ -49,8 +56,8 @@ fn relay(ns: Namespace, name: &str, device: u32, to: &Client, server: &Server, c
 
 fn a_relayed_key_is_not_shown_as_trusted(ns: Namespace) {
     let mut server = Server::of(ns);
-    let juliet = Client::new(JULIET, &mut server);
-    let mut mallory = Stranger::of(ns, ROMEO, MALLORY);
+    let juliet = RustDevice::new(JULIET, &mut server);
+    let mut mallory = RawDevice::of(ns, ROMEO, MALLORY);
     let (mut session, relayed) = mallory.greet(&juliet, &server, "I am Romeo");
     let read = juliet.read(&mallory.jid, &relayed);
     assert_eq!(text(&read), "I am Romeo");
@@ -65,7 +72,7 @@ fn a_relayed_key_is_not_shown_as_trusted(ns: Namespace) {
 fn a_provisional_key_judged_trusted_is_not_shown_as_trusted(ns: Namespace) {
     let mut server = Server::of(ns);
     let juliet = careful(ns, JULIET, &mut server);
-    let mut mallory = Stranger::of(ns, ROMEO, MALLORY);
+    let mut mallory = RawDevice::of(ns, ROMEO, MALLORY);
     let (mut session, relayed) = mallory.greet(&juliet, &server, "I am Romeo");
     juliet.read(&mallory.jid, &relayed);
     juliet.manager().set_trust(&mallory.jid, &as_told(ns, mallory.key()), "trusted").unwrap();
@@ -77,8 +84,8 @@ fn a_provisional_key_judged_trusted_is_not_shown_as_trusted(ns: Namespace) {
 
 fn a_distrusted_provisional_key_stays_distrusted(ns: Namespace) {
     let mut server = Server::of(ns);
-    let juliet = Client::new(JULIET, &mut server);
-    let mut mallory = Stranger::of(ns, ROMEO, MALLORY);
+    let juliet = RustDevice::new(JULIET, &mut server);
+    let mut mallory = RawDevice::of(ns, ROMEO, MALLORY);
     let (mut session, relayed) = mallory.greet(&juliet, &server, "I am Romeo");
     juliet.read(&mallory.jid, &relayed);
     juliet.manager().set_trust(&mallory.jid, &as_told(ns, mallory.key()), "distrusted").unwrap();
@@ -89,8 +96,8 @@ fn a_distrusted_provisional_key_stays_distrusted(ns: Namespace) {
 
 fn a_key_that_the_bundle_confirmed_is_shown_as_trusted(ns: Namespace) {
     let mut server = Server::of(ns);
-    let juliet = Client::new(JULIET, &mut server);
-    let mut romeo = Stranger::of(ns, ROMEO, 7);
+    let juliet = RustDevice::new(JULIET, &mut server);
+    let mut romeo = RawDevice::of(ns, ROMEO, 7);
     let (mut session, hello) = romeo.greet(&juliet, &server, "hello");
     assert_eq!(juliet.read(&romeo.jid, &hello).core_trust, CoreTrust::Undecided);
     romeo.publish(&mut server);
@@ -101,9 +108,9 @@ fn a_key_that_the_bundle_confirmed_is_shown_as_trusted(ns: Namespace) {
 
 fn a_key_that_the_bundle_contradicted_stops_decrypting(ns: Namespace) {
     let mut server = Server::of(ns);
-    let juliet = Client::new(JULIET, &mut server);
-    let romeo = Stranger::of(ns, ROMEO, MALLORY);
-    let mut mallory = Stranger::of(ns, ROMEO, MALLORY);
+    let juliet = RustDevice::new(JULIET, &mut server);
+    let romeo = RawDevice::of(ns, ROMEO, MALLORY);
+    let mut mallory = RawDevice::of(ns, ROMEO, MALLORY);
     let (mut session, relayed) = mallory.greet(&juliet, &server, "I am Romeo");
     juliet.read(&romeo.jid, &relayed);
     romeo.publish(&mut server);
@@ -124,14 +131,10 @@ fn a_key_that_the_bundle_contradicted_stops_decrypting(ns: Namespace) {
 }
 
 fn a_replaced_key_stops_decrypting(ns: Namespace) {
-    let mut server = Server::of(ns);
-    let juliet = Client::new(JULIET, &mut server);
-    let mut old = Stranger::of(ns, ROMEO, 7);
-    old.publish(&mut server);
-    juliet.refresh(&old.jid, &mut server);
+    let (mut server, juliet, mut old) = with_known_raw(ns, JULIET, (ROMEO, 7));
     let (mut session, hello) = old.greet(&juliet, &server, "hello");
     assert_eq!(text(&juliet.read(&old.jid, &hello)), "hello");
-    let mut new = Stranger::of(ns, ROMEO, 7);
+    let mut new = RawDevice::of(ns, ROMEO, 7);
     show_other_key(&juliet, &mut new, &mut server);
     juliet.manager().accept_identity(&new.jid, id(7), &new.key()).unwrap();
     let more = old.write(&mut session, (&juliet.jid, juliet.id()), "more");
@@ -141,15 +144,11 @@ fn a_replaced_key_stops_decrypting(ns: Namespace) {
 }
 
 fn a_confirmed_key_that_a_bundle_contradicts_keeps_its_sessions_for_reading(ns: Namespace) {
-    let mut server = Server::of(ns);
-    let juliet = Client::new(JULIET, &mut server);
-    let mut old = Stranger::of(ns, ROMEO, 7);
-    old.publish(&mut server);
-    juliet.refresh(&old.jid, &mut server);
+    let (mut server, juliet, mut old) = with_known_raw(ns, JULIET, (ROMEO, 7));
     let (mut session, hello) = old.greet(&juliet, &server, "hello");
     assert_eq!(text(&juliet.read(&old.jid, &hello)), "hello");
     // A server that wants to separate them shows another key.
-    let mut other = Stranger::of(ns, ROMEO, 7);
+    let mut other = RawDevice::of(ns, ROMEO, 7);
     show_other_key(&juliet, &mut other, &mut server);
     let more = old.write(&mut session, (&juliet.jid, juliet.id()), "more");
     let read = juliet.read(&old.jid, &inner(&more));
@@ -160,10 +159,10 @@ fn a_confirmed_key_that_a_bundle_contradicts_keeps_its_sessions_for_reading(ns: 
 }
 
 /// Many key exchanges in one name, each of another device; how many were taken.
-fn flood(ns: Namespace, name: &str, count: u32, to: &Client, server: &mut Server) -> usize {
+fn flood(ns: Namespace, name: &str, count: u32, to: &RustDevice, server: &mut Server) -> usize {
     let mut taken = 0;
     for number in 0..count {
-        let mut mallory = Stranger::of(ns, name, 1_000_000 + number);
+        let mut mallory = RawDevice::of(ns, name, 1_000_000 + number);
         let (_, relayed) = mallory.greet(to, server, "x");
         taken += usize::from(to.read(&mallory.jid, &relayed).error.status() == Status::Ok);
         to.advance(21_000);
@@ -205,7 +204,7 @@ fn shutting_a_list_out_takes_no_five_minutes_of_pre_keys(ns: Namespace) {
     for _ in 0..15 {
         for index in 0..server.bundle(&romeo).pre_keys.len() {
             number += 1;
-            let mut mallory = Stranger::of(ns, JULIET, number);
+            let mut mallory = RawDevice::of(ns, JULIET, number);
             let (_, relayed) = take_pre_key(&mut mallory, &romeo, &server, index);
             romeo.read(&mallory.jid, &relayed);
         }
@@ -223,11 +222,11 @@ fn offline_the_seventeenth_provisional_device_is_refused(ns: Namespace) {
         romeo.manager().disconnected().unwrap();
         romeo.step();
         for number in 0..16 {
-            let mut mallory = Stranger::of(ns, name, 1_000_000 + number);
+            let mut mallory = RawDevice::of(ns, name, 1_000_000 + number);
             let (_, message) = take_pre_key(&mut mallory, &romeo, &server, number as usize);
             assert_eq!(romeo.read(&mallory.jid, &message).error.status(), Status::Ok, "{name} {number}");
         }
-        let mut mallory = Stranger::of(ns, name, 2_000_000);
+        let mut mallory = RawDevice::of(ns, name, 2_000_000);
         let (_, message) = take_pre_key(&mut mallory, &romeo, &server, 20);
         romeo.refuse(&mallory.jid, &message, Status::Limit);
     }
@@ -237,7 +236,7 @@ fn online_the_oldest_provisional_device_makes_room(ns: Namespace) {
     let (mut server, romeo, juliet) = friends(ns);
     romeo.refresh(&juliet.jid, &mut server);
     for number in 0..17 {
-        let mut mallory = Stranger::of(ns, JULIET, 1_000_000 + number);
+        let mut mallory = RawDevice::of(ns, JULIET, 1_000_000 + number);
         let (_, message) = take_pre_key(&mut mallory, &romeo, &server, number as usize);
         let first = romeo.read(&mallory.jid, &message).error.status();
         romeo.run(&mut server);
@@ -259,7 +258,7 @@ fn online_the_oldest_provisional_device_makes_room(ns: Namespace) {
 
 fn provisional_devices_on_the_list_do_not_count(ns: Namespace) {
     let mut server = Server::of(ns);
-    let romeo = Client::new(ROMEO, &mut server);
+    let romeo = RustDevice::new(ROMEO, &mut server);
     let juliet = jid(JULIET);
     // Twenty devices are on her list; nobody has looked at their bundles.
     let ids: Vec<u32> = (1..=20).collect();
@@ -267,7 +266,7 @@ fn provisional_devices_on_the_list_do_not_count(ns: Namespace) {
     romeo.manager().disconnected().unwrap();
     romeo.step();
     for id in ids {
-        let mut device = Stranger::of(ns, JULIET, id);
+        let mut device = RawDevice::of(ns, JULIET, id);
         let (_, message) = take_pre_key(&mut device, &romeo, &server, id as usize);
         assert_eq!(text(&romeo.read(&juliet, &message)), "x", "{id}");
     }
@@ -275,10 +274,10 @@ fn provisional_devices_on_the_list_do_not_count(ns: Namespace) {
 
 fn two_provisional_keys_of_one_device_are_both_read(ns: Namespace) {
     let mut server = Server::of(ns);
-    let juliet = Client::new(JULIET, &mut server);
+    let juliet = RustDevice::new(JULIET, &mut server);
     juliet.manager().disconnected().unwrap();
     juliet.step();
-    let (mut romeo, mut mallory) = (Stranger::of(ns, ROMEO, 7), Stranger::of(ns, ROMEO, 7));
+    let (mut romeo, mut mallory) = (RawDevice::of(ns, ROMEO, 7), RawDevice::of(ns, ROMEO, 7));
     let (mut his, first) = romeo.greet(&juliet, &server, "first");
     let (mut others, second) = mallory.greet(&juliet, &server, "second");
     assert_eq!(text(&juliet.read(&romeo.jid, &first)), "first");
@@ -296,8 +295,8 @@ fn two_provisional_keys_of_one_device_are_both_read(ns: Namespace) {
 
 fn the_bundle_is_looked_at_when_two_keys_contradict_each_other(ns: Namespace) {
     let mut server = Server::of(ns);
-    let juliet = Client::new(JULIET, &mut server);
-    let (mut romeo, mut mallory) = (Stranger::of(ns, ROMEO, 7), Stranger::of(ns, ROMEO, 7));
+    let juliet = RustDevice::new(JULIET, &mut server);
+    let (mut romeo, mut mallory) = (RawDevice::of(ns, ROMEO, 7), RawDevice::of(ns, ROMEO, 7));
     romeo.publish(&mut server);
     let (_, second) = mallory.greet(&juliet, &server, "second");
     juliet.read(&romeo.jid, &second);
@@ -311,12 +310,8 @@ fn the_bundle_is_looked_at_when_two_keys_contradict_each_other(ns: Namespace) {
 }
 
 fn what_identity_changed_asks_for_can_be_done(ns: Namespace) {
-    let mut server = Server::of(ns);
-    let juliet = Client::new(JULIET, &mut server);
-    let old = Stranger::of(ns, ROMEO, 7);
-    old.publish(&mut server);
-    juliet.refresh(&old.jid, &mut server);
-    let mut new = Stranger::of(ns, ROMEO, 7);
+    let (mut server, juliet, _) = with_known_raw(ns, JULIET, (ROMEO, 7));
+    let mut new = RawDevice::of(ns, ROMEO, 7);
     let hello = show_other_key(&juliet, &mut new, &mut server);
     // For the message, and when the key can be accepted.
     assert_eq!(juliet.count_notices(NoticeKind::IdentityChanged), 2);
@@ -331,13 +326,13 @@ fn what_identity_changed_asks_for_can_be_done(ns: Namespace) {
 fn a_key_confirmed_for_somebody_else_is_not_opened_in_this_name(ns: Namespace) {
     let (mut server, romeo, juliet) = friends(ns);
     // Mallory has Juliet's message relayed under a name of his own.
-    let mut tybalt = Stranger::of(ns, TYBALT, 5);
+    let mut tybalt = RawDevice::of(ns, TYBALT, 5);
     tybalt.publish(&mut server);
     romeo.refresh(&tybalt.jid, &mut server);
     let (_, hello) = tybalt.greet(&romeo, &server, "hello");
     let mallory = jid("mallory@evil.example");
-    let pre_keys = |client: &Client| {
-        client.disk.all().into_iter().filter(|(key, _)| key.contains("pre")).collect::<Vec<_>>()
+    let pre_keys = |client: &RustDevice| {
+        client.storage.all().into_iter().filter(|(key, _)| key.contains("pre")).collect::<Vec<_>>()
     };
     let before = pre_keys(&romeo);
     romeo.refuse(&mallory, &hello, Status::PublicDataInconsistency);
@@ -348,7 +343,7 @@ fn a_key_confirmed_for_somebody_else_is_not_opened_in_this_name(ns: Namespace) {
 
 fn one_person_with_two_accounts_is_served_on_both(ns: Namespace) {
     let (mut server, romeo, juliet) = friends(ns);
-    let work = Stranger::of(ns, "tybalt@work.example", 5);
+    let work = RawDevice::of(ns, "tybalt@work.example", 5);
     let mut home = work.twin(ns, TYBALT, 5);
     work.publish(&mut server);
     romeo.refresh(&work.jid, &mut server);
@@ -366,7 +361,7 @@ fn one_person_with_two_accounts_is_served_on_both(ns: Namespace) {
 fn a_copied_bundle_delays_nobody(ns: Namespace) {
     let (mut server, romeo, juliet) = friends(ns);
     // Mallory publishes a copy of Tybalt's bundle as his own before Tybalt was ever heard of.
-    let mut tybalt = Stranger::of(ns, TYBALT, 5);
+    let mut tybalt = RawDevice::of(ns, TYBALT, 5);
     let mallory = jid("mallory@evil.example");
     server.lists.insert((ns, mallory.clone()), list(ns, &[5]));
     server.bundles.insert((ns, mallory.clone(), 5), tybalt.bundle());
@@ -398,7 +393,7 @@ fn a_refused_list_does_not_end_connected(ns: Namespace) {
 
 fn nothing_is_encrypted_to_a_provisional_key(ns: Namespace) {
     let mut server = Server::of(ns);
-    let juliet = Client::new(JULIET, &mut server);
+    let juliet = RustDevice::new(JULIET, &mut server);
     let mallory = relay(ns, ROMEO, MALLORY, &juliet, &server, "I am Romeo");
     // Its id is on Romeo's list; its bundle cannot be had.
     push(&juliet, &mallory.jid, &[MALLORY]);
@@ -412,12 +407,12 @@ fn nothing_is_encrypted_to_a_provisional_key(ns: Namespace) {
 fn the_gathered_bundle_is_compared_with_the_judged_key(ns: Namespace) {
     let mut server = Server::of(ns);
     let romeo = careful(ns, ROMEO, &mut server);
-    let judged = Stranger::of(ns, JULIET, 7);
+    let judged = RawDevice::of(ns, JULIET, 7);
     judged.publish(&mut server);
     romeo.refresh(&judged.jid, &mut server);
     romeo.manager().set_trust(&judged.jid, &judged.key(), "trusted").unwrap();
     // Her bundle is asked for, and shows another key.
-    let other = Stranger::of(ns, JULIET, 7);
+    let other = RawDevice::of(ns, JULIET, 7);
     romeo.advance(HOUR);
     let operation = romeo.begin_encrypt(&[&judged.jid], "text", EncryptPolicy::Wait);
     let of_juliet = is_bundle_of(&judged.jid);
@@ -435,15 +430,11 @@ fn the_gathered_bundle_is_compared_with_the_judged_key(ns: Namespace) {
 }
 
 fn a_message_of_a_replaced_key_repairs_nothing(ns: Namespace) {
-    let mut server = Server::of(ns);
-    let juliet = Client::new(JULIET, &mut server);
-    let mut old = Stranger::of(ns, ROMEO, 7);
-    old.publish(&mut server);
-    juliet.refresh(&old.jid, &mut server);
+    let (mut server, juliet, mut old) = with_known_raw(ns, JULIET, (ROMEO, 7));
     let (mut session, hello) = old.greet(&juliet, &server, "hello");
     assert_eq!(text(&juliet.read(&old.jid, &hello)), "hello");
     juliet.run(&mut server);
-    let mut new = Stranger::of(ns, ROMEO, 7);
+    let mut new = RawDevice::of(ns, ROMEO, 7);
     show_other_key(&juliet, &mut new, &mut server);
     juliet.manager().accept_identity(&new.jid, id(7), &new.key()).unwrap();
     juliet.run(&mut server);
@@ -458,18 +449,14 @@ fn a_message_of_a_replaced_key_repairs_nothing(ns: Namespace) {
 }
 
 fn a_key_that_a_bundle_contradicts_gets_no_empty_message(ns: Namespace) {
-    let mut server = Server::of(ns);
-    let juliet = Client::new(JULIET, &mut server);
-    let mut old = Stranger::of(ns, ROMEO, 7);
-    old.publish(&mut server);
-    juliet.refresh(&old.jid, &mut server);
+    let (mut server, juliet, mut old) = with_known_raw(ns, JULIET, (ROMEO, 7));
     let (mut session, hello) = old.greet(&juliet, &server, "hello");
     assert_eq!(text(&juliet.read(&old.jid, &hello)), "hello");
     // The answer to its key exchange still waits when the other key is shown.
     juliet.manager().disconnected().unwrap();
     juliet.step();
     juliet.connect(&mut server);
-    let mut other = Stranger::of(ns, ROMEO, 7);
+    let mut other = RawDevice::of(ns, ROMEO, 7);
     show_other_key(&juliet, &mut other, &mut server);
     let sent = juliet.count_asked(is_send);
     // A long monologue is answered otherwise.
@@ -482,19 +469,16 @@ fn a_key_that_a_bundle_contradicts_gets_no_empty_message(ns: Namespace) {
 }
 
 fn a_forged_key_does_not_silence_the_real_change(ns: Namespace) {
-    let mut server = Server::of(ns);
-    let romeo = Client::new(ROMEO, &mut server);
-    let old = Stranger::of(ns, JULIET, 7);
-    old.publish(&mut server);
+    let (mut server, romeo, old) = with_raw(ns, ROMEO, (JULIET, 7));
     romeo.say(&old.jid, "hello", &mut server);
     // Somebody forges a key exchange in her name; her bundle shows her own key.
-    let (_, forged) = Stranger::of(ns, JULIET, 7).greet(&romeo, &server, "forged");
+    let (_, forged) = RawDevice::of(ns, JULIET, 7).greet(&romeo, &server, "forged");
     romeo.refuse(&old.jid, &forged, Status::PublicDataInconsistency);
     romeo.run(&mut server);
     assert_eq!(romeo.count_notices(NoticeKind::IdentityChanged), 1);
     // Minutes later she sets her device up anew.
     romeo.advance(120_000);
-    let mut new = Stranger::of(ns, JULIET, 7);
+    let mut new = RawDevice::of(ns, JULIET, 7);
     show_other_key(&romeo, &mut new, &mut server);
     // Messages are told of once; that the key can be accepted is told in any case.
     assert_eq!(romeo.count_notices(NoticeKind::IdentityChanged), 2);
@@ -502,11 +486,7 @@ fn a_forged_key_does_not_silence_the_real_change(ns: Namespace) {
 }
 
 fn an_archive_of_a_replaced_key_is_silent(ns: Namespace) {
-    let mut server = Server::of(ns);
-    let juliet = Client::new(JULIET, &mut server);
-    let mut old = Stranger::of(ns, ROMEO, 7);
-    old.publish(&mut server);
-    juliet.refresh(&old.jid, &mut server);
+    let (mut server, juliet, mut old) = with_known_raw(ns, JULIET, (ROMEO, 7));
     let (mut session, hello) = old.greet(&juliet, &server, "hello");
     let to = (juliet.jid.clone(), juliet.id());
     let mut archive = vec![hello];
@@ -516,7 +496,7 @@ fn an_archive_of_a_replaced_key_is_silent(ns: Namespace) {
         text(&juliet.read(&old.jid, message));
     }
     juliet.run(&mut server);
-    let mut new = Stranger::of(ns, ROMEO, 7);
+    let mut new = RawDevice::of(ns, ROMEO, 7);
     show_other_key(&juliet, &mut new, &mut server);
     juliet.manager().accept_identity(&new.jid, id(7), &new.key()).unwrap();
     juliet.run(&mut server);
@@ -534,8 +514,8 @@ fn an_archive_of_a_replaced_key_is_silent(ns: Namespace) {
 
 fn a_gathered_bundle_is_of_no_use_once_another_key_is_accepted(ns: Namespace) {
     let mut server = Server::of(ns);
-    let romeo = Client::new(ROMEO, &mut server);
-    let (old, paris) = (Stranger::of(ns, JULIET, 7), Stranger::of(ns, PARIS, 5));
+    let romeo = RustDevice::new(ROMEO, &mut server);
+    let (old, paris) = (RawDevice::of(ns, JULIET, 7), RawDevice::of(ns, PARIS, 5));
     for device in [&old, &paris] {
         device.publish(&mut server);
         romeo.refresh(&device.jid, &mut server);
@@ -544,7 +524,7 @@ fn a_gathered_bundle_is_of_no_use_once_another_key_is_accepted(ns: Namespace) {
     let operation = romeo.begin_encrypt(&[&old.jid, &paris.jid], "text", EncryptPolicy::Wait);
     let open = romeo.run_holding(&mut server, is_bundle_of(&paris.jid));
     assert_eq!(open.len(), 1);
-    let mut new = Stranger::of(ns, JULIET, 7);
+    let mut new = RawDevice::of(ns, JULIET, 7);
     show_other_key(&romeo, &mut new, &mut server);
     romeo.manager().accept_identity(&new.jid, id(7), &new.key()).unwrap();
     romeo.manager().answer(open[0].0, server.answer(&romeo, &open[0].1)).unwrap();

@@ -33,9 +33,9 @@ fn is_of_stranger(question: &Question) -> bool {
 }
 
 /// Messages of so many JIDs, of whom nothing is known: a repair and a look at a list each.
-fn strangers_write(ns: Namespace, count: u32, to: &Client, server: &Server) {
+fn strangers_write(ns: Namespace, count: u32, to: &RustDevice, server: &Server) {
     for n in 0..count {
-        let mut stranger = Stranger::of(ns, &format!("s{n}@evil.example"), 5);
+        let mut stranger = RawDevice::of(ns, &format!("s{n}@evil.example"), 5);
         let (_, message) = stranger.greet(to, server, "x");
         to.read(&stranger.jid, &inner(&message));
     }
@@ -46,8 +46,8 @@ fn fetches_that_strangers_cause_do_not_hold_up_a_message(ns: Namespace) {
         let mut server = Server::of(ns);
         let mut settings = config(ns, ROMEO, "trusted");
         settings.max_open_fetches = max_open_fetches;
-        let romeo = Client::with(settings, &mut server);
-        let juliet = Client::new(JULIET, &mut server);
+        let romeo = RustDevice::with(settings, &mut server);
+        let juliet = RustDevice::new(JULIET, &mut server);
         strangers_write(ns, 256, &romeo, &server);
         // Their server never answers.
         romeo.run_holding(&mut server, is_of_stranger);
@@ -97,8 +97,8 @@ fn pushes_that_are_refused_take_no_memory(ns: Namespace) {
 
 fn measure_pushes_that_are_refused_take_no_memory(ns: Namespace) {
     let (_server, romeo, _) = two(ns);
-    romeo.disk.keep_failing(true);
-    romeo.disk.fail(1, Fault::Nothing);
+    romeo.storage.keep_failing(true);
+    romeo.storage.fail(1, Fault::Nothing);
     let name = |n: u32| format!("{n}{}@evil.example", "x".repeat(1_000));
     let push = |n: u32| {
         let _ = romeo.manager().update_device_list(&jid(&name(n)), &list(ns, &[1]));
@@ -114,9 +114,9 @@ fn measure_pushes_that_are_refused_take_no_memory(ns: Namespace) {
 
 fn r31_what_one_stranger_can_have_stored_is_bounded(ns: Namespace) {
     let (mut server, romeo, _) = two(ns);
-    let before = romeo.disk.size();
+    let before = romeo.storage.size();
     for device in 1..=2 {
-        let mut stranger = Stranger::of(ns, "s@evil.example", device);
+        let mut stranger = RawDevice::of(ns, "s@evil.example", device);
         for _ in 0..45 {
             let mut session = stranger.initiate(&server.bundle(&romeo));
             let mut last = stranger.write(&mut session, (&romeo.jid, romeo.id()), "x");
@@ -129,7 +129,7 @@ fn r31_what_one_stranger_can_have_stored_is_bounded(ns: Namespace) {
             server.mail.clear();
         }
     }
-    let stored = romeo.disk.size() - before;
+    let stored = romeo.storage.size() - before;
     assert!(stored / 2 < 100_000, "two devices had {stored} bytes stored");
 }
 
@@ -139,10 +139,10 @@ fn strangers_lists_do_not_push_out_a_friends(ns: Namespace) {
         let _ = romeo.manager().update_device_list(&jid(&format!("s{n}@evil.example")), &list(ns, &[1]));
     }
     romeo.step();
-    let loads = romeo.disk.loads();
+    let loads = romeo.storage.loads();
     let message = juliet.say(&romeo.jid, "text", &mut server);
     assert_eq!(text(&romeo.read(&juliet.jid, &message)), "text");
-    assert!(romeo.disk.loads() - loads <= 10, "strangers pushed a friend out of the cache");
+    assert!(romeo.storage.loads() - loads <= 10, "strangers pushed a friend out of the cache");
     assert!(romeo.is_active(&juliet.jid, juliet.id()));
 }
 
@@ -154,13 +154,13 @@ fn a_message_of_nobody_costs_little(ns: Namespace) {
         let _ = romeo.manager().update_device_list(&jid(&format!("s{n}@evil.example")), &list(ns, &[1]));
     }
     romeo.step();
-    let mut stranger = Stranger::of(ns, "s@evil.example", 999_999);
-    let mut session = stranger.initiate(&Stranger::of(ns, ROMEO, 3).bundle());
+    let mut stranger = RawDevice::of(ns, "s@evil.example", 999_999);
+    let mut session = stranger.initiate(&RawDevice::of(ns, ROMEO, 3).bundle());
     let message = stranger.write(&mut session, (&romeo.jid, romeo.id()), "x");
-    let loads = romeo.disk.loads();
+    let loads = romeo.storage.loads();
     let read = romeo.manager().decrypt(None, Some(&jid(ROOM)), &message).unwrap();
     assert_eq!(read.error.status(), Status::SenderNotFound);
-    let loads = romeo.disk.loads() - loads;
+    let loads = romeo.storage.loads() - loads;
     assert!(loads <= 50, "{loads} loads");
 }
 
@@ -174,10 +174,10 @@ fn a_friend_in_a_semi_anonymous_room_is_found_among_many(ns: Namespace) {
     romeo.step();
     for _ in 0..2 {
         let message = juliet.say(&romeo.jid, "text", &mut server);
-        let loads = romeo.disk.loads();
+        let loads = romeo.storage.loads();
         let read = romeo.manager().decrypt(None, Some(&jid(ROOM)), &message).unwrap();
         assert_eq!((text(&read), read.from.as_ref()), ("text".to_owned(), Some(&juliet.jid)));
-        let loads = romeo.disk.loads() - loads;
+        let loads = romeo.storage.loads() - loads;
         assert!(loads <= 50, "{loads} loads");
         romeo.restart();
         romeo.connect(&mut server);
@@ -186,14 +186,14 @@ fn a_friend_in_a_semi_anonymous_room_is_found_among_many(ns: Namespace) {
 
 fn a_strangers_key_exchange_in_a_room_without_sender_touches_no_member(ns: Namespace) {
     let (mut server, romeo, juliet) = friends(ns);
-    let phone = Stranger::of(ns, JULIET, 77);
+    let phone = RawDevice::of(ns, JULIET, 77);
     phone.publish(&mut server);
     push(&romeo, &juliet.jid, &[juliet.id(), 77]);
     // A stranger's device has the id of her phone, whose key nobody knows yet, or that of her known device.
     for id in [77, juliet.id()] {
-        let mut stranger = Stranger::of(ns, "s@evil.example", id);
+        let mut stranger = RawDevice::of(ns, "s@evil.example", id);
         let (_, message) = stranger.greet(&romeo, &server, "I am Juliet");
-        let before = romeo.disk.all();
+        let before = romeo.storage.all();
         let read = romeo.manager().decrypt(None, Some(&jid(ROOM)), &message).unwrap();
         assert_eq!((read.error.status(), read.from), (Status::SenderNotFound, None), "{id}");
         romeo.run(&mut server);
@@ -203,13 +203,13 @@ fn a_strangers_key_exchange_in_a_room_without_sender_touches_no_member(ns: Names
             "{id}: a stranger alarms in her name"
         );
         assert!(read.plaintext.is_none());
-        assert!(romeo.disk.all() == before, "{id}: its key was put on a member's device");
+        assert!(romeo.storage.all() == before, "{id}: its key was put on a member's device");
     }
     assert_eq!(romeo.device(&juliet.jid, 77).unwrap().identity_key, None);
 }
 
 /// Somebody takes us off our list every so many seconds, for so long; how often the list was published.
-fn fight(ns: Namespace, romeo: &Client, server: &mut Server, every_ms: u64, for_ms: u64) -> usize {
+fn fight(ns: Namespace, romeo: &RustDevice, server: &mut Server, every_ms: u64, for_ms: u64) -> usize {
     let before = romeo.count_asked(is_list_publication);
     for _ in 0..for_ms / every_ms {
         server.lists.insert((ns, romeo.jid.clone()), list(ns, &[100]));
@@ -222,7 +222,7 @@ fn fight(ns: Namespace, romeo: &Client, server: &mut Server, every_ms: u64, for_
 
 fn f22_a_fight_over_the_own_list_is_bounded_by_the_day(ns: Namespace) {
     let mut server = Server::of(ns);
-    let romeo = Client::new(ROMEO, &mut server);
+    let romeo = RustDevice::new(ROMEO, &mut server);
     let published = fight(ns, &romeo, &mut server, 20_000, DAY);
     assert!((20..=31).contains(&published), "{published} publications in a day");
     let published = fight(ns, &romeo, &mut server, 20_000, DAY);
@@ -231,9 +231,9 @@ fn f22_a_fight_over_the_own_list_is_bounded_by_the_day(ns: Namespace) {
 
 fn a_fight_over_the_own_list_does_not_hold_up_the_bundle(ns: Namespace) {
     let mut server = Server::of(ns);
-    let romeo = Client::new(ROMEO, &mut server);
+    let romeo = RustDevice::new(ROMEO, &mut server);
     fight(ns, &romeo, &mut server, 10_000, 4 * HOUR);
-    let mut tybalt = Stranger::of(ns, TYBALT, 5);
+    let mut tybalt = RawDevice::of(ns, TYBALT, 5);
     let (_, hello) = take_pre_key(&mut tybalt, &romeo, &server, 0);
     let used = server.bundle(&romeo).pre_keys[0].id;
     romeo.read(&tybalt.jid, &hello);
@@ -246,14 +246,14 @@ fn a_fight_over_the_own_list_does_not_hold_up_the_bundle(ns: Namespace) {
 
 fn an_exhausted_bucket_is_one_notice(ns: Namespace) {
     let mut server = Server::of(ns);
-    let romeo = Client::new(ROMEO, &mut server);
+    let romeo = RustDevice::new(ROMEO, &mut server);
     fight(ns, &romeo, &mut server, 21_000, HOUR);
     assert_eq!(romeo.count_notices(NoticeKind::PublishFailed), 1);
 }
 
 fn an_exhausted_bucket_fills_again(ns: Namespace) {
     let mut server = Server::of(ns);
-    let romeo = Client::new(ROMEO, &mut server);
+    let romeo = RustDevice::new(ROMEO, &mut server);
     let first = fight(ns, &romeo, &mut server, 21_000, HOUR);
     assert!(first <= 10, "{first} publications in an hour");
     // The fight is over; the last word was theirs.
@@ -264,7 +264,7 @@ fn an_exhausted_bucket_fills_again(ns: Namespace) {
 
 fn three_publications_a_minute_at_most(ns: Namespace) {
     let mut server = Server::of(ns);
-    let romeo = Client::new(ROMEO, &mut server);
+    let romeo = RustDevice::new(ROMEO, &mut server);
     romeo.advance(DAY);
     let published = fight(ns, &romeo, &mut server, 1_000, 59_000);
     assert!((1..=3).contains(&published), "{published} publications in a minute");
@@ -276,8 +276,8 @@ fn r19_the_largest_skip_limit_is_usable(ns: Namespace) {
     let mut settings = config(ns, ROMEO, "trusted");
     settings.skipped_per_session = 2_000;
     settings.skipped_per_message = 2_000;
-    let romeo = Client::with(settings, &mut server);
-    let juliet = Client::new(JULIET, &mut server);
+    let romeo = RustDevice::with(settings, &mut server);
+    let juliet = RustDevice::new(JULIET, &mut server);
     let hello = romeo.say(&juliet.jid, "hello", &mut server);
     juliet.read(&romeo.jid, &hello);
     server.settle(&[&romeo, &juliet]);
@@ -330,12 +330,12 @@ fn the_budget_of_chain_steps_is_exact(ns: Namespace) {
 
 fn strangers_delete_no_pre_key_that_is_still_offered(ns: Namespace) {
     let mut server = Server::of(ns);
-    let romeo = Client::new(ROMEO, &mut server);
+    let romeo = RustDevice::new(ROMEO, &mut server);
     // The server takes no further bundle for a while.
     let offered = server.bundle(&romeo);
     let mut taken = 0;
     for n in 0..400_usize {
-        let mut stranger = Stranger::of(ns, &format!("s{}@evil.example", n % 7), 9);
+        let mut stranger = RawDevice::of(ns, &format!("s{}@evil.example", n % 7), 9);
         let mut one = offered.clone();
         one.pre_keys = vec![offered.pre_keys[n % offered.pre_keys.len()].clone()];
         let mut session = stranger.initiate(&one);
@@ -344,9 +344,9 @@ fn strangers_delete_no_pre_key_that_is_still_offered(ns: Namespace) {
     }
     assert!((50..400).contains(&taken), "{taken}");
     // A friend takes any of them.
-    romeo.manager().set_trust(&jid(JULIET), &Stranger::of(ns, JULIET, 7).key(), "trusted").unwrap();
+    romeo.manager().set_trust(&jid(JULIET), &RawDevice::of(ns, JULIET, 7).key(), "trusted").unwrap();
     for index in [0, 50, 99] {
-        let mut juliet = Stranger::of(ns, JULIET, 7);
+        let mut juliet = RawDevice::of(ns, JULIET, 7);
         let mut one = offered.clone();
         one.pre_keys = vec![offered.pre_keys[index].clone()];
         let mut session = juliet.initiate(&one);

@@ -44,7 +44,9 @@ fn peak() -> usize {
 }
 
 /// One record of each kind of a client that has talked to a friend and skipped some messages.
-fn one_of_each_kind(ns: Namespace) -> (Client, Client, omemo::protocol::message::Message, Vec<String>) {
+fn one_of_each_kind(
+    ns: Namespace,
+) -> (RustDevice, RustDevice, omemo::protocol::message::Message, Vec<String>) {
     let (mut server, romeo, juliet) = friends(ns);
     for _ in 0..3 {
         juliet.say(&romeo.jid, "x", &mut server);
@@ -54,23 +56,23 @@ fn one_of_each_kind(ns: Namespace) -> (Client, Client, omemo::protocol::message:
     let next = juliet.say(&romeo.jid, "next", &mut server);
     romeo.manager().disconnected().unwrap();
     let kinds: BTreeMap<String, String> =
-        romeo.disk.all().into_keys().map(|key| (key.split('/').nth(1).unwrap().to_owned(), key)).collect();
+        romeo.storage.all().into_keys().map(|key| (key.split('/').nth(1).unwrap().to_owned(), key)).collect();
     (romeo, juliet, next, kinds.into_values().collect())
 }
 
 /// Opens a copy of a store in which one record has another value, and uses it.
 fn use_store(
-    romeo: &Client,
-    juliet: &Client,
+    romeo: &RustDevice,
+    juliet: &RustDevice,
     next: &omemo::protocol::message::Message,
     key: &str,
     value: Vec<u8>,
 ) {
-    let mut records = romeo.disk.all();
+    let mut records = romeo.storage.all();
     records.insert(key.to_owned(), value);
-    let disk = Arc::new(Disk::default());
-    disk.put_back(records);
-    let again = Client::closed(romeo.config.clone(), disk);
+    let storage = Arc::new(FaultyStorage::default());
+    storage.put_back(records);
+    let again = RustDevice::closed(romeo.config.clone(), storage);
     if again.open().is_err() {
         return;
     }
@@ -88,7 +90,7 @@ fn records_of_empty_fields_take_little_memory_and_time(ns: Namespace) {
 
 fn measure_empty_fields(ns: Namespace) {
     let (romeo, juliet, next, keys) = one_of_each_kind(ns);
-    let all = romeo.disk.all();
+    let all = romeo.storage.all();
     for key in keys {
         for field in 1..=12_u8 {
             let before = peak();
@@ -107,7 +109,7 @@ fn measure_empty_fields(ns: Namespace) {
 
 fn a_record_that_is_cut_anywhere_never_panics(ns: Namespace) {
     let (romeo, juliet, next, keys) = one_of_each_kind(ns);
-    let all = romeo.disk.all();
+    let all = romeo.storage.all();
     for key in keys {
         let value = &all[&key];
         let step = value.len() / 12 + 1;

@@ -34,12 +34,12 @@ fn a_conflicting_key_survives_that_a_device_leaves_the_other_namespace() {
     let mut server = Server::of(Legacy);
     let mut settings = config(Legacy, ROMEO, "trusted");
     settings.namespaces = vec![Legacy, Omemo2];
-    let romeo = Client::with(settings, &mut server);
-    let old = Stranger::of(Legacy, JULIET, 7);
+    let romeo = RustDevice::with(settings, &mut server);
+    let old = RawDevice::of(Legacy, JULIET, 7);
     old.publish(&mut server);
     old.in_namespace(Omemo2).publish(&mut server);
     romeo.refresh(&old.jid, &mut server);
-    let mut new = Stranger::of(Legacy, JULIET, 7);
+    let mut new = RawDevice::of(Legacy, JULIET, 7);
     show_other_key(&romeo, &mut new, &mut server);
     assert_eq!(romeo.device(&new.jid, 7).unwrap().conflicting_key, Some(new.key()));
     // It leaves omemo:2.
@@ -64,33 +64,30 @@ fn a_conflicting_key_survives_that_the_account_leaves_the_other_namespace() {
         let mut server = Server::of(stays);
         let mut settings = config(stays, ROMEO, "trusted");
         settings.namespaces = vec![stays, leaves];
-        let romeo = Client::with(settings, &mut server);
-        let old = Stranger::of(stays, JULIET, 7);
+        let romeo = RustDevice::with(settings, &mut server);
+        let old = RawDevice::of(stays, JULIET, 7);
         old.publish(&mut server);
         old.in_namespace(leaves).publish(&mut server);
         romeo.refresh(&old.jid, &mut server);
-        let mut new = Stranger::of(stays, JULIET, 7);
+        let mut new = RawDevice::of(stays, JULIET, 7);
         show_other_key(&romeo, &mut new, &mut server);
         romeo.manager.replace(None);
-        let romeo = Client::closed(config(stays, ROMEO, "trusted"), romeo.disk.clone());
+        let romeo = RustDevice::closed(config(stays, ROMEO, "trusted"), romeo.storage.clone());
         romeo.open().unwrap();
         assert_eq!(romeo.device(&new.jid, 7).unwrap().conflicting_key, Some(new.key()), "{stays:?}");
     }
 }
 
 /// A known device shows another key, and the user accepts it: the client, the old and the new device.
-fn accepted(ns: Namespace) -> (Server, Client, Stranger, Session, Stranger) {
-    let mut server = Server::of(ns);
-    let romeo = Client::new(ROMEO, &mut server);
-    let mut old = Stranger::of(ns, JULIET, 7);
-    old.publish(&mut server);
+fn accepted(ns: Namespace) -> (Server, RustDevice, RawDevice, Session, RawDevice) {
+    let (mut server, romeo, mut old) = with_raw(ns, ROMEO, (JULIET, 7));
     let message = romeo.say(&old.jid, "hello", &mut server);
     let (mut session, content) = old.take_up(&message).unwrap();
     assert_eq!(content, "hello");
     // From now on what is sent on it is no key exchange.
     let answer = old.write(&mut session, (&romeo.jid, romeo.id()), "welcome");
     assert_eq!(text(&romeo.read(&old.jid, &answer)), "welcome");
-    let mut new = Stranger::of(ns, JULIET, 7);
+    let mut new = RawDevice::of(ns, JULIET, 7);
     show_other_key(&romeo, &mut new, &mut server);
     (server, romeo, old, session, new)
 }
@@ -121,7 +118,7 @@ fn a_session_that_was_given_up_never_sends_although_its_key_is_accepted_again(ns
 
 fn skipped_keys_of_a_given_up_session_are_not_kept_beside_the_next_one(ns: Namespace) {
     let (_server, romeo, mut old, mut session, new) = accepted(ns);
-    let skipped = || romeo.disk.all().keys().filter(|key| key.starts_with("v1/skipped/")).count();
+    let skipped = || romeo.storage.all().keys().filter(|key| key.starts_with("v1/skipped/")).count();
     old.write(&mut session, (&romeo.jid, romeo.id()), "lost");
     let next = old.write(&mut session, (&romeo.jid, romeo.id()), "next");
     assert_eq!(text(&romeo.read(&old.jid, &next)), "next");
@@ -132,8 +129,8 @@ fn skipped_keys_of_a_given_up_session_are_not_kept_beside_the_next_one(ns: Names
 
 fn waiting_empty_messages_of_a_given_up_session_go(ns: Namespace) {
     let mut server = Server::of(ns);
-    let romeo = Client::new(ROMEO, &mut server);
-    let mut old = Stranger::of(ns, JULIET, 7);
+    let romeo = RustDevice::new(ROMEO, &mut server);
+    let mut old = RawDevice::of(ns, JULIET, 7);
     old.publish(&mut server);
     romeo.refresh(&old.jid, &mut server);
     // The answer to her key exchange is encrypted and cannot be sent.
@@ -143,9 +140,9 @@ fn waiting_empty_messages_of_a_given_up_session_go(ns: Namespace) {
         true => Some(Answer::Rejected(Reason::Failed)),
         false => Some(server.answer(&romeo, question)),
     });
-    let mut new = Stranger::of(ns, JULIET, 7);
+    let mut new = RawDevice::of(ns, JULIET, 7);
     show_other_key(&romeo, &mut new, &mut server);
-    let waiting = || romeo.disk.all().keys().filter(|key| key.starts_with("v1/todo/")).count();
+    let waiting = || romeo.storage.all().keys().filter(|key| key.starts_with("v1/todo/")).count();
     let sent = romeo.sent.borrow().len();
     assert_eq!((waiting(), sent), (1, 1));
     romeo.manager().accept_identity(&new.jid, id(7), &new.key()).unwrap();
@@ -155,15 +152,10 @@ fn waiting_empty_messages_of_a_given_up_session_go(ns: Namespace) {
 }
 
 /// Romeo's session with Juliet is replaced by one that she begins; a message of the old one is kept back.
-fn replaced(ns: Namespace) -> (Server, Client, Client, Vec<omemo::protocol::message::Message>) {
+fn replaced(ns: Namespace) -> (Server, RustDevice, RustDevice, Vec<omemo::protocol::message::Message>) {
     let (mut server, romeo, juliet) = friends(ns);
     let late = (0..4).map(|n| juliet.say(&romeo.jid, &n.to_string(), &mut server)).collect();
-    lose_sessions(&juliet, &mut server);
-    juliet.refresh(&romeo.jid, &mut server);
-    let hello = juliet.say(&romeo.jid, "anew", &mut server);
-    assert_eq!(text(&romeo.read(&juliet.jid, &hello)), "anew");
-    server.settle(&[&romeo, &juliet]);
-    both_ways(&romeo, &juliet, &mut server);
+    replace_session(&juliet, &romeo, &mut server);
     (server, romeo, juliet, late)
 }
 
@@ -223,7 +215,7 @@ fn connected_succeeds_with_rows_when_one_namespace_fails(ns: Namespace) {
         let mut server = Server::of(ns);
         let mut settings = config(ns, ROMEO, "trusted");
         settings.namespaces = if ns == Legacy { vec![Legacy, Omemo2] } else { vec![Omemo2, Legacy] };
-        let romeo = Client::closed(settings, std::sync::Arc::default());
+        let romeo = RustDevice::closed(settings, std::sync::Arc::default());
         romeo.open().unwrap();
         let operation = romeo.begin_connect();
         romeo.run_with(|question| match question {
@@ -259,7 +251,7 @@ fn notice_devices_comes_once_a_change(ns: Namespace) {
     }
     assert_eq!(news(), []);
     // It gets its key; then another appears; then one vanishes.
-    Stranger::of(ns, TYBALT, 5).publish(&mut server);
+    RawDevice::of(ns, TYBALT, 5).publish(&mut server);
     romeo.refresh(&tybalt, &mut server);
     assert!(news().contains(&(NoticeKind::Devices, Status::Ok)), "a device got its key");
     romeo.refresh(&tybalt, &mut server);
@@ -274,23 +266,23 @@ fn notice_devices_comes_once_a_change(ns: Namespace) {
 
 fn an_account_record_that_contradicts_its_anchor_is_corrupt(ns: Namespace) {
     let (mut server, romeo, juliet) = friends(ns);
-    let early = romeo.disk.all();
+    let early = romeo.storage.all();
     // Pre keys are handed out, signed ones rotated: the highest ids grow.
     for n in 0..20 {
-        let mut other = Stranger::of(ns, &format!("s{n}@x.example"), 5);
+        let mut other = RawDevice::of(ns, &format!("s{n}@x.example"), 5);
         let (_, message) = take_pre_key(&mut other, &romeo, &server, 0);
         romeo.read(&other.jid, &message);
         romeo.advance(2 * DAY);
         romeo.run(&mut server);
         server.mail.clear();
     }
-    let late = romeo.disk.all();
+    let late = romeo.storage.all();
     for (mine, theirs) in [(&early, &late), (&late, &early)] {
         let mut mixed = mine.clone();
         mixed.insert("v1/anchor".to_owned(), theirs["v1/anchor"].clone());
-        let disk = std::sync::Arc::new(Disk::default());
-        disk.put_back(mixed);
-        let again = Client::closed(config(ns, ROMEO, "trusted"), disk);
+        let storage = std::sync::Arc::new(FaultyStorage::default());
+        storage.put_back(mixed);
+        let again = RustDevice::closed(config(ns, ROMEO, "trusted"), storage);
         assert_eq!(again.open().unwrap_err().status(), Status::StorageCorrupt);
     }
     drop(juliet);
@@ -298,13 +290,13 @@ fn an_account_record_that_contradicts_its_anchor_is_corrupt(ns: Namespace) {
 
 fn no_bit_of_the_anchor_may_differ(ns: Namespace) {
     let (_, romeo, _) = friends(ns);
-    let records = romeo.disk.all();
+    let records = romeo.storage.all();
     for bit in 0..8 * records["v1/anchor"].len() {
         let mut changed = records.clone();
         changed.get_mut("v1/anchor").unwrap()[bit / 8] ^= 1 << (bit % 8);
-        let disk = std::sync::Arc::new(Disk::default());
-        disk.put_back(changed);
-        let status = Client::closed(config(ns, ROMEO, "trusted"), disk).open().unwrap_err().status();
+        let storage = std::sync::Arc::new(FaultyStorage::default());
+        storage.put_back(changed);
+        let status = RustDevice::closed(config(ns, ROMEO, "trusted"), storage).open().unwrap_err().status();
         assert!(matches!(status, Status::StorageCorrupt | Status::StorageVersion), "bit {bit}: {status:?}");
     }
 }
@@ -314,9 +306,9 @@ fn a_group_of_skipped_keys_that_is_cut_is_refused(ns: Namespace) {
     let messages: Vec<_> = (0..50).map(|n| juliet.say(&romeo.jid, &n.to_string(), &mut server)).collect();
     romeo.read(&juliet.jid, &messages[49]);
     let kinds: std::collections::BTreeSet<_> =
-        romeo.disk.all().into_keys().filter_map(|key| key.split('/').nth(1).map(str::to_owned)).collect();
+        romeo.storage.all().into_keys().filter_map(|key| key.split('/').nth(1).map(str::to_owned)).collect();
     let skipped = kinds.iter().find(|kind| kind.contains("skip")).expect("skipped keys have records");
-    assert!(romeo.restart_after(|disk| disk.truncate(skipped, JULIET)) > 0);
+    assert!(romeo.restart_after(|storage| storage.truncate(skipped, JULIET)) > 0);
     romeo.connect(&mut server);
     let refused = romeo.manager().decrypt(Some(&juliet.jid), None, &messages[3]);
     let status = refused.map_or_else(|error| error.status(), |read| read.error.status());
@@ -325,7 +317,7 @@ fn a_group_of_skipped_keys_that_is_cut_is_refused(ns: Namespace) {
 
 fn a_new_session_with_a_device_on_no_list_has_the_list_looked_at_once(ns: Namespace) {
     let (mut server, romeo, _) = two(ns);
-    let mut tybalt = Stranger::of(ns, TYBALT, 5);
+    let mut tybalt = RawDevice::of(ns, TYBALT, 5);
     let (mut session, hello) = tybalt.greet(&romeo, &server, "x");
     romeo.read(&tybalt.jid, &hello);
     romeo.run(&mut server);
@@ -340,11 +332,11 @@ fn a_new_session_with_a_device_on_no_list_has_the_list_looked_at_once(ns: Namesp
 
 fn pre_keys_of_a_bundle_are_chosen_at_random(ns: Namespace) {
     let mut server = Server::of(ns);
-    let juliet = Client::new(JULIET, &mut server);
+    let juliet = RustDevice::new(JULIET, &mut server);
     let bundle = server.bundle(&juliet);
     let mut chosen = std::collections::BTreeSet::new();
     for n in 0..30 {
-        let romeo = Client::new(&format!("romeo{n}@montague.lit"), &mut server);
+        let romeo = RustDevice::new(&format!("romeo{n}@montague.lit"), &mut server);
         let message = romeo.say(&juliet.jid, "x", &mut server);
         let key = message.keys.iter().find(|key| key.device == juliet.id()).unwrap();
         let exchange =
@@ -396,8 +388,8 @@ fn what_one_namespace_shows_does_not_hide_what_the_other_one_shows() {
         let mut server = Server::of(Legacy);
         let mut settings = config(Legacy, ROMEO, "trusted");
         settings.namespaces = vec![Legacy, Omemo2];
-        let romeo = Client::with(settings, &mut server);
-        let old = Stranger::of(Legacy, JULIET, 7);
+        let romeo = RustDevice::with(settings, &mut server);
+        let old = RawDevice::of(Legacy, JULIET, 7);
         for namespace in [Legacy, Omemo2] {
             old.in_namespace(namespace).publish(&mut server);
         }
@@ -421,7 +413,7 @@ fn what_one_namespace_shows_does_not_hide_what_the_other_one_shows() {
         };
         assert!(serves(&say(&mut server), 7));
         // She sets her device up anew: a message shows it, then both bundles do.
-        let mut new = Stranger::of(Legacy, JULIET, 7);
+        let mut new = RawDevice::of(Legacy, JULIET, 7);
         for namespace in [Legacy, Omemo2] {
             new.in_namespace(namespace).publish(&mut server);
         }

@@ -68,12 +68,12 @@ struct Pair {
 }
 
 /// Rotates the signed pre key of a closed account, opens it, and has the new bundle published.
-fn rotate(client: &Client, server: &mut Server) {
+fn rotate(client: &RustDevice, server: &mut Server) {
     let before = server.bundle(client);
     client.manager.replace(None);
     let at = format!("v1/own/{}", client.config.namespaces[0].code());
     {
-        let mut records = client.disk.records.lock().unwrap();
+        let mut records = client.storage.records.lock().unwrap();
         let account = Account::decode(records["v1/account"].as_slice()).unwrap();
         let secret: [u8; 32] = account.secret.as_slice().try_into().unwrap();
         let identity = match account.secret_is_seed {
@@ -102,7 +102,7 @@ fn rotate(client: &Client, server: &mut Server) {
 }
 
 /// A first message on this bundle and on its pre key with this number: none of these shares one with another.
-fn greeting(from: &mut Stranger, to: &Client, bundle: &Bundle, pre_key: usize) -> Message {
+fn greeting(from: &mut RawDevice, to: &RustDevice, bundle: &Bundle, pre_key: usize) -> Message {
     let bundle = Bundle { pre_keys: vec![bundle.pre_keys[pre_key].clone()], ..bundle.clone() };
     let mut session = from.initiate(&bundle);
     from.write(&mut session, (&to.jid, to.id()), "hello")
@@ -110,10 +110,10 @@ fn greeting(from: &mut Stranger, to: &Client, bundle: &Bundle, pre_key: usize) -
 
 fn r54_a_key_exchange_on_the_previous_signed_pre_key_is_accepted_for_one_rotation(ns: Namespace) {
     let mut server = Server::of(ns);
-    let romeo = Client::new(ROMEO, &mut server);
+    let romeo = RustDevice::new(ROMEO, &mut server);
     let first = server.bundle(&romeo);
-    let mut strangers = (1..=5).map(|id| Stranger::of(ns, "tybalt@capulet.lit", id)).collect::<Vec<_>>();
-    let accept = |from: &Stranger, message: &Message| {
+    let mut strangers = (1..=5).map(|id| RawDevice::of(ns, "tybalt@capulet.lit", id)).collect::<Vec<_>>();
+    let accept = |from: &RawDevice, message: &Message| {
         let read = romeo.read(&from.jid, message);
         assert_eq!(text(&read), "hello");
         assert_eq!((read.action, read.new_session, read.device), (Action::Show, true, from.id));
@@ -148,8 +148,8 @@ fn r54_a_key_exchange_on_the_previous_signed_pre_key_is_accepted_for_one_rotatio
 
 fn a_session_outlives_the_signed_pre_key_that_it_began_with(ns: Namespace) {
     let mut server = Server::of(ns);
-    let romeo = Client::new(ROMEO, &mut server);
-    let mut tybalt = Stranger::of(ns, "tybalt@capulet.lit", 5);
+    let romeo = RustDevice::new(ROMEO, &mut server);
+    let mut tybalt = RawDevice::of(ns, "tybalt@capulet.lit", 5);
     let (mut session, hello) = tybalt.greet(&romeo, &server, "hello");
     assert_eq!(text(&romeo.read(&tybalt.jid, &hello)), "hello");
     // Unanswered, it goes on repeating its key exchange, whose signed pre key is gone in the end.

@@ -25,39 +25,39 @@ in_both_namespaces! {
 
 fn r6_an_identity_is_never_made_anew_beside_what_an_older_one_left(ns: Namespace) {
     let (_, romeo, _) = friends(ns);
-    let open = |disk: Arc<Disk>, name: &str| {
-        let before = disk.all();
-        let client = Client::closed(config(ns, name, "trusted"), disk.clone());
+    let open = |storage: Arc<FaultyStorage>, name: &str| {
+        let before = storage.all();
+        let client = RustDevice::closed(config(ns, name, "trusted"), storage.clone());
         let status = client.open().unwrap_err().status();
-        assert!(disk.all() == before, "a store that was refused was changed");
+        assert!(storage.all() == before, "a store that was refused was changed");
         status
     };
     let pre_keys = format!("v1/own/{}", ns.code());
     for missing in ["v1/account", "v1/anchor", &pre_keys] {
-        let disk = romeo.disk.copy();
-        disk.records.lock().unwrap().remove(missing).unwrap();
-        assert_eq!(open(disk, ROMEO), Status::StorageCorrupt, "{missing}");
-        let disk = romeo.disk.copy();
-        disk.records.lock().unwrap().insert(missing.to_owned(), vec![0xff, 1]);
-        assert_eq!(open(disk, ROMEO), Status::StorageCorrupt, "{missing}");
-        let disk = romeo.disk.copy();
+        let storage = romeo.storage.copy();
+        storage.records.lock().unwrap().remove(missing).unwrap();
+        assert_eq!(open(storage, ROMEO), Status::StorageCorrupt, "{missing}");
+        let storage = romeo.storage.copy();
+        storage.records.lock().unwrap().insert(missing.to_owned(), vec![0xff, 1]);
+        assert_eq!(open(storage, ROMEO), Status::StorageCorrupt, "{missing}");
+        let storage = romeo.storage.copy();
         // Field 1 of each record is its version; what comes last holds.
-        disk.records.lock().unwrap().get_mut(missing).unwrap().extend([0x08, 99]);
-        assert_eq!(open(disk, ROMEO), Status::StorageVersion, "{missing}");
+        storage.records.lock().unwrap().get_mut(missing).unwrap().extend([0x08, 99]);
+        assert_eq!(open(storage, ROMEO), Status::StorageVersion, "{missing}");
     }
-    let disk = romeo.disk.copy();
-    disk.records.lock().unwrap().retain(|key, _| !matches!(key.as_str(), "v1/account" | "v1/anchor"));
-    assert_eq!(open(disk, ROMEO), Status::StorageCorrupt);
-    assert_eq!(open(romeo.disk.copy(), JULIET), Status::StorageAccount);
+    let storage = romeo.storage.copy();
+    storage.records.lock().unwrap().retain(|key, _| !matches!(key.as_str(), "v1/account" | "v1/anchor"));
+    assert_eq!(open(storage, ROMEO), Status::StorageCorrupt);
+    assert_eq!(open(romeo.storage.copy(), JULIET), Status::StorageAccount);
 }
 
 fn opening_works_offline_and_the_identity_stays(ns: Namespace) {
-    let romeo = Client::closed(config(ns, ROMEO, "trusted"), Arc::default());
+    let romeo = RustDevice::closed(config(ns, ROMEO, "trusted"), Arc::default());
     romeo.open().unwrap();
     assert!(romeo.step().is_empty(), "something is asked before connected");
-    let stored = romeo.disk.all();
+    let stored = romeo.storage.all();
     romeo.restart();
-    assert!(romeo.disk.all() == stored, "keys are made on the first run only");
+    assert!(romeo.storage.all() == stored, "keys are made on the first run only");
     let mut server = Server::of(ns);
     assert_eq!(romeo.connect(&mut server).status(), Status::Ok);
     let key = romeo.key();
@@ -70,7 +70,7 @@ fn opening_works_offline_and_the_identity_stays(ns: Namespace) {
 
 fn the_device_id_waits_for_the_own_list(ns: Namespace) {
     for reason in [Reason::Failed, Reason::Timeout] {
-        let romeo = Client::closed(config(ns, ROMEO, "trusted"), Arc::default());
+        let romeo = RustDevice::closed(config(ns, ROMEO, "trusted"), Arc::default());
         romeo.open().unwrap();
         let operation = romeo.begin_connect();
         romeo.run_with(|_| Some(Answer::Rejected(reason)));
@@ -88,7 +88,7 @@ fn f23_the_bundle_is_published_before_the_list_and_nobody_is_taken_off(ns: Names
     let other = ListedDevice::labelled(99, "Gajim".to_owned(), [7; 64]);
     let list = DeviceList::of(ns, vec![other.clone()]);
     server.lists.insert((ns, jid(ROMEO)), list);
-    let romeo = Client::new(ROMEO, &mut server);
+    let romeo = RustDevice::new(ROMEO, &mut server);
     let publishes: Vec<_> =
         romeo.asked.borrow().iter().filter(|question| is_publish(question)).cloned().collect();
     assert!(matches!(publishes[..], [Question::PublishBundle { .. }, Question::PublishDeviceList { .. }]));
@@ -97,7 +97,7 @@ fn f23_the_bundle_is_published_before_the_list_and_nobody_is_taken_off(ns: Names
     assert!(devices.contains(&other), "a label was lost");
 }
 
-pub fn assert_set_up(romeo: &Client, server: &mut Server, others: usize) {
+pub fn assert_set_up(romeo: &RustDevice, server: &mut Server, others: usize) {
     let list = server.list(&romeo.jid);
     assert_eq!(list.len(), others + 1, "more than one id was announced");
     assert!(list.contains(&romeo.id()));
@@ -109,7 +109,7 @@ pub fn assert_set_up(romeo: &Client, server: &mut Server, others: usize) {
     ids.sort_unstable();
     ids.dedup();
     assert_eq!(ids.len(), 100, "an id of a pre key was used twice");
-    let mut stranger = Stranger::of(server.namespace, "tybalt@capulet.lit", 5);
+    let mut stranger = RawDevice::of(server.namespace, "tybalt@capulet.lit", 5);
     let (_, greeting) = stranger.greet(romeo, server, "hello");
     assert_eq!(text(&romeo.read(&stranger.jid, &greeting)), "hello");
 }
@@ -122,18 +122,18 @@ fn r7_every_step_resumes_after_a_failed_commit(ns: Namespace) {
                 n += 1;
                 assert!(n < 50);
                 let mut server = Server::of(ns);
-                Stranger::of(ns, ROMEO, 99).publish(&mut server);
-                let romeo = Client::closed(config(ns, ROMEO, "trusted"), Arc::default());
-                romeo.disk.fail(n, fault);
+                RawDevice::of(ns, ROMEO, 99).publish(&mut server);
+                let romeo = RustDevice::closed(config(ns, ROMEO, "trusted"), Arc::default());
+                romeo.storage.fail(n, fault);
                 if romeo.open().is_ok() {
                     let operation = romeo.begin_connect();
                     romeo.run(&mut server);
                     romeo.run_later(&mut server);
                     assert!(romeo.is_done(operation), "commit {n}, {fault:?}: connected never ended");
                 }
-                let failed = romeo.disk.has_failed();
+                let failed = romeo.storage.has_failed();
                 if !failed {
-                    romeo.disk.fault.lock().unwrap().take();
+                    romeo.storage.fault.lock().unwrap().take();
                 }
                 if restart || romeo.manager.borrow().is_none() {
                     romeo.restart();
@@ -159,8 +159,8 @@ fn every_step_resumes_after_a_failed_answer_and_after_a_crash(ns: Namespace) {
             n += 1;
             assert!(n < 50);
             let mut server = Server::of(ns);
-            Stranger::of(ns, ROMEO, 99).publish(&mut server);
-            let romeo = Client::closed(config(ns, ROMEO, "trusted"), Arc::default());
+            RawDevice::of(ns, ROMEO, 99).publish(&mut server);
+            let romeo = RustDevice::closed(config(ns, ROMEO, "trusted"), Arc::default());
             romeo.open().unwrap();
             let operation = romeo.begin_connect();
             let mut count = 0;
@@ -195,7 +195,7 @@ fn every_step_resumes_after_a_failed_answer_and_after_a_crash(ns: Namespace) {
 
 fn publishing_that_fails_is_told_and_done_later(ns: Namespace) {
     let mut server = Server::of(ns);
-    let romeo = Client::closed(config(ns, ROMEO, "trusted"), Arc::default());
+    let romeo = RustDevice::closed(config(ns, ROMEO, "trusted"), Arc::default());
     romeo.open().unwrap();
     let operation = romeo.begin_connect();
     romeo.run_with(|question| match is_publish(question) {
@@ -214,9 +214,9 @@ fn publishing_that_fails_is_told_and_done_later(ns: Namespace) {
 
 fn a_foreign_bundle_under_our_id_is_never_overwritten(ns: Namespace) {
     let mut server = Server::of(ns);
-    let romeo = Client::new(ROMEO, &mut server);
+    let romeo = RustDevice::new(ROMEO, &mut server);
     let old = romeo.id();
-    let mut other = Stranger::of(ns, ROMEO, old);
+    let mut other = RawDevice::of(ns, ROMEO, old);
     other.id = old;
     other.publish(&mut server);
     assert_eq!(romeo.reconnect(&mut server).status(), Status::Ok);
@@ -232,7 +232,7 @@ fn a_foreign_bundle_under_our_id_is_never_overwritten(ns: Namespace) {
 
 fn an_own_list_without_us_is_repaired_but_not_for_ever(ns: Namespace) {
     let mut server = Server::of(ns);
-    let romeo = Client::new(ROMEO, &mut server);
+    let romeo = RustDevice::new(ROMEO, &mut server);
     let empty = DeviceList::new(ns);
     let is_list = |question: &Question| matches!(question, Question::PublishDeviceList { .. });
     let before = romeo.count_asked(is_list);
@@ -254,9 +254,9 @@ fn r23_connecting_goes_on_by_itself_whatever_commit_fails(ns: Namespace) {
     for fault in [Fault::Nothing, Fault::Everything] {
         for n in 1..8 {
             let mut server = Server::of(ns);
-            let romeo = Client::closed(config(ns, ROMEO, "trusted"), Default::default());
+            let romeo = RustDevice::closed(config(ns, ROMEO, "trusted"), Default::default());
             romeo.open().unwrap();
-            romeo.disk.fail(n, fault);
+            romeo.storage.fail(n, fault);
             romeo.begin_connect();
             romeo.run(&mut server);
             romeo.run_later(&mut server);
@@ -270,19 +270,19 @@ fn r23_connecting_goes_on_by_itself_whatever_commit_fails(ns: Namespace) {
 fn r24_a_pre_key_id_never_names_two_keys(ns: Namespace) {
     for fault in [Fault::Nothing, Fault::Everything] {
         let mut server = Server::of(ns);
-        let juliet = Client::new(JULIET, &mut server);
+        let juliet = RustDevice::new(JULIET, &mut server);
         let mut named = std::collections::BTreeMap::new();
         for n in 0..8 {
             for pre_key in server.bundle(&juliet).pre_keys {
                 assert_eq!(*named.entry(pre_key.id).or_insert(pre_key.key), pre_key.key, "{fault:?}");
             }
-            let mut guest = Stranger::of(ns, &format!("guest{n}@montague.lit"), 5);
+            let mut guest = RawDevice::of(ns, &format!("guest{n}@montague.lit"), 5);
             let (_, greeting) = guest.greet(&juliet, &server, "hello");
-            juliet.disk.fail(1 + n % 3, fault);
+            juliet.storage.fail(1 + n % 3, fault);
             // It may fail by the store: then the message may be given again.
             let _ = juliet.manager().decrypt(Some(&guest.jid), None, &greeting);
             juliet.run(&mut server);
-            juliet.disk.heal();
+            juliet.storage.heal();
             juliet.restart();
             juliet.connect(&mut server);
             juliet.read(&guest.jid, &greeting);

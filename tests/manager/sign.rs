@@ -11,8 +11,8 @@ use omemo::protocol::namespace::Namespace::{Legacy, Omemo2};
 use omemo::protocol::session::Session;
 
 /// Juliet's device, of this sign, which nobody has heard of.
-fn juliet(sign: bool) -> Stranger {
-    let strangers = std::iter::repeat_with(|| Stranger::of(Legacy, JULIET, 77)).take(200);
+fn juliet(sign: bool) -> RawDevice {
+    let strangers = std::iter::repeat_with(|| RawDevice::of(Legacy, JULIET, 77)).take(200);
     let mut fitting = strangers.filter(|stranger| stranger.identity.public().sign() == sign);
     fitting.next().expect("half of all keys have either sign")
 }
@@ -22,7 +22,7 @@ fn with_sign(mut key: [u8; 32], sign: bool) -> [u8; 32] {
     key
 }
 
-fn first_message(juliet: &mut Stranger, romeo: &Client, server: &Server) -> (Session, Message) {
+fn first_message(juliet: &mut RawDevice, romeo: &RustDevice, server: &Server) -> (Session, Message) {
     assert!(!server.lists.contains_key(&(Legacy, juliet.jid.clone())), "her sign can be known");
     juliet.greet(romeo, server, "hello")
 }
@@ -31,7 +31,7 @@ fn first_message(juliet: &mut Stranger, romeo: &Client, server: &Server) -> (Ses
 fn a_legacy_key_exchange_is_decrypted_before_the_sign_of_its_senders_identity_is_known() {
     for sign in [false, true] {
         let mut server = Server::of(Legacy);
-        let romeo = Client::new(ROMEO, &mut server);
+        let romeo = RustDevice::new(ROMEO, &mut server);
         let mut juliet = juliet(sign);
         let (mut session, hello) = first_message(&mut juliet, &romeo, &server);
         let read = romeo.read(&juliet.jid, &hello);
@@ -67,7 +67,7 @@ fn trust_given_by_either_sign_holds_when_the_real_one_is_shown() {
         for given in [false, true] {
             for (level, verdict) in [("trusted", CoreTrust::Trusted), ("distrusted", CoreTrust::Distrusted)] {
                 let mut server = Server::of(Legacy);
-                let romeo = Client::with(config(Legacy, ROMEO, "undecided"), &mut server);
+                let romeo = RustDevice::with(config(Legacy, ROMEO, "undecided"), &mut server);
                 let mut juliet = juliet(sign);
                 let (mut session, hello) = first_message(&mut juliet, &romeo, &server);
                 assert_eq!(romeo.read(&juliet.jid, &hello).core_trust, CoreTrust::Undecided);
@@ -107,7 +107,7 @@ fn the_bundle_of_the_other_namespace_shows_the_sign_as_well() {
     for sign in [false, true] {
         let mut server = Server::of(Legacy);
         let both = Config { namespaces: vec![Legacy, Omemo2], ..config(Legacy, ROMEO, "undecided") };
-        let romeo = Client::with(both, &mut server);
+        let romeo = RustDevice::with(both, &mut server);
         let mut legacy = juliet(sign);
         let (_, hello) = first_message(&mut legacy, &romeo, &server);
         assert_eq!(text(&romeo.read(&legacy.jid, &hello)), "hello");

@@ -3,7 +3,8 @@
 pub use crate::support::world::rng::Seeded;
 pub use crate::support::world::rust::{config, draft};
 pub use crate::support::world::server::{Server, id, jid};
-pub use crate::support::world::{Fault, FaultyStorage as Disk, RawDevice as Stranger, RustDevice as Client};
+pub use crate::support::world::{Fault, FaultyStorage, RawDevice, RustDevice};
+pub use crate::support::{JULIET, ROMEO, TYBALT};
 use omemo::error::Status;
 use omemo::manager::api::decrypted::Decrypted;
 use omemo::manager::api::question::Question;
@@ -41,20 +42,38 @@ pub fn is_publish(question: &Question) -> bool {
     matches!(question, Question::PublishBundle { .. } | Question::PublishDeviceList { .. })
 }
 
-pub const ROMEO: &str = "romeo@montague.lit";
-pub const JULIET: &str = "juliet@capulet.lit";
 pub const MALLORY: u32 = 4_711;
 
 /// Two clients who have never written to each other.
-pub fn two(namespace: Namespace) -> (Server, Client, Client) {
+pub fn two(namespace: Namespace) -> (Server, RustDevice, RustDevice) {
     let mut server = Server::of(namespace);
-    let romeo = Client::new(ROMEO, &mut server);
-    let juliet = Client::new(JULIET, &mut server);
+    let romeo = RustDevice::new(ROMEO, &mut server);
+    let juliet = RustDevice::new(JULIET, &mut server);
     (server, romeo, juliet)
 }
 
+/// A device of ours and a raw device, whose list and bundle are published.
+pub fn with_raw(
+    namespace: Namespace,
+    ours: &str,
+    (name, id): (&str, u32),
+) -> (Server, RustDevice, RawDevice) {
+    let mut server = Server::of(namespace);
+    let ours = RustDevice::new(ours, &mut server);
+    let raw = RawDevice::of(namespace, name, id);
+    raw.publish(&mut server);
+    (server, ours, raw)
+}
+
+/// The same; our device has fetched the list and the bundle.
+pub fn with_known_raw(namespace: Namespace, ours: &str, raw: (&str, u32)) -> (Server, RustDevice, RawDevice) {
+    let (mut server, ours, raw) = with_raw(namespace, ours, raw);
+    ours.refresh(&raw.jid, &mut server);
+    (server, ours, raw)
+}
+
 /// Two clients whose session both have used.
-pub fn friends(namespace: Namespace) -> (Server, Client, Client) {
+pub fn friends(namespace: Namespace) -> (Server, RustDevice, RustDevice) {
     let (mut server, romeo, juliet) = two(namespace);
     let hello = romeo.say(&juliet.jid, "hello", &mut server);
     assert_eq!(text(&juliet.read(&romeo.jid, &hello)), "hello");
@@ -65,7 +84,7 @@ pub fn friends(namespace: Namespace) -> (Server, Client, Client) {
     (server, romeo, juliet)
 }
 
-pub fn both_ways(romeo: &Client, juliet: &Client, server: &mut Server) {
+pub fn both_ways(romeo: &RustDevice, juliet: &RustDevice, server: &mut Server) {
     for (from, to) in [(romeo, juliet), (juliet, romeo), (romeo, juliet)] {
         let message = from.say(&to.jid, "still here", server);
         assert_eq!(text(&to.read(&from.jid, &message)), "still here");

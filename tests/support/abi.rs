@@ -55,27 +55,60 @@ pub struct Callbacks {
 }
 
 pub const OK: i32 = 0;
+pub const ERR_ARGUMENT: i32 = -3;
+pub const ERR_STALE: i32 = -6;
+pub const ERR_WRONG_ANSWER: i32 = -7;
+pub const ERR_LIMIT: i32 = -11;
+pub const ERR_MALFORMED: i32 = -12;
 pub const ERR_STORAGE: i32 = -100;
+pub const ERR_UNKNOWN_NAMESPACE: i32 = -200;
+pub const ERR_UNKNOWN_TRUST_LEVEL: i32 = -201;
+pub const ERR_NO_ELIGIBLE_DEVICES: i32 = -300;
+pub const ERR_NO_DEVICES: i32 = -301;
+pub const ERR_UNDECIDED: i32 = -302;
+pub const ERR_DISTRUSTED: i32 = -303;
+pub const ERR_IDENTITY_CHANGED: i32 = -304;
+pub const ERR_IDENTITY_MISMATCH: i32 = -305;
+pub const ERR_BUNDLE_NOT_FOUND: i32 = -306;
+pub const ERR_BUNDLE_BAD: i32 = -307;
+pub const ERR_PLAINTEXT: i32 = -309;
+pub const ERR_BUNDLE_DELETION_FAILED: i32 = -404;
+pub const ERR_DECRYPTION_FAILED: i32 = -500;
+pub const ERR_DUPLICATE: i32 = -501;
+pub const ERR_TOO_MANY_SKIPPED: i32 = -502;
+pub const ERR_NOT_FOR_US: i32 = -503;
+pub const ERR_NO_SESSION: i32 = -504;
+pub const ERR_SENDER_NOT_FOUND: i32 = -505;
+pub const ERR_SENDER_DISTRUSTED: i32 = -506;
+pub const ERR_PUBLIC_DATA_INCONSISTENCY: i32 = -507;
+pub const ERR_PRE_KEY_UNKNOWN: i32 = -508;
+pub const ERR_OWN_ECHO: i32 = -509;
+pub const ERR_AFFIX: i32 = -510;
 
-pub const REASON_NOT_FOUND: i32 = 1;
-pub const REASON_FAILED: i32 = 2;
-pub const REASON_TIMEOUT: i32 = 3;
-pub const REASON_OFFLINE: i32 = 4;
-pub const REASON_DECLINED: i32 = 5;
+pub const REJECT_NOT_FOUND: i32 = 1;
+pub const REJECT_FAILED: i32 = 2;
+pub const REJECT_TIMEOUT: i32 = 3;
+pub const REJECT_OFFLINE: i32 = 4;
+pub const REJECT_DECLINED: i32 = 5;
 
 pub const ACTION_HIDE: i32 = 0;
 pub const ACTION_SHOW: i32 = 1;
 pub const ACTION_WARN: i32 = 2;
 
-pub const POLICY_WAIT: i32 = 0;
-pub const POLICY_NOW: i32 = 1;
-pub const POLICY_ALL: i32 = 2;
+pub const ENCRYPT_WAIT: i32 = 0;
+pub const ENCRYPT_NOW: i32 = 1;
+pub const ENCRYPT_ALL: i32 = 2;
 
-pub const UNDECIDED: i32 = 0;
-pub const TRUSTED: i32 = 1;
-pub const DISTRUSTED: i32 = 2;
+pub const CORE_UNDECIDED: i32 = 0;
+pub const CORE_TRUSTED: i32 = 1;
+pub const CORE_DISTRUSTED: i32 = 2;
 
-pub const NEW_SESSION: u32 = 1;
+pub const DECRYPTED_NEW_SESSION: u32 = 1;
+pub const DECRYPTED_TAG_IN_PAYLOAD: u32 = 2;
+
+pub const NOTICE_IDENTITY_CHANGED: i32 = 2;
+pub const NOTICE_DOWNGRADED: i32 = 3;
+pub const NOTICE_PUBLISH_FAILED: i32 = 4;
 
 unsafe extern "C" {
     pub fn omemo_version() -> u32;
@@ -128,7 +161,7 @@ unsafe extern "C" {
     pub fn omemo_manager_free(manager: *mut Opaque);
     pub fn omemo_manager_connected(
         manager: *mut Opaque,
-        backlog: i32,
+        catch_up: i32,
         done: Done,
         user_data: *mut c_void,
         op: *mut u64,
@@ -254,4 +287,33 @@ unsafe extern "C" {
         user_data: *mut c_void,
         op: *mut u64,
     ) -> i32;
+
+    pub fn omemo_device_list_add(
+        list: *mut Opaque,
+        device: u32,
+        label: *const c_char,
+        signature: *const u8,
+    ) -> i32;
+    pub fn omemo_device_list_count(list: *const Opaque) -> usize;
+    pub fn omemo_device_list_id(list: *const Opaque, index: usize) -> u32;
+    pub fn omemo_device_list_label(list: *const Opaque, index: usize) -> *const c_char;
+    pub fn omemo_device_list_other_xml(list: *const Opaque, index: usize, len: *mut usize) -> *const c_char;
+    pub fn omemo_device_list_gone(xml: *const c_char, len: usize) -> *const c_char;
+    pub fn omemo_device_list_is_delayed(list: *const Opaque) -> bool;
+    pub fn omemo_bundle_new(
+        ns: *const c_char,
+        identity_key: *const u8,
+        identity_key_len: usize,
+        id: u32,
+        signed_pre_key: *const u8,
+        signed_pre_key_len: usize,
+        signature: *const u8,
+        signature_len: usize,
+    ) -> *mut Opaque;
+    pub fn omemo_bundle_append_pre_key(bundle: *mut Opaque, id: u32, key: *const u8, key_len: usize) -> i32;
+    pub fn omemo_bundle_identity_key(bundle: *const Opaque, len: *mut usize) -> *const u8;
+    pub fn omemo_bundle_signature(bundle: *const Opaque, len: *mut usize) -> *const u8;
+    pub fn omemo_bundle_wire_identity_key(bundle: *const Opaque, len: *mut usize) -> *const u8;
+    pub fn omemo_bundle_wire_signature(bundle: *const Opaque, len: *mut usize) -> *const u8;
+    pub fn omemo_bundle_free(bundle: *mut Opaque);
 }

@@ -5,19 +5,19 @@
 
 use omemo::protocol::namespace::Namespace;
 
-/// What a body may be told of the namespace that it runs in: the namespace, or its name.
-pub trait Told {
-    fn told(namespace: Namespace) -> Self;
+/// A form of the namespace that a test body takes: the namespace itself, or its name.
+pub trait FromNamespace {
+    fn from_namespace(namespace: Namespace) -> Self;
 }
 
-impl Told for Namespace {
-    fn told(namespace: Namespace) -> Self {
+impl FromNamespace for Namespace {
+    fn from_namespace(namespace: Namespace) -> Self {
         namespace
     }
 }
 
-impl Told for &'static str {
-    fn told(namespace: Namespace) -> Self {
+impl FromNamespace for &'static str {
+    fn from_namespace(namespace: Namespace) -> Self {
         namespace.uri()
     }
 }
@@ -27,16 +27,16 @@ impl Told for &'static str {
 macro_rules! in_both_namespaces {
     ($($name:ident),* $(,)?) => {$(
         mod $name {
-            use $crate::support::both::Told;
+            use $crate::support::both::FromNamespace;
 
             #[test]
             fn omemo2() {
-                super::$name(Told::told(omemo::protocol::namespace::Namespace::Omemo2));
+                super::$name(FromNamespace::from_namespace(omemo::protocol::namespace::Namespace::Omemo2));
             }
 
             #[test]
             fn legacy() {
-                super::$name(Told::told(omemo::protocol::namespace::Namespace::Legacy));
+                super::$name(FromNamespace::from_namespace(omemo::protocol::namespace::Namespace::Legacy));
             }
         }
     )*};
@@ -48,28 +48,28 @@ macro_rules! in_both_namespaces {
 macro_rules! in_both_namespaces_and_faces {
     ($($name:ident),* $(,)?) => {$(
         mod $name {
-            use $crate::support::both::Told;
+            use $crate::support::both::FromNamespace;
             use $crate::support::world::{CDevice, RustDevice};
             use omemo::protocol::namespace::Namespace::{Legacy, Omemo2};
 
             #[test]
             fn rust_omemo2() {
-                super::$name::<RustDevice>(Told::told(Omemo2));
+                super::$name::<RustDevice>(FromNamespace::from_namespace(Omemo2));
             }
 
             #[test]
             fn rust_legacy() {
-                super::$name::<RustDevice>(Told::told(Legacy));
+                super::$name::<RustDevice>(FromNamespace::from_namespace(Legacy));
             }
 
             #[test]
             fn c_omemo2() {
-                super::$name::<CDevice>(Told::told(Omemo2));
+                super::$name::<CDevice>(FromNamespace::from_namespace(Omemo2));
             }
 
             #[test]
             fn c_legacy() {
-                super::$name::<CDevice>(Told::told(Legacy));
+                super::$name::<CDevice>(FromNamespace::from_namespace(Legacy));
             }
         }
     )*};

@@ -174,7 +174,7 @@ pub(super) unsafe extern "C" fn decide_trust(
                 return;
             }
             Trust::Decline => {
-                abi::omemo_request_reject(request, abi::REASON_DECLINED);
+                abi::omemo_request_reject(request, abi::REJECT_DECLINED);
                 return;
             }
         };

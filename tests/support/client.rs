@@ -9,6 +9,7 @@ use std::rc::Rc;
 use super::Store;
 use super::abi;
 use super::callbacks::*;
+pub use super::requests::*;
 pub use super::values::*;
 use super::world::{Answer, Kind, Mail, Question, World};
 
@@ -240,7 +241,7 @@ impl Client {
     }
 
     /// Let the clock go on to the next answer, or (`deadlines`) to when the library wants to run.
-    fn pass_time(&self, deadlines: bool) -> bool {
+    pub(super) fn pass_time(&self, deadlines: bool) -> bool {
         let now_ms = self.world.now_ms();
         let timeout = self.timeout();
         let deadline = (deadlines && timeout >= 0).then(|| now_ms + timeout.max(1));
@@ -310,7 +311,7 @@ impl Client {
 
     #[track_caller]
     pub fn encrypt(&self, to: &[&str], body: &str) -> Outcome {
-        let op = self.start_encrypt(to, body, abi::POLICY_WAIT).unwrap_or_else(|status| {
+        let op = self.start_encrypt(to, body, abi::ENCRYPT_WAIT).unwrap_or_else(|status| {
             panic!("encrypt does not start: {}", status_name(status));
         });
         self.finish(op)
@@ -563,60 +564,4 @@ impl Drop for Client {
     fn drop(&mut self) {
         self.close();
     }
-}
-
-/// Run all clients and give all answers until nothing happens any more; deadlines are not waited for.
-pub fn settle(clients: &[&Client]) {
-    let Some(first) = clients.first() else { return };
-    for _ in 0..100_000 {
-        for client in clients {
-            client.run();
-        }
-        let given = give_due_answers(&first.world);
-        let busy = clients.iter().any(|client| client.timeout() == 0);
-        if given == 0 && !busy && !first.pass_time(false) {
-            return;
-        }
-    }
-    panic!("the clients never come to rest");
-}
-
-/// Hand out the answers that are due; how many.
-pub fn give_due_answers(world: &World) -> usize {
-    let due = world.due_answers();
-    let count = due.len();
-    for (request, answer) in due {
-        give(request, &answer);
-    }
-    count
-}
-
-/// Answer a request; the status of the call.
-pub fn give(request: u64, answer: &Answer) -> i32 {
-    // SAFETY: numbers, and a string with its length.
-    unsafe {
-        match answer {
-            Answer::Done => abi::omemo_request_resolve(request),
-            Answer::Xml(xml) => abi::omemo_request_resolve_xml(request, xml.as_ptr().cast(), xml.len()),
-            Answer::Reject(reason) => abi::omemo_request_reject(request, *reason),
-            Answer::Silence => abi::OK,
-        }
-    }
-}
-
-/// Note a level for one device of a trust question that was held.
-pub fn note_level(request: u64, index: usize, level: &str) -> i32 {
-    // SAFETY: numbers and a string that lives for the call.
-    unsafe { abi::omemo_request_decide(request, index, c_string(level).as_ptr()) }
-}
-
-/// Answer a trust question that was held: a level for each device.
-pub fn decide(request: u64, levels: &[&str]) -> i32 {
-    for (index, level) in levels.iter().enumerate() {
-        let status = note_level(request, index, level);
-        if status != abi::OK {
-            return status;
-        }
-    }
-    give(request, &Answer::Done)
 }

@@ -22,8 +22,10 @@ pub mod both;
 mod callbacks;
 pub mod client;
 pub mod edit;
+#[macro_use]
+pub mod interop_run;
 pub mod peer;
-pub mod scene;
+mod requests;
 pub mod seeds;
 mod values;
 pub mod world;
@@ -38,3 +40,7 @@ pub type Store = std::sync::Arc<world::FaultyStorage>;
 
 pub const NS_2: &str = "urn:xmpp:omemo:2";
 pub const NS_LEGACY: &str = "eu.siacs.conversations.axolotl";
+
+pub const ROMEO: &str = "romeo@montague.lit";
+pub const JULIET: &str = "juliet@capulet.lit";
+pub const TYBALT: &str = "tybalt@capulet.lit";

@@ -67,7 +67,7 @@ fn question(data: *mut c_void, request: u64, node: String, xml: Option<CString>)
                 Some(xml) => {
                     check(abi::omemo_request_resolve_xml(request, xml.as_ptr(), xml.as_bytes().len()));
                 }
-                None => drop(check(abi::omemo_request_reject(request, abi::REASON_NOT_FOUND))),
+                None => drop(check(abi::omemo_request_reject(request, abi::REJECT_NOT_FOUND))),
             },
             8..10 => drop(check(abi::omemo_request_reject(request, i32::from(choice() % 7)))),
             10..12 => (),

@@ -1,6 +1,6 @@
 //! Section 10 of the header, bundles: as structure and as XML.
 
-use super::super::{boundary::guard, boundary::text};
+use super::super::boundary::{args, guard, handles, returns};
 use super::status::omemo_status;
 use crate::error::{Error, Result, Status};
 use crate::protocol::bundle::{self, Bundle, PublicPreKey};
@@ -11,7 +11,13 @@ use once_cell::sync::OnceCell;
 use std::ffi::{CString, c_char};
 use std::mem::MaybeUninit;
 
-/// What a device publishes: its public keys, as in `<bundle/>`.
+/// Bundle of a device: the public keys that it publishes, as in `<bundle/>`, so that others can begin sessions with
+/// it.
+///
+/// Most clients need only omemo_bundle_xml, to write the bundle of a publish_bundle request, and answer
+/// fetch_bundle with omemo_request_resolve_xml. Clients with a parser of their own build a bundle with
+/// omemo_bundle_new and omemo_bundle_append_pre_key. Free a bundle from omemo_bundle_new or omemo_bundle_parse with
+/// omemo_bundle_free; a bundle that a callback receives lives until the callback returns.
 pub struct omemo_bundle {
     bundle: Bundle,
     /// Identity key and signature as the namespace publishes them, made when somebody asks.
@@ -41,28 +47,29 @@ impl omemo_bundle {
 /// `key` must be NULL or point to `len` readable bytes, unless `len` is neither 32 nor 33.
 unsafe fn pre_key(namespace: Namespace, key: *const u8, len: usize) -> Result<[u8; 32]> {
     // SAFETY: the same promise.
-    let key = unsafe { text::bytes(key, len, limits::WIRE_KEY_BYTES) }?;
+    let key = unsafe { args::bytes(key, len, limits::WIRE_KEY_BYTES) }?;
     bundle::read_pre_key(namespace, key).ok_or(Error::new(Status::Argument, "A pre key has 32 bytes."))
 }
 
 /// Creates a bundle from its parts, without pre keys. Nothing is verified before the bundle is used.
 ///
-/// The length of a key says which form it has. A key of 32 bytes has no type byte: identity keys are in Ed25519 form,
-/// pre keys in Curve25519 form, as everywhere in this header. A key of 33 bytes is in the wire form of OMEMO_NS_LEGACY,
-/// as it stands in the XML: the type byte 0x05 and the key in Curve25519 form. The sign of an identity key is lost
-/// thereby, and stands in the highest bit of the last byte of the signature.
+/// The length of a key says which form it has. A key of 32 bytes has no type byte: identity keys are in Ed25519
+/// form, pre keys in Curve25519 form, as everywhere in this header. A key of 33 bytes is in the wire form of
+/// OMEMO_NS_LEGACY, as in the XML: the type byte 0x05 and the key in Curve25519 form. That form lacks the sign of
+/// an identity key, which is the highest bit of the last byte of the signature.
+///
 /// Parameters:
-/// - ns: the namespace in which it is published.
+/// - ns: the namespace in which the bundle is published.
 /// - identity_key: 32 bytes in Ed25519 form, or in OMEMO_NS_LEGACY 33 bytes in wire form.
 /// - identity_key_len: 32 or 33.
-/// - signed_pre_key_id: the id of the signed pre key.
+/// - signed_pre_key_id: id of the signed pre key.
 /// - signed_pre_key: 32 bytes in Curve25519 form, or in OMEMO_NS_LEGACY 33 bytes in wire form.
 /// - signed_pre_key_len: 32 or 33.
-/// - signature: the signature of the signed pre key, with or without the sign bit of OMEMO_NS_LEGACY: a sign bit
-///   is taken over into the identity key.
+/// - signature: signature of the signed pre key, with or without the sign bit of OMEMO_NS_LEGACY: a sign bit is
+///   moved to the identity key.
 /// - signature_len: 64.
-/// Returns: the bundle; NULL if the namespace is not known, a pointer is NULL, a length or a type byte is wrong, or the
-///   identity key is no point of the curve.
+/// Returns: the bundle; NULL if the namespace is not known, a pointer is NULL, a length or a type byte is wrong, or
+///   the identity key is no point of the curve.
 /// Memory: free it with omemo_bundle_free.
 /// Since: 0.1.0 (XEP-0384 0.3 4.3, 5.3.2)
 #[unsafe(no_mangle)]
@@ -81,17 +88,19 @@ pub unsafe extern "C" fn omemo_bundle_new(
         let bundle = || {
             // SAFETY: the client gives a C string, and as many bytes as it says, or NULL.
             let (namespace, identity_key, signed_pre_key, mut signature) = unsafe {
-                let namespace = text::namespace(ns)?;
+                let namespace = args::namespace(ns)?;
                 (
                     namespace,
-                    text::bytes(identity_key, identity_key_len, limits::WIRE_KEY_BYTES)?,
+                    args::bytes(identity_key, identity_key_len, limits::WIRE_KEY_BYTES)?,
                     pre_key(namespace, signed_pre_key, signed_pre_key_len)?,
-                    text::signature(signature, signature_len)?,
+                    args::signature(signature, signature_len)?,
                 )
             };
-            let identity_key = bundle::read_identity(namespace, identity_key, &mut signature).ok_or(
-                Error::new(Status::Argument, "An identity key of this form has no place in a bundle."),
-            )?;
+            let identity_key =
+                bundle::read_identity(namespace, identity_key, &mut signature).ok_or(Error::new(
+                    Status::Argument,
+                    "The identity key is no key of this namespace, or no point of the curve.",
+                ))?;
             let pre_keys = Vec::new();
             Ok(omemo_bundle::new(Bundle {
                 namespace,
@@ -103,18 +112,18 @@ pub unsafe extern "C" fn omemo_bundle_new(
             }))
         };
         let made: Result<omemo_bundle> = bundle();
-        made.map_or(std::ptr::null_mut(), text::hand_over)
+        made.map_or(std::ptr::null_mut(), handles::into_handle)
     })
 }
 
-/// Read a bundle. Single pre keys that cannot be read are passed over, as are those after the first 1,000.
+/// Parses a bundle. Pre keys that cannot be read are skipped, and so are those after the first 1,000.
 /// Parameters:
 /// - xml: `<bundle/>`, alone or in an `<item>` or `<items>`.
-/// - len: its bytes, without a NUL.
-/// - bundle: gets the bundle.
-/// Returns: OMEMO_ERR_NULL, OMEMO_ERR_ARGUMENT, OMEMO_ERR_MALFORMED, OMEMO_ERR_LIMIT,
+/// - len: bytes of xml, without a NUL.
+/// - bundle: receives the bundle.
+/// Returns: OMEMO_OK, OMEMO_ERR_NULL, OMEMO_ERR_ARGUMENT, OMEMO_ERR_MALFORMED, OMEMO_ERR_LIMIT,
 ///   OMEMO_ERR_UNKNOWN_NAMESPACE.
-/// Memory: free it by omemo_bundle_free.
+/// Memory: free it with omemo_bundle_free.
 /// Since: 0.1.0 (XEP-0384 5.3.2)
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn omemo_bundle_parse(
@@ -123,22 +132,22 @@ pub unsafe extern "C" fn omemo_bundle_parse(
     bundle: Option<&mut MaybeUninit<*mut omemo_bundle>>,
 ) -> omemo_status {
     guard::status(|| {
-        let out = text::required(bundle)?;
+        let out = args::required(bundle)?;
         // SAFETY: the client gives len bytes or NULL.
-        let xml = unsafe { text::bytes(xml.cast(), len, limits::STANZA_BYTES) }?;
+        let xml = unsafe { args::xml(xml, len) }?;
         let bundle = stanza::bundle::parse(xml, None)?;
-        out.write(text::hand_over(omemo_bundle::new(bundle)));
+        out.write(handles::into_handle(omemo_bundle::new(bundle)));
         Ok(())
     })
 }
 
-/// Add a pre key.
+/// Adds a pre key to a bundle.
 /// Parameters:
-/// - bundle: the bundle.
-/// - id: its number, which is not yet in the bundle.
+/// - id: id of the pre key, which is not in the bundle.
 /// - key: 32 bytes in Curve25519 form, or in OMEMO_NS_LEGACY 33 bytes in wire form.
 /// - key_len: 32 or 33.
-/// Returns: OMEMO_ERR_NULL, OMEMO_ERR_ARGUMENT (id, length or type byte), OMEMO_ERR_LIMIT (length, or 1,000 pre keys).
+/// Returns: OMEMO_OK, OMEMO_ERR_NULL, OMEMO_ERR_ARGUMENT (id, length or type byte), OMEMO_ERR_LIMIT (length, or
+///   1,000 pre keys).
 /// Since: 0.1.0 (XEP-0384 5.3.2)
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn omemo_bundle_append_pre_key(
@@ -148,14 +157,14 @@ pub unsafe extern "C" fn omemo_bundle_append_pre_key(
     key_len: usize,
 ) -> omemo_status {
     guard::status(|| {
-        let bundle = text::required(bundle)?;
+        let bundle = args::required(bundle)?;
         // SAFETY: the client gives key_len bytes or NULL.
         let key = unsafe { pre_key(bundle.bundle.namespace, key, key_len) }?;
         if bundle.bundle.pre_keys.len() >= limits::PRE_KEYS_PER_BUNDLE {
             return Err(Status::Limit.into());
         }
         if bundle.bundle.pre_keys.iter().any(|pre_key| pre_key.id == id) {
-            return Err(Error::new(Status::Argument, "A pre key with this number is in the bundle already."));
+            return Err(Error::new(Status::Argument, "The bundle already has a pre key with this id."));
         }
         bundle.bundle.pre_keys.push(PublicPreKey { id, key });
         bundle.xml.take();
@@ -163,21 +172,18 @@ pub unsafe extern "C" fn omemo_bundle_append_pre_key(
     })
 }
 
-/// The namespace of a bundle.
-/// Parameters:
-/// - bundle: the bundle.
+/// Returns the namespace of a bundle.
 /// Returns: OMEMO_NS_*; NULL for NULL.
 /// Memory: a constant.
 /// Since: 0.1.0
 #[unsafe(no_mangle)]
 pub extern "C" fn omemo_bundle_namespace(bundle: Option<&omemo_bundle>) -> *const c_char {
-    guard::call(std::ptr::null(), || text::namespace_or_null(bundle.map(|bundle| bundle.bundle.namespace)))
+    guard::call(std::ptr::null(), || returns::namespace_or_null(bundle.map(|bundle| bundle.bundle.namespace)))
 }
 
-/// The identity key of a bundle.
+/// Returns the identity key of a bundle in Ed25519 form.
 /// Parameters:
-/// - bundle: the bundle.
-/// - len: gets 32; may be NULL.
+/// - len: receives 32; may be NULL.
 /// Returns: 32 bytes in Ed25519 form, in both namespaces; NULL for NULL.
 /// Memory: borrowed from bundle until it changes.
 /// Since: 0.1.0
@@ -187,16 +193,15 @@ pub extern "C" fn omemo_bundle_identity_key(
     len: Option<&mut MaybeUninit<usize>>,
 ) -> *const u8 {
     guard::call(std::ptr::null(), || {
-        text::give_bytes(bundle.map(|bundle| bundle.bundle.identity_key.as_slice()), len)
+        returns::give_bytes(bundle.map(|bundle| bundle.bundle.identity_key.as_slice()), len)
     })
 }
 
-/// Returns the identity key of a bundle as it stands in the XML.
+/// Returns the identity key of a bundle as in the XML.
 /// Parameters:
-/// - bundle: the bundle.
-/// - len: gets 32, in OMEMO_NS_LEGACY 33; may be NULL.
-/// Returns: 32 bytes in Ed25519 form, in OMEMO_NS_LEGACY 0x05 and 32 bytes in Curve25519 form; NULL for NULL, and if
-///   the key is no point of the curve.
+/// - len: receives 32, in OMEMO_NS_LEGACY 33; may be NULL.
+/// Returns: 32 bytes in Ed25519 form, in OMEMO_NS_LEGACY 0x05 and 32 bytes in Curve25519 form; NULL for NULL, and
+///   if the key is no point of the curve.
 /// Memory: borrowed from bundle until it changes.
 /// Since: 0.1.0 (XEP-0384 0.3 4.3, 5.3.2)
 #[unsafe(no_mangle)]
@@ -206,16 +211,15 @@ pub extern "C" fn omemo_bundle_wire_identity_key(
 ) -> *const u8 {
     guard::call(std::ptr::null(), || {
         let published = bundle.and_then(|bundle| bundle.published().ok());
-        text::give_bytes(published.map(|(identity_key, _)| identity_key.as_slice()), len)
+        returns::give_bytes(published.map(|(identity_key, _)| identity_key.as_slice()), len)
     })
 }
 
-/// Returns the signature of the signed pre key of a bundle as it stands in the XML.
+/// Returns the signature of the signed pre key of a bundle as in the XML.
 /// Parameters:
-/// - bundle: the bundle.
-/// - len: gets 64; may be NULL.
-/// Returns: 64 bytes, in OMEMO_NS_LEGACY with the sign of the identity key in the highest bit of the last one; NULL for
-///   NULL, and if the key is no point of the curve.
+/// - len: receives 64; may be NULL.
+/// Returns: 64 bytes, in OMEMO_NS_LEGACY with the sign of the identity key in the highest bit of the last one; NULL
+///   for NULL, and if the key is no point of the curve.
 /// Memory: borrowed from bundle until it changes.
 /// Since: 0.1.0 (XEP-0384 0.3 4.3, 5.3.2)
 #[unsafe(no_mangle)]
@@ -225,15 +229,14 @@ pub extern "C" fn omemo_bundle_wire_signature(
 ) -> *const u8 {
     guard::call(std::ptr::null(), || {
         let published = bundle.and_then(|bundle| bundle.published().ok());
-        text::give_bytes(published.map(|(_, signature)| signature.as_slice()), len)
+        returns::give_bytes(published.map(|(_, signature)| signature.as_slice()), len)
     })
 }
 
-/// The signed pre key of a bundle.
+/// Returns the signed pre key of a bundle.
 /// Parameters:
-/// - bundle: the bundle.
-/// - id: gets its number; may be NULL.
-/// - len: gets 32; may be NULL.
+/// - id: receives the id of the signed pre key; may be NULL.
+/// - len: receives 32; may be NULL.
 /// Returns: 32 bytes in Curve25519 form; NULL for NULL.
 /// Memory: borrowed from bundle until it changes.
 /// Since: 0.1.0
@@ -248,14 +251,13 @@ pub extern "C" fn omemo_bundle_signed_pre_key(
         if let Some(id) = id {
             id.write(bundle.bundle.signed_pre_key_id);
         }
-        text::give_bytes(Some(&bundle.bundle.signed_pre_key), len)
+        returns::give_bytes(Some(&bundle.bundle.signed_pre_key), len)
     })
 }
 
-/// The signature of the signed pre key of a bundle.
+/// Returns the signature of the signed pre key of a bundle, without a sign bit.
 /// Parameters:
-/// - bundle: the bundle.
-/// - len: gets 64; may be NULL.
+/// - len: receives 64; may be NULL.
 /// Returns: 64 bytes, without the sign bit of OMEMO_NS_LEGACY; NULL for NULL.
 /// Memory: borrowed from bundle until it changes.
 /// Since: 0.1.0
@@ -265,27 +267,24 @@ pub extern "C" fn omemo_bundle_signature(
     len: Option<&mut MaybeUninit<usize>>,
 ) -> *const u8 {
     guard::call(std::ptr::null(), || {
-        text::give_bytes(bundle.map(|bundle| bundle.bundle.signature.as_slice()), len)
+        returns::give_bytes(bundle.map(|bundle| bundle.bundle.signature.as_slice()), len)
     })
 }
 
-/// How many pre keys a bundle has.
-/// Parameters:
-/// - bundle: the bundle.
-/// Returns: their number.
+/// Returns the number of pre keys in a bundle.
+/// Returns: the number; 0 for NULL.
 /// Since: 0.1.0
 #[unsafe(no_mangle)]
 pub extern "C" fn omemo_bundle_pre_key_count(bundle: Option<&omemo_bundle>) -> usize {
     guard::call(0, || bundle.map_or(0, |bundle| bundle.bundle.pre_keys.len()))
 }
 
-/// A pre key of a bundle.
+/// Returns a pre key of a bundle.
 /// Parameters:
-/// - bundle: the bundle.
-/// - index: of the pre key.
-/// - id: gets its number; may be NULL.
-/// - len: gets 32; may be NULL.
-/// Returns: 32 bytes in Curve25519 form; NULL if there is no such one.
+/// - index: position of the pre key, from 0.
+/// - id: receives the id of the pre key; may be NULL.
+/// - len: receives 32; may be NULL.
+/// Returns: 32 bytes in Curve25519 form; NULL if there is no such pre key.
 /// Memory: borrowed from bundle until it changes.
 /// Since: 0.1.0
 #[unsafe(no_mangle)]
@@ -300,15 +299,14 @@ pub extern "C" fn omemo_bundle_pre_key(
         if let (Some(id), Some(pre_key)) = (id, pre_key) {
             id.write(pre_key.id);
         }
-        text::give_bytes(pre_key.map(|pre_key| pre_key.key.as_slice()), len)
+        returns::give_bytes(pre_key.map(|pre_key| pre_key.key.as_slice()), len)
     })
 }
 
-/// The bundle as XML.
+/// Returns a bundle as XML.
 /// Parameters:
-/// - bundle: the bundle.
-/// - len: gets its bytes, without the NUL; may be NULL.
-/// Returns: `<bundle/>`; NULL for NULL, and if a key is none.
+/// - len: receives the number of bytes, without the NUL; may be NULL.
+/// Returns: `<bundle/>`; NULL for NULL, and if a key is invalid.
 /// Memory: borrowed from bundle until it changes.
 /// Since: 0.1.0 (XEP-0384 5.3.2)
 #[unsafe(no_mangle)]
@@ -318,17 +316,17 @@ pub extern "C" fn omemo_bundle_xml(
 ) -> *const c_char {
     guard::call(std::ptr::null(), || {
         let Some(bundle) = bundle else { return std::ptr::null() };
-        let write = || stanza::bundle::write(&bundle.bundle).map(|xml| text::c_string(&xml));
-        bundle.xml.get_or_try_init(write).map_or(std::ptr::null(), |xml| text::give_text(xml, len))
+        let write = || stanza::bundle::write(&bundle.bundle).map(|xml| returns::c_string(&xml));
+        bundle.xml.get_or_try_init(write).map_or(std::ptr::null(), |xml| returns::give_text(xml, len))
     })
 }
 
-/// Free what omemo_bundle_new or _parse gave; not a bundle that a callback is given.
+/// Frees a bundle from omemo_bundle_new or omemo_bundle_parse; not a bundle that a callback receives.
 /// Parameters:
-/// - bundle: the bundle; NULL does nothing.
+/// - bundle: NULL does nothing.
 /// Since: 0.1.0
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn omemo_bundle_free(bundle: *mut omemo_bundle) {
     // SAFETY: the client promises that it is one of ours, freed for the first time.
-    guard::call((), || unsafe { text::take_back(bundle) });
+    guard::call((), || unsafe { handles::free_handle(bundle) });
 }

@@ -1,79 +1,82 @@
-//! Section 4 of the header: how to open a manager.
+//! Section 4 of the header: the settings of a manager.
 
 use super::super::boundary::user_data::{UserData, omemo_destroy};
-use super::super::{boundary::guard, boundary::text};
-use super::callbacks::{Callbacks, LEVEL_UNDECIDED, omemo_callbacks};
+use super::super::boundary::{args, guard, handles, returns};
+use super::super::runtime::manager_handle::Parts;
+use super::callbacks::{Callbacks, omemo_callbacks};
+use super::core_trust::LEVEL_UNDECIDED;
 use super::log::{self, Log, omemo_log};
 use super::status::omemo_status;
 use super::storage::{Store, omemo_storage};
 use crate::error::{Error, Result, Status};
 use crate::manager;
+use crate::manager::config::{
+    ConfigOption, MAX_OPEN_FETCHES, OPTIONS, REQUEST_TIMEOUT_MS, SKIPPED_PER_MESSAGE, SKIPPED_PER_SESSION,
+};
 use crate::protocol::address::BareJid;
-use crate::protocol::limits;
 use crate::protocol::namespace::Namespace;
 use parking_lot::Mutex;
+use std::collections::BTreeMap;
 use std::ffi::{CString, c_char, c_void};
 use std::sync::Arc;
 
-/// ## 4 Configuration
-///
-/// Numbers that omemo_config_set_option takes: unit, bounds, and the value unless set.
+/// Options for omemo_config_set_option. The comment of each gives the unit, the bounds, and the value of an option
+/// that is not set.
 #[repr(i32)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(missing_docs, reason = "the header has the sentences of src/manager/config.rs")]
 pub enum omemo_option {
-    /// Milliseconds until a network question ends by itself: 1000 to 3600000, 60000.
     OMEMO_OPTION_REQUEST_TIMEOUT_MS = 1,
-    /// Fetches open at a time: 1 to 1000, 32.
     OMEMO_OPTION_MAX_OPEN_FETCHES = 2,
-    /// Keys of skipped messages that are kept for each session: 0 to 2000, 1000.
     OMEMO_OPTION_SKIPPED_PER_SESSION = 3,
-    /// Messages that one message may skip: 0 to SKIPPED_PER_SESSION, the same.
     OMEMO_OPTION_SKIPPED_PER_MESSAGE = 4,
 }
 
-/// How to open a manager.
+/// Settings from which omemo_manager_new opens a manager.
+///
+/// Create it with omemo_config_new and set at least JID, storage and callbacks. Setters return a status that you
+/// may ignore: the configuration keeps the first failure, omemo_manager_new returns it, and omemo_config_error
+/// explains it. Free the configuration with omemo_config_free, which you may do as soon as the manager is open. To
+/// open another manager with it, set another JID and another storage first.
 pub struct omemo_config {
     shared: Arc<Shared>,
 }
 
-/// What a configuration holds. Shared, for a service may free the configuration while a manager is being
+/// The content of a configuration. Shared, because a service may free the configuration while a manager is being
 /// opened.
 pub(in crate::ffi) struct Shared {
     settings: Mutex<Settings>,
     error: Mutex<Option<CString>>,
 }
 
-/// What was set.
+/// The settings that were made.
 #[derive(Clone, Default)]
 pub(in crate::ffi) struct Settings {
     first_error: Option<Error>,
     jid: Option<BareJid>,
     namespaces: Option<Vec<Namespace>>,
     default_trust_level_name: Option<String>,
-    request_timeout_ms: Option<u64>,
-    max_open_fetches: Option<u64>,
-    skipped_per_session: Option<u64>,
-    skipped_per_message: Option<u64>,
+    /// Values of options by number, each within its bounds.
+    options: BTreeMap<i32, u64>,
     storage: Option<Arc<Store>>,
     callbacks: Option<Arc<Callbacks>>,
     log: Option<Arc<Log>>,
 }
 
-/// All that a manager is made of.
-pub(in crate::ffi) struct Parts {
-    pub(in crate::ffi) config: manager::Config,
-    pub(in crate::ffi) storage: Arc<Store>,
-    pub(in crate::ffi) callbacks: Arc<Callbacks>,
-    pub(in crate::ffi) log: Option<Arc<Log>>,
+impl Settings {
+    /// Returns the value of an option.
+    fn option(&self, option: &ConfigOption) -> u64 {
+        self.options.get(&option.number).copied().unwrap_or(option.default)
+    }
 }
 
-/// The settings of a configuration, whatever becomes of the client's handle meanwhile.
+/// Returns the settings of a configuration, which stay if the client frees its handle meanwhile.
 ///
 /// # Safety
 /// `config` must be NULL or one of ours that has not been freed.
 pub(in crate::ffi) unsafe fn shared(config: *const omemo_config) -> Result<Arc<Shared>> {
     // SAFETY: the same promise.
-    unsafe { text::copied(config, |config| config.shared.clone()) }
+    unsafe { args::copied(config, |config| config.shared.clone()) }
 }
 
 impl Shared {
@@ -88,35 +91,40 @@ impl Shared {
         done
     }
 
-    /// Why the configuration could not be used.
+    /// Stores why the configuration could not be used.
     pub(in crate::ffi) fn note_error(&self, error: Option<&Error>) {
-        *self.error.lock() = error.map(|error| text::c_string(&error.to_string()));
+        *self.error.lock() = error.map(|error| returns::c_string(&error.to_string()));
     }
 
-    /// Everything, checked as a whole.
+    /// Returns all settings, checked as a whole.
     pub(in crate::ffi) fn parts(&self) -> Result<Parts> {
         let settings = self.settings.lock().clone();
         if let Some(error) = settings.first_error {
             return Err(error);
         }
         let missing = |what: &'static str| Error::new(Status::Argument, what);
-        let kept = settings.skipped_per_session.map_or(limits::SKIPPED_PER_SESSION, small);
-        let at_once = settings.skipped_per_message.map_or(limits::SKIPPED_PER_MESSAGE.min(kept), small);
+        let kept = settings.option(&SKIPPED_PER_SESSION);
+        let at_once = match settings.options.get(&SKIPPED_PER_MESSAGE.number) {
+            Some(set) => *set,
+            None => SKIPPED_PER_MESSAGE.default.min(kept),
+        };
         if at_once > kept {
             return Err(missing(
                 "OMEMO_OPTION_SKIPPED_PER_MESSAGE is greater than OMEMO_OPTION_SKIPPED_PER_SESSION.",
             ));
         }
+        let request_timeout_ms = settings.option(&REQUEST_TIMEOUT_MS);
+        let max_open_fetches = small(settings.option(&MAX_OPEN_FETCHES));
         let config = manager::Config {
             jid: settings.jid.ok_or_else(|| missing("omemo_config_set_jid was not called."))?,
             namespaces: settings.namespaces.unwrap_or_else(|| vec![Namespace::Legacy, Namespace::Omemo2]),
             default_trust_level_name: settings
                 .default_trust_level_name
                 .unwrap_or_else(|| LEVEL_UNDECIDED.to_owned()),
-            request_timeout_ms: settings.request_timeout_ms.unwrap_or(60_000),
-            max_open_fetches: settings.max_open_fetches.map_or(32, small),
-            skipped_per_session: kept,
-            skipped_per_message: at_once,
+            request_timeout_ms,
+            max_open_fetches,
+            skipped_per_session: small(kept),
+            skipped_per_message: small(at_once),
         };
         let storage = settings.storage.ok_or_else(|| missing("omemo_config_set_storage was not called."))?;
         let callbacks =
@@ -130,37 +138,35 @@ fn small(number: u64) -> usize {
     usize::try_from(number).unwrap_or(usize::MAX)
 }
 
-/// ## 4 Configuration
-///
-/// An empty configuration. JID, storage and callbacks must be set. One configuration may open several
-/// managers only if each gets its own storage and JID set before.
-/// Returns: never NULL, save after a bug of this library.
-/// Memory: free it by omemo_config_free.
+/// Creates an empty configuration. JID, storage and callbacks must be set before omemo_manager_new. The
+/// configuration can open several managers only if each gets a JID and a storage of its own, set before it is
+/// opened.
+/// Returns: the configuration; NULL only after a bug in this library.
+/// Memory: free it with omemo_config_free.
 /// Since: 0.1.0
 #[unsafe(no_mangle)]
 #[must_use]
 pub extern "C" fn omemo_config_new() -> *mut omemo_config {
     guard::call(std::ptr::null_mut(), || {
         let shared = Shared { settings: Mutex::default(), error: Mutex::default() };
-        text::hand_over(omemo_config { shared: Arc::new(shared) })
+        handles::into_handle(omemo_config { shared: Arc::new(shared) })
     })
 }
 
-/// Free a configuration. Managers that were opened with it go on.
+/// Frees a configuration. Managers that were opened with it continue.
 /// Parameters:
-/// - config: the configuration; NULL does nothing.
+/// - config: NULL does nothing.
 /// Since: 0.1.0
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn omemo_config_free(config: *mut omemo_config) {
     // SAFETY: the client promises that it is one of ours, freed for the first time.
-    guard::call((), || unsafe { text::take_back(config) });
+    guard::call((), || unsafe { handles::free_handle(config) });
 }
 
-/// Whose account it is.
+/// Sets the JID of the account.
 /// Parameters:
-/// - config: the configuration.
-/// - jid: the own bare JID.
-/// Returns: OMEMO_ERR_NULL, OMEMO_ERR_UTF8, OMEMO_ERR_JID.
+/// - jid: this account's bare JID.
+/// Returns: OMEMO_OK, OMEMO_ERR_NULL, OMEMO_ERR_UTF8, OMEMO_ERR_JID.
 /// Since: 0.1.0
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn omemo_config_set_jid(config: *mut omemo_config, jid: *const c_char) -> omemo_status {
@@ -168,22 +174,24 @@ pub unsafe extern "C" fn omemo_config_set_jid(config: *mut omemo_config, jid: *c
         // SAFETY: the client gives one of ours or NULL.
         unsafe { shared(config) }?.set(|settings| {
             // SAFETY: the client gives a C string or NULL.
-            settings.jid = Some(unsafe { text::required_jid(jid) }?);
+            settings.jid = Some(unsafe { args::required_jid(jid) }?);
             Ok(())
         })
     })
 }
 
-/// Which namespaces to serve, most preferred first; each device is served in exactly one. Unless set:
-/// OMEMO_NS_LEGACY, then OMEMO_NS_2, since there are clients that announce both and read OMEMO_NS_LEGACY only
-/// (docs/namespaces.md). A namespace that the account served before and that is not in the list is left: at the next
-/// omemo_manager_connected this device is taken off its list there and delete_bundle is asked, until it is done; keys
-/// and sessions are forgotten when the manager opens.
+/// Sets the namespaces that the account uses, most preferred first. A message is encrypted for each device in
+/// exactly one of them. The default is OMEMO_NS_LEGACY, then OMEMO_NS_2, because some clients announce both and
+/// read only OMEMO_NS_LEGACY (docs/namespaces.md).
+///
+/// A namespace that the account used before and that is missing here is given up: its keys and sessions are deleted
+/// when the manager opens, and from the next omemo_manager_connected on this device is removed from its device list
+/// there and delete_bundle is called, until both have succeeded.
+///
 /// Parameters:
-/// - config: the configuration.
-/// - namespaces: count names, each once.
-/// - count: their number, at least 1.
-/// Returns: OMEMO_ERR_NULL, OMEMO_ERR_UTF8, OMEMO_ERR_ARGUMENT, OMEMO_ERR_UNKNOWN_NAMESPACE.
+/// - namespaces: an array of count names, each of them once.
+/// - count: at least 1.
+/// Returns: OMEMO_OK, OMEMO_ERR_NULL, OMEMO_ERR_UTF8, OMEMO_ERR_ARGUMENT, OMEMO_ERR_UNKNOWN_NAMESPACE.
 /// Since: 0.1.0
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn omemo_config_set_namespaces(
@@ -195,18 +203,17 @@ pub unsafe extern "C" fn omemo_config_set_namespaces(
         // SAFETY: the client gives one of ours or NULL.
         unsafe { shared(config) }?.set(|settings| {
             // SAFETY: the client gives count C strings or NULL.
-            settings.namespaces = Some(unsafe { text::namespaces(namespaces, count) }?);
+            settings.namespaces = Some(unsafe { args::namespaces(namespaces, count) }?);
             Ok(())
         })
     })
 }
 
-/// Where to keep everything.
+/// Sets the storage of the account.
 /// Parameters:
-/// - config: the configuration.
-/// - storage: the store, which no other manager may have open at the same time.
-/// Returns: OMEMO_ERR_NULL; OMEMO_ERR_BUSY inside a service.
-/// Memory: the store is shared; you still free it.
+/// - storage: a store that no other manager has open at the same time.
+/// Returns: OMEMO_OK, OMEMO_ERR_NULL, OMEMO_ERR_BUSY inside a service.
+/// Memory: the store is shared; you still free your reference with omemo_storage_free.
 /// Since: 0.1.0
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn omemo_config_set_storage(
@@ -217,7 +224,7 @@ pub unsafe extern "C" fn omemo_config_set_storage(
         // SAFETY: the client gives one of ours or NULL.
         let replaced = unsafe { shared(config) }?.set(|settings| {
             // SAFETY: as above.
-            let store = unsafe { text::copied(storage, omemo_storage::store) }?;
+            let store = unsafe { args::copied(storage, omemo_storage::store) }?;
             Ok(settings.storage.replace(store))
         })?;
         drop(replaced);
@@ -225,15 +232,13 @@ pub unsafe extern "C" fn omemo_config_set_storage(
     })
 }
 
-/// What the library calls. May be called once for each configuration.
+/// Sets the callbacks of the account. Can be called once for each configuration.
 /// Parameters:
-/// - config: the configuration.
-/// - callbacks: the table, with its struct_size set.
-/// - user_data: goes to each callback; any pointer.
-/// - destroy: gets user_data when the configuration and its managers are gone; may be NULL. Does not run if
+/// - callbacks: the table, with struct_size set. It is copied.
+/// - user_data: any pointer; passed to each callback.
+/// - destroy: called with user_data when the configuration and its managers are gone; may be NULL. Does not run if
 ///   this call fails.
-/// Returns: OMEMO_ERR_NULL, OMEMO_ERR_ARGUMENT (struct_size, or called twice).
-/// Memory: the table is copied.
+/// Returns: OMEMO_OK, OMEMO_ERR_NULL, OMEMO_ERR_ARGUMENT (wrong struct_size, or the second call).
 /// Since: 0.1.0
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn omemo_config_set_callbacks(
@@ -257,14 +262,15 @@ pub unsafe extern "C" fn omemo_config_set_callbacks(
     })
 }
 
-/// Where lines of log go. May be called once for each configuration.
+/// Sets the function that receives log lines. Can be called once for each configuration. Without it nothing is
+/// logged.
 /// Parameters:
-/// - config: the configuration.
-/// - level: an omemo_log_level; lines up to it are given.
-/// - log: what gets them.
-/// - user_data: goes to log; any pointer.
-/// - destroy: as in omemo_config_set_callbacks.
-/// Returns: OMEMO_ERR_NULL, OMEMO_ERR_ARGUMENT (level, or called twice).
+/// - level: an omemo_log_level; the function receives lines of this level and of the more severe ones.
+/// - log: the function; required.
+/// - user_data: any pointer; passed to log.
+/// - destroy: called with user_data when the configuration and its managers are gone; may be NULL. Does not run if
+///   this call fails.
+/// Returns: OMEMO_OK, OMEMO_ERR_NULL, OMEMO_ERR_ARGUMENT (wrong level, or the second call).
 /// Since: 0.1.0
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn omemo_config_set_log(
@@ -277,9 +283,9 @@ pub unsafe extern "C" fn omemo_config_set_log(
     guard::status(|| {
         // SAFETY: the client gives one of ours or NULL.
         unsafe { shared(config) }?.set(|settings| {
-            let log = text::required(log)?;
-            let level =
-                log::level(level).ok_or(Error::new(Status::Argument, "This is no omemo_log_level."))?;
+            let log = args::required(log)?;
+            let level = log::level(level)
+                .ok_or(Error::new(Status::Argument, "The number is not an omemo_log_level."))?;
             if settings.log.is_some() {
                 return Err(Error::new(Status::Argument, "omemo_config_set_log was called twice."));
             }
@@ -289,12 +295,11 @@ pub unsafe extern "C" fn omemo_config_set_log(
     })
 }
 
-/// Set a number.
+/// Sets an option to a number.
 /// Parameters:
-/// - config: the configuration.
 /// - option: an omemo_option.
 /// - value: within the bounds that the option's comment gives.
-/// Returns: OMEMO_ERR_NULL, OMEMO_ERR_ARGUMENT.
+/// Returns: OMEMO_OK, OMEMO_ERR_NULL, OMEMO_ERR_ARGUMENT.
 /// Since: 0.1.0
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn omemo_config_set_option(
@@ -305,35 +310,23 @@ pub unsafe extern "C" fn omemo_config_set_option(
     guard::status(|| {
         // SAFETY: the client gives one of ours or NULL.
         unsafe { shared(config) }?.set(|settings| {
-            let (slot, bounds, name) = match option {
-                o if o == omemo_option::OMEMO_OPTION_REQUEST_TIMEOUT_MS as i32 => {
-                    (&mut settings.request_timeout_ms, 1_000..=3_600_000, "OMEMO_OPTION_REQUEST_TIMEOUT_MS")
-                }
-                o if o == omemo_option::OMEMO_OPTION_MAX_OPEN_FETCHES as i32 => {
-                    (&mut settings.max_open_fetches, 1..=1_000, "OMEMO_OPTION_MAX_OPEN_FETCHES")
-                }
-                o if o == omemo_option::OMEMO_OPTION_SKIPPED_PER_SESSION as i32 => {
-                    (&mut settings.skipped_per_session, 0..=2_000, "OMEMO_OPTION_SKIPPED_PER_SESSION")
-                }
-                o if o == omemo_option::OMEMO_OPTION_SKIPPED_PER_MESSAGE as i32 => {
-                    (&mut settings.skipped_per_message, 0..=2_000, "OMEMO_OPTION_SKIPPED_PER_MESSAGE")
-                }
-                _ => return Err(Error::new(Status::Argument, "There is no option with this number.")),
-            };
-            if !bounds.contains(&value) {
-                return Err(Error::new(Status::Argument, format!("{name} is out of its bounds.")));
+            let row = OPTIONS.iter().find(|row| row.number == option);
+            let row = row.ok_or(Error::new(Status::Argument, "The number is not an omemo_option."))?;
+            if !(row.least..=row.most).contains(&value) {
+                return Err(Error::new(Status::Argument, format!("{} is out of its bounds.", row.name)));
             }
-            *slot = Some(value);
+            settings.options.insert(option, value);
             Ok(())
         })
     })
 }
 
-/// The trust level of keys that nobody has judged. Unless set: OMEMO_TRUST_LEVEL_NAME_UNDECIDED.
+/// Sets the trust level of keys about which no trust decision was made. The default is
+/// OMEMO_TRUST_LEVEL_NAME_UNDECIDED.
 /// Parameters:
-/// - config: the configuration.
-/// - level: a name that your evaluate_trust knows; without one, OMEMO_TRUST_LEVEL_NAME_*. omemo_manager_new checks it.
-/// Returns: OMEMO_ERR_NULL, OMEMO_ERR_UTF8.
+/// - level: a name that your evaluate_trust knows, or without evaluate_trust one of OMEMO_TRUST_LEVEL_NAME_*.
+///   omemo_manager_new checks it.
+/// Returns: OMEMO_OK, OMEMO_ERR_NULL, OMEMO_ERR_UTF8.
 /// Since: 0.1.0
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn omemo_config_set_default_trust_level_name(
@@ -344,17 +337,16 @@ pub unsafe extern "C" fn omemo_config_set_default_trust_level_name(
         // SAFETY: the client gives one of ours or NULL.
         unsafe { shared(config) }?.set(|settings| {
             // SAFETY: the client gives a C string or NULL.
-            settings.default_trust_level_name = Some(unsafe { text::text(level) }?.to_owned());
+            settings.default_trust_level_name = Some(unsafe { args::text(level) }?.to_owned());
             Ok(())
         })
     })
 }
 
-/// Why omemo_manager_new failed with this configuration the last time: which setting, which record.
-/// Parameters:
-/// - config: the configuration.
-/// Returns: a sentence without JIDs; "" when it did not fail, and for NULL.
-/// Memory: borrowed until the next omemo_manager_new with this configuration, or its end.
+/// Returns why the last omemo_manager_new with this configuration failed: which setting, or which record of the
+/// store.
+/// Returns: a sentence without JIDs; "" if the call did not fail, and for NULL.
+/// Memory: borrowed from config until the next omemo_manager_new with it.
 /// Since: 0.1.0
 #[unsafe(no_mangle)]
 pub extern "C" fn omemo_config_error(config: Option<&omemo_config>) -> *const c_char {

@@ -1,15 +1,15 @@
-//! Section 12 of the header: what came out of a stanza.
+//! Section 12 of the header: decrypting stanzas.
 
-use super::super::boundary::text::Out;
-use super::super::runtime::core::omemo_manager;
-use super::super::{boundary::guard, boundary::text, runtime::core};
-use super::callbacks::omemo_core_trust;
+use super::super::boundary::returns::Out;
+use super::super::boundary::{args, guard, handles, returns};
+use super::super::runtime::manager_handle;
+use super::super::runtime::manager_handle::omemo_manager;
+use super::core_trust::omemo_core_trust;
 use super::key_parts;
 use super::message::omemo_message;
 use super::status::omemo_status;
 use crate::error::{Error, Result, Status};
 use crate::manager::api::decrypted::{Action, Decrypted};
-use crate::protocol::limits;
 use crate::protocol::message::Message;
 use crate::protocol::namespace::Namespace;
 use crate::stanza;
@@ -19,18 +19,17 @@ use std::ffi::{CStr, CString, c_char};
 use std::mem::MaybeUninit;
 use zeroize::Zeroizing;
 
-/// ## 12 Decrypt
-///
-/// What a client does with the stanza.
+/// Advice about a received stanza: what the client does with it.
 #[repr(i32)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum omemo_action {
-    /// Show nothing: a stanza without payload, whatever became of it, a duplicate, or an own echo.
+    /// Show nothing: the stanza has no payload, whatever its status, or is a duplicate, or a message of this device
+    /// that came back.
     OMEMO_ACTION_HIDE = 0,
     /// Show the content, with its trust.
     OMEMO_ACTION_SHOW = 1,
-    /// Tell the user that a message could not be read: omemo_decrypted_detail says why. Never for a stanza without
-    /// payload, in which there is nothing that a user could miss.
+    /// Tell the user that a message could not be read; omemo_decrypted_detail says why. Never for a stanza without
+    /// payload, which has nothing that a user could miss.
     OMEMO_ACTION_WARN = 2,
 }
 
@@ -44,20 +43,25 @@ impl From<Action> for omemo_action {
     }
 }
 
-/// Bits of omemo_decrypted_flags.
+/// Flags that omemo_decrypted_flags returns.
 #[repr(i32)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum omemo_decrypted_flag {
-    /// It opened a new session.
+    /// The message began a new session.
     OMEMO_DECRYPTED_NEW_SESSION = 1,
-    /// An old sender: the tag stood in the payload, where the recipient's other devices can make another.
+    /// The authentication tag stood in the payload, as old clients write it; the recipient's other devices can then
+    /// forge content.
     OMEMO_DECRYPTED_TAG_IN_PAYLOAD = 2,
-    /// The list of the sender's JID is known and does not name the sender's device, or does not any more: somebody has
-    /// taken the device off the list, or it was never on it. The trust in its key counts as before.
+    /// The device list of the sender's JID is known and does not contain the sender's device: it was removed, or
+    /// never was on the list. The trust in its key counts as before.
     OMEMO_DECRYPTED_DEVICE_NOT_LISTED = 4,
 }
 
-/// What came out of a stanza.
+/// Result of decrypting a stanza: what to do with it, the content, the sender, and the trust in the sender's key.
+///
+/// It comes from omemo_manager_decrypt_xml or omemo_manager_decrypt. Ask omemo_decrypted_action first; for
+/// OMEMO_ACTION_SHOW, omemo_decrypted_body returns the text. Free it with omemo_decrypted_free, which wipes the
+/// content.
 pub struct omemo_decrypted {
     decrypted: Option<Decrypted>,
     error: Error,
@@ -73,9 +77,9 @@ impl omemo_decrypted {
         check_sender(&mut decrypted);
         omemo_decrypted {
             error: decrypted.error.clone(),
-            text: text::c_string(&decrypted.error.to_string()),
-            from: decrypted.from.as_ref().map(|jid| text::c_string(jid.as_str())),
-            level: text::c_string(&decrypted.trust_level_name),
+            text: returns::c_string(&decrypted.error.to_string()),
+            from: decrypted.from.as_ref().map(|jid| returns::c_string(jid.as_str())),
+            level: returns::c_string(&decrypted.trust_level_name),
             decrypted: Some(decrypted),
             body: OnceCell::new(),
         }
@@ -84,9 +88,9 @@ impl omemo_decrypted {
     /// A stanza that cannot be read.
     fn unreadable(error: Error, from: Option<&str>) -> omemo_decrypted {
         omemo_decrypted {
-            text: text::c_string(&error.to_string()),
+            text: returns::c_string(&error.to_string()),
             error,
-            from: from.map(text::c_string),
+            from: from.map(returns::c_string),
             level: CString::default(),
             decrypted: None,
             body: OnceCell::new(),
@@ -111,7 +115,7 @@ impl omemo_decrypted {
     }
 }
 
-/// Content that names another sender than the one whose key it came with is not given out.
+/// Withholds content that names a different sender from that of the message.
 fn check_sender(decrypted: &mut Decrypted) {
     let (Namespace::Omemo2, Some(content), Some(from)) =
         (decrypted.namespace, &decrypted.plaintext, &decrypted.from)
@@ -144,11 +148,11 @@ unsafe fn decrypt(
     out: *mut *mut omemo_decrypted,
 ) -> Result<()> {
     // SAFETY: the same promise.
-    let manager = unsafe { core::enter(manager) }?;
+    let manager = unsafe { manager_handle::enter(manager) }?;
     // SAFETY: the same promise.
-    let out = text::required(unsafe { Out::new(out) })?;
+    let out = args::required(unsafe { Out::new(out) })?;
     // SAFETY: the same promise.
-    let (from, room) = unsafe { (text::optional_jid(from)?, text::optional_jid(room)?) };
+    let (from, room) = unsafe { (args::optional_jid(from)?, args::optional_jid(room)?) };
     if from.is_none() && room.is_none() {
         return Err(Status::Null.into());
     }
@@ -160,11 +164,12 @@ unsafe fn decrypt(
         }
         Err(error) => omemo_decrypted::unreadable(error.clone(), from.as_ref().map(|jid| jid.as_str())),
     };
-    out.write(text::hand_over(decrypted));
+    out.write(handles::into_handle(decrypted));
     Ok(())
 }
 
-/// Decrypts the first message that is for this device. A message that is not has changed nothing, so the next is tried.
+/// Decrypts the first message that is for this device. A message that is not has changed nothing, so the next is
+/// tried.
 fn first_for_us(messages: &[Message], decrypt: impl Fn(&Message) -> Result<Decrypted>) -> Result<Decrypted> {
     let mut first = None;
     for message in messages {
@@ -182,26 +187,27 @@ fn first_for_us(messages: &[Message], decrypt: impl Fn(&Message) -> Result<Decry
     Ok(first)
 }
 
-/// ## 12 Decrypt
+/// Decrypts an `<encrypted/>`, at once and without network, in one commit.
 ///
-/// Decrypt an `<encrypted/>`, at once and without network; what it makes necessary is stored, and done by
-/// omemo_manager_run. One commit.
+/// What happens next: omemo_decrypted_action says what to do with the stanza. Work that the message causes, such as
+/// an answer or a fetch of the sender's bundle, is stored and done by omemo_manager_run.
+///
 /// Parameters:
-/// - manager: the manager.
-/// - from: the sender's real bare JID; in a room as presence or the member list tells, never the occupant's.
-///   NULL with a room: every member with that device id is tried.
-/// - room: the bare JID of the room; NULL outside. With from NULL a message with this device's id and without a key
-///   for it is OMEMO_ERR_OWN_ECHO; with such a key it may be of another member's device with the same id, and is
-///   tried.
-/// - xml: the element, alone or in a `<message>`; if that holds several (8 are looked at), the one that is for this
-///   device and can be read.
-/// - len: its bytes, without a NUL.
-/// - decrypted: gets what came out.
-/// Returns: OMEMO_OK when the stanza was dealt with, however that went, also when it cannot be read: ask
-///   omemo_decrypted_action. Anything else is not about the stanza, nothing happened, keep it and call again:
-///   OMEMO_ERR_NULL, OMEMO_ERR_UTF8, OMEMO_ERR_ARGUMENT, OMEMO_ERR_JID, OMEMO_ERR_BUSY inside a service,
-///   OMEMO_ERR_CANCELLED, OMEMO_ERR_NOT_READY, OMEMO_ERR_STORAGE*.
-/// Memory: free it by omemo_decrypted_free.
+/// - from: the real bare JID of the sender; in a room the JID that presence or the member list shows, never the
+///   occupant's. NULL with a room: every member with that device id is tried.
+/// - room: the bare JID of the room; NULL outside of rooms. If from is NULL and the sender's device id is the id of
+///   this device, the message counts as OMEMO_ERR_OWN_ECHO, unless it has a key for this device: then another
+///   member's device may have the same id, and the message is decrypted.
+/// - xml: the element, alone or in a `<message>`. If that has several (8 are considered), the one that is for this
+///   device and can be read is used.
+/// - len: bytes of xml, without a NUL.
+/// - decrypted: receives the result.
+/// Returns: OMEMO_OK if the stanza was processed, with or without success: see omemo_decrypted_action and
+///   omemo_decrypted_status. Any other status is not about the stanza, and nothing has changed. Keep the stanza and
+///   call again after OMEMO_ERR_BUSY (inside a service), OMEMO_ERR_NOT_READY, OMEMO_ERR_STORAGE* and
+///   OMEMO_ERR_CANCELLED (with a manager that is opened again). After OMEMO_ERR_NULL, OMEMO_ERR_UTF8,
+///   OMEMO_ERR_ARGUMENT and OMEMO_ERR_JID the arguments are wrong.
+/// Memory: free it with omemo_decrypted_free.
 /// Since: 0.1.0 (XEP-0384 5.6)
 #[unsafe(no_mangle)]
 #[must_use]
@@ -215,7 +221,7 @@ pub unsafe extern "C" fn omemo_manager_decrypt_xml(
 ) -> omemo_status {
     let messages = || {
         // SAFETY: the client gives len bytes or NULL.
-        match unsafe { text::bytes(xml.cast(), len, limits::STANZA_BYTES) } {
+        match unsafe { args::xml(xml, len) } {
             Ok(xml) => Ok(stanza::message::candidates(xml)),
             Err(error) if error.status() == Status::Limit => Ok(Err(error)),
             Err(error) => Err(error),
@@ -225,15 +231,13 @@ pub unsafe extern "C" fn omemo_manager_decrypt_xml(
     guard::outside_services(|| unsafe { decrypt(manager, from, room, messages, decrypted) })
 }
 
-/// Decrypt an `<encrypted/>` that was read by the client.
+/// Decrypts a message that the client has parsed, as omemo_manager_decrypt_xml does.
 /// Parameters:
-/// - manager: the manager.
 /// - from: as in omemo_manager_decrypt_xml; NULL with a room.
-/// - room: as in omemo_manager_decrypt_xml; NULL outside.
-/// - message: what to decrypt.
-/// - decrypted: gets what came out.
+/// - room: as in omemo_manager_decrypt_xml; NULL outside of rooms.
+/// - decrypted: receives the result.
 /// Returns: as omemo_manager_decrypt_xml.
-/// Memory: free it by omemo_decrypted_free.
+/// Memory: free it with omemo_decrypted_free.
 /// Since: 0.1.0 (XEP-0384 5.6)
 #[unsafe(no_mangle)]
 #[must_use]
@@ -246,16 +250,14 @@ pub unsafe extern "C" fn omemo_manager_decrypt(
 ) -> omemo_status {
     let messages = || {
         // SAFETY: the client gives one of ours or NULL.
-        let message = unsafe { text::copied(message, |message| message.message().clone()) }?;
+        let message = unsafe { args::copied(message, |message| message.message().clone()) }?;
         Ok(Ok(vec![message]))
     };
     // SAFETY: the client gives one of ours, C strings and a place, or NULL.
     guard::outside_services(|| unsafe { decrypt(manager, from, room, messages, decrypted) })
 }
 
-/// What to do with the stanza.
-/// Parameters:
-/// - decrypted: what came out of it.
+/// Returns what to do with the stanza.
 /// Returns: the advice; OMEMO_ACTION_HIDE for NULL.
 /// Since: 0.1.0
 #[unsafe(no_mangle)]
@@ -267,15 +269,13 @@ pub extern "C" fn omemo_decrypted_action(decrypted: Option<&omemo_decrypted>) ->
     })
 }
 
-/// Whether there is content, and if not, why.
-/// Parameters:
-/// - decrypted: what came out of the stanza.
-/// Returns: OMEMO_OK, also for a message that is meant to have no content. Nothing changed and the same
-///   stanza may be given again later: OMEMO_ERR_SENDER_DISTRUSTED, OMEMO_ERR_NO_SESSION,
-///   OMEMO_ERR_PRE_KEY_UNKNOWN, OMEMO_ERR_PUBLIC_DATA_INCONSISTENCY. Further: OMEMO_ERR_NOT_FOR_US,
-///   OMEMO_ERR_OWN_ECHO, OMEMO_ERR_DUPLICATE, OMEMO_ERR_DECRYPTION_FAILED, OMEMO_ERR_TOO_MANY_SKIPPED,
-///   OMEMO_ERR_SENDER_NOT_FOUND, OMEMO_ERR_KEY_EXCHANGE_FAILED, OMEMO_ERR_UNKNOWN_NAMESPACE,
-///   OMEMO_ERR_MALFORMED, OMEMO_ERR_LIMIT. OMEMO_ERR_NULL for NULL.
+/// Returns whether the stanza could be decrypted, and if not, why.
+/// Returns: OMEMO_OK, also for a message that is meant to have no content. After OMEMO_ERR_SENDER_DISTRUSTED,
+///   OMEMO_ERR_NO_SESSION, OMEMO_ERR_PRE_KEY_UNKNOWN and OMEMO_ERR_PUBLIC_DATA_INCONSISTENCY nothing has changed,
+///   and the same stanza may be decrypted again later. Other failures: OMEMO_ERR_NOT_FOR_US, OMEMO_ERR_OWN_ECHO,
+///   OMEMO_ERR_DUPLICATE, OMEMO_ERR_DECRYPTION_FAILED, OMEMO_ERR_TOO_MANY_SKIPPED, OMEMO_ERR_SENDER_NOT_FOUND,
+///   OMEMO_ERR_KEY_EXCHANGE_FAILED, OMEMO_ERR_UNKNOWN_NAMESPACE, OMEMO_ERR_MALFORMED, OMEMO_ERR_LIMIT,
+///   OMEMO_ERR_AFFIX. OMEMO_ERR_NULL for NULL.
 /// Since: 0.1.0
 #[unsafe(no_mangle)]
 pub extern "C" fn omemo_decrypted_status(decrypted: Option<&omemo_decrypted>) -> omemo_status {
@@ -284,21 +284,18 @@ pub extern "C" fn omemo_decrypted_status(decrypted: Option<&omemo_decrypted>) ->
     })
 }
 
-/// Why there is no content, in a sentence without JIDs.
-/// Parameters:
-/// - decrypted: what came out of the stanza.
+/// Returns a sentence without JIDs that says why there is no content.
 /// Returns: the sentence; NULL for NULL.
 /// Memory: borrowed from decrypted.
 /// Since: 0.1.0
 #[unsafe(no_mangle)]
 pub extern "C" fn omemo_decrypted_detail(decrypted: Option<&omemo_decrypted>) -> *const c_char {
-    guard::call(std::ptr::null(), || text::or_null(decrypted.map(|decrypted| &decrypted.text)))
+    guard::call(std::ptr::null(), || returns::or_null(decrypted.map(|decrypted| &decrypted.text)))
 }
 
-/// The content: in OMEMO_NS_2 an SCE envelope (XEP-0420).
+/// Returns the decrypted bytes of the content: in OMEMO_NS_2 an SCE envelope (XEP-0420).
 /// Parameters:
-/// - decrypted: what came out of the stanza.
-/// - len: gets the number of bytes; may be NULL.
+/// - len: receives the number of bytes; may be NULL.
 /// Returns: the bytes; NULL unless the action is OMEMO_ACTION_SHOW.
 /// Memory: borrowed from decrypted.
 /// Since: 0.1.0
@@ -309,15 +306,13 @@ pub extern "C" fn omemo_decrypted_plaintext(
 ) -> *const u8 {
     guard::call(std::ptr::null(), || {
         let plaintext = inner(decrypted).and_then(|decrypted| decrypted.plaintext.as_deref());
-        text::give_bytes(plaintext.map(Vec::as_slice), len)
+        returns::give_bytes(plaintext.map(Vec::as_slice), len)
     })
 }
 
-/// The text to show, in every namespace. The envelope's to and time are not checked; where its from names another bare
-/// JID than omemo_decrypted_from, the status is OMEMO_ERR_AFFIX and there is no content.
-/// Parameters:
-/// - decrypted: what came out of the stanza.
-/// Returns: the text; NULL: the content is no text, or there is none.
+/// Returns the text to show, in every namespace. The `to` and `time` of an envelope are not checked; if its `from`
+/// names another bare JID than omemo_decrypted_from, the status is OMEMO_ERR_AFFIX and there is no content.
+/// Returns: the text; NULL if the content is no text, or there is none.
 /// Memory: borrowed from decrypted.
 /// Since: 0.1.0 (XEP-0420)
 #[unsafe(no_mangle)]
@@ -329,44 +324,39 @@ pub extern "C" fn omemo_decrypted_body(decrypted: Option<&omemo_decrypted>) -> *
     })
 }
 
-/// Who sent it.
-/// Parameters:
-/// - decrypted: what came out of the stanza.
-/// Returns: a bare JID; NULL if that could not be told.
+/// Returns the JID of the sender.
+/// Returns: a bare JID; NULL if the sender could not be determined.
 /// Memory: borrowed from decrypted.
 /// Since: 0.1.0
 #[unsafe(no_mangle)]
 pub extern "C" fn omemo_decrypted_from(decrypted: Option<&omemo_decrypted>) -> *const c_char {
-    guard::call(std::ptr::null(), || text::or_null(decrypted.and_then(|decrypted| decrypted.from.as_ref())))
+    guard::call(std::ptr::null(), || {
+        returns::or_null(decrypted.and_then(|decrypted| decrypted.from.as_ref()))
+    })
 }
 
-/// The device that sent it.
-/// Parameters:
-/// - decrypted: what came out of the stanza.
-/// Returns: its id; 0 if the stanza cannot be read.
+/// Returns the device id of the sender.
+/// Returns: the device id; 0 if the stanza cannot be parsed.
 /// Since: 0.1.0
 #[unsafe(no_mangle)]
 pub extern "C" fn omemo_decrypted_device(decrypted: Option<&omemo_decrypted>) -> u32 {
     guard::call(0, || inner(decrypted).map_or(0, |decrypted| decrypted.device))
 }
 
-/// The namespace that it came in.
-/// Parameters:
-/// - decrypted: what came out of the stanza.
-/// Returns: OMEMO_NS_*; NULL if the stanza cannot be read.
+/// Returns the namespace of the message.
+/// Returns: OMEMO_NS_*; NULL if the stanza cannot be parsed.
 /// Memory: a constant.
 /// Since: 0.1.0
 #[unsafe(no_mangle)]
 pub extern "C" fn omemo_decrypted_namespace(decrypted: Option<&omemo_decrypted>) -> *const c_char {
     guard::call(std::ptr::null(), || {
-        text::namespace_or_null(inner(decrypted).map(|decrypted| decrypted.namespace))
+        returns::namespace_or_null(inner(decrypted).map(|decrypted| decrypted.namespace))
     })
 }
 
-/// The identity key that vouches for the content.
+/// Returns the identity key of the sender's device, which authenticates the content.
 /// Parameters:
-/// - decrypted: what came out of the stanza.
-/// - len: gets 32; may be NULL.
+/// - len: receives 32; may be NULL.
 /// Returns: 32 bytes in Ed25519 form; NULL unless the status is OMEMO_OK.
 /// Memory: borrowed from decrypted.
 /// Since: 0.1.0
@@ -378,14 +368,12 @@ pub extern "C" fn omemo_decrypted_identity_key(
     guard::call(std::ptr::null(), || {
         let vouched = inner(decrypted).filter(|decrypted| decrypted.error.status() == Status::Ok);
         let key = vouched.and_then(|decrypted| decrypted.identity_key.as_ref());
-        text::give_bytes(key.map(<[u8; 32]>::as_slice), len)
+        returns::give_bytes(key.map(<[u8; 32]>::as_slice), len)
     })
 }
 
-/// What the trust level of that key came to when the stanza was decrypted. A provisional key is never trusted.
-/// Parameters:
-/// - decrypted: what came out of the stanza.
-/// Returns: the verdict; OMEMO_CORE_UNDECIDED for NULL.
+/// Returns the core trust of the sender's key at the time of decryption. A provisional key is never trusted.
+/// Returns: the core trust; OMEMO_CORE_UNDECIDED for NULL.
 /// Since: 0.1.0
 #[unsafe(no_mangle)]
 pub extern "C" fn omemo_decrypted_core_trust(decrypted: Option<&omemo_decrypted>) -> omemo_core_trust {
@@ -395,10 +383,8 @@ pub extern "C" fn omemo_decrypted_core_trust(decrypted: Option<&omemo_decrypted>
     })
 }
 
-/// Tells whether only key exchanges show the key that vouches for the content: it is provisional, see
-/// omemo_devices_provisional, and omemo_decrypted_core_trust is at most OMEMO_CORE_UNDECIDED.
-/// Parameters:
-/// - decrypted: what came out of the stanza.
+/// Returns whether the sender's key is provisional, that is, shown by key exchanges only; see
+/// omemo_devices_provisional. omemo_decrypted_core_trust is then at most OMEMO_CORE_UNDECIDED.
 /// Returns: false also for a stanza without content, and for NULL.
 /// Since: 0.1.0
 #[unsafe(no_mangle)]
@@ -406,21 +392,17 @@ pub extern "C" fn omemo_decrypted_provisional(decrypted: Option<&omemo_decrypted
     guard::call(false, || inner(decrypted).is_some_and(|decrypted| decrypted.provisional))
 }
 
-/// The name of that trust level.
-/// Parameters:
-/// - decrypted: what came out of the stanza.
-/// Returns: the name, "" if no key was seen; NULL for NULL.
+/// Returns the name of the trust level of the sender's key at the time of decryption.
+/// Returns: the name; "" if no key was seen; NULL for NULL.
 /// Memory: borrowed from decrypted.
 /// Since: 0.1.0
 #[unsafe(no_mangle)]
 pub extern "C" fn omemo_decrypted_trust_level_name(decrypted: Option<&omemo_decrypted>) -> *const c_char {
-    guard::call(std::ptr::null(), || text::or_null(decrypted.map(|decrypted| &decrypted.level)))
+    guard::call(std::ptr::null(), || returns::or_null(decrypted.map(|decrypted| &decrypted.level)))
 }
 
-/// What else is to be known of it.
-/// Parameters:
-/// - decrypted: what came out of the stanza.
-/// Returns: bits of omemo_decrypted_flag. Ignore those that you do not know.
+/// Returns flags that say more about the message.
+/// Returns: bits of omemo_decrypted_flag. Ignore unknown bits.
 /// Since: 0.1.0
 #[unsafe(no_mangle)]
 pub extern "C" fn omemo_decrypted_flags(decrypted: Option<&omemo_decrypted>) -> u32 {
@@ -435,18 +417,20 @@ pub extern "C" fn omemo_decrypted_flags(decrypted: Option<&omemo_decrypted>) -> 
     })
 }
 
-/// The key that came with a message, for protocols that use OMEMO as key transport. A key transport has the status
-/// OMEMO_OK and, since there is nothing to show, the action OMEMO_ACTION_HIDE: ask for the key before you drop it. It
-/// is there for messages with content, too, and for the empty messages of OMEMO_NS_LEGACY, which nothing tells from
-/// key transports: use it only where another protocol says so. Nothing vouches for the initialisation vector of a
-/// message without content but what you decrypt with it.
+/// Returns a part of the key that came with a message, for protocols that use OMEMO as key transport. A key
+/// transport has the status OMEMO_OK and, since it has nothing to show, the action OMEMO_ACTION_HIDE: ask for its
+/// key before you drop it.
+///
+/// Messages with content have a key, too, and so have the empty messages of OMEMO_NS_LEGACY, which cannot be told
+/// apart from key transports: use the key only where another protocol says so. The initialisation vector of a
+/// message without content is not authenticated, except by the data that you decrypt with it.
+///
 /// Parameters:
-/// - decrypted: what came out of the stanza.
 /// - part: an omemo_key_part.
-/// - len: gets the number of bytes; may be NULL.
-/// Returns: the bytes: of the key 16 in OMEMO_NS_LEGACY and 32 in OMEMO_NS_2, of the tag 16, of the initialisation
-///   vector as many as were sent. NULL: the status is not OMEMO_OK, the message has no such part, or it is an empty
-///   message of OMEMO_NS_2.
+/// - len: receives the number of bytes; may be NULL.
+/// Returns: the bytes: 16 of the key in OMEMO_NS_LEGACY and 32 in OMEMO_NS_2, 16 of the tag, and the whole
+///   initialisation vector as sent. NULL if the status is not OMEMO_OK, the message has no such part, or it is an
+///   empty message of OMEMO_NS_2.
 /// Memory: borrowed from decrypted, and wiped with it.
 /// Since: 0.1.0 (XEP-0384 0.3 4.6, XEP-0396)
 #[unsafe(no_mangle)]
@@ -460,12 +444,12 @@ pub extern "C" fn omemo_decrypted_key(
     })
 }
 
-/// Free what came out of a stanza. Content and key are wiped.
+/// Frees the result of decrypting a stanza, and wipes content and key.
 /// Parameters:
-/// - decrypted: what came out of the stanza; NULL does nothing.
+/// - decrypted: NULL does nothing.
 /// Since: 0.1.0
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn omemo_decrypted_free(decrypted: *mut omemo_decrypted) {
     // SAFETY: the client promises that it is one of ours, freed for the first time.
-    guard::call((), || unsafe { text::take_back(decrypted) });
+    guard::call((), || unsafe { handles::free_handle(decrypted) });
 }

@@ -1,9 +1,10 @@
-//! Section 11 of the header: what to encrypt, and for whom.
+//! Section 11 of the header: drafts and encryption.
 
-use super::super::boundary::text::Out;
-use super::super::runtime::core::{Completion, omemo_manager};
-use super::super::{boundary::guard, boundary::text, runtime::core};
-use super::manager::{omemo_done, omemo_op};
+use super::super::boundary::returns::Out;
+use super::super::boundary::{args, guard, handles};
+use super::super::runtime::manager_handle;
+use super::super::runtime::manager_handle::{Completion, omemo_manager};
+use super::operations::{omemo_done, omemo_op};
 use super::status::omemo_status;
 use crate::crypto::rng::SystemRng;
 use crate::error::{Error, Result, Status};
@@ -15,37 +16,42 @@ use crate::stanza::envelope;
 use std::ffi::{c_char, c_void};
 use zeroize::Zeroizing;
 
-/// ## 11 Encrypt
-///
-/// What to do about devices that are not ready. No policy ever drops a recipient in silence.
+/// Policies of an encryption for devices that are not ready, for omemo_draft_set_policy. Under every policy a
+/// recipient device without the message is a row of the report.
 #[repr(i32)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum omemo_encrypt_policy {
-    /// Wait until everything is fetched and decided, then serve whom one can and report the rest. Offline, wait for
-    /// the next stream.
+    /// Waits until everything is fetched and decided, then encrypts for the devices that are ready and reports the
+    /// others. Offline, it waits for the next stream.
     OMEMO_ENCRYPT_WAIT = 0,
-    /// Serve who is ready, ask nobody, report the rest: offline, too. May overtake what waits.
+    /// Encrypts at once for the devices that are ready, makes no requests, and reports the others; works offline,
+    /// too. It may overtake encryptions that wait.
     OMEMO_ENCRYPT_NOW = 1,
-    /// Wait, and fail unless every list is up to date and every active device that is not distrusted is served.
-    /// Offline, wait for the next stream.
+    /// Waits as OMEMO_ENCRYPT_WAIT does, and fails unless every device list is up to date and the message was
+    /// encrypted for every active device that is not distrusted. Offline, it waits for the next stream.
     OMEMO_ENCRYPT_ALL = 2,
 }
 
-/// What to encrypt, and for whom.
+/// Draft of a message: the content, the recipients and the policy, for omemo_manager_encrypt.
+///
+/// Create it with omemo_draft_new, add recipients, set the content with one of omemo_draft_set_body,
+/// omemo_draft_set_plaintext and omemo_draft_set_key_transport, and pass it to omemo_manager_encrypt, which copies
+/// it. Setters return a status that you may ignore: the draft keeps the first failure, and omemo_manager_encrypt
+/// returns it. A draft can be changed and used again; free it with omemo_draft_free.
 #[derive(Clone, Default)]
 pub struct omemo_draft {
     first_error: Option<Error>,
     recipients: Vec<BareJid>,
-    plaintexts: Vec<(Namespace, Content)>,
+    plaintexts: Vec<(Namespace, Plaintext)>,
     key_transport: bool,
     policy: EncryptPolicy,
     namespaces: Option<Vec<Namespace>>,
     context: Option<String>,
 }
 
-/// What is said in one namespace.
+/// The content for one namespace.
 #[derive(Clone)]
-enum Content {
+enum Plaintext {
     /// These bytes.
     Bytes(Zeroizing<Vec<u8>>),
     /// This text, in the form that the namespace wants.
@@ -62,7 +68,7 @@ impl omemo_draft {
         done
     }
 
-    fn say(&mut self, namespace: Namespace, content: Content) {
+    fn say(&mut self, namespace: Namespace, content: Plaintext) {
         self.key_transport = false;
         self.plaintexts.retain(|(said, _)| *said != namespace);
         self.plaintexts.push((namespace, content));
@@ -76,12 +82,12 @@ impl omemo_draft {
         let mut plaintexts = Vec::new();
         for (namespace, content) in self.plaintexts {
             let bytes = match (content, namespace) {
-                (Content::Bytes(bytes), _) => bytes,
-                (Content::Body(body), Namespace::Omemo2) => {
+                (Plaintext::Bytes(bytes), _) => bytes,
+                (Plaintext::Body(body), Namespace::Omemo2) => {
                     let mut envelope = envelope::write_body(&body, from, now, &mut SystemRng)?;
                     Zeroizing::new(std::mem::take(&mut *envelope).into_bytes())
                 }
-                (Content::Body(body), Namespace::Legacy) => Zeroizing::new(body.as_bytes().to_vec()),
+                (Plaintext::Body(body), Namespace::Legacy) => Zeroizing::new(body.as_bytes().to_vec()),
             };
             plaintexts.push((namespace, bytes));
         }
@@ -97,33 +103,31 @@ impl omemo_draft {
     }
 }
 
-/// ## 11 Encrypt
-///
-/// An empty draft. It may be used again and again.
-/// Returns: never NULL, save after a bug of this library.
-/// Memory: free it by omemo_draft_free.
+/// Creates an empty draft. A draft can be used for several encryptions.
+/// Returns: the draft; NULL only after a bug in this library.
+/// Memory: free it with omemo_draft_free.
 /// Since: 0.1.0
 #[unsafe(no_mangle)]
 #[must_use]
 pub extern "C" fn omemo_draft_new() -> *mut omemo_draft {
-    guard::call(std::ptr::null_mut(), || text::hand_over(omemo_draft::default()))
+    guard::call(std::ptr::null_mut(), || handles::into_handle(omemo_draft::default()))
 }
 
-/// Free a draft. Operations that were started with it go on. What it said is wiped.
+/// Frees a draft and wipes its content. Operations that were started with it continue.
 /// Parameters:
-/// - draft: the draft; NULL does nothing.
+/// - draft: NULL does nothing.
 /// Since: 0.1.0
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn omemo_draft_free(draft: *mut omemo_draft) {
     // SAFETY: the client promises that it is one of ours, freed for the first time.
-    guard::call((), || unsafe { text::take_back(draft) });
+    guard::call((), || unsafe { handles::free_handle(draft) });
 }
 
-/// Add a recipient. The own other devices are always added by themselves. Twice is once.
+/// Adds a recipient. The other devices of this account are always included without that. Adding a recipient again
+/// has no effect.
 /// Parameters:
-/// - draft: the draft.
 /// - jid: a bare JID.
-/// Returns: OMEMO_ERR_NULL, OMEMO_ERR_UTF8, OMEMO_ERR_JID.
+/// Returns: OMEMO_OK, OMEMO_ERR_NULL, OMEMO_ERR_UTF8, OMEMO_ERR_JID.
 /// Since: 0.1.0
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn omemo_draft_add_recipient(
@@ -131,9 +135,9 @@ pub unsafe extern "C" fn omemo_draft_add_recipient(
     jid: *const c_char,
 ) -> omemo_status {
     guard::status(|| {
-        text::required(draft)?.set(|draft| {
+        args::required(draft)?.set(|draft| {
             // SAFETY: the client gives a C string or NULL.
-            let jid = unsafe { text::required_jid(jid) }?;
+            let jid = unsafe { args::required_jid(jid) }?;
             if !draft.recipients.contains(&jid) {
                 draft.recipients.push(jid);
             }
@@ -142,12 +146,11 @@ pub unsafe extern "C" fn omemo_draft_add_recipient(
     })
 }
 
-/// Take a recipient off again: the way to "send without Mercutio" after OMEMO_ERR_NO_ELIGIBLE_DEVICES. One
-/// that is no recipient is none afterwards, either.
+/// Removes a recipient, so that the message can be sent without that JID after OMEMO_ERR_NO_ELIGIBLE_DEVICES.
+/// Removing a JID that is no recipient has no effect.
 /// Parameters:
-/// - draft: the draft.
 /// - jid: a bare JID.
-/// Returns: OMEMO_ERR_NULL, OMEMO_ERR_UTF8, OMEMO_ERR_JID.
+/// Returns: OMEMO_OK, OMEMO_ERR_NULL, OMEMO_ERR_UTF8, OMEMO_ERR_JID.
 /// Since: 0.1.0
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn omemo_draft_remove_recipient(
@@ -155,25 +158,23 @@ pub unsafe extern "C" fn omemo_draft_remove_recipient(
     jid: *const c_char,
 ) -> omemo_status {
     guard::status(|| {
-        text::required(draft)?.set(|draft| {
+        args::required(draft)?.set(|draft| {
             // SAFETY: the client gives a C string or NULL.
-            let jid = unsafe { text::required_jid(jid) }?;
+            let jid = unsafe { args::required_jid(jid) }?;
             draft.recipients.retain(|recipient| *recipient != jid);
             Ok(())
         })
     })
 }
 
-/// The bytes to encrypt in one namespace, instead of what was set for it before. OMEMO_NS_2 wants an SCE
-/// envelope (XEP-0420), OMEMO_NS_LEGACY the text of the body; omemo_draft_set_body does both.
+/// Sets the bytes to encrypt in one namespace, in place of the content that was set for it before. OMEMO_NS_2 needs
+/// an SCE envelope (XEP-0420), OMEMO_NS_LEGACY the text of the body; omemo_draft_set_body makes both.
 /// Parameters:
-/// - draft: the draft.
 /// - ns: the namespace.
-/// - bytes: what to encrypt.
-/// - len: their number, 1 to 1 MiB.
-/// Returns: OMEMO_ERR_NULL, OMEMO_ERR_UTF8, OMEMO_ERR_UNKNOWN_NAMESPACE, OMEMO_ERR_PLAINTEXT (empty),
+/// - bytes: the plaintext. Copied; the copy is wiped.
+/// - len: number of bytes, 1 to 1,048,576.
+/// Returns: OMEMO_OK, OMEMO_ERR_NULL, OMEMO_ERR_UTF8, OMEMO_ERR_UNKNOWN_NAMESPACE, OMEMO_ERR_PLAINTEXT (empty),
 ///   OMEMO_ERR_LIMIT.
-/// Memory: the bytes are copied; the copy is wiped.
 /// Since: 0.1.0 (XEP-0384 4.4)
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn omemo_draft_set_plaintext(
@@ -183,29 +184,27 @@ pub unsafe extern "C" fn omemo_draft_set_plaintext(
     len: usize,
 ) -> omemo_status {
     guard::status(|| {
-        text::required(draft)?.set(|draft| {
+        args::required(draft)?.set(|draft| {
             // SAFETY: the client gives a C string or NULL.
-            let namespace = unsafe { text::namespace(ns) }?;
+            let namespace = unsafe { args::namespace(ns) }?;
             // SAFETY: the client gives len bytes or NULL.
-            let bytes = unsafe { text::bytes(bytes, len, limits::STANZA_BYTES) }?;
+            let bytes = unsafe { args::bytes(bytes, len, limits::STANZA_BYTES) }?;
             if bytes.is_empty() {
                 return Err(Status::Plaintext.into());
             }
-            draft.say(namespace, Content::Bytes(Zeroizing::new(bytes.to_vec())));
+            draft.say(namespace, Plaintext::Bytes(Zeroizing::new(bytes.to_vec())));
             Ok(())
         })
     })
 }
 
-/// The text of a chat message, in every namespace, instead of what was set before. In OMEMO_NS_2 it is put
-/// into an SCE envelope with padding, sender and time (XEP-0420); in OMEMO_NS_LEGACY it is the body, and nothing else
-/// is protected there.
+/// Sets the text of a chat message in every namespace, in place of the content that was set before. In OMEMO_NS_2
+/// it becomes an SCE envelope with padding, sender and time (XEP-0420); in OMEMO_NS_LEGACY it is the body, and
+/// nothing else is protected there.
 /// Parameters:
-/// - draft: the draft.
-/// - text: what to say; not empty, and only of characters that XML can carry.
-/// Returns: OMEMO_ERR_NULL, OMEMO_ERR_UTF8, OMEMO_ERR_ARGUMENT (characters), OMEMO_ERR_PLAINTEXT (empty),
+/// - text: not empty, and only of characters that XML can represent. Copied; the copy is wiped.
+/// Returns: OMEMO_OK, OMEMO_ERR_NULL, OMEMO_ERR_UTF8, OMEMO_ERR_ARGUMENT (characters), OMEMO_ERR_PLAINTEXT (empty),
 ///   OMEMO_ERR_LIMIT.
-/// Memory: the text is copied; the copy is wiped.
 /// Since: 0.1.0 (XEP-0384 4.4, XEP-0420)
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn omemo_draft_set_body(
@@ -213,35 +212,37 @@ pub unsafe extern "C" fn omemo_draft_set_body(
     text: *const c_char,
 ) -> omemo_status {
     guard::status(|| {
-        self::text::required(draft)?.set(|draft| {
+        args::required(draft)?.set(|draft| {
             // SAFETY: the client gives a C string or NULL.
-            let body = unsafe { self::text::text(text) }?;
+            let body = unsafe { args::text(text) }?;
             if body.is_empty() {
                 return Err(Status::Plaintext.into());
             }
             envelope::check_text(body)?;
             for namespace in Namespace::ALL {
-                draft.say(namespace, Content::Body(Zeroizing::new(body.to_owned())));
+                draft.say(namespace, Plaintext::Body(Zeroizing::new(body.to_owned())));
             }
             Ok(())
         })
     })
 }
 
-/// No content, instead of what was set before: transport a fresh key, which omemo_result_key gives, as JET
-/// (XEP-0396) wants it. Content that is set afterwards takes its place. Only OMEMO_NS_LEGACY knows key transport; a
-/// message without payload in OMEMO_NS_2 tells its receiver nothing. So the key goes out in the former alone, also
-/// where the latter is preferred; devices that have only the latter are rows OMEMO_ERR_UNKNOWN_NAMESPACE.
-/// omemo_manager_encrypt says OMEMO_ERR_PLAINTEXT if the configuration lacks OMEMO_NS_LEGACY, or if
-/// omemo_draft_set_namespaces named OMEMO_NS_2. Trust is asked as for content.
-/// Parameters:
-/// - draft: the draft.
-/// Returns: OMEMO_ERR_NULL.
+/// Makes the draft a key transport, in place of the content that was set before: the message has no content and
+/// transports a fresh key, which omemo_result_key returns, as JET (XEP-0396) needs it. Content that is set later
+/// takes its place.
+///
+/// Only OMEMO_NS_LEGACY has key transports; in OMEMO_NS_2 a message without payload tells its receiver nothing. So
+/// the key is sent in OMEMO_NS_LEGACY only, even if OMEMO_NS_2 is preferred, and devices that have only OMEMO_NS_2
+/// are rows with OMEMO_ERR_UNKNOWN_NAMESPACE. omemo_manager_encrypt returns OMEMO_ERR_PLAINTEXT if the
+/// configuration lacks OMEMO_NS_LEGACY, or if omemo_draft_set_namespaces named OMEMO_NS_2. Trust is needed as for
+/// content.
+///
+/// Returns: OMEMO_OK, OMEMO_ERR_NULL.
 /// Since: 0.1.0 (XEP-0384 0.3 4.6, XEP-0396)
 #[unsafe(no_mangle)]
 pub extern "C" fn omemo_draft_set_key_transport(draft: Option<&mut omemo_draft>) -> omemo_status {
     guard::status(|| {
-        text::required(draft)?.set(|draft| {
+        args::required(draft)?.set(|draft| {
             draft.plaintexts.clear();
             draft.key_transport = true;
             Ok(())
@@ -249,31 +250,31 @@ pub extern "C" fn omemo_draft_set_key_transport(draft: Option<&mut omemo_draft>)
     })
 }
 
-/// What to do about devices that are not ready. Unless set: OMEMO_ENCRYPT_WAIT.
+/// Sets the policy for devices that are not ready. The default is OMEMO_ENCRYPT_WAIT.
 /// Parameters:
-/// - draft: the draft.
 /// - policy: an omemo_encrypt_policy.
-/// Returns: OMEMO_ERR_NULL, OMEMO_ERR_ARGUMENT.
+/// Returns: OMEMO_OK, OMEMO_ERR_NULL, OMEMO_ERR_ARGUMENT.
 /// Since: 0.1.0
 #[unsafe(no_mangle)]
 pub extern "C" fn omemo_draft_set_policy(draft: Option<&mut omemo_draft>, policy: i32) -> omemo_status {
     guard::status(|| {
-        text::required(draft)?.set(|draft| {
+        args::required(draft)?.set(|draft| {
             let policies = [EncryptPolicy::Wait, EncryptPolicy::Now, EncryptPolicy::All];
             let found = policies.into_iter().find(|known| *known as i32 == policy);
-            draft.policy = found.ok_or(Error::new(Status::Argument, "This is no omemo_encrypt_policy."))?;
+            draft.policy =
+                found.ok_or(Error::new(Status::Argument, "The number is not an omemo_encrypt_policy."))?;
             Ok(())
         })
     })
 }
 
-/// Which namespaces to use for this draft, most preferred first. Unless set: those of the configuration. Devices that
-/// announce only others are not served; the report has a row OMEMO_ERR_UNKNOWN_NAMESPACE for each that is known.
+/// Sets the namespaces for this draft, most preferred first. The default is those of the configuration. Nothing is
+/// encrypted for devices that announce only other namespaces; the report has a row with OMEMO_ERR_UNKNOWN_NAMESPACE
+/// for each known one.
 /// Parameters:
-/// - draft: the draft.
-/// - namespaces: count names, each once, among those of the configuration.
-/// - count: their number, at least 1.
-/// Returns: OMEMO_ERR_NULL, OMEMO_ERR_UTF8, OMEMO_ERR_ARGUMENT, OMEMO_ERR_UNKNOWN_NAMESPACE.
+/// - namespaces: an array of count names, each of them once, from those of the configuration.
+/// - count: at least 1.
+/// Returns: OMEMO_OK, OMEMO_ERR_NULL, OMEMO_ERR_UTF8, OMEMO_ERR_ARGUMENT, OMEMO_ERR_UNKNOWN_NAMESPACE.
 /// Since: 0.1.0
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn omemo_draft_set_namespaces(
@@ -282,20 +283,19 @@ pub unsafe extern "C" fn omemo_draft_set_namespaces(
     count: usize,
 ) -> omemo_status {
     guard::status(|| {
-        text::required(draft)?.set(|draft| {
+        args::required(draft)?.set(|draft| {
             // SAFETY: the client gives count C strings or NULL.
-            draft.namespaces = Some(unsafe { text::namespaces(namespaces, count) }?);
+            draft.namespaces = Some(unsafe { args::namespaces(namespaces, count) }?);
             Ok(())
         })
     })
 }
 
-/// A word of yours that decide_trust and omemo_result_context show, as the name of a chat. Unless set: the
-/// first recipient.
+/// Sets a word of your own, such as the name of the chat, which decide_trust receives and omemo_result_context
+/// returns. The default is the first recipient.
 /// Parameters:
-/// - draft: the draft.
 /// - context: the word.
-/// Returns: OMEMO_ERR_NULL, OMEMO_ERR_UTF8.
+/// Returns: OMEMO_OK, OMEMO_ERR_NULL, OMEMO_ERR_UTF8.
 /// Since: 0.1.0
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn omemo_draft_set_context(
@@ -303,37 +303,42 @@ pub unsafe extern "C" fn omemo_draft_set_context(
     context: *const c_char,
 ) -> omemo_status {
     guard::status(|| {
-        text::required(draft)?.set(|draft| {
+        args::required(draft)?.set(|draft| {
             // SAFETY: the client gives a C string or NULL.
-            draft.context = Some(unsafe { text::text(context) }?.to_owned());
+            draft.context = Some(unsafe { args::text(context) }?.to_owned());
             Ok(())
         })
     })
 }
 
-/// Starts to encrypt: fetches and asks what is missing, then makes one commit, then gives the result. Encryptions
-/// with WAIT or ALL for the same set of recipients complete in the order in which they were started. While offline
-/// they wait for the next omemo_manager_connected, at most 1,000 of them.
+/// Starts an encryption: fetches the missing device lists and bundles, asks for missing trust decisions, encrypts
+/// in one commit, and ends with the messages to send.
 ///
-/// The rows of the report: one for each device that is served (OMEMO_OK) or not, one for each recipient that gets
-/// nothing, and one with device 0 and a namespace for each list that may be outdated (OMEMO_ERR_OFFLINE,
-/// OMEMO_ERR_DEVICE_LIST_DOWNLOAD_FAILED, OMEMO_ERR_TIMEOUT, OMEMO_ERR_MALFORMED, OMEMO_ERR_LIMIT): the list known
-/// from before was used, and a new device may be missing. OMEMO_ERR_MALFORMED is also the row of an id outside of 1 to
-/// 2^31-1 (device 0 if it is greater than 2^32-1, or no number); OMEMO_ERR_STORAGE_CORRUPT that of a device, or of
-/// a JID, whose record cannot be read, while all others are served.
+/// What happens next: omemo_manager_run calls fetch_device_list, fetch_bundle and decide_trust as needed, then
+/// done. Send each omemo_result_message to the recipients; show the rows that are not OMEMO_OK, if the user cares.
+/// Encryptions with OMEMO_ENCRYPT_WAIT or OMEMO_ENCRYPT_ALL for the same set of recipients end in the order in
+/// which they were started. Offline they wait for the next omemo_manager_connected, at most 1,000 of them.
+///
+/// The report has one row for each recipient device, with OMEMO_OK if the message was encrypted for it; one for
+/// each recipient that gets nothing; and one with device 0 and a namespace for each device list that may be
+/// outdated (OMEMO_ERR_OFFLINE, OMEMO_ERR_DEVICE_LIST_DOWNLOAD_FAILED, OMEMO_ERR_TIMEOUT, OMEMO_ERR_MALFORMED,
+/// OMEMO_ERR_LIMIT): the list known from before was used, and a new device may be missing. OMEMO_ERR_MALFORMED is
+/// also the row of a device id outside of 1 to 2^31-1 (with device 0 if it is greater than 2^32-1, or no number),
+/// and OMEMO_ERR_STORAGE_CORRUPT the row of a device, or of a JID, whose record cannot be read; the message is
+/// encrypted for all others.
+///
 /// Parameters:
-/// - manager: the manager.
-/// - draft: what to encrypt; copied.
-/// - done: called when it is over. NULL: if op is given, the result waits for omemo_manager_wait.
-/// - user_data: goes to done; any pointer. Stays yours if this call fails.
-/// - op: gets the number of the operation; may be NULL.
-/// Returns: OMEMO_OK: it was started. OMEMO_ERR_NULL, OMEMO_ERR_BUSY inside a service, OMEMO_ERR_CANCELLED,
-///   the first failure of the draft's setters, OMEMO_ERR_UNKNOWN_NAMESPACE, OMEMO_ERR_PLAINTEXT (a namespace of
-///   the draft has no plaintext, or no key transport), OMEMO_ERR_LIMIT (1,000 encryptions wait for a stream),
-///   OMEMO_ERR_NOT_READY, OMEMO_ERR_STORAGE*. It completes
-///   with OMEMO_OK, with a row for each device, served or why not, and with omemo_result_message. If a recipient
-///   gets nothing, nobody does: OMEMO_ERR_NO_ELIGIBLE_DEVICES, and rows with device 0 name whom. Further:
-///   OMEMO_ERR_STILL_UNDECIDED, OMEMO_ERR_TRUST_DECISION_FAILED, OMEMO_ERR_STORAGE*.
+/// - draft: copied.
+/// - done: called at the end of the operation. NULL: if op is given, the result is kept for omemo_manager_wait.
+/// - user_data: any pointer; passed to done. Stays yours if this call fails.
+/// - op: receives the number of the operation; may be NULL.
+/// Returns: OMEMO_OK if the operation was started, OMEMO_ERR_NULL, OMEMO_ERR_BUSY inside a service,
+///   OMEMO_ERR_CANCELLED, the first failure of the draft's setters, OMEMO_ERR_UNKNOWN_NAMESPACE,
+///   OMEMO_ERR_PLAINTEXT (a namespace of the draft has no plaintext, or no key transport), OMEMO_ERR_LIMIT (1,000
+///   encryptions wait for a stream), OMEMO_ERR_NOT_READY, OMEMO_ERR_STORAGE*. The operation ends with OMEMO_OK, the
+///   rows and the messages. If one recipient gets nothing, there is no message: OMEMO_ERR_NO_ELIGIBLE_DEVICES, and
+///   rows with device 0 name these recipients. It can also end with OMEMO_ERR_STILL_UNDECIDED,
+///   OMEMO_ERR_TRUST_DECISION_FAILED, OMEMO_ERR_STORAGE*.
 /// Since: 0.1.0 (XEP-0384 5.5)
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn omemo_manager_encrypt(
@@ -345,9 +350,9 @@ pub unsafe extern "C" fn omemo_manager_encrypt(
 ) -> omemo_status {
     guard::outside_services(|| {
         // SAFETY: the client gives one of ours or NULL.
-        let manager = unsafe { core::enter(manager) }?;
+        let manager = unsafe { manager_handle::enter(manager) }?;
         // SAFETY: as above. It is a copy, for the clock is a service, which may free the draft.
-        let draft = unsafe { text::copied(draft, omemo_draft::clone) }?;
+        let draft = unsafe { args::copied(draft, omemo_draft::clone) }?;
         let draft = draft.finish(manager.jid(), manager.now())?;
         // SAFETY: the client gives a place or NULL.
         let op = unsafe { Out::new(op) };

@@ -1,22 +1,23 @@
-//! The parts of a message's key, for protocols that use OMEMO to transport keys. Which message's, says who asks.
+//! Section 9 of the header: parts of a message's key, for protocols that use OMEMO to transport keys.
 
-use super::super::boundary::text;
+use super::super::boundary::returns;
 use crate::protocol::payload::KeyParts;
 use std::mem::MaybeUninit;
 
-/// Parts of the key of a message, for protocols that use OMEMO as key transport (XEP-0396).
+/// Parts of the key of a message, for protocols that use OMEMO as key transport (XEP-0396). They are parameters of
+/// omemo_result_key for sent messages and of omemo_decrypted_key for received ones.
 #[repr(i32)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum omemo_key_part {
     /// The key itself.
     OMEMO_KEY_PART_KEY = 0,
-    /// What authenticates the payload, where it came with the key.
+    /// The authentication tag of the payload, if it came with the key.
     OMEMO_KEY_PART_TAG = 1,
     /// The initialisation vector of OMEMO_NS_LEGACY.
     OMEMO_KEY_PART_IV = 2,
 }
 
-/// The part with this number.
+/// Returns the part with this number.
 pub(in crate::ffi) fn give(
     key: Option<&KeyParts>,
     part: i32,
@@ -28,5 +29,5 @@ pub(in crate::ffi) fn give(
         _ if part == omemo_key_part::OMEMO_KEY_PART_IV as i32 => key.iv.as_deref(),
         _ => None,
     });
-    text::give_bytes(bytes, len)
+    returns::give_bytes(bytes, len)
 }

@@ -1,28 +1,26 @@
 //! Section 2 of the header: lines of log, without secrets, texts and JIDs.
 
 use super::super::boundary::user_data::UserData;
-use super::super::{boundary::guard, boundary::text};
+use super::super::boundary::{guard, returns};
 use crate::manager::api::services::LogLevel;
 use std::ffi::{c_char, c_void};
 
-/// ## 2 Logging
-///
-/// How important a line is. No level ever holds secrets, texts or JIDs.
+/// Severity of a log line. No level ever contains secrets, message texts or JIDs.
 #[repr(i32)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum omemo_log_level {
-    /// A bug of this library.
+    /// A bug in this library.
     OMEMO_LOG_ERROR = 1,
-    /// Needs a person.
+    /// A problem that a person has to look at.
     OMEMO_LOG_WARN = 2,
-    /// What happens to the account.
+    /// An event of the account, such as a new device id.
     OMEMO_LOG_INFO = 3,
-    /// What happens to single messages.
+    /// An event of a single message or request.
     OMEMO_LOG_DEBUG = 4,
 }
 
-/// A line of log (a service). target: the part of the library, as "omemo::manager". Both strings live until
-/// it returns.
+/// Receives one line of the log (a service); see omemo_config_set_log. target is the part of the library that wrote
+/// the line, such as "omemo::manager". Both strings live until the function returns.
 pub type omemo_log = Option<
     unsafe extern "C" fn(
         user_data: *mut c_void,
@@ -62,7 +60,7 @@ impl Log {
         if level > self.level {
             return;
         }
-        let (target, line) = (text::c_string(target), text::c_string(line));
+        let (target, line) = (returns::c_string(target), returns::c_string(line));
         // SAFETY: the client's function; both strings live until it returns.
         guard::service(|| unsafe {
             (self.log)(self.user_data.pointer(), level.into(), target.as_ptr(), line.as_ptr());

@@ -1,50 +1,38 @@
 //! Section 7 of the header: the life of a manager, its operations, and the only functions that call events.
 
-use super::super::boundary::text::Out;
-use super::super::runtime::core::{Completion, omemo_manager};
-use super::super::{boundary::guard, boundary::numbers, boundary::text, runtime::core};
+use super::super::boundary::returns::Out;
+use super::super::boundary::{args, guard, handles};
+use super::super::runtime::manager_handle;
+use super::super::runtime::manager_handle::{Completion, omemo_manager};
 use super::config;
 use super::config::omemo_config;
+use super::operations::{omemo_done, omemo_op};
 use super::results::omemo_result;
 use super::status::omemo_status;
 use crate::error::{Error, Status};
 use std::ffi::c_void;
 use std::time::{Duration, Instant};
 
-/// A running operation. 0 is none.
-pub type omemo_op = u64;
-
-/// ## 7 Manager
-///
-/// What omemo_manager_connected is told about messages that wait on the server.
+/// Promise of the client about messages that wait on the server, for omemo_manager_connected.
 #[repr(i32)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum omemo_catch_up {
-    /// Nothing to catch up with, or nobody will say when it is over: live at once.
+    /// No messages wait, or the client will not tell when it has read them: messages count as live at once.
     OMEMO_CATCH_UP_NONE = 0,
 }
 
-/// The end of an operation (event), exactly once. result is never NULL and holds status, too; it carries the
-/// report when the operation failed, too. It lives until this returns.
-pub type omemo_done = Option<
-    unsafe extern "C" fn(
-        user_data: *mut c_void,
-        op: omemo_op,
-        status: omemo_status,
-        result: *const omemo_result,
-    ),
->;
-
-/// ## 7 Manager
+/// Opens an account. Works offline and makes no requests. The first call on an empty store creates the identity and
+/// the keys; later calls read them.
 ///
-/// Open the account. Works offline and asks nothing. Identity and keys are made on the first run only.
+/// Next, call omemo_manager_connected when the stream is up, and omemo_manager_run.
+///
 /// Parameters:
-/// - config: the configuration, which may be freed afterwards.
-/// - manager: gets the manager.
-/// Returns: OMEMO_ERR_NULL; OMEMO_ERR_BUSY inside a service; the first failure of the configuration's
-///   setters; OMEMO_ERR_ARGUMENT if one is missing; OMEMO_ERR_UNKNOWN_TRUST_LEVEL of the default level;
-///   OMEMO_ERR_STORAGE*. omemo_config_error tells more.
-/// Memory: end it by omemo_manager_free.
+/// - config: may be freed after the call.
+/// - manager: receives the manager.
+/// Returns: OMEMO_OK; OMEMO_ERR_NULL; OMEMO_ERR_BUSY inside a service; the first failure of the configuration's
+///   setters; OMEMO_ERR_ARGUMENT if a setting is missing; OMEMO_ERR_UNKNOWN_TRUST_LEVEL for the default trust
+///   level; OMEMO_ERR_STORAGE*. omemo_config_error gives the details.
+/// Memory: end it with omemo_manager_free.
 /// Since: 0.1.0
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn omemo_manager_new(
@@ -53,60 +41,68 @@ pub unsafe extern "C" fn omemo_manager_new(
 ) -> omemo_status {
     guard::outside_services(|| {
         // SAFETY: the client gives a place or NULL.
-        let manager = text::required(unsafe { Out::new(manager) })?;
+        let manager = args::required(unsafe { Out::new(manager) })?;
         // SAFETY: the client gives one of ours or NULL.
         let config = unsafe { config::shared(config) }?;
-        let opened = config.parts().and_then(core::open);
+        let opened = config.parts().and_then(manager_handle::open);
         config.note_error(opened.as_ref().err());
         manager.write(opened?);
         Ok(())
     })
 }
 
-/// End a manager: its operations complete with OMEMO_ERR_CANCELLED, its questions are withdrawn, the store is
-/// closed, and then destroy of the configuration runs. Nothing needs saving: every call has committed what it
-/// did. Never waits. While omemo_manager_run or any other call of this manager is going on, in this or
-/// another thread, the end comes when the last of them returns; until then they, and those that come in
-/// callbacks, return OMEMO_ERR_CANCELLED. Inside a service it comes when the call around it returns. destroy
-/// is the only sign that it has come.
+/// Ends a manager: its operations end with OMEMO_ERR_CANCELLED, its requests are withdrawn, the store is closed,
+/// and then the destroy function of the configuration runs. Nothing needs to be saved: every call has committed its
+/// changes. Never waits.
+///
+/// While omemo_manager_run or another call of this manager is running, in this or another thread, the manager ends
+/// when the last of them returns; until then these calls, and those made in their callbacks, return
+/// OMEMO_ERR_CANCELLED. Inside a service the manager ends when the call around the service returns. Only destroy
+/// tells that it has ended.
+///
 /// Parameters:
-/// - manager: the manager, not to be used by a new call from now on; NULL does nothing.
+/// - manager: must not be passed to a new call from now on; NULL does nothing.
 /// Since: 0.1.0
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn omemo_manager_free(manager: *mut omemo_manager) {
     guard::call((), || {
         // SAFETY: the client gives one of ours or NULL.
-        if let Some(manager) = unsafe { core::from_client(manager) } {
+        if let Some(manager) = unsafe { handles::shared(manager) } {
             manager.free();
         }
     });
 }
 
-/// Tells the library that the stream is up. The first time it chooses the device id, publishes the bundle, then the
-/// device list. Later it compares what the server has with what ought to be there, repairs that, and goes on with what
-/// waits, encryptions included. While connected it compares again.
+/// Tells the library that the stream is up, and starts to bring this device's published data up to date. On the
+/// first call the library chooses the device id and publishes the bundle, then the device list. Later it compares
+/// the data on the server with what should be there and repairs them. Then waiting work continues, encryptions
+/// included. While connected the library repeats the comparison.
 ///
-/// If it fails you need not call it again: in this stream the library tries again by itself, with pauses that double
-/// from a second to five minutes (omemo_manager_timeout has them); the end of the operation is the end of the first
-/// try only. Call it once for each new stream. For a stream that was resumed (XEP-0198) call neither
-/// omemo_manager_disconnected nor this function; after a resumption that failed call both.
+/// What happens next: omemo_manager_run calls fetch_device_list, publish_bundle, publish_device_list and others as
+/// needed, then done. If the operation fails you need not call again: the library tries again in this stream, with
+/// pauses that double from one second to five minutes (omemo_manager_timeout includes them); done is called after
+/// the first try only.
+///
+/// Call it once for each new stream. For a stream that was resumed (XEP-0198) call neither
+/// omemo_manager_disconnected nor this function; after a failed resumption call both.
+///
 /// Parameters:
-/// - manager: the manager.
-/// - backlog: an omemo_catch_up.
-/// - done: called when it is over. NULL: if op is given, the result waits for omemo_manager_wait.
-/// - user_data: goes to done; any pointer. Stays yours if this call fails.
-/// - op: gets the number of the operation; may be NULL.
-/// Returns: OMEMO_OK: it was started. OMEMO_ERR_NULL, OMEMO_ERR_ARGUMENT, OMEMO_ERR_BUSY inside a service,
-///   OMEMO_ERR_CANCELLED. It completes with OMEMO_OK also when only some namespaces could be published, and with the
-///   first failure when none could; the report has a row for each, whose omemo_result_row_detail also shows what the
-///   server said. A list of this account that is not understood (OMEMO_ERR_MALFORMED) or too long (OMEMO_ERR_LIMIT)
-///   is such a row, and is not overwritten. OMEMO_ERR_DEVICE_LIST_DOWNLOAD_FAILED without rows: there is no device id
-///   yet, for which all lists of this account have to be seen. OMEMO_ERR_OFFLINE: the stream went down meanwhile.
+/// - catch_up: an omemo_catch_up.
+/// - done: called at the end of the operation. NULL: if op is given, the result is kept for omemo_manager_wait.
+/// - user_data: any pointer; passed to done. Stays yours if this call fails.
+/// - op: receives the number of the operation; may be NULL.
+/// Returns: OMEMO_OK if the operation was started, OMEMO_ERR_NULL, OMEMO_ERR_ARGUMENT, OMEMO_ERR_BUSY inside a
+///   service, OMEMO_ERR_CANCELLED. The operation ends with OMEMO_OK if at least one namespace could be published,
+///   else with the first failure. The report has a row for each namespace; its omemo_result_row_detail includes the
+///   server's answer. A device list of this account that cannot be parsed (OMEMO_ERR_MALFORMED) or is too long
+///   (OMEMO_ERR_LIMIT) is such a row, and is not overwritten. OMEMO_ERR_DEVICE_LIST_DOWNLOAD_FAILED without rows:
+///   there is no device id yet, because choosing one needs all device lists of this account. OMEMO_ERR_OFFLINE: the
+///   stream went down meanwhile.
 /// Since: 0.1.0 (XEP-0384 5.3)
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn omemo_manager_connected(
     manager: *mut omemo_manager,
-    backlog: i32,
+    catch_up: i32,
     done: omemo_done,
     user_data: *mut c_void,
     op: *mut omemo_op,
@@ -115,50 +111,46 @@ pub unsafe extern "C" fn omemo_manager_connected(
         // SAFETY: the client gives a place or NULL.
         let op = unsafe { Out::new(op) };
         // SAFETY: the client gives one of ours or NULL.
-        let manager = unsafe { core::enter(manager) }?;
-        if backlog != omemo_catch_up::OMEMO_CATCH_UP_NONE as i32 {
-            return Err(Error::new(Status::Argument, "This is no omemo_catch_up."));
+        let manager = unsafe { manager_handle::enter(manager) }?;
+        if catch_up != omemo_catch_up::OMEMO_CATCH_UP_NONE as i32 {
+            return Err(Error::new(Status::Argument, "The number is not an omemo_catch_up."));
         }
         manager.start(Completion::new(done, user_data, op.is_some()), op, |manager, op| manager.connected(op))
     })
 }
 
-/// Tells the library that the stream is down. Network questions are withdrawn, and asked again after the next
-/// omemo_manager_connected. Operations that need a stream complete with OMEMO_ERR_OFFLINE; encryptions with
-/// OMEMO_ENCRYPT_WAIT and OMEMO_ENCRYPT_ALL wait for the next one. Answers that were given before and that no run has
-/// committed yet are committed, but make nothing fresh. Do not call it for a stream that is being resumed
-/// (XEP-0198), only when the resumption has failed.
-/// Parameters:
-/// - manager: the manager.
-/// Returns: OMEMO_ERR_NULL; OMEMO_ERR_BUSY inside a service; OMEMO_ERR_CANCELLED.
+/// Tells the library that the stream is down. Network requests are withdrawn, and repeated after the next
+/// omemo_manager_connected. Operations that need a stream end with OMEMO_ERR_OFFLINE; encryptions with
+/// OMEMO_ENCRYPT_WAIT and OMEMO_ENCRYPT_ALL wait for the next stream. Answers that were given before and not yet
+/// committed by omemo_manager_run are still committed, but do not make a device list fresh.
+///
+/// Do not call it for a stream that is being resumed (XEP-0198), only after the resumption has failed.
+///
+/// Returns: OMEMO_OK, OMEMO_ERR_NULL, OMEMO_ERR_BUSY inside a service, OMEMO_ERR_CANCELLED.
 /// Since: 0.1.0
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn omemo_manager_disconnected(manager: *mut omemo_manager) -> omemo_status {
     guard::outside_services(|| {
         // SAFETY: the client gives one of ours or NULL.
-        unsafe { core::enter(manager) }?.manager().disconnected()
+        unsafe { manager_handle::enter(manager) }?.manager().disconnected()
     })
 }
 
-/// Do what there is to do now, and call the events. Never waits. After 1,000 events it rings wakeup and
-/// returns, so that your loop is not kept from other work.
-/// Parameters:
-/// - manager: the manager.
-/// Returns: OMEMO_ERR_NULL; OMEMO_ERR_BUSY inside a service, inside an event of the same manager, and while
-///   another thread runs it; OMEMO_ERR_CANCELLED once it was freed, also in one of the events.
+/// Does all work that is due and calls the events. Never waits. After 1,000 events it calls wakeup and returns, so
+/// that your main loop can do other work.
+/// Returns: OMEMO_OK; OMEMO_ERR_NULL; OMEMO_ERR_BUSY inside a service, inside an event of the same manager, and
+///   while another thread runs it; OMEMO_ERR_CANCELLED once the manager was freed, also in one of the events.
 /// Since: 0.1.0
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn omemo_manager_run(manager: *mut omemo_manager) -> omemo_status {
     guard::outside_services(|| {
         // SAFETY: the client gives one of ours or NULL.
-        unsafe { core::enter(manager) }?.run()
+        unsafe { manager_handle::enter(manager) }?.run()
     })
 }
 
-/// How long nothing needs to be done, if nobody rings wakeup. Late is harmless.
-/// Parameters:
-/// - manager: the manager.
-/// Returns: milliseconds until omemo_manager_run is wanted; 0 now, -1 never, for NULL, and inside a service.
+/// Returns how long the manager has no work to do, unless wakeup is called. Coming late is harmless.
+/// Returns: milliseconds until omemo_manager_run should be called; 0: now; -1: never, NULL, or inside a service.
 /// Since: 0.1.0
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn omemo_manager_timeout(manager: *const omemo_manager) -> i64 {
@@ -167,19 +159,20 @@ pub unsafe extern "C" fn omemo_manager_timeout(manager: *const omemo_manager) ->
             return -1;
         }
         // SAFETY: the client gives one of ours or NULL.
-        let manager = unsafe { core::enter(manager) };
+        let manager = unsafe { manager_handle::enter(manager) };
         let timeout = manager.ok().and_then(|manager| manager.timeout());
         timeout.map_or(-1, |timeout| i64::try_from(timeout).unwrap_or(i64::MAX))
     })
 }
 
-/// Tells whether nothing is left that omemo_manager_run would do without new input, now or later in this stream: no
-/// operation, no open question, no event, no publication or empty message that waits. For a client that ends: run until
-/// it is idle, and nothing of what this device owes to others is left. Offline, publications and empty messages that
-/// wait for the next stream do not count; encryptions that wait for it are operations, and do. Give such a loop a
-/// limit: what a server refuses is tried again for as long as the stream is up.
-/// Parameters:
-/// - manager: the manager.
+/// Returns whether omemo_manager_run has nothing left to do without new input, now or later in this stream: no
+/// operation, no open request, no event, no waiting publication or empty message. A client that is about to exit
+/// runs the manager until it is idle, so that this device has sent everything that other devices need.
+///
+/// Offline, publications and empty messages that wait for the next stream do not count; encryptions that wait for
+/// it are operations, and do count. Limit the time of such a loop: the library repeats what a server refuses for as
+/// long as the stream is up.
+///
 /// Returns: false also for NULL, inside a service, for a manager that was freed, and if the store cannot be read.
 /// Since: 0.1.0
 #[unsafe(no_mangle)]
@@ -189,16 +182,15 @@ pub unsafe extern "C" fn omemo_manager_is_idle(manager: *const omemo_manager) ->
             return false;
         }
         // SAFETY: the client gives one of ours or NULL.
-        unsafe { core::enter(manager) }.is_ok_and(|manager| manager.is_idle())
+        unsafe { manager_handle::enter(manager) }.is_ok_and(|manager| manager.is_idle())
     })
 }
 
 /// Returns the id of this device.
 /// Parameters:
-/// - manager: the manager.
-/// - id: gets the device id.
-/// Returns: OMEMO_ERR_NOT_READY: it is chosen by the first omemo_manager_connected. OMEMO_ERR_NULL, OMEMO_ERR_BUSY
-///   inside a service, OMEMO_ERR_CANCELLED, OMEMO_ERR_STORAGE*.
+/// - id: receives the device id.
+/// Returns: OMEMO_OK; OMEMO_ERR_NOT_READY before the first omemo_manager_connected has chosen the id;
+///   OMEMO_ERR_NULL; OMEMO_ERR_BUSY inside a service; OMEMO_ERR_CANCELLED; OMEMO_ERR_STORAGE*.
 /// Since: 0.1.0 (XEP-0384 5.3)
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn omemo_manager_device_id(
@@ -207,29 +199,31 @@ pub unsafe extern "C" fn omemo_manager_device_id(
 ) -> omemo_status {
     guard::outside_services(|| {
         // SAFETY: the client gives a place or NULL.
-        let id = text::required(unsafe { Out::new(id) })?;
+        let id = args::required(unsafe { Out::new(id) })?;
         // SAFETY: the client gives one of ours or NULL.
-        let manager = unsafe { core::enter(manager) }?;
+        let manager = unsafe { manager_handle::enter(manager) }?;
         id.write(manager.manager().device_id()?.ok_or(Error::from(Status::NotReady))?.get());
         Ok(())
     })
 }
 
-/// For blocking programs: run, again and again, until an operation is over. Lets another thread's
-/// omemo_manager_run finish. At most 1,000 results that nobody waits for are kept; then the oldest is
-/// forgotten. An encryption that was started offline with OMEMO_ENCRYPT_WAIT or OMEMO_ENCRYPT_ALL is not over before
-/// another thread, or an event, has called omemo_manager_connected: give a timeout.
+/// Runs the manager again and again until an operation is over, for blocking programs. While another thread is
+/// inside omemo_manager_run, it waits for that thread. At most 1,000 results that nobody waits for are kept; then
+/// the oldest is deleted.
+///
+/// An encryption that was started offline with OMEMO_ENCRYPT_WAIT or OMEMO_ENCRYPT_ALL is not over before another
+/// thread, or an event, has called omemo_manager_connected: use a timeout.
+///
 /// Parameters:
-/// - manager: the manager.
-/// - op: an operation that was started with done NULL. One with a done is run to its end, too; then the
-///   result is bare: its status, without a report.
-/// - timeout_ms: milliseconds to wait, measured by the system's steady clock whatever omemo_callbacks.now
-///   says; 0 runs once, -1 waits for ever.
-/// Returns: the result, never NULL, so that there is one status to look at: omemo_result_status. It may also
-///   be OMEMO_ERR_PENDING (not over yet, wait again), OMEMO_ERR_STALE (no such operation, or its result was
-///   taken), OMEMO_ERR_CANCELLED (the manager was freed), OMEMO_ERR_BUSY (inside a service, or an event of
-///   the same manager), OMEMO_ERR_NULL, OMEMO_ERR_ARGUMENT.
-/// Memory: free it by omemo_result_free.
+/// - op: an operation that was started with done NULL. An operation with a done function is run to its end, too,
+///   but its result has a status and no report.
+/// - timeout_ms: milliseconds to wait, measured with the system's steady clock even if omemo_callbacks.now is set;
+///   0 runs once, -1 waits without limit.
+/// Returns: the result, never NULL, so that there is one status to check: omemo_result_status. Besides the end of
+///   the operation it can be OMEMO_ERR_PENDING (not over yet, wait again), OMEMO_ERR_STALE (there is no such
+///   operation, or its result was taken), OMEMO_ERR_CANCELLED (the manager was freed), OMEMO_ERR_BUSY (inside a
+///   service, or inside an event of the same manager), OMEMO_ERR_NULL, OMEMO_ERR_ARGUMENT.
+/// Memory: free it with omemo_result_free.
 /// Since: 0.1.0
 #[unsafe(no_mangle)]
 #[must_use]
@@ -245,21 +239,22 @@ pub unsafe extern "C" fn omemo_manager_wait(
             -1 => None,
             // A time that no clock can show is never reached.
             0.. => start.checked_add(Duration::from_millis(timeout_ms.unsigned_abs())),
-            _ => return Err(Error::new(Status::Argument, "A negative time other than -1.")),
+            _ => return Err(Error::new(Status::Argument, "timeout_ms is negative and not -1.")),
         };
         // SAFETY: the client gives one of ours or NULL.
-        unsafe { core::enter(manager) }?.wait(op, deadline)
+        unsafe { manager_handle::enter(manager) }?.wait(op, deadline)
     });
-    guard::call(std::ptr::null_mut(), || text::hand_over(waited.unwrap_or_else(omemo_result::bare)))
+    guard::call(std::ptr::null_mut(), || handles::into_handle(waited.unwrap_or_else(omemo_result::bare)))
 }
 
-/// End an operation with OMEMO_ERR_CANCELLED; it completes in the next run. What it has committed stays.
+/// Cancels an operation: it ends with OMEMO_ERR_CANCELLED in the next omemo_manager_run. What it has committed
+/// stays.
 /// Parameters:
-/// - op: the operation.
-/// Returns: OMEMO_ERR_STALE when it is over, or there is none; OMEMO_ERR_BUSY inside a service.
+/// - op: the number of the operation.
+/// Returns: OMEMO_OK; OMEMO_ERR_STALE if it is over or there is no such operation; OMEMO_ERR_BUSY inside a service.
 /// Threads: any; needs no manager, which may have been freed.
 /// Since: 0.1.0
 #[unsafe(no_mangle)]
 pub extern "C" fn omemo_op_cancel(op: omemo_op) -> omemo_status {
-    guard::outside_services(|| numbers::OPERATIONS.user(op)?.manager().cancel(op))
+    guard::outside_services(|| manager_handle::enter_by_operation(op)?.manager().cancel(op))
 }

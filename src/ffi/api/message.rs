@@ -1,6 +1,6 @@
 //! Section 10 of the header, messages: `<encrypted/>` as structure and as XML.
 
-use super::super::{boundary::guard, boundary::text};
+use super::super::boundary::{args, guard, handles, returns};
 use super::status::omemo_status;
 use crate::error::{Error, Status};
 use crate::protocol::limits;
@@ -12,10 +12,16 @@ use once_cell::sync::OnceCell;
 use std::ffi::{CString, c_char};
 use std::mem::MaybeUninit;
 
-/// One `<encrypted/>`.
+/// OMEMO message: one `<encrypted/>`, with its keys and its payload, encrypted.
+///
+/// A message to send comes from omemo_result_message or a send_message request and is written with
+/// omemo_message_xml. A received message needs no omemo_message: omemo_manager_decrypt_xml takes the XML. Clients
+/// with a parser of their own build a message with omemo_message_new, omemo_message_add_key and
+/// omemo_message_set_payload for omemo_manager_decrypt. Free a message from omemo_message_new or
+/// omemo_message_parse with omemo_message_free; others are borrowed.
 pub struct omemo_message {
     message: Message,
-    /// Whom each key is for, made when somebody asks.
+    /// The JID of each key, made when a getter needs it.
     jids: OnceCell<Vec<Option<CString>>>,
     xml: OnceCell<CString>,
 }
@@ -34,33 +40,34 @@ impl omemo_message {
     }
 }
 
-/// An `<encrypted/>` from its parts, for clients with a parser of their own.
+/// Creates an OMEMO message without keys and payload, for clients with a parser of their own.
 /// Parameters:
-/// - ns: its namespace.
-/// - sender_device: the device that sent it.
+/// - ns: the namespace of the message.
+/// - sender_device: the device id of the sender.
 /// Returns: the message; NULL if the namespace is not known.
-/// Memory: free it by omemo_message_free.
+/// Memory: free it with omemo_message_free.
 /// Since: 0.1.0 (XEP-0384 5.5)
 #[unsafe(no_mangle)]
 #[must_use]
 pub unsafe extern "C" fn omemo_message_new(ns: *const c_char, sender_device: u32) -> *mut omemo_message {
     guard::call(std::ptr::null_mut(), || {
         // SAFETY: the client gives a C string or NULL.
-        let Ok(namespace) = (unsafe { text::namespace(ns) }) else { return std::ptr::null_mut() };
+        let Ok(namespace) = (unsafe { args::namespace(ns) }) else { return std::ptr::null_mut() };
         let message = Message { namespace, sender_device, keys: Vec::new(), payload: None, iv: None };
-        text::hand_over(omemo_message::new(message))
+        handles::into_handle(omemo_message::new(message))
     })
 }
 
-/// Read an `<encrypted/>`. Keys for others may be broken.
+/// Parses an `<encrypted/>`. Keys for other devices may be malformed.
 /// Parameters:
-/// - xml: the element, alone or in a `<message>`; if that holds several, the first one of OMEMO_NS_2 that can be read,
-///   else the first one of OMEMO_NS_LEGACY, whomever it is for (omemo_manager_decrypt_xml looks at all).
-/// - len: its bytes, without a NUL.
-/// - message: gets the message.
-/// Returns: OMEMO_ERR_NULL, OMEMO_ERR_ARGUMENT, OMEMO_ERR_MALFORMED, OMEMO_ERR_LIMIT,
+/// - xml: the element, alone or in a `<message>`. If that has several, the first readable one of OMEMO_NS_2 is
+///   parsed, else the first one of OMEMO_NS_LEGACY, whether or not it is for this device (omemo_manager_decrypt_xml
+///   considers all).
+/// - len: bytes of xml, without a NUL.
+/// - message: receives the message.
+/// Returns: OMEMO_OK, OMEMO_ERR_NULL, OMEMO_ERR_ARGUMENT, OMEMO_ERR_MALFORMED, OMEMO_ERR_LIMIT,
 ///   OMEMO_ERR_UNKNOWN_NAMESPACE.
-/// Memory: free it by omemo_message_free.
+/// Memory: free it with omemo_message_free.
 /// Since: 0.1.0 (XEP-0384 5.5)
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn omemo_message_parse(
@@ -69,27 +76,26 @@ pub unsafe extern "C" fn omemo_message_parse(
     message: Option<&mut MaybeUninit<*mut omemo_message>>,
 ) -> omemo_status {
     guard::status(|| {
-        let out = text::required(message)?;
+        let out = args::required(message)?;
         // SAFETY: the client gives len bytes or NULL.
-        let xml = unsafe { text::bytes(xml.cast(), len, limits::STANZA_BYTES) }?;
+        let xml = unsafe { args::xml(xml, len) }?;
         let message = stanza::message::parse(xml)?;
-        out.write(text::hand_over(omemo_message::new(message)));
+        out.write(handles::into_handle(omemo_message::new(message)));
         Ok(())
     })
 }
 
-/// Add a key.
+/// Adds a key to a message.
 /// Parameters:
-/// - message: the message.
-/// - jid: whom it is for in OMEMO_NS_2; OMEMO_NS_LEGACY does not say: NULL, or it is dropped.
-/// - device: which device it is for.
-/// - key_exchange: whether it is marked as a key exchange (kex, prekey). Clients write the mark in many ways: what
-///   counts are the bytes, if they are either.
-/// - bytes: its decoded content.
-/// - len: their number, at most 4096.
-/// Returns: OMEMO_ERR_NULL, OMEMO_ERR_UTF8, OMEMO_ERR_JID, OMEMO_ERR_ARGUMENT (length), OMEMO_ERR_LIMIT
+/// - jid: the bare JID of the recipient in OMEMO_NS_2. OMEMO_NS_LEGACY does not transmit it: it is ignored there
+///   and may be NULL.
+/// - device: the device id of the recipient device.
+/// - key_exchange: whether the element is marked as a key exchange (kex, prekey). Clients write this mark in
+///   different ways: bytes that can be parsed as a key exchange, or as a message that is none, decide.
+/// - bytes: the decoded content of the element. Copied.
+/// - len: number of bytes, at most 4,096.
+/// Returns: OMEMO_OK, OMEMO_ERR_NULL, OMEMO_ERR_UTF8, OMEMO_ERR_JID, OMEMO_ERR_ARGUMENT (len), OMEMO_ERR_LIMIT
 ///   (10,000 keys).
-/// Memory: the bytes are copied.
 /// Since: 0.1.0 (XEP-0384 5.5)
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn omemo_message_add_key(
@@ -101,15 +107,13 @@ pub unsafe extern "C" fn omemo_message_add_key(
     len: usize,
 ) -> omemo_status {
     guard::status(|| {
-        let message = text::required(message)?;
+        let message = args::required(message)?;
         // SAFETY: the client gives a C string or NULL.
-        let jid = unsafe { text::optional_jid(jid) }?;
-        let jid = match message.message.namespace {
-            Namespace::Omemo2 => Some(text::required(jid)?),
-            Namespace::Legacy => None,
-        };
+        let jid = unsafe { args::optional_jid(jid) }?;
+        let jid =
+            if message.message.namespace.names_recipients() { Some(args::required(jid)?) } else { None };
         // SAFETY: the client gives len bytes or NULL.
-        let bytes = unsafe { text::bytes(bytes, len, limits::MESSAGE_KEY_BYTES) }?.to_vec();
+        let bytes = unsafe { args::bytes(bytes, len, limits::MESSAGE_KEY_BYTES) }?.to_vec();
         if message.message.keys.len() >= limits::KEYS_PER_MESSAGE {
             return Err(Status::Limit.into());
         }
@@ -122,17 +126,15 @@ pub unsafe extern "C" fn omemo_message_add_key(
     })
 }
 
-/// Set the encrypted payload, and in OMEMO_NS_LEGACY the initialisation vector. There, a payload of NULL with an
-/// initialisation vector is a key transport (XEP-0384 0.3 4.6).
+/// Sets the encrypted payload of a message, and in OMEMO_NS_LEGACY the initialisation vector. There, an
+/// initialisation vector without payload makes a key transport (XEP-0384 0.3 4.6).
 /// Parameters:
-/// - message: the message.
-/// - payload: its decoded bytes; NULL: none.
-/// - len: their number; 0 where payload is NULL.
-/// - iv: the initialisation vector; NULL in OMEMO_NS_2.
-/// - iv_len: its bytes, 1 to 64 (12 are written, 12 and 16 are in use); 0 where iv is NULL.
-/// Returns: OMEMO_ERR_NULL, OMEMO_ERR_ARGUMENT (an initialisation vector in OMEMO_NS_2, or an empty one),
+/// - payload: the decoded bytes, copied; NULL: no payload.
+/// - len: number of bytes of payload; 0 if payload is NULL.
+/// - iv: the initialisation vector, copied; NULL in OMEMO_NS_2.
+/// - iv_len: bytes of iv, 1 to 64 (12 are written, 12 and 16 are in use); 0 if iv is NULL.
+/// Returns: OMEMO_OK, OMEMO_ERR_NULL, OMEMO_ERR_ARGUMENT (an initialisation vector in OMEMO_NS_2, or an empty one),
 ///   OMEMO_ERR_LIMIT.
-/// Memory: the bytes are copied.
 /// Since: 0.1.0 (XEP-0384 5.5)
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn omemo_message_set_payload(
@@ -143,7 +145,7 @@ pub unsafe extern "C" fn omemo_message_set_payload(
     iv_len: usize,
 ) -> omemo_status {
     guard::status(|| {
-        let message = text::required(message)?;
+        let message = args::required(message)?;
         let iv = match (iv.is_null(), message.message.namespace) {
             (true, _) if iv_len != 0 => return Err(Status::Null.into()),
             (true, _) => None,
@@ -155,7 +157,7 @@ pub unsafe extern "C" fn omemo_message_set_payload(
             }
             (false, Namespace::Legacy) => {
                 // SAFETY: the client gives iv_len bytes.
-                Some(unsafe { text::bytes(iv, iv_len, limits::MESSAGE_IV_BYTES) }?.to_vec())
+                Some(unsafe { args::bytes(iv, iv_len, limits::MESSAGE_IV_BYTES) }?.to_vec())
             }
         };
         let payload = if payload.is_null() {
@@ -165,7 +167,7 @@ pub unsafe extern "C" fn omemo_message_set_payload(
             None
         } else {
             // SAFETY: the client gives len bytes.
-            Some(unsafe { text::bytes(payload, len, limits::STANZA_BYTES) }?.to_vec())
+            Some(unsafe { args::bytes(payload, len, limits::STANZA_BYTES) }?.to_vec())
         };
         message.message.payload = payload;
         message.message.iv = iv;
@@ -174,44 +176,35 @@ pub unsafe extern "C" fn omemo_message_set_payload(
     })
 }
 
-/// The namespace of a message.
-/// Parameters:
-/// - message: the message.
+/// Returns the namespace of a message.
 /// Returns: OMEMO_NS_*; NULL for NULL.
 /// Memory: a constant.
 /// Since: 0.1.0
 #[unsafe(no_mangle)]
 pub extern "C" fn omemo_message_namespace(message: Option<&omemo_message>) -> *const c_char {
     guard::call(std::ptr::null(), || {
-        text::namespace_or_null(message.map(|message| message.message.namespace))
+        returns::namespace_or_null(message.map(|message| message.message.namespace))
     })
 }
 
-/// The device that sent a message.
-/// Parameters:
-/// - message: the message.
-/// Returns: its id as it stands in the message; 0 for NULL.
+/// Returns the device id of the sender of a message.
+/// Returns: the device id as in the message; 0 for NULL.
 /// Since: 0.1.0
 #[unsafe(no_mangle)]
 pub extern "C" fn omemo_message_sender_device(message: Option<&omemo_message>) -> u32 {
     guard::call(0, || message.map_or(0, |message| message.message.sender_device))
 }
 
-/// How many keys a message has.
-/// Parameters:
-/// - message: the message.
-/// Returns: their number.
+/// Returns the number of keys in a message.
+/// Returns: the number; 0 for NULL.
 /// Since: 0.1.0
 #[unsafe(no_mangle)]
 pub extern "C" fn omemo_message_key_count(message: Option<&omemo_message>) -> usize {
     guard::call(0, || message.map_or(0, |message| message.message.keys.len()))
 }
 
-/// Whom a key is for.
-/// Parameters:
-/// - message: the message.
-/// - index: of the key.
-/// Returns: a bare JID; NULL: the namespace does not say, or there is no such key.
+/// Returns the JID of the recipient of a key.
+/// Returns: a bare JID; NULL if the namespace does not transmit it, or there is no such key.
 /// Memory: borrowed from message until it changes.
 /// Since: 0.1.0
 #[unsafe(no_mangle)]
@@ -220,16 +213,13 @@ pub extern "C" fn omemo_message_key_jid(message: Option<&omemo_message>, index: 
         let Some(message) = message else { return std::ptr::null() };
         let jids = message.jids.get_or_init(|| {
             let keys = message.message.keys.iter();
-            keys.map(|key| key.jid.as_ref().map(|jid| text::c_string(jid.as_str()))).collect()
+            keys.map(|key| key.jid.as_ref().map(|jid| returns::c_string(jid.as_str()))).collect()
         });
-        text::or_null(jids.get(index).and_then(Option::as_ref))
+        returns::or_null(jids.get(index).and_then(Option::as_ref))
     })
 }
 
-/// Which device a key is for.
-/// Parameters:
-/// - message: the message.
-/// - index: of the key.
+/// Returns the device id of the recipient of a key.
 /// Returns: a device id; 0 if there is no such key.
 /// Since: 0.1.0
 #[unsafe(no_mangle)]
@@ -237,10 +227,7 @@ pub extern "C" fn omemo_message_key_device(message: Option<&omemo_message>, inde
     guard::call(0, || omemo_message::at(message, index).map_or(0, |key| key.device))
 }
 
-/// Whether a key carries a key exchange.
-/// Parameters:
-/// - message: the message.
-/// - index: of the key.
+/// Returns whether a key contains a key exchange.
 /// Returns: false if there is no such key.
 /// Since: 0.1.0
 #[unsafe(no_mangle)]
@@ -248,12 +235,11 @@ pub extern "C" fn omemo_message_key_is_exchange(message: Option<&omemo_message>,
     guard::call(false, || omemo_message::at(message, index).is_some_and(|key| key.key_exchange))
 }
 
-/// The content of a key.
+/// Returns the content of a key.
 /// Parameters:
-/// - message: the message.
-/// - index: of the key.
-/// - len: gets the number of bytes; may be NULL.
-/// Returns: the decoded bytes; NULL: they cannot be decoded, or there is no such key.
+/// - index: position of the key, from 0.
+/// - len: receives the number of bytes; may be NULL.
+/// Returns: the decoded bytes; NULL if they cannot be decoded, or there is no such key.
 /// Memory: borrowed from message until it changes.
 /// Since: 0.1.0
 #[unsafe(no_mangle)]
@@ -264,15 +250,14 @@ pub extern "C" fn omemo_message_key_bytes(
 ) -> *const u8 {
     guard::call(std::ptr::null(), || {
         let key = omemo_message::at(message, index);
-        text::give_bytes(key.and_then(|key| key.bytes.as_deref()), len)
+        returns::give_bytes(key.and_then(|key| key.bytes.as_deref()), len)
     })
 }
 
-/// The encrypted payload.
+/// Returns the encrypted payload of a message.
 /// Parameters:
-/// - message: the message.
-/// - len: gets the number of bytes; may be NULL.
-/// Returns: the decoded bytes; NULL: there is none, and nothing to show to anybody.
+/// - len: receives the number of bytes; may be NULL.
+/// Returns: the decoded bytes; NULL if the message has no payload, and so nothing to show to a user.
 /// Memory: borrowed from message until it changes.
 /// Since: 0.1.0
 #[unsafe(no_mangle)]
@@ -281,15 +266,14 @@ pub extern "C" fn omemo_message_payload(
     len: Option<&mut MaybeUninit<usize>>,
 ) -> *const u8 {
     guard::call(std::ptr::null(), || {
-        text::give_bytes(message.and_then(|message| message.message.payload.as_deref()), len)
+        returns::give_bytes(message.and_then(|message| message.message.payload.as_deref()), len)
     })
 }
 
-/// The initialisation vector of a message in OMEMO_NS_LEGACY.
+/// Returns the initialisation vector of a message in OMEMO_NS_LEGACY.
 /// Parameters:
-/// - message: the message.
-/// - len: gets the number of bytes; may be NULL.
-/// Returns: the decoded bytes; NULL: there is none, as always in OMEMO_NS_2.
+/// - len: receives the number of bytes; may be NULL.
+/// Returns: the decoded bytes; NULL if there is none, as always in OMEMO_NS_2.
 /// Memory: borrowed from message until it changes.
 /// Since: 0.1.0 (XEP-0384 0.3 4.4)
 #[unsafe(no_mangle)]
@@ -298,15 +282,14 @@ pub extern "C" fn omemo_message_iv(
     len: Option<&mut MaybeUninit<usize>>,
 ) -> *const u8 {
     guard::call(std::ptr::null(), || {
-        text::give_bytes(message.and_then(|message| message.message.iv.as_deref()), len)
+        returns::give_bytes(message.and_then(|message| message.message.iv.as_deref()), len)
     })
 }
 
-/// `<encrypted/>`. Put it into a `<message>`, with a store hint (XEP-0334) beside it.
+/// Returns a message as XML. Put it into a `<message>`, with a store hint (XEP-0334) beside it.
 /// Parameters:
-/// - message: the message.
-/// - len: gets its bytes, without the NUL; may be NULL.
-/// Returns: the element; NULL for NULL.
+/// - len: receives the number of bytes, without the NUL; may be NULL.
+/// Returns: `<encrypted/>`; NULL for NULL.
 /// Memory: borrowed from message until it changes.
 /// Since: 0.1.0 (XEP-0384 5.5)
 #[unsafe(no_mangle)]
@@ -316,17 +299,18 @@ pub extern "C" fn omemo_message_xml(
 ) -> *const c_char {
     guard::call(std::ptr::null(), || {
         let Some(message) = message else { return std::ptr::null() };
-        let xml = message.xml.get_or_init(|| text::c_string(&stanza::message::write(&message.message)));
-        text::give_text(xml, len)
+        let xml = message.xml.get_or_init(|| returns::c_string(&stanza::message::write(&message.message)));
+        returns::give_text(xml, len)
     })
 }
 
-/// Free what omemo_message_new or _parse gave; not a message of a result, nor one that a callback is given.
+/// Frees a message from omemo_message_new or omemo_message_parse; not a message of a result, nor one that a
+/// callback receives.
 /// Parameters:
-/// - message: the message; NULL does nothing.
+/// - message: NULL does nothing.
 /// Since: 0.1.0
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn omemo_message_free(message: *mut omemo_message) {
     // SAFETY: the client promises that it is one of ours, freed for the first time.
-    guard::call((), || unsafe { text::take_back(message) });
+    guard::call((), || unsafe { handles::free_handle(message) });
 }

@@ -3,6 +3,7 @@
 pub mod bundle;
 pub mod callbacks;
 pub mod config;
+pub mod core_trust;
 pub mod decrypted;
 pub mod device_list;
 pub mod devices;
@@ -10,7 +11,9 @@ pub mod draft;
 pub mod key_parts;
 pub mod log;
 pub mod manager;
+pub mod manager_devices;
 pub mod message;
+pub mod operations;
 pub mod requests;
 pub mod results;
 pub mod status;

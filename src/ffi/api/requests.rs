@@ -1,6 +1,7 @@
-//! Section 8 of the header: answers to questions.
+//! Section 8 of the header: answers to requests.
 
-use super::super::{boundary::guard, boundary::numbers, boundary::text};
+use super::super::boundary::{args, guard};
+use super::super::runtime::manager_handle;
 use super::bundle::omemo_bundle;
 use super::callbacks::omemo_request;
 use super::device_list::omemo_device_list;
@@ -9,34 +10,31 @@ use crate::error::{Error, Result, Status};
 use crate::manager::api::question::{Answer, Question, Reason};
 use crate::protocol::address::{BareJid, DeviceId};
 use crate::protocol::bundle::Bundle;
-use crate::protocol::limits;
 use crate::protocol::namespace::Namespace;
 use crate::protocol::stanza_error::{Condition, StanzaError};
 use crate::stanza::pep::answer::{self, Asked};
 use std::ffi::c_char;
 
-/// ## 8 Requests
-///
-/// Why a question has no answer.
+/// Reasons for omemo_request_reject. The reason decides what happens next.
 #[repr(i32)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum omemo_reject_reason {
-    /// The server said item-not-found, and nothing else means this. A device list that is not there counts as
-    /// empty, a bundle that is not there as deleted.
+    /// The server answered item-not-found; use this reason for nothing else. A missing device list counts as empty,
+    /// a missing bundle as deleted.
     OMEMO_REJECT_NOT_FOUND = 1,
-    /// Any other error, or an answer that makes no sense.
+    /// The server answered with any other error, or with something that makes no sense.
     OMEMO_REJECT_FAILED = 2,
-    /// No answer.
+    /// The server did not answer.
     OMEMO_REJECT_TIMEOUT = 3,
-    /// The stream broke. Asked again after the next omemo_manager_connected, or when the time of this
-    /// question is up.
+    /// The stream broke. The library makes the request again after the next omemo_manager_connected, or when the
+    /// time of this request is up.
     OMEMO_REJECT_OFFLINE = 4,
-    /// The user closed the dialog (decide_trust), or does not want this message to be sent (send_message)
-    /// or this bundle to be deleted (delete_bundle).
+    /// The user closed the dialog (decide_trust), or does not want this message to be sent (send_message) or this
+    /// bundle to be deleted (delete_bundle).
     OMEMO_REJECT_DECLINED = 5,
 }
 
-/// The reason with this number.
+/// Returns the reason with this number.
 fn reason(number: i32) -> Result<Reason> {
     use omemo_reject_reason::{
         OMEMO_REJECT_DECLINED, OMEMO_REJECT_FAILED, OMEMO_REJECT_NOT_FOUND, OMEMO_REJECT_OFFLINE,
@@ -50,10 +48,12 @@ fn reason(number: i32) -> Result<Reason> {
         (OMEMO_REJECT_DECLINED, Reason::Declined),
     ];
     let found = reasons.into_iter().find(|(c, _)| *c as i32 == number);
-    found.map(|(_, reason)| reason).ok_or(Error::new(Status::Argument, "This is no omemo_reject_reason."))
+    found
+        .map(|(_, reason)| reason)
+        .ok_or(Error::new(Status::Argument, "The number is not an omemo_reject_reason."))
 }
 
-/// What an answer in XML means.
+/// Returns the meaning of an answer in XML.
 fn meaning<T>(answer: answer::Answer<T>, found: impl FnOnce(T) -> Answer) -> Result<Answer> {
     Ok(match answer {
         answer::Answer::Found(thing) => found(thing),
@@ -103,34 +103,37 @@ fn read(question: &Question, account: &BareJid, xml: &[u8]) -> Result<Answer> {
     }
 }
 
-/// ## 8 Requests
-///
-/// Done: published, sent, or (after omemo_request_decide) judged.
+/// Resolves a request as done: published, deleted, sent, or (after omemo_request_decide) decided. The next
+/// omemo_manager_run commits the answer, and the operations that need it continue.
 /// Parameters:
-/// - request: the question: publish_device_list, publish_bundle, delete_bundle, send_message or decide_trust.
-/// Returns: OMEMO_ERR_STALE when it was answered or withdrawn, or the manager freed; OMEMO_ERR_WRONG_ANSWER,
-///   the question stays open then; OMEMO_ERR_BUSY inside a service.
+/// - request: of publish_device_list, publish_bundle, delete_bundle, send_message or decide_trust.
+/// Returns: OMEMO_OK; OMEMO_ERR_STALE if the request was answered or withdrawn, or its manager freed;
+///   OMEMO_ERR_WRONG_ANSWER for another kind of request, which stays open; OMEMO_ERR_BUSY inside a service.
 /// Threads: any; needs no manager, which may have been freed.
 /// Since: 0.1.0
 #[unsafe(no_mangle)]
 pub extern "C" fn omemo_request_resolve(request: omemo_request) -> omemo_status {
-    guard::outside_services(|| numbers::answer(request, Answer::Done))
+    guard::outside_services(|| manager_handle::answer(request, Answer::Done))
 }
 
-/// Answer by what the server sent. Of a whole `<iq>` the library checks that it is an answer to this question:
-/// that it is a result or an error, comes from where the question went (from the bare JID that was asked; about
-/// this account's own nodes also without `from`, or from a full JID of this account), and is about the same node and
-/// item. Of several items the one with the id `current` counts, else the newest, which XEP-0060 puts last; of this
-/// account's own device list all.
+/// Resolves a request with the XML that the server sent. The next omemo_manager_run commits the answer, and the
+/// operations that need it continue.
+///
+/// Of a whole `<iq>` the library checks that it answers this request: that it is a result or an error, comes from
+/// the JID that was asked (from its bare JID; for nodes of this account also without `from`, or from a full JID of
+/// this account), and is about the same node and item. Of several items the one with the id `current` counts, else
+/// the newest, which XEP-0060 puts last; of this account's own device list all items count.
+///
 /// Parameters:
-/// - request: the question: a fetch, publish_device_list, publish_bundle, delete_bundle or send_message.
-/// - xml: the whole `<iq>`; for a fetch also the element, its `<item>`, `<items>` or `<pubsub>`, whose sender the
-///   client has checked. An `<iq>` of type error is welcome: the library tells item-not-found from the rest, and
-///   keeps what the server says. Bytes that cannot be read are no failure of this call, but the answer that the
-///   server sent such.
-/// - len: its bytes, without a NUL.
-/// Returns: as omemo_request_resolve; OMEMO_ERR_WRONG_ANSWER also for an `<iq>` from another sender, or about another
-///   node or item: the question stays open; OMEMO_ERR_NULL; OMEMO_ERR_ARGUMENT (no object has this many bytes).
+/// - request: of a fetch, publish_device_list, publish_bundle, delete_bundle or send_message.
+/// - xml: the whole `<iq>`; for a fetch also the element itself, its `<item>`, `<items>` or `<pubsub>`, if the
+///   client has checked the sender. Pass an `<iq>` of type error, too: the library tells item-not-found from other
+///   errors and keeps the server's text. Unreadable XML is no failure of this call: it counts as the server's
+///   answer.
+/// - len: bytes of xml, without a NUL.
+/// Returns: as omemo_request_resolve; OMEMO_ERR_WRONG_ANSWER also for an `<iq>` from another sender, or about
+///   another node or item: the request stays open; OMEMO_ERR_NULL; OMEMO_ERR_ARGUMENT (len is greater than any
+///   object).
 /// Memory: the bytes are copied.
 /// Threads: any; needs no manager, which may have been freed.
 /// Since: 0.1.0 (XEP-0060, XEP-0384 5.3)
@@ -142,12 +145,12 @@ pub unsafe extern "C" fn omemo_request_resolve_xml(
 ) -> omemo_status {
     guard::outside_services(|| {
         // SAFETY: the client gives len bytes or NULL.
-        let xml = match unsafe { text::bytes(xml.cast(), len, limits::STANZA_BYTES) } {
+        let xml = match unsafe { args::xml(xml, len) } {
             Ok(xml) => Some(xml),
             Err(error) if error.status() == Status::Limit => None,
             Err(error) => return Err(error),
         };
-        let manager = numbers::REQUESTS.user(request)?;
+        let manager = manager_handle::enter_by_request(request)?;
         let question = manager.manager().question(request)?;
         let answer = match (question, xml) {
             (Question::DecideTrust { .. }, _) => return Err(Status::WrongAnswer.into()),
@@ -156,14 +159,15 @@ pub unsafe extern "C" fn omemo_request_resolve_xml(
             }
             (question, Some(xml)) => read(&question, manager.manager().jid(), xml)?,
         };
-        numbers::answer_to(&manager, request, answer)
+        manager_handle::answer_to(&manager, request, answer)
     })
 }
 
-/// Answer fetch_device_list by a structure.
+/// Resolves a fetch_device_list request with a device list. The next omemo_manager_run commits the answer, and the
+/// operations that need it continue.
 /// Parameters:
-/// - request: the question.
-/// - list: what the JID announces, in the namespace that was asked about.
+/// - request: of fetch_device_list.
+/// - list: the device list that the JID announces in the namespace of the request.
 /// Returns: as omemo_request_resolve; OMEMO_ERR_NULL.
 /// Memory: the list is copied.
 /// Threads: any; needs no manager, which may have been freed.
@@ -175,15 +179,16 @@ pub unsafe extern "C" fn omemo_request_resolve_device_list(
 ) -> omemo_status {
     guard::outside_services(|| {
         // SAFETY: the client gives one of ours or NULL.
-        let list = unsafe { text::copied(list, |list| list.list().clone()) }?;
-        numbers::answer(request, Answer::DeviceList(list))
+        let list = unsafe { args::copied(list, |list| list.list().clone()) }?;
+        manager_handle::answer(request, Answer::DeviceList(list))
     })
 }
 
-/// Answer fetch_bundle by a structure.
+/// Resolves a fetch_bundle request with a bundle. The next omemo_manager_run commits the answer, and the operations
+/// that need it continue.
 /// Parameters:
-/// - request: the question.
-/// - bundle: what the device publishes, in the namespace that was asked about.
+/// - request: of fetch_bundle.
+/// - bundle: the bundle that the device publishes in the namespace of the request.
 /// Returns: as omemo_request_resolve; OMEMO_ERR_NULL.
 /// Memory: the bundle is copied.
 /// Threads: any; needs no manager, which may have been freed.
@@ -195,20 +200,21 @@ pub unsafe extern "C" fn omemo_request_resolve_bundle(
 ) -> omemo_status {
     guard::outside_services(|| {
         // SAFETY: the client gives one of ours or NULL.
-        let bundle = unsafe { text::copied(bundle, |bundle| bundle.bundle().clone()) }?;
-        numbers::answer(request, Answer::Bundle(bundle))
+        let bundle = unsafe { args::copied(bundle, |bundle| bundle.bundle().clone()) }?;
+        manager_handle::answer(request, Answer::Bundle(bundle))
     })
 }
 
-/// Note one answer to decide_trust. All are committed together after omemo_request_resolve; a device left out
-/// stays undecided. What is judged is the key that was asked about, whatever happened since.
+/// Adds one trust decision to the answer to a decide_trust request. omemo_request_resolve then completes the
+/// answer: all decisions are committed together, and a device without decision stays undecided. The decision is
+/// about the key that the request showed, even if the device shows another one meanwhile. A later
+/// omemo_manager_set_trust for the same key has precedence, whenever this answer is committed.
 /// Parameters:
-/// - request: the question.
-/// - index: of the device in the list that was asked about.
-/// - level: the name of a level, 1 to 256 bytes, which is checked at once. A later omemo_manager_set_trust for the same
-///   key counts more, whenever this answer is committed.
-/// Returns: as omemo_request_resolve; OMEMO_ERR_NULL, OMEMO_ERR_UTF8, OMEMO_ERR_ARGUMENT (no device has this
-///   index), OMEMO_ERR_UNKNOWN_TRUST_LEVEL.
+/// - request: of decide_trust.
+/// - index: position of the device in the undecided list of the request, from 0.
+/// - level: name of a trust level, 1 to 256 bytes; checked at once.
+/// Returns: as omemo_request_resolve; OMEMO_ERR_NULL, OMEMO_ERR_UTF8, OMEMO_ERR_ARGUMENT (index),
+///   OMEMO_ERR_UNKNOWN_TRUST_LEVEL.
 /// Threads: any; needs no manager, which may have been freed.
 /// Since: 0.1.0
 #[unsafe(no_mangle)]
@@ -219,19 +225,23 @@ pub unsafe extern "C" fn omemo_request_decide(
 ) -> omemo_status {
     guard::outside_services(|| {
         // SAFETY: the client gives a C string or NULL.
-        let level = unsafe { text::text(level) }?.to_owned();
-        numbers::REQUESTS.user(request)?.manager().decide(request, index, &level)
+        let level = unsafe { args::text(level) }?.to_owned();
+        manager_handle::enter_by_request(request)?.manager().decide(request, index, &level)
     })
 }
 
-/// There is no answer.
+/// Rejects a request; the reason decides what happens next. OMEMO_REJECT_NOT_FOUND is an answer: there is no such
+/// item. After OMEMO_REJECT_FAILED and OMEMO_REJECT_TIMEOUT an operation goes on without what was to be fetched and
+/// reports a row, and what was to be published, sent or deleted is tried again later. After OMEMO_REJECT_OFFLINE
+/// the library makes a network request again, see there. After OMEMO_REJECT_DECLINED a message or a deletion is
+/// dropped. Any rejection of decide_trust ends the encryption with OMEMO_ERR_TRUST_DECISION_FAILED.
 /// Parameters:
-/// - request: the question.
+/// - request: of any kind.
 /// - reason: an omemo_reject_reason.
 /// Returns: as omemo_request_resolve; OMEMO_ERR_ARGUMENT (reason).
 /// Threads: any; needs no manager, which may have been freed.
 /// Since: 0.1.0
 #[unsafe(no_mangle)]
 pub extern "C" fn omemo_request_reject(request: omemo_request, reason: i32) -> omemo_status {
-    guard::outside_services(|| numbers::answer(request, Answer::Rejected(self::reason(reason)?)))
+    guard::outside_services(|| manager_handle::answer(request, Answer::Rejected(self::reason(reason)?)))
 }

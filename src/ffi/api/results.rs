@@ -1,6 +1,6 @@
-//! Section 9 of the header: how an operation ended.
+//! Section 9 of the header: results of operations.
 
-use super::super::{boundary::guard, boundary::text};
+use super::super::boundary::{guard, handles, returns};
 use super::key_parts;
 use super::message::omemo_message;
 use super::status::omemo_status;
@@ -11,7 +11,11 @@ use crate::protocol::payload::KeyParts;
 use std::ffi::{CString, c_char};
 use std::mem::MaybeUninit;
 
-/// How an operation ended: status, report, messages.
+/// End of an operation: a status, a report, and the messages to send.
+///
+/// omemo_done is given a result that lives until it returns; omemo_manager_wait returns one that you free with
+/// omemo_result_free. The report has rows: one for each device, JID or namespace that was processed, with a status
+/// of its own. A single device that fails does not fail the operation.
 pub struct omemo_result {
     status: Status,
     text: CString,
@@ -37,16 +41,16 @@ impl omemo_result {
 
     pub(in crate::ffi) fn new(outcome: Outcome) -> omemo_result {
         let rows = outcome.rows.into_iter().map(|row| Row {
-            jid: row.jid.map(|jid| text::c_string(jid.as_str())),
+            jid: row.jid.map(|jid| returns::c_string(jid.as_str())),
             device: row.device,
             namespace: row.namespace,
             status: row.error.status(),
-            text: text::c_string(&row.error.to_string()),
+            text: returns::c_string(&row.error.to_string()),
         });
         omemo_result {
             status: outcome.error.status(),
-            text: text::c_string(&outcome.error.to_string()),
-            context: outcome.context.as_deref().map(text::c_string),
+            text: returns::c_string(&outcome.error.to_string()),
+            context: outcome.context.as_deref().map(returns::c_string),
             rows: rows.collect(),
             messages: outcome.messages.into_iter().map(omemo_message::new).collect(),
             keys: outcome.keys,
@@ -63,11 +67,7 @@ fn row(result: Option<&omemo_result>, index: usize) -> Option<&Row> {
     result?.rows.get(index)
 }
 
-/// ## 9 Results
-///
-/// How an operation ended.
-/// Parameters:
-/// - result: the result.
+/// Returns the status with which an operation ended.
 /// Returns: OMEMO_OK, or why it failed; OMEMO_ERR_NULL for NULL.
 /// Since: 0.1.0
 #[unsafe(no_mangle)]
@@ -77,81 +77,64 @@ pub extern "C" fn omemo_result_status(result: Option<&omemo_result>) -> omemo_st
     })
 }
 
-/// Returns how an operation ended, in a sentence that may say more than the status. It may show what the server said:
-/// see omemo_result_row_detail.
-/// Parameters:
-/// - result: the result.
+/// Returns a sentence about the end of an operation, which may say more than the status. It may include the
+/// server's text: see omemo_result_row_detail.
 /// Returns: the sentence; NULL for NULL.
 /// Memory: borrowed from result.
 /// Since: 0.1.0
 #[unsafe(no_mangle)]
 pub extern "C" fn omemo_result_detail(result: Option<&omemo_result>) -> *const c_char {
-    guard::call(std::ptr::null(), || text::or_null(result.map(|result| &result.text)))
+    guard::call(std::ptr::null(), || returns::or_null(result.map(|result| &result.text)))
 }
 
-/// Which chat this was about.
-/// Parameters:
-/// - result: the result.
-/// Returns: the word of omemo_draft_set_context, else the first recipient; NULL where there was no draft.
+/// Returns the context of an encryption, such as the name of a chat.
+/// Returns: the word from omemo_draft_set_context, else the first recipient; NULL if the operation had no draft.
 /// Memory: borrowed from result.
 /// Since: 0.1.0
 #[unsafe(no_mangle)]
 pub extern "C" fn omemo_result_context(result: Option<&omemo_result>) -> *const c_char {
-    guard::call(std::ptr::null(), || text::or_null(result.and_then(|result| result.context.as_ref())))
+    guard::call(std::ptr::null(), || returns::or_null(result.and_then(|result| result.context.as_ref())))
 }
 
-/// Rows of the report: one for each device, JID or namespace that was dealt with.
-/// Parameters:
-/// - result: the result.
-/// Returns: their number.
+/// Returns the number of rows in the report: one for each device, JID or namespace that was processed.
+/// Returns: the number; 0 for NULL.
 /// Since: 0.1.0
 #[unsafe(no_mangle)]
 pub extern "C" fn omemo_result_row_count(result: Option<&omemo_result>) -> usize {
     guard::call(0, || result.map_or(0, |result| result.rows.len()))
 }
 
-/// Whom a row is about.
-/// Parameters:
-/// - result: the result.
-/// - index: of the row.
-/// Returns: a bare JID; NULL: the account's namespace as such, or there is no such row.
+/// Returns the JID of a row.
+/// Returns: a bare JID; NULL if the row is about a namespace of this account, or there is no such row.
 /// Memory: borrowed from result.
 /// Since: 0.1.0
 #[unsafe(no_mangle)]
 pub extern "C" fn omemo_result_row_jid(result: Option<&omemo_result>, index: usize) -> *const c_char {
-    guard::call(std::ptr::null(), || text::or_null(row(result, index).and_then(|row| row.jid.as_ref())))
+    guard::call(std::ptr::null(), || returns::or_null(row(result, index).and_then(|row| row.jid.as_ref())))
 }
 
-/// Which device a row is about.
-/// Parameters:
-/// - result: the result.
-/// - index: of the row.
-/// Returns: a device id; 0: the whole JID, or there is no such row.
+/// Returns the device id of a row.
+/// Returns: a device id; 0 if the row is about the whole JID, or there is no such row.
 /// Since: 0.1.0
 #[unsafe(no_mangle)]
 pub extern "C" fn omemo_result_row_device(result: Option<&omemo_result>, index: usize) -> u32 {
     guard::call(0, || row(result, index).map_or(0, |row| row.device))
 }
 
-/// Which namespace a row is about.
-/// Parameters:
-/// - result: the result.
-/// - index: of the row.
-/// Returns: OMEMO_NS_*; NULL: all, or there is no such row.
+/// Returns the namespace of a row.
+/// Returns: OMEMO_NS_*; NULL if the row is about all namespaces, or there is no such row.
 /// Memory: a constant.
 /// Since: 0.1.0
 #[unsafe(no_mangle)]
 pub extern "C" fn omemo_result_row_namespace(result: Option<&omemo_result>, index: usize) -> *const c_char {
     guard::call(std::ptr::null(), || {
-        text::namespace_or_null(row(result, index).and_then(|row| row.namespace))
+        returns::namespace_or_null(row(result, index).and_then(|row| row.namespace))
     })
 }
 
-/// What happened to it.
-/// Parameters:
-/// - result: the result.
-/// - index: of the row.
-/// Returns: OMEMO_OK: done or served. OMEMO_ERR_NULL for NULL, OMEMO_ERR_ARGUMENT if there is no such row.
+/// Returns the status of a row.
+/// Returns: OMEMO_OK if the device, JID or namespace was processed, else why not; OMEMO_ERR_NULL for NULL,
+///   OMEMO_ERR_ARGUMENT if there is no such row.
 /// Since: 0.1.0
 #[unsafe(no_mangle)]
 pub extern "C" fn omemo_result_row_status(result: Option<&omemo_result>, index: usize) -> omemo_status {
@@ -161,35 +144,28 @@ pub extern "C" fn omemo_result_row_status(result: Option<&omemo_result>, index: 
     })
 }
 
-/// Returns what happened to it, in a sentence. Where the server has refused something, the sentence ends with the
-/// condition and the text that the server gave (at most 200 code points, control and direction characters as \u{...}):
-/// show it to a person, but do not log it, for the server's text may name JIDs. All other sentences name none.
-/// Parameters:
-/// - result: the result.
-/// - index: of the row.
+/// Returns a sentence about the status of a row. If the server has refused something, the sentence ends with the
+/// server's error condition and text (at most 200 code points, control and direction characters written as
+/// \u{...}). Show it to a person, but do not log it: the server's text may contain JIDs. No other sentence does.
 /// Returns: the sentence; NULL if there is no such row.
 /// Memory: borrowed from result.
 /// Since: 0.1.0
 #[unsafe(no_mangle)]
 pub extern "C" fn omemo_result_row_detail(result: Option<&omemo_result>, index: usize) -> *const c_char {
-    guard::call(std::ptr::null(), || text::or_null(row(result, index).map(|row| &row.text)))
+    guard::call(std::ptr::null(), || returns::or_null(row(result, index).map(|row| &row.text)))
 }
 
-/// Messages to send: at most one for each namespace, none without keys; 0 if there is nobody to send to.
-/// Parameters:
-/// - result: the result.
-/// Returns: their number.
+/// Returns the number of messages to send: at most one for each namespace, each with at least one key; 0 if there
+/// is no recipient device.
+/// Returns: the number; 0 for NULL.
 /// Since: 0.1.0
 #[unsafe(no_mangle)]
 pub extern "C" fn omemo_result_message_count(result: Option<&omemo_result>) -> usize {
     guard::call(0, || result.map_or(0, |result| result.messages.len()))
 }
 
-/// A message to send.
-/// Parameters:
-/// - result: the result.
-/// - index: of the message.
-/// Returns: the message; NULL if there is no such one.
+/// Returns a message to send. omemo_message_xml returns its XML.
+/// Returns: the message; NULL if there is no such message.
 /// Memory: borrowed from result.
 /// Since: 0.1.0
 #[unsafe(no_mangle)]
@@ -200,14 +176,13 @@ pub extern "C" fn omemo_result_message(result: Option<&omemo_result>, index: usi
     })
 }
 
-/// The key that a message to send transports; see omemo_draft_set_key_transport. It goes with the initialisation
-/// vector: encrypt by AES-128-GCM with these two once, and nothing else ever.
+/// Returns a part of the key that a message transports; see omemo_draft_set_key_transport. Use key and
+/// initialisation vector together for one encryption with AES-128-GCM and never again.
 /// Parameters:
-/// - result: the result.
-/// - index: of the message.
+/// - index: position of the message, from 0.
 /// - part: an omemo_key_part.
-/// - len: gets the number of bytes: 16 of the key, 12 of the initialisation vector; may be NULL.
-/// Returns: the bytes; NULL: the message has content, there is no such message, or no such part. No tag is sent.
+/// - len: receives the number of bytes: 16 for the key, 12 for the initialisation vector; may be NULL.
+/// Returns: the bytes; NULL if the message has content, or there is no such message or part. There is never a tag.
 /// Memory: borrowed from result, and wiped with it.
 /// Since: 0.1.0 (XEP-0384 0.3 4.6, XEP-0396)
 #[unsafe(no_mangle)]
@@ -222,12 +197,12 @@ pub extern "C" fn omemo_result_key(
     })
 }
 
-/// Free a result that omemo_manager_wait gave; not the one that omemo_done is given.
+/// Frees a result from omemo_manager_wait; not the result that omemo_done receives.
 /// Parameters:
-/// - result: the result; NULL does nothing.
+/// - result: NULL does nothing.
 /// Since: 0.1.0
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn omemo_result_free(result: *mut omemo_result) {
     // SAFETY: the client promises that it is one of ours, freed for the first time.
-    guard::call((), || unsafe { text::take_back(result) });
+    guard::call((), || unsafe { handles::free_handle(result) });
 }

@@ -1,11 +1,11 @@
 //! Section 5 of the header: where everything is kept, and the store that calls the client's own functions.
 
-use super::super::boundary::text;
 use super::super::boundary::user_data::{UserData, omemo_destroy};
-use super::super::{boundary::guard, boundary::table};
+use super::super::boundary::{args, guard, handles, returns, sized_table};
 use super::status::omemo_status;
 use crate::error::{Error, Result, Status};
-use crate::storage::{Batch, MemoryStorage, Storage};
+use crate::storage::memory::MemoryStorage;
+use crate::storage::{Batch, Storage};
 use parking_lot::Mutex;
 use std::ffi::{c_char, c_void};
 use std::mem::MaybeUninit;
@@ -13,10 +13,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use zeroize::Zeroizing;
 
-/// Bytes of one value that a store may hand over.
+/// Bytes of one value that a store may return.
 const VALUE_BYTES: usize = 1024 * 1024;
 
-/// Where everything is kept.
+/// Reference to a store, which holds everything that one account keeps: keys, sessions, device lists and trust.
+///
+/// Create it with omemo_storage_memory_new or omemo_storage_callbacks_new, give it to omemo_config_set_storage, and
+/// free your reference with omemo_storage_free. The store stays open as long as a configuration or a manager uses
+/// it. A store belongs to one account, and one manager at a time may have it open.
 pub struct omemo_storage {
     store: Arc<Store>,
 }
@@ -34,18 +38,18 @@ pub(in crate::ffi) struct Store {
 }
 
 impl Store {
-    /// Opens it for one manager. What is returned closes it when it is dropped.
+    /// Opens the store for one manager. Dropping the result closes it.
     pub(in crate::ffi) fn open(self: &Arc<Self>) -> Result<Arc<dyn Storage>> {
         if self.open.swap(true, Ordering::SeqCst) {
             return Err(Status::StorageLocked.into());
         }
-        Ok(Arc::new(Opened(self.clone())))
+        Ok(Arc::new(OpenStore(self.clone())))
     }
 }
 
-struct Opened(Arc<Store>);
+struct OpenStore(Arc<Store>);
 
-impl Storage for Opened {
+impl Storage for OpenStore {
     fn load(&self, key: &str) -> Result<Option<Zeroizing<Vec<u8>>>> {
         self.0.storage.load(key)
     }
@@ -55,54 +59,54 @@ impl Storage for Opened {
     }
 }
 
-impl Drop for Opened {
+impl Drop for OpenStore {
     fn drop(&mut self) {
         self.0.open.store(false, Ordering::SeqCst);
     }
 }
 
-/// Where the load callback of a store puts what it found.
+/// Destination of the bytes that the load callback of a store has found. Lives until the callback returns; see
+/// omemo_value_set.
 pub struct omemo_value {
     bytes: Option<Result<Zeroizing<Vec<u8>>>>,
 }
 
-/// One change of a commit. Its shape never changes: it is an element of an array.
+/// One change in a commit. This structure never changes its shape, because it is the element of an array.
 #[repr(C)]
 pub struct omemo_change {
-    /// What is changed.
+    /// The key to be changed.
     pub key: *const c_char,
-    /// What is to be stored under key; NULL: key is to be deleted.
+    /// The bytes to be stored under key; NULL: the key is to be deleted.
     pub value: *const u8,
-    /// Bytes of value.
+    /// Number of bytes in value.
     pub value_len: usize,
 }
 
-/// ## 5 Storage
-///
-/// A store of your own: two services, which are never called at once. Keys are ASCII, `[a-z0-9/]`, of at most
-/// 200 bytes; values have at most 1 MiB and hold secrets. Both return OMEMO_OK or one of OMEMO_ERR_STORAGE*;
-/// anything else counts as OMEMO_ERR_STORAGE. docs/storage.md says what you must guarantee.
+/// Services of a store of your own, for omemo_storage_callbacks_new. The library never calls two of them at the
+/// same time. Keys are ASCII, `[a-z0-9/]`, at most 200 bytes long; values have at most 1 MiB and contain secrets.
+/// Both services return OMEMO_OK or one of OMEMO_ERR_STORAGE*; any other number counts as OMEMO_ERR_STORAGE.
+/// docs/storage.md says what a store must guarantee.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct omemo_storage_callbacks {
-    /// sizeof(omemo_storage_callbacks). It is never smaller than in 0.1.0; what a newer header adds must be 0
-    /// for an older library.
+    /// sizeof(omemo_storage_callbacks). Never smaller than in 0.1.0; members that a newer header adds must be 0 for
+    /// an older library.
     pub struct_size: usize,
-    /// Hand what is stored under key to omemo_value_set, once. Nothing is: return OMEMO_OK without calling
-    /// it. Required.
+    /// Passes the value of key to omemo_value_set, once. If there is no such key, returns OMEMO_OK without that
+    /// call. Required.
     pub load: Option<
         unsafe extern "C" fn(user_data: *mut c_void, key: *const c_char, value: *mut omemo_value) -> i32,
     >,
-    /// Make all count changes or none, in their order; durable on return of OMEMO_OK. After any other return
-    /// the library reads anew what it needs, so that it does not matter whether the changes happened.
-    /// Required.
+    /// Makes all count changes, in their order, or none of them; they are durable when it returns OMEMO_OK. After
+    /// any other return value the library reads what it needs again, so that it does not matter whether the changes
+    /// were made. Required.
     pub commit: Option<
         unsafe extern "C" fn(user_data: *mut c_void, changes: *const omemo_change, count: usize) -> i32,
     >,
 }
 
 // SAFETY: made of a number and of optional functions, all of which may be zero.
-unsafe impl table::Table for omemo_storage_callbacks {
+unsafe impl sized_table::SizedTable for omemo_storage_callbacks {
     const LEAST: usize = size_of::<omemo_storage_callbacks>();
 }
 
@@ -113,7 +117,7 @@ struct CallbackStorage {
     user_data: Mutex<UserData>,
 }
 
-/// What a storage callback returned.
+/// Converts what a storage callback returned.
 fn outcome(code: i32) -> Result<()> {
     match Status::from_number(code) {
         Some(Status::Ok) => Ok(()),
@@ -129,7 +133,7 @@ fn outcome(code: i32) -> Result<()> {
 
 impl Storage for CallbackStorage {
     fn load(&self, key: &str) -> Result<Option<Zeroizing<Vec<u8>>>> {
-        let key = text::c_string(key);
+        let key = returns::c_string(key);
         let mut value = omemo_value { bytes: None };
         let user_data = self.user_data.lock();
         // SAFETY: the client's function; key and value live until it returns.
@@ -141,11 +145,11 @@ impl Storage for CallbackStorage {
     }
 
     fn commit(&self, batch: Batch) -> Result<()> {
-        let keys: Vec<_> = batch.changes().map(|(key, _)| text::c_string(key)).collect();
+        let keys: Vec<_> = batch.changes().map(|(key, _)| returns::c_string(key)).collect();
         let changes: Vec<_> = std::iter::zip(&keys, batch.changes())
             .map(|(key, (_, value))| omemo_change {
                 key: key.as_ptr(),
-                value: text::give_bytes(value, None),
+                value: returns::give_bytes(value, None),
                 value_len: value.map_or(0, <[u8]>::len),
             })
             .collect();
@@ -158,39 +162,37 @@ impl Storage for CallbackStorage {
     }
 }
 
-fn hand_over(storage: impl Storage + 'static, out: &mut MaybeUninit<*mut omemo_storage>) {
+fn give_store(storage: impl Storage + 'static, out: &mut MaybeUninit<*mut omemo_storage>) {
     let store = Store { storage: Box::new(storage), open: AtomicBool::new(false) };
-    out.write(text::hand_over(omemo_storage { store: Arc::new(store) }));
+    out.write(handles::into_handle(omemo_storage { store: Arc::new(store) }));
 }
 
-/// ## 5 Storage
-///
-/// A store in memory, for tests and for clients that want to be a new device at each start.
+/// Creates a store in memory, for tests and for clients that want to be a new device at each start.
 /// Parameters:
-/// - storage: gets the store.
-/// Returns: OMEMO_ERR_NULL; OMEMO_ERR_BUSY inside a service.
-/// Memory: free it by omemo_storage_free; whatever uses it keeps it alive.
+/// - storage: receives the store.
+/// Returns: OMEMO_OK, OMEMO_ERR_NULL, OMEMO_ERR_BUSY inside a service.
+/// Memory: free it with omemo_storage_free; configurations and managers that use it keep it alive.
 /// Since: 0.1.0
 #[unsafe(no_mangle)]
 pub extern "C" fn omemo_storage_memory_new(
     storage: Option<&mut MaybeUninit<*mut omemo_storage>>,
 ) -> omemo_status {
     guard::outside_services(|| {
-        hand_over(MemoryStorage::new(), text::required(storage)?);
+        give_store(MemoryStorage::new(), args::required(storage)?);
         Ok(())
     })
 }
 
-/// A store of your own.
+/// Creates a store that keeps its data through your callbacks.
 /// Parameters:
-/// - callbacks: the table, with its struct_size set.
-/// - user_data: goes to each callback; any pointer.
-/// - destroy: gets user_data when the store, the configurations and the managers that use it are gone; may be
+/// - callbacks: the table, with struct_size set. It is copied.
+/// - user_data: any pointer; passed to each callback.
+/// - destroy: called with user_data when the store and the configurations and managers that use it are gone; may be
 ///   NULL. Does not run if this call fails.
-/// - storage: gets the store.
-/// Returns: OMEMO_ERR_NULL (also for a callback that is NULL), OMEMO_ERR_ARGUMENT (struct_size);
+/// - storage: receives the store.
+/// Returns: OMEMO_OK, OMEMO_ERR_NULL (also for a callback that is NULL), OMEMO_ERR_ARGUMENT (wrong struct_size),
 ///   OMEMO_ERR_BUSY inside a service.
-/// Memory: the table is copied. Free the store by omemo_storage_free; whatever uses it keeps it alive.
+/// Memory: free it with omemo_storage_free; configurations and managers that use it keep it alive.
 /// Since: 0.1.0
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn omemo_storage_callbacks_new(
@@ -200,33 +202,33 @@ pub unsafe extern "C" fn omemo_storage_callbacks_new(
     storage: Option<&mut MaybeUninit<*mut omemo_storage>>,
 ) -> omemo_status {
     guard::outside_services(|| {
-        let storage = text::required(storage)?;
+        let storage = args::required(storage)?;
         // SAFETY: the client gives a table whose first member tells its size, or NULL.
-        let table: omemo_storage_callbacks = unsafe { table::read(callbacks) }?;
-        let (load, commit) = (text::required(table.load)?, text::required(table.commit)?);
+        let table: omemo_storage_callbacks = unsafe { sized_table::read(callbacks) }?;
+        let (load, commit) = (args::required(table.load)?, args::required(table.commit)?);
         let user_data = Mutex::new(UserData::new(user_data, destroy));
-        hand_over(CallbackStorage { load, commit, user_data }, storage);
+        give_store(CallbackStorage { load, commit, user_data }, storage);
         Ok(())
     })
 }
 
-/// Let go of a store. It is closed when the configurations and managers that use it are gone, too.
+/// Frees your reference to a store. The store is closed when the configurations and managers that use it are gone,
+/// too.
 /// Parameters:
-/// - storage: the store; NULL does nothing.
+/// - storage: NULL does nothing.
 /// Since: 0.1.0
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn omemo_storage_free(storage: *mut omemo_storage) {
     // SAFETY: the client promises that it is one of ours, freed for the first time.
-    guard::call((), || unsafe { text::take_back(storage) });
+    guard::call((), || unsafe { handles::free_handle(storage) });
 }
 
-/// Inside the load callback of a store: hand over what is stored.
+/// Passes stored bytes to the library, from inside the load callback of a store.
 /// Parameters:
-/// - value: what the callback was given.
-/// - bytes: what is stored.
-/// - len: their number, at most 1 MiB.
-/// Returns: OMEMO_ERR_NULL, OMEMO_ERR_LIMIT (the load fails then), OMEMO_ERR_ARGUMENT (called twice).
-/// Memory: the bytes are copied.
+/// - value: the parameter of the callback.
+/// - bytes: the stored bytes. Copied.
+/// - len: number of bytes, at most 1 MiB.
+/// Returns: OMEMO_OK, OMEMO_ERR_NULL, OMEMO_ERR_LIMIT (the load fails then), OMEMO_ERR_ARGUMENT (the second call).
 /// Since: 0.1.0
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn omemo_value_set(
@@ -235,17 +237,15 @@ pub unsafe extern "C" fn omemo_value_set(
     len: usize,
 ) -> omemo_status {
     guard::status(|| {
-        let slot = &mut text::required(value)?.bytes;
+        let slot = &mut args::required(value)?.bytes;
         if slot.is_some() {
             return Err(Error::new(Status::Argument, "omemo_value_set was called twice."));
         }
         // SAFETY: the client gives len bytes or NULL.
-        let bytes = unsafe { text::bytes(bytes, len, VALUE_BYTES) };
+        let bytes = unsafe { args::bytes(bytes, len, VALUE_BYTES) };
         *slot = Some(match &bytes {
             Ok(bytes) => Ok(Zeroizing::new(bytes.to_vec())),
-            Err(_) => {
-                Err(Error::new(Status::Storage, "A store handed over a value that no record can have."))
-            }
+            Err(_) => Err(Error::new(Status::Storage, "The store returned a value that no record can have.")),
         });
         bytes.map(drop)
     })

@@ -1,22 +1,14 @@
 //! Section 3 of the header: strings that the client owns.
 
-use super::super::boundary::guard;
-use std::ffi::{CString, c_char};
+use super::super::boundary::{guard, handles};
+use std::ffi::c_char;
 
-/// ## 3 Strings
-///
-/// Free a string that came out of a `char **` parameter.
-///
+/// Frees a string that a function wrote to a `char **` parameter.
 /// Parameters:
-/// - string: the string; NULL does nothing.
-///
+/// - string: NULL does nothing.
 /// Since: 0.1.0
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn omemo_string_free(string: *mut c_char) {
-    guard::call((), || {
-        if !string.is_null() {
-            // SAFETY: the client promises that it is one of ours, freed for the first time.
-            drop(unsafe { CString::from_raw(string) });
-        }
-    });
+    // SAFETY: the client promises that it is one of ours, freed for the first time.
+    guard::call((), || unsafe { handles::free_string(string) });
 }

@@ -1,9 +1,8 @@
-//! The one door of every exported function: no panic leaves it, and no service comes in by it.
+//! The guard of every exported function: stops panics, and refuses calls from inside of services.
 //!
 //! Owns the only thread-local of the library: how deep this thread is in our own calls, and how deep in services of
-//! the client. Owns what has to wait until neither holds a lock. Knows nothing of what a function does.
+//! the client. Owns the work that has to wait until neither holds a lock. Knows nothing of what a function does.
 
-use super::super::api::status::omemo_status;
 use crate::error::{Error, Result, Status};
 use parking_lot::Mutex;
 use std::cell::Cell;
@@ -54,16 +53,13 @@ pub(in crate::ffi) fn call<T>(on_panic: T, body: impl FnOnce() -> T) -> T {
     outcome.unwrap_or(on_panic)
 }
 
-/// Runs the body of an exported function that returns a status.
-pub(in crate::ffi) fn status(body: impl FnOnce() -> Result<()>) -> omemo_status {
-    call(omemo_status::OMEMO_ERR_INTERNAL, || match body() {
-        Ok(()) => omemo_status::OMEMO_OK,
-        Err(error) => error.status().into(),
-    })
+/// Runs the body of an exported function that returns a status, in the form that C knows.
+pub(in crate::ffi) fn status<S: From<Status>>(body: impl FnOnce() -> Result<()>) -> S {
+    call(Status::Internal, || body().err().map_or(Status::Ok, |error| error.status())).into()
 }
 
 /// Runs the body of an exported function that a service must not call.
-pub(in crate::ffi) fn outside_services(body: impl FnOnce() -> Result<()>) -> omemo_status {
+pub(in crate::ffi) fn outside_services<S: From<Status>>(body: impl FnOnce() -> Result<()>) -> S {
     status(|| {
         not_in_service()?;
         body()
@@ -75,7 +71,7 @@ pub(in crate::ffi) fn not_in_service() -> Result<()> {
     if in_service() { Err(Error::from(Status::Busy)) } else { Ok(()) }
 }
 
-/// Whether this thread is inside of a service.
+/// Returns whether this thread is inside of a service.
 pub(in crate::ffi) fn in_service() -> bool {
     DEPTH.get().services > 0
 }
@@ -91,7 +87,7 @@ pub(in crate::ffi) fn service<T>(callback: impl FnOnce() -> T) -> T {
     at_depth(enter, callback)
 }
 
-/// A number that no other thread has while this one is running.
+/// Returns a number that no other thread has while this one is running.
 pub(in crate::ffi) fn this_thread() -> usize {
     DEPTH.with(|depth| std::ptr::from_ref(depth).addr())
 }
@@ -126,10 +122,13 @@ fn do_later() {
 
 static LAST_PANIC: Mutex<Option<String>> = Mutex::new(None);
 
-/// A line of log about the last panic: where it was. Its message may hold anything, and stays untold.
+/// Returns a line of log about the last panic: its place. Its message may contain anything, and is not logged.
 pub(in crate::ffi) fn last_panic() -> String {
     let place = LAST_PANIC.lock().take();
-    format!("A bug of this library: {}. Nothing was committed.", place.as_deref().unwrap_or("somewhere"))
+    format!(
+        "A bug in this library at {}; nothing was committed.",
+        place.as_deref().unwrap_or("an unknown place")
+    )
 }
 
 /// Nothing is printed for a panic that `call` turns into a status. Panics of others are printed as ever.
@@ -162,12 +161,12 @@ mod tests {
 
     #[test]
     fn a_panic_becomes_a_status() {
-        let status = status(|| {
+        let status: Status = status(|| {
             let nothing: Option<u32> = None;
             nothing.map(|_| ()).ok_or(()).expect("a bug");
             Ok(())
         });
-        assert_eq!(status, omemo_status::OMEMO_ERR_INTERNAL);
+        assert_eq!(status, Status::Internal);
         assert_eq!(DEPTH.get().calls, 0);
         assert!(last_panic().contains(file!()));
     }
@@ -178,11 +177,11 @@ mod tests {
         let count = done.clone();
         call((), || {
             service(|| {
-                assert_eq!(outside_services(|| Ok(())), omemo_status::OMEMO_ERR_BUSY);
+                assert_eq!(outside_services::<Status>(|| Ok(())), Status::Busy);
                 call((), || later(Box::new(move || bump(&count))));
                 assert_eq!(done.load(Ordering::SeqCst), 0);
             });
-            assert_eq!(outside_services(|| Ok(())), omemo_status::OMEMO_OK);
+            assert_eq!(outside_services::<Status>(|| Ok(())), Status::Ok);
         });
         assert_eq!(done.load(Ordering::SeqCst), 1);
     }

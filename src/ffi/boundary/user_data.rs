@@ -3,13 +3,13 @@
 use super::guard;
 use std::ffi::c_void;
 
-/// Frees user_data of a table of callbacks. Runs once, when everything that took the table is gone; nothing
-/// of that table runs later.
+/// Frees the user_data of a table of callbacks. Runs once, after everything that took the table is gone; no
+/// callback of the table runs later.
 ///
-/// May call anything, as an event may. May be NULL where it is a parameter.
+/// It may call any function, as an event may. Where it is a parameter, it may be NULL.
 pub type omemo_destroy = Option<unsafe extern "C" fn(user_data: *mut c_void)>;
 
-/// What the client wants to get back with each call. Shared by reference counts; the last one frees it.
+/// The client's pointer for each callback. Shared by reference counts; the last one frees it.
 pub(in crate::ffi) struct UserData {
     pointer: *mut c_void,
     destroy: omemo_destroy,

@@ -4,7 +4,7 @@ use crate::crypto::rng::Rng;
 use crate::error::{Error, Result, Status};
 use crate::protocol::address::BareJid;
 use crate::protocol::namespace::Namespace;
-use crate::protocol::payload::{self, Sealed};
+use crate::protocol::payload::{self, EncryptedPayload};
 use zeroize::Zeroizing;
 
 /// What to do about devices that are not ready. No policy ever drops a recipient in silence.
@@ -49,9 +49,13 @@ impl Draft {
     }
 
     /// Its content, or a key without content, under a fresh key.
-    pub(in crate::manager) fn seal(&self, namespace: Namespace, rng: &mut dyn Rng) -> Result<Sealed> {
+    pub(in crate::manager) fn seal(
+        &self,
+        namespace: Namespace,
+        rng: &mut dyn Rng,
+    ) -> Result<EncryptedPayload> {
         if self.key_transport {
-            return payload::transport(namespace, rng);
+            return payload::key_transport(namespace, rng);
         }
         let plaintext = self.plaintexts.iter().find(|(of, _)| *of == namespace);
         let (_, plaintext) = plaintext.ok_or(Error::from(Status::Plaintext))?;
@@ -64,9 +68,10 @@ impl Draft {
             return payload::check_transport(namespace);
         }
         let plaintext = self.plaintexts.iter().find(|(of, _)| *of == namespace);
-        match plaintext.is_some_and(|(_, bytes)| !bytes.is_empty()) {
-            true => Ok(()),
-            false => Err(Status::Plaintext.into()),
+        if plaintext.is_some_and(|(_, bytes)| !bytes.is_empty()) {
+            Ok(())
+        } else {
+            Err(Status::Plaintext.into())
         }
     }
 }

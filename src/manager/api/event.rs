@@ -41,7 +41,7 @@ pub enum NoticeKind {
 #[derive(Debug)]
 pub enum Event {
     /// A question is asked, once.
-    Ask(RequestId, Question),
+    Question(RequestId, Question),
     /// Nobody needs this answer any more.
     Withdrawn(RequestId),
     /// An operation is over.

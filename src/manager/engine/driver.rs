@@ -3,7 +3,8 @@
 use super::operations::Events;
 use super::wake::WakeUp;
 use super::{
-    Clock, Event, Kind, Noted, Now, OpenRequests, OperationId, Operations, Outcome, Services, Stamp, Stamps,
+    Clock, Event, Noted, Now, OpenRequests, OperationId, OperationKind, Operations, Outcome, Services, Stamp,
+    Stamps,
 };
 use crate::error::{Result, Status};
 use crate::runtime::Runtime;
@@ -74,7 +75,7 @@ impl<F: Default> Engine<F> {
     pub(in crate::manager) fn start(
         &self,
         operation: OperationId,
-        kind: Kind,
+        kind: OperationKind,
         future: impl Future<Output = Outcome> + Send + 'static,
     ) -> Result<()> {
         self.check_open()?;
@@ -93,15 +94,12 @@ impl<F: Default> Engine<F> {
     /// Notes that the stream is down: operations that need it end, network questions wait for the next one.
     pub(in crate::manager) fn disconnected(&self) {
         self.requests.disconnected();
-        self.operations.end_all(Kind::NeedsStream, Status::Offline);
+        self.operations.end_all(OperationKind::EndsWithStream, Status::Offline);
     }
 
     /// Fails once the end has begun.
     pub(in crate::manager) fn check_open(&self) -> Result<()> {
-        match self.closed.load(Ordering::SeqCst) {
-            true => Err(Status::Cancelled.into()),
-            false => Ok(()),
-        }
+        if self.closed.load(Ordering::SeqCst) { Err(Status::Cancelled.into()) } else { Ok(()) }
     }
 
     /// Advances until there is an event, or nothing that can go on. What was answered is taken over by `take_over` before
@@ -126,7 +124,7 @@ impl<F: Default> Engine<F> {
                 break;
             }
         }
-        self.requests.next_ask(now).map(|(request, question)| Event::Ask(request, question))
+        self.requests.next_question(now).map(|(request, question)| Event::Question(request, question))
     }
 
     fn is_ready_at(&self, now: Now) -> bool {
@@ -170,9 +168,10 @@ impl<F: Default> Engine<F> {
     /// Returns the milliseconds until `next_event` is wanted although nobody wakes the client; `None`: never.
     pub(in crate::manager) fn timeout(&self) -> Option<u64> {
         let now = self.now();
-        match self.is_ready_at(now) {
-            true => Some(0),
-            false => self.next_time(now).map(|at| at.saturating_sub(now.steady_ms)),
+        if self.is_ready_at(now) {
+            Some(0)
+        } else {
+            self.next_time(now).map(|at| at.saturating_sub(now.steady_ms))
         }
     }
 
@@ -195,8 +194,8 @@ impl<F: Default> Engine<F> {
     /// jobs are to be stopped before. Not to be called while `next_event` runs.
     pub(in crate::manager) fn close(&self) {
         self.shut();
-        self.operations.end_all(Kind::NeedsStream, Status::Cancelled);
-        self.operations.end_all(Kind::SurvivesStream, Status::Cancelled);
+        self.operations.end_all(OperationKind::EndsWithStream, Status::Cancelled);
+        self.operations.end_all(OperationKind::SurvivesStream, Status::Cancelled);
         while self.runtime.step() {}
     }
 }

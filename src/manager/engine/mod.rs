@@ -21,7 +21,7 @@ use super::api::services::Services;
 pub(in crate::manager) use background::{Background, Jobs};
 pub(in crate::manager) use clock::{Clock, Now, Stamps};
 pub(in crate::manager) use driver::Engine;
-pub(in crate::manager) use operations::{Kind, Operations};
+pub(in crate::manager) use operations::{OperationKind, Operations};
 pub(in crate::manager) use requests::{Class, Noted, OpenRequests, RequestKey, Response, Settled};
 pub(in crate::manager) use send_order::{SendOrder, Ticket};
 

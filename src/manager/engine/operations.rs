@@ -12,9 +12,9 @@ use std::sync::Arc;
 
 /// What the end of the stream means for an operation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::manager) enum Kind {
+pub(in crate::manager) enum OperationKind {
     /// It ends with the stream.
-    NeedsStream,
+    EndsWithStream,
     /// It waits for the next stream.
     SurvivesStream,
 }
@@ -50,7 +50,7 @@ impl Events {
 }
 
 struct Running {
-    kind: Kind,
+    kind: OperationKind,
     /// `None` for the moment in which the operation is being started.
     task: Option<Task<()>>,
 }
@@ -85,13 +85,13 @@ impl Operations {
     pub(in crate::manager) fn start(
         self: &Arc<Self>,
         operation: OperationId,
-        kind: Kind,
+        kind: OperationKind,
         future: impl Future<Output = Outcome> + Send + 'static,
     ) {
         {
             let mut table = self.table.lock();
             table.running.insert(operation, Running { kind, task: None });
-            if kind == Kind::NeedsStream {
+            if kind == OperationKind::EndsWithStream {
                 table.needs_stream.insert(operation);
             }
         }
@@ -124,25 +124,27 @@ impl Operations {
 
     /// Ends an operation as cancelled. What it has committed stays.
     pub(in crate::manager) fn cancel(&self, operation: OperationId) -> Result<()> {
-        match self.complete(operation, Outcome::bare(Status::Cancelled)) {
-            true => Ok(()),
-            false => Err(Status::Stale.into()),
+        if self.complete(operation, Outcome::bare(Status::Cancelled)) {
+            Ok(())
+        } else {
+            Err(Status::Stale.into())
         }
     }
 
     /// Ends all operations of a kind with this status, in the order of their numbers.
-    pub(in crate::manager) fn end_all(&self, kind: Kind, status: Status) {
+    pub(in crate::manager) fn end_all(&self, kind: OperationKind, status: Status) {
         let ended: Vec<(OperationId, Running)> = {
             let mut table = self.table.lock();
-            match kind {
-                Kind::NeedsStream => {
-                    let ids = std::mem::take(&mut table.needs_stream);
-                    ids.into_iter().filter_map(|id| Some((id, table.running.remove(&id)?))).collect()
+            let ids: Vec<OperationId> = match kind {
+                OperationKind::EndsWithStream => {
+                    std::mem::take(&mut table.needs_stream).into_iter().collect()
                 }
-                Kind::SurvivesStream => {
-                    table.running.extract_if(.., |_, running| running.kind == kind).collect()
+                OperationKind::SurvivesStream => {
+                    let of_kind = table.running.iter().filter(|(_, running)| running.kind == kind);
+                    of_kind.map(|(id, _)| *id).collect()
                 }
-            }
+            };
+            ids.into_iter().filter_map(|id| Some((id, table.running.remove(&id)?))).collect()
         };
         self.events.extend(ended.iter().map(|(id, _)| Event::Done(*id, Outcome::bare(status))));
         drop(ended);
@@ -199,7 +201,7 @@ mod tests {
     #[test]
     fn an_operation_ends_once_with_its_outcome() {
         let (runtime, events, operations) = setup();
-        operations.start(7, Kind::NeedsStream, async { Outcome::bare(Status::Ok) });
+        operations.start(7, OperationKind::EndsWithStream, async { Outcome::bare(Status::Ok) });
         assert!(ends(&events).is_empty() && !operations.is_idle());
         drain(&runtime);
         assert_eq!(ends(&events), [(7, Status::Ok)]);
@@ -212,20 +214,20 @@ mod tests {
     fn an_operation_that_panics_ends_as_internal_and_the_panic_goes_on() {
         let (runtime, events, operations) = setup();
         let signal = Signal::default();
-        operations.start(1, Kind::SurvivesStream, async { panic!("planted, at once") });
+        operations.start(1, OperationKind::SurvivesStream, async { panic!("planted, at once") });
         let wait = signal.changed(signal.generation());
-        operations.start(2, Kind::NeedsStream, async move {
+        operations.start(2, OperationKind::EndsWithStream, async move {
             wait.await;
             panic!("planted, after a wait")
         });
-        operations.start(3, Kind::NeedsStream, pending());
+        operations.start(3, OperationKind::EndsWithStream, pending());
         assert_eq!(drain(&runtime), 1);
         assert_eq!(ends(&events), [(1, Status::Internal)]);
         signal.notify();
         assert_eq!(drain(&runtime), 1);
         assert_eq!(ends(&events), [(2, Status::Internal)]);
         // Others are not touched, and what is started afterwards runs.
-        operations.start(4, Kind::NeedsStream, async { Outcome::bare(Status::Ok) });
+        operations.start(4, OperationKind::EndsWithStream, async { Outcome::bare(Status::Ok) });
         assert_eq!(drain(&runtime), 0);
         assert_eq!(ends(&events), [(4, Status::Ok)]);
         assert!(operations.cancel(3).is_ok());
@@ -242,13 +244,13 @@ mod tests {
         let (runtime, events, operations) = setup();
         let seen = Arc::new(Mutex::new(Vec::new()));
         let (returns, panics) = (Held(events.clone(), seen.clone()), Held(events.clone(), seen.clone()));
-        operations.start(1, Kind::NeedsStream, async move {
+        operations.start(1, OperationKind::EndsWithStream, async move {
             drop(returns);
             Outcome::bare(Status::Ok)
         });
         drain(&runtime);
         ends(&events);
-        operations.start(2, Kind::NeedsStream, async move {
+        operations.start(2, OperationKind::EndsWithStream, async move {
             let _held = panics;
             panic!("planted")
         });
@@ -259,12 +261,12 @@ mod tests {
     #[test]
     fn cancelled_is_cancelled_whether_the_task_has_run_or_not() {
         let (runtime, events, operations) = setup();
-        operations.start(1, Kind::NeedsStream, pending());
+        operations.start(1, OperationKind::EndsWithStream, pending());
         operations.cancel(1).unwrap();
-        operations.start(2, Kind::NeedsStream, pending());
+        operations.start(2, OperationKind::EndsWithStream, pending());
         drain(&runtime);
         operations.cancel(2).unwrap();
-        operations.start(3, Kind::NeedsStream, async { panic!("planted") });
+        operations.start(3, OperationKind::EndsWithStream, async { panic!("planted") });
         operations.cancel(3).unwrap();
         assert_eq!(drain(&runtime), 0);
         assert_eq!(ends(&events), [1, 2, 3].map(|id| (id, Status::Cancelled)));
@@ -275,18 +277,22 @@ mod tests {
     fn the_end_of_the_stream_ends_those_that_need_it() {
         let (runtime, events, operations) = setup();
         for operation in 1..=10_000 {
-            let kind = if operation % 2 == 0 { Kind::NeedsStream } else { Kind::SurvivesStream };
+            let kind = if operation % 2 == 0 {
+                OperationKind::EndsWithStream
+            } else {
+                OperationKind::SurvivesStream
+            };
             operations.start(operation, kind, pending());
         }
         operations.cancel(4).unwrap();
         ends(&events);
-        operations.end_all(Kind::NeedsStream, Status::Offline);
+        operations.end_all(OperationKind::EndsWithStream, Status::Offline);
         let ended = ends(&events);
         assert!(ended.iter().all(|(id, status)| id % 2 == 0 && *status == Status::Offline));
         assert!(ended.len() == 4_999 && ended.is_sorted());
-        operations.end_all(Kind::NeedsStream, Status::Offline);
+        operations.end_all(OperationKind::EndsWithStream, Status::Offline);
         assert!(events.is_empty() && !operations.is_idle());
-        operations.end_all(Kind::SurvivesStream, Status::Cancelled);
+        operations.end_all(OperationKind::SurvivesStream, Status::Cancelled);
         assert_eq!(ends(&events).len(), 5_000);
         assert!(operations.is_idle());
         assert_eq!(drain(&runtime), 0);

@@ -80,10 +80,8 @@ impl Drop for Ticket {
         let Some(queue) = queues.get_mut(&recipients) else { return };
         let was_first = queue.first_key_value().is_some_and(|(first, _)| *first == number);
         let own = queue.remove(&number);
-        let next = match was_first {
-            true => queue.first_entry().and_then(|mut first| first.get_mut().take()),
-            false => None,
-        };
+        let next =
+            if was_first { queue.first_entry().and_then(|mut first| first.get_mut().take()) } else { None };
         if queue.is_empty() {
             queues.remove(&recipients);
         }

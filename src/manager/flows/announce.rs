@@ -59,9 +59,10 @@ pub(super) fn next_job(tx: &Tx<'_>, namespace: Namespace) -> Result<Option<Job>>
 /// Returns whether the server still has to hear of something in a namespace.
 fn is_pending(tx: &Tx<'_>, namespace: Namespace) -> Result<bool> {
     let code = namespace.code();
-    match tx.config().namespaces.contains(&namespace) {
-        true => Ok(next_job(tx, namespace)?.is_some()),
-        false => Ok(tx.account()?.purges.iter().any(|purge| purge.namespace == code)),
+    if tx.config().namespaces.contains(&namespace) {
+        Ok(next_job(tx, namespace)?.is_some())
+    } else {
+        Ok(tx.account()?.purges.iter().any(|purge| purge.namespace == code))
     }
 }
 
@@ -109,9 +110,10 @@ pub(super) async fn wait(context: &Context, namespaces: &[Namespace], before: &[
 
 /// Returns whether the day's publications of what comes next in a namespace are used up.
 fn is_exhausted(tx: &Tx<'_>, namespace: Namespace) -> Result<bool> {
-    let next = match tx.config().namespaces.contains(&namespace) {
-        true => next_job(tx, namespace)?,
-        false => Some(Job::PurgeId(namespace)),
+    let next = if tx.config().namespaces.contains(&namespace) {
+        next_job(tx, namespace)?
+    } else {
+        Some(Job::PurgeId(namespace))
     };
     let until = next.and_then(|job| tx.memory().delayed.get(&job).copied()).unwrap_or_default();
     Ok(until.saturating_sub(tx.now.steady_ms) > policy::PUBLISH_WAIT_MS)
@@ -143,7 +145,7 @@ pub(super) async fn publish_bundle(context: &Context, namespace: Namespace) -> R
         if !context.memory(|memory| memory.verified_in.contains(namespace))? {
             return Err(Error::new(
                 Status::BundleDownloadFailed,
-                "What stands under this device's id is not known.",
+                "The bundle that is published under this device's id could not be checked.",
             ));
         }
     }

@@ -15,7 +15,6 @@ use super::trust;
 use crate::error::{Error, Result, Status};
 use crate::protocol::address::DeviceId;
 use crate::protocol::message::{Message, MessageKey};
-use crate::protocol::namespace::Namespace;
 use crate::protocol::payload;
 use crate::protocol::session::Session;
 use zeroize::Zeroizing;
@@ -76,7 +75,7 @@ fn prepare(tx: &mut Tx<'_>, id: u64) -> Result<Option<(SessionAddress, Message)>
         removal::discard_outbox_message(tx, id)?;
         return Ok(None);
     }
-    let session = Sessions::new(tx, &at).sending()?;
+    let session = Sessions::new(tx, &at).session_for_sending()?;
     let Some(mut session) = session.filter(|session| entry.is_needed(session)) else {
         removal::discard_outbox_message(tx, id)?;
         return Ok(None);
@@ -116,10 +115,7 @@ fn empty_message(at: &SessionAddress, own: DeviceId, stored: &[u8], key_exchange
 
 /// Returns the JID that stands beside a key; legacy has none there.
 pub(super) fn addressed(at: &SessionAddress) -> Option<crate::protocol::address::BareJid> {
-    match at.namespace {
-        Namespace::Omemo2 => Some(at.jid.clone()),
-        Namespace::Legacy => None,
-    }
+    at.namespace.names_recipients().then(|| at.jid.clone())
 }
 
 /// Sends an empty message.

@@ -118,7 +118,10 @@ fn retire_others(tx: &mut Tx<'_>, at: &SessionAddress, key: &IdentityKey) -> Res
     for namespace in Namespace::ALL {
         let at = at.in_namespace(namespace);
         // The device's key is the new one by now: a session with another one may not send any more.
-        if Sessions::new(tx, &at).sending()?.is_some_and(|session| session.peer_mont() == key.mont()) {
+        if Sessions::new(tx, &at)
+            .session_for_sending()?
+            .is_some_and(|session| session.peer_mont() == key.mont())
+        {
             continue;
         }
         retire(tx, &at)?;

@@ -4,7 +4,7 @@
 use super::super::api::event::OperationId;
 use super::super::api::report::{Outcome, Row};
 use super::super::api::services::LogLevel;
-use super::super::engine::{Class, Kind};
+use super::super::engine::{Class, OperationKind};
 use super::context::Context;
 use super::{announce, device_list, own_bundle, own_keys};
 use crate::error::{Error, Result, Status};
@@ -26,11 +26,11 @@ pub(in crate::manager) fn connected(context: &Arc<Context>, operation: Operation
             context.engine.requests().connected();
         }
     })?;
-    context.log(LogLevel::Info, "stream: up");
+    context.log(LogLevel::Info, "stream: connected");
     context.stream_up.notify();
     context.wake_worker();
     let shared = context.clone();
-    context.engine.start(operation, Kind::NeedsStream, async move {
+    context.engine.start(operation, OperationKind::EndsWithStream, async move {
         reconcile(&shared, true).await.unwrap_or_else(Outcome::bare)
     })
 }
@@ -51,7 +51,7 @@ pub(in crate::manager) fn disconnected(context: &Arc<Context>) -> Result<()> {
     if !down {
         return Ok(());
     }
-    context.log(LogLevel::Info, "stream: down");
+    context.log(LogLevel::Info, "stream: disconnected");
     context.stream_down.notify();
     context.engine.wake();
     Ok(())
@@ -104,10 +104,13 @@ async fn compare(context: &Context, wait: bool, attempt: &mut Attempt<'_>) -> Re
         return Err(error.clone());
     }
     if first_run && again {
-        context.log(LogLevel::Info, "connect: no device id yet, a device list could not be fetched");
+        context.log(
+            LogLevel::Info,
+            "connect: no device id can be chosen, because a device list could not be fetched",
+        );
         return Err(Error::new(
             Status::DeviceListDownloadFailed,
-            "This account's device lists have to be known before a device id can be chosen; it is tried again.",
+            "A device id can be chosen only when all device lists of this account are known; the library tries again.",
         ));
     }
     if first_run {

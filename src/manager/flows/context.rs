@@ -82,7 +82,7 @@ impl Context {
         if let Err(error) = &result
             && error.is_storage()
         {
-            self.log(LogLevel::Warn, &format!("storage: {}", error.status().name()));
+            self.log(LogLevel::Warn, &format!("storage: failed with {}", error.status().name()));
         }
         self.engine.events().extend(released.notices.into_iter().map(Event::Notify));
         if released.work {
@@ -109,7 +109,7 @@ impl Context {
     /// Asks the client, and waits until the answer is taken over.
     pub(in crate::manager) async fn ask(&self, question: Question, class: Class) -> Settled<Fact> {
         let (name, begun) = (name(&question), self.now().aged_ms);
-        self.log(LogLevel::Debug, &format!("{name}: wanted"));
+        self.log(LogLevel::Debug, &format!("{name}: requested"));
         let settled = self.engine.requests().ask(question, class).await;
         let response = &settled.response;
         let after = response.at.aged_ms.saturating_sub(begun);

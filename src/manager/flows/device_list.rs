@@ -178,7 +178,7 @@ pub(in crate::manager) fn update(
         if !tx.is_known(jid) && !tx.has_stranger_room(jid)? {
             return Err(Error::new(
                 Status::Limit,
-                "Too many JIDs are stored that this client has never named.",
+                "The store has no room for another JID that this client has never named.",
             ));
         }
         let pushed = Source::Pushed { empty: ids(list).is_empty() };

@@ -17,7 +17,7 @@ pub(super) fn give_up_device_id(tx: &mut Tx<'_>, namespace: Namespace, device: D
     if last != 0 && wall_ms.saturating_sub(last) < policy::ID_GIVEN_UP_MS && wall_ms >= last {
         return Err(Error::new(
             Status::IdentityChanged,
-            "A foreign bundle stands under this device's id, and one id was given up today already.",
+            "Another client's bundle is published under this device's id, and this device has already given up an id today.",
         ));
     }
     let jid = tx.config().jid.clone();

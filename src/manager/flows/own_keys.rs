@@ -68,7 +68,7 @@ pub(in crate::manager) fn make_namespaces(tx: &mut Tx<'_>) -> Result<()> {
             let pair = Box::new(pair);
             tx.put_pre_keys(namespace, Some(PreKeyStore::new(SignedKey { id, pair, signature, made_ms })));
             tx.account_mut()?.namespaces.push(namespace.code());
-            tx.log(LogLevel::Info, "account: pre keys of a namespace were made");
+            tx.log(LogLevel::Info, "account: created the keys of a namespace");
         }
         top_up(tx, namespace)?;
     }
@@ -92,7 +92,7 @@ pub(super) fn choose_device_id(tx: &mut Tx<'_>, taken: &BTreeSet<u32>) -> Result
         }
         // Nobody has anything under a fresh id.
         tx.after(move |memory| namespaces.iter().for_each(|namespace| memory.verified_in.insert(*namespace)));
-        tx.log(LogLevel::Info, "account: a device id was chosen");
+        tx.log(LogLevel::Info, "account: chose a device id");
         tx.wake_worker();
         return Ok(device);
     }

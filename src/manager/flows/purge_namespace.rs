@@ -45,7 +45,7 @@ fn purge(tx: &mut Tx<'_>, namespace: Namespace) -> Result<()> {
         let contact = match tx.contact(&jid) {
             // One record that cannot be read must not keep the account from being opened.
             Err(error) if error.status() == Status::StorageCorrupt => {
-                tx.log(LogLevel::Warn, "purge: the record of a JID cannot be read");
+                tx.log(LogLevel::Warn, "purge namespace: the record of a JID cannot be read");
                 continue;
             }
             contact => contact?,

@@ -17,8 +17,8 @@ use crate::protocol::namespace::Namespace;
 use crate::protocol::session::Session;
 
 /// Causes a repair after a message that could not be read, if it may help: nobody has authenticated that message.
-pub(super) fn suggest(tx: &mut Tx<'_>, at: &SessionAddress) -> Result<()> {
-    if Sessions::new(tx, at).sending()?.is_some() {
+pub(super) fn schedule(tx: &mut Tx<'_>, at: &SessionAddress) -> Result<()> {
+    if Sessions::new(tx, at).session_for_sending()?.is_some() {
         return Ok(());
     }
     if !is_listed(tx, at)? {
@@ -102,7 +102,7 @@ pub(super) async fn repair(context: &Context, at: &SessionAddress) -> Result<Pro
     };
     context.transact(|tx| {
         // What has changed since it was caused counts.
-        let has_session = Sessions::new(tx, at).sending()?.is_some();
+        let has_session = Sessions::new(tx, at).session_for_sending()?.is_some();
         if has_session || trust::is_distrusted(tx, at)? || !is_listed(tx, at)? {
             return Ok(Progress::Done);
         }

@@ -49,7 +49,7 @@ pub(super) fn evaluate(tx: &Tx<'_>, device: &Device) -> Result<CoreTrust> {
 /// The same where a level that is not known cannot be reported: nobody has decided.
 pub(super) fn evaluate_or_undecided(tx: &Tx<'_>, device: &Device) -> CoreTrust {
     evaluate(tx, device).unwrap_or_else(|_| {
-        tx.log(LogLevel::Warn, "A trust level could not be evaluated; it counts as undecided.");
+        tx.log(LogLevel::Warn, "trust: a trust level could not be evaluated and counts as undecided");
         CoreTrust::Undecided
     })
 }
@@ -106,7 +106,7 @@ pub(in crate::manager) fn set_trust(
         let bad = |_| Error::new(Status::Argument, "This is not an identity key.");
         let identity = IdentityKey::from_ed(key).map_err(bad)?;
         set_level(tx, jid, &identity, level, stamp)?;
-        tx.log(LogLevel::Info, "trust: a key was judged");
+        tx.log(LogLevel::Info, "trust: set the trust level of a key");
         Ok(())
     })
 }
@@ -165,7 +165,7 @@ pub(in crate::manager) fn accept_identity(
                 memory.key_stamps.note(true, at, stamp);
             });
         }
-        tx.log(LogLevel::Info, "trust: another identity key of a device was accepted");
+        tx.log(LogLevel::Info, "trust: accepted the conflicting key of a device");
         Ok(())
     })
 }

@@ -93,13 +93,12 @@ fn due(tx: &mut Tx<'_>, busy: &BTreeSet<Job>) -> Result<(Vec<Job>, Option<u64>)>
         }
         let delayed = tx.memory().delayed.get(&job).copied().unwrap_or_default();
         let not_before = tx.memory().backoff.not_before(&job).max(delayed);
-        match not_before <= tx.now.steady_ms {
-            true => {
-                of_known = of_known.saturating_add((known == Some(true)).into());
-                of_strangers = of_strangers.saturating_add((known == Some(false)).into());
-                ready.push(job);
-            }
-            false => next = Some(next.map_or(not_before, |next| next.min(not_before))),
+        if not_before <= tx.now.steady_ms {
+            of_known = of_known.saturating_add((known == Some(true)).into());
+            of_strangers = of_strangers.saturating_add((known == Some(false)).into());
+            ready.push(job);
+        } else {
+            next = Some(next.map_or(not_before, |next| next.min(not_before)));
         }
     }
     Ok((ready, next))
@@ -181,7 +180,7 @@ fn note(context: &Context, job: &Job, result: Result<Progress>) {
         }
     });
     if let (Ok(()), Err(error)) = (noted, result) {
-        context.log(LogLevel::Info, &format!("{}: {}", job.name(), error.status().name()));
+        context.log(LogLevel::Info, &format!("{}: failed with {}", job.name(), error.status().name()));
         if let Some(namespace) = publishes {
             tell(context, namespace, &error);
         }

@@ -88,9 +88,10 @@ impl<K: Clone + Eq + Hash, V> ByAcquaintance<K, V> {
 
     /// Adds an entry; returns the one that had to go.
     pub(in crate::manager) fn insert(&mut self, known: bool, key: K, value: V) -> Option<(K, V)> {
-        let (to, other) = match known {
-            true => (&mut self.known, &mut self.strangers),
-            false => (&mut self.strangers, &mut self.known),
+        let (to, other) = if known {
+            (&mut self.known, &mut self.strangers)
+        } else {
+            (&mut self.strangers, &mut self.known)
         };
         other.remove(&key);
         to.insert(key, value)

@@ -39,7 +39,7 @@ pub(in crate::manager) struct FetchedBundle {
 }
 
 fn lost<T>() -> Result<T> {
-    Err(Error::new(Status::Internal, "An answer could not be taken over."))
+    Err(Error::new(Status::Internal, "The answer to a request was lost."))
 }
 
 impl Fact {

@@ -150,8 +150,9 @@ impl Identity {
         matches!(self, Identity::Provisional(_))
     }
 
-    /// Returns why nothing may be sent to the device in a namespace, whatever its key is worth. A change counts in
-    /// all namespaces as long as the device is announced where it shows; a mismatch only where it shows.
+    /// Returns why nothing may be sent to the device in a namespace, whatever its key is worth. A changed key
+    /// blocks all namespaces while the device is announced in the one that shows the change; a mismatch blocks only the
+    /// namespace that shows it.
     pub(in crate::manager) fn blocks_sending(
         &self,
         namespace: Namespace,
@@ -240,9 +241,10 @@ impl Identity {
         }
         *self = Identity::in_conflict(known, seen, conflicts);
         let shown = |conflict: &Conflict| convert::ed_to_mont(&conflict.ed).as_ref() == Some(key.mont());
-        match other {
-            true => FromBundle::Conflicting { news: !before.is_some_and(|before| shown(&before)) },
-            false => FromBundle::Same { resolved: before.is_some() },
+        if other {
+            FromBundle::Conflicting { news: !before.is_some_and(|before| shown(&before)) }
+        } else {
+            FromBundle::Same { resolved: before.is_some() }
         }
     }
 
@@ -252,10 +254,12 @@ impl Identity {
         seen: NamespaceSet,
         conflicts: Conflicts,
     ) -> Identity {
-        match conflicts.iter().any(|conflict| seen.contains(conflict.namespace)) {
-            _ if conflicts.is_empty() => Identity::Confirmed(key, seen),
-            true => Identity::Changed(key, seen, conflicts),
-            false => Identity::Mismatched(key, seen, conflicts),
+        if conflicts.is_empty() {
+            Identity::Confirmed(key, seen)
+        } else if conflicts.iter().any(|conflict| seen.contains(conflict.namespace)) {
+            Identity::Changed(key, seen, conflicts)
+        } else {
+            Identity::Mismatched(key, seen, conflicts)
         }
     }
 

@@ -34,7 +34,8 @@ pub(in crate::manager) struct OwnList {
     before: Option<DeviceList>,
     /// A push came between our publication and its answer: what it announced may be lost on the server.
     crossed: bool,
-    /// When the stream broke: what ought to be restored, if this list of ours stands on the server.
+    /// The stream broke while a publication was on its way: the list that ought to be restored, and the list that was being
+    /// published, by which one sees whether the server took it.
     interrupted: Option<(DeviceList, DeviceList)>,
 }
 
@@ -63,9 +64,9 @@ impl OwnList {
             self.publication = Publication::Taken;
             return true;
         }
-        let is_ours = self.ours.as_ref().is_some_and(|ours| ours.says_the_same(list));
+        let matches_ours = self.ours.as_ref().is_some_and(|ours| ours.says_the_same(list));
         match self.publication {
-            Publication::InFlight if is_ours => return !self.crossed,
+            Publication::InFlight if matches_ours => return !self.crossed,
             Publication::InFlight
                 if self.before.as_ref().is_some_and(|before| before.says_the_same(list)) =>
             {
@@ -76,7 +77,7 @@ impl OwnList {
             #[cfg(omemo_planted)]
             Publication::InFlight if crate::planted::is_planted(2) => return false,
             Publication::InFlight => self.crossed = true,
-            Publication::Taken | Publication::InDoubt if is_ours => {
+            Publication::Taken | Publication::InDoubt if matches_ours => {
                 self.publication = Publication::Taken;
                 if self.crossed {
                     // The server took our publication after the one that crossed it: that one is still to be restored.

@@ -136,9 +136,10 @@ impl PreKeyStore {
         loop {
             let strangers = self.exchanges.iter().filter(|exchange| !exchange.known).count();
             let surplus = self.exchanges.len() > limits::REMEMBERED_EXCHANGES;
-            let place = match strangers > half {
-                true => self.exchanges.iter().position(|exchange| !exchange.known),
-                false => surplus.then_some(0),
+            let place = if strangers > half {
+                self.exchanges.iter().position(|exchange| !exchange.known)
+            } else {
+                surplus.then_some(0)
             };
             let Some(place) = place else { break };
             let gone = self.exchanges.remove(place);
@@ -164,7 +165,7 @@ impl PreKeyStore {
         let pre_keys: Vec<PublicPreKey> =
             unused.map(|key| PublicPreKey { id: key.id, key: *key.pair.public().as_bytes() }).collect();
         if pre_keys.is_empty() {
-            return Err(Error::new(Status::Internal, "A bundle without pre keys."));
+            return Err(Error::new(Status::Internal, "The bundle has no pre keys."));
         }
         Ok(Bundle {
             namespace,

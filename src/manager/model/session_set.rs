@@ -31,7 +31,8 @@ pub(in crate::manager) struct ArchivedSlot {
     pub(in crate::manager) order: SessionOrder,
 }
 
-/// When what happened of a session, by the number of sessions that had been archived with the device.
+/// The order in which things happened to a session. It is no time, but counts the sessions with the device that had been
+/// archived before.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(in crate::manager) struct SessionOrder {
     /// It began.
@@ -45,10 +46,7 @@ pub(in crate::manager) struct SessionOrder {
 impl ArchivedSlot {
     /// Returns why it is not the current one, in an account of this epoch.
     pub(in crate::manager) fn reason_in(&self, epoch: u32) -> ArchiveReason {
-        match self.epoch == epoch {
-            true => self.reason,
-            false => ArchiveReason::Retired,
-        }
+        if self.epoch == epoch { self.reason } else { ArchiveReason::Retired }
     }
 
     /// Returns whether its time has passed.

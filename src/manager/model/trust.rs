@@ -22,7 +22,7 @@ impl TrustLevels {
         match self.0.iter_mut().find(|(key, _)| key == mont) {
             Some((_, known)) => level.clone_into(known),
             None if room => self.0.push((*mont, level.to_owned())),
-            None => return Err(Error::new(Status::Limit, "Too many keys of this JID were judged.")),
+            None => return Err(Error::new(Status::Limit, "Too many keys of this JID have a trust level.")),
         }
         Ok(())
     }

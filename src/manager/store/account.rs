@@ -68,9 +68,10 @@ impl Loaded {
     /// Keeps a JID's record decoded.
     pub(super) fn keep_contact(&mut self, contact: Arc<Contact>) {
         let (jid, bytes) = (contact.jid.clone(), contact.bytes());
-        let (to, other) = match contact.known {
-            true => (&mut self.contacts, &mut self.strangers),
-            false => (&mut self.strangers, &mut self.contacts),
+        let (to, other) = if contact.known {
+            (&mut self.contacts, &mut self.strangers)
+        } else {
+            (&mut self.strangers, &mut self.contacts)
         };
         other.remove(&jid);
         to.insert(jid, contact, bytes);
@@ -83,9 +84,10 @@ impl Loaded {
 
     /// Keeps the current session with a device decoded. Strangers' ones take nobody else's room.
     pub(super) fn keep_session(&mut self, at: SessionAddress, session: Arc<CurrentSession>) {
-        let (to, other) = match self.is_known(&at.jid) {
-            true => (&mut self.sessions, &mut self.stranger_sessions),
-            false => (&mut self.stranger_sessions, &mut self.sessions),
+        let (to, other) = if self.is_known(&at.jid) {
+            (&mut self.sessions, &mut self.stranger_sessions)
+        } else {
+            (&mut self.stranger_sessions, &mut self.sessions)
         };
         other.remove(&at);
         to.insert(at, session, CurrentSession::BYTES);

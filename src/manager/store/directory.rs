@@ -229,7 +229,7 @@ impl Directory {
             let entries = self.bucket_with(number, changes);
             let bytes = records::encode(BucketRecord { entries, ..BucketRecord::default() });
             if bytes.len() > limits::INDEX_BUCKET_BYTES {
-                return Err(Error::new(Status::Limit, "The index holds no more JIDs."));
+                return Err(Error::new(Status::Limit, "The index of JIDs is full."));
             }
             batch.put(keys::bucket(number), bytes);
         }

@@ -54,9 +54,10 @@ impl Account {
             return Err(Status::StorageAccount.into());
         }
         let secret = records::secret32(&account.secret, "the account")?;
-        let identity = Box::new(match account.secret_is_seed {
-            true => IdentityKeyPair::from_seed(secret),
-            false => IdentityKeyPair::from_private(&secret),
+        let identity = Box::new(if account.secret_is_seed {
+            IdentityKeyPair::from_seed(secret)
+        } else {
+            IdentityKeyPair::from_private(&secret)
         });
         let mut loaded = Loaded::new(account, identity);
         for namespace in loaded.account.namespaces.iter().filter_map(|code| Namespace::from_code(*code)) {

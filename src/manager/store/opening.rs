@@ -42,7 +42,7 @@ impl Candidate {
 }
 
 /// What a message opened.
-pub(in crate::manager) struct Opened {
+pub(in crate::manager) struct OpenedMessage {
     pub(in crate::manager) step: Step,
     slot: Slot,
 }
@@ -91,14 +91,14 @@ impl Sessions<'_, '_> {
         Ok(())
     }
 
-    /// Tries the session that a key exchange with these keys began; `None`: there is none. Ids of pre keys may have been
-    /// changed on the way: nobody authenticates them again.
+    /// Tries the session that a key exchange with these keys began; `None`: there is none. The caller must not rely on the
+    /// ids of the pre keys: in a repeated key exchange nobody authenticates them.
     pub(in crate::manager) fn open_begun_by(
         &mut self,
         began: impl Fn(&Session) -> bool,
         message: &RatchetMessage,
         budget: &mut ChainBudget,
-    ) -> Result<Option<Opened>> {
+    ) -> Result<Option<OpenedMessage>> {
         let (candidates, unreadable) = self.candidates()?;
         let Some(mut candidate) = candidates.into_iter().find(|candidate| began(&candidate.session)) else {
             // It may be of the one that cannot be read.
@@ -115,7 +115,7 @@ impl Sessions<'_, '_> {
         &mut self,
         message: &RatchetMessage,
         budget: &mut ChainBudget,
-    ) -> Result<Opened> {
+    ) -> Result<OpenedMessage> {
         // The ordinary case loads nothing but the current session.
         let identity = self.identity()?;
         let mut tried_current = false;
@@ -144,15 +144,16 @@ impl Sessions<'_, '_> {
             Err(error) if matches!(error.status(), Status::DecryptionFailed | Status::NoSession) => error,
             result => return result,
         };
-        // Sessions whose time has passed, or whose key was replaced, read nothing new; an old archive is silent.
+        // Sessions whose time has passed, or whose key was replaced, read nothing new. A server's archive that is given again is a duplicate.
         let archived = self.read_archive()?.slots.len();
         let more = archived.saturating_add(1) > loaded || !others.is_empty();
         if more && self.was_decrypted_by_any(message)? {
             return Err(Status::Duplicate.into());
         }
-        match self.is_of_one(others, message, budget)? {
-            true => Err(Status::PublicDataInconsistency.into()),
-            false => Err(unreadable.unwrap_or(failure)),
+        if self.is_of_one(others, message, budget)? {
+            Err(Status::PublicDataInconsistency.into())
+        } else {
+            Err(unreadable.unwrap_or(failure))
         }
     }
 
@@ -182,7 +183,7 @@ impl Sessions<'_, '_> {
         candidates: Vec<Candidate>,
         message: &RatchetMessage,
         budget: &mut ChainBudget,
-    ) -> Result<Opened> {
+    ) -> Result<OpenedMessage> {
         if candidates.is_empty() {
             return Err(Status::NoSession.into());
         }
@@ -222,12 +223,9 @@ impl Sessions<'_, '_> {
         candidate: &Candidate,
         message: &RatchetMessage,
         budget: &mut ChainBudget,
-    ) -> Result<Opened> {
+    ) -> Result<OpenedMessage> {
         let opened = self.attempt(candidate, message, budget)?;
-        match candidate.readable {
-            true => Ok(opened),
-            false => Err(Status::PublicDataInconsistency.into()),
-        }
+        if candidate.readable { Ok(opened) } else { Err(Status::PublicDataInconsistency.into()) }
     }
 
     fn attempt(
@@ -235,7 +233,7 @@ impl Sessions<'_, '_> {
         candidate: &Candidate,
         message: &RatchetMessage,
         budget: &mut ChainBudget,
-    ) -> Result<Opened> {
+    ) -> Result<OpenedMessage> {
         let (rng, load) = self.tx.rng_and_raw();
         let (at, looked_up) = (&self.at, &mut self.looked_up);
         let mut closed = |ratchet_key: &PublicKey| match &*looked_up {
@@ -248,13 +246,13 @@ impl Sessions<'_, '_> {
         };
         let skipped = candidate.skipped.as_ref();
         let step = candidate.session.decrypt(message, skipped, &mut closed, budget, rng)?;
-        Ok(Opened { step, slot: candidate.slot.clone() })
+        Ok(OpenedMessage { step, slot: candidate.slot.clone() })
     }
 
     /// Stores what a message led to. A session that was replaced becomes current again if the message moves its chain
     /// forward, unless the other side has answered us on the one that replaced it: then it is the late one. What it had
     /// answered before a session was replaced tells nothing of which one it uses now.
-    pub(in crate::manager) fn store(&mut self, opened: Opened) -> Result<Zeroizing<Vec<u8>>> {
+    pub(in crate::manager) fn store(&mut self, opened: OpenedMessage) -> Result<Zeroizing<Vec<u8>>> {
         let Step { session, skipped, plaintext, advanced, chain, .. } = opened.step;
         self.note_chain(chain.as_ref())?;
         match opened.slot {

@@ -57,7 +57,7 @@ impl<'t, 'a> Sessions<'t, 'a> {
     }
 
     /// Returns the session that may send.
-    pub(in crate::manager) fn sending(&mut self) -> Result<Option<Session>> {
+    pub(in crate::manager) fn session_for_sending(&mut self) -> Result<Option<Session>> {
         Ok(self.for_sending()?.and_then(|current| current.session.clone()))
     }
 
@@ -65,11 +65,11 @@ impl<'t, 'a> Sessions<'t, 'a> {
     pub(in crate::manager) fn update(&mut self, session: Session) -> Result<()> {
         let before = self.tx.current_session(&self.at)?;
         let key = before.session.as_ref().map(Session::own_ratchet_key);
-        let turned = key.is_some_and(|key| key != session.own_ratchet_key());
+        let moved_on = key.is_some_and(|key| key != session.own_ratchet_key());
         let SessionOrder { became_current, sent, .. } = before.order;
         // A step on what was sent before it became the current one may be as old as that.
-        let answered = before.answered || (turned && sent >= became_current);
-        let order = SessionOrder { sent: if turned { became_current } else { sent }, ..before.order };
+        let answered = before.answered || (moved_on && sent >= became_current);
+        let order = SessionOrder { sent: if moved_on { became_current } else { sent }, ..before.order };
         let current = CurrentSession { answered, order, ..before.with_session(session) };
         self.tx.put_current_session(&self.at, current);
         Ok(())
@@ -259,10 +259,8 @@ impl<'t, 'a> Sessions<'t, 'a> {
         let bytes = self.tx.raw(&keys::archived(&self.at, slot))?;
         let bytes = bytes.ok_or_else(|| corrupt("an archived session", "is missing"))?;
         let record: ArchivedRecord = records::decode(&bytes)?;
-        let skipped = match record.skipped.is_empty() {
-            true => None,
-            false => Some(SkippedKeys::decode(&record.skipped)?),
-        };
+        let skipped =
+            if record.skipped.is_empty() { None } else { Some(SkippedKeys::decode(&record.skipped)?) };
         Ok((Session::decode(&record.session)?, skipped))
     }
 
@@ -341,8 +339,8 @@ fn has_decrypted(session: &Session, skipped: Option<&SkippedKeys>, message: &Rat
 /// what we sent after the session began that it replaces: then it uses this one. What was sent before says so only where
 /// the other side was not known to have it: who has a session and begins another one has lost it.
 fn is_answer(slot: &ArchivedSlot, session: &Session, replaced: SessionOrder) -> bool {
-    let turned = session.is_answered() && session.sending_chain_length() == 0;
-    turned && (slot.order.sent >= replaced.began || !slot.confirmed)
+    let moved_on = session.is_answered() && session.sending_chain_length() == 0;
+    moved_on && (slot.order.sent >= replaced.began || !slot.confirmed)
 }
 
 /// What is kept of a session that was never answered: few of its skipped keys, the youngest.

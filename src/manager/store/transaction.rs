@@ -78,7 +78,7 @@ pub(in crate::manager) struct Released {
 /// See the module.
 pub(in crate::manager) struct Tx<'a> {
     pub(super) account: &'a mut Account,
-    /// Below the last one; reads look at the last one first.
+    /// What was staged before each open savepoint, the innermost last. Reads look at `staged` first, then here from the end.
     pub(super) lower: Vec<Staged>,
     pub(super) staged: Staged,
     pub(super) effects: Effects,
@@ -302,7 +302,7 @@ impl Tx<'_> {
         Ok(self.account.loaded()?.directory.with_key(mont).take(most).cloned().collect())
     }
 
-    /// Returns whether a JID that the client never named may be stored without anybody else's making room.
+    /// Returns whether a JID that the client never named may be stored without removing anybody else.
     pub(in crate::manager) fn has_stranger_room(&self, jid: &BareJid) -> Result<bool> {
         Ok(self.account.loaded()?.directory.has_stranger_room(jid))
     }

@@ -3,7 +3,6 @@
 use super::super::address::{BareJid, DeviceId};
 use super::super::namespace::Namespace;
 use super::super::profile::Wire;
-use super::super::session::Session;
 use super::fields::{self, required};
 use super::ratchet_message::RatchetMessage;
 use super::{omemo2, public_key, signal};
@@ -12,7 +11,6 @@ use crate::crypto::keys::PublicKey;
 use crate::error::{Error, Result, Status};
 use prost::Message;
 use sha2::{Digest, Sha256};
-use subtle::ConstantTimeEq;
 
 /// What makes two key exchanges the same: compared in this order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,9 +57,10 @@ impl ExchangeHash {
 /// writing an old one would pass for a new one.
 fn read_ephemeral(wire: Wire, field: Option<Vec<u8>>) -> Result<PublicKey> {
     let key = public_key::read_key(wire, &required(field)?)?;
-    match key.is_canonical() {
-        true => Ok(key),
-        false => Err(Error::new(Status::KeyExchangeFailed, "An ephemeral key is not in its own form.")),
+    if key.is_canonical() {
+        Ok(key)
+    } else {
+        Err(Error::new(Status::KeyExchangeFailed, "An ephemeral key is not in canonical form."))
     }
 }
 
@@ -194,19 +193,6 @@ impl KeyExchange {
     /// The message inside.
     pub fn message(&self) -> &RatchetMessage {
         &self.message
-    }
-
-    /// Returns whether this session was begun by a key exchange of the other side's with these keys. The ids of the pre
-    /// keys do not count: nobody authenticates them in the messages that repeat the exchange.
-    pub fn began(&self, session: &Session) -> bool {
-        let theirs = session.exchange_id();
-        let same_ephemeral: bool = self.id.ephemeral.as_bytes().ct_eq(theirs.ephemeral.as_bytes()).into();
-        !session.is_initiator()
-            && session.namespace() == self.namespace
-            && same_ephemeral
-            && bool::from(self.id.identity.ct_eq(&theirs.identity))
-            // The session authenticates the sign, too, where this namespace sends it.
-            && self.identity_ed.as_ref().is_none_or(|ed| session.peer_ed() == Some(ed))
     }
 }
 

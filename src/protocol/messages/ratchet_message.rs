@@ -2,6 +2,7 @@
 
 use super::super::namespace::Namespace;
 use super::super::profile::{AssociatedData, Wire};
+use super::super::role::Role;
 use super::fields::{self, malformed, required};
 use super::{omemo2, public_key, signal};
 use crate::crypto::aead::CbcHmacKeys;
@@ -43,13 +44,13 @@ pub struct Parties {
 
 impl Parties {
     /// What a MAC covers besides the message.
-    fn associated_data(&self, kind: AssociatedData, sender_is_initiator: bool) -> Vec<u8> {
-        match (kind, sender_is_initiator) {
+    fn associated_data(&self, kind: AssociatedData, sender: Role) -> Vec<u8> {
+        match (kind, sender) {
             (AssociatedData::InitiatorFirst, _) => [self.initiator, self.responder].concat(),
-            (AssociatedData::SenderFirst, true) => {
+            (AssociatedData::SenderFirst, Role::Initiator) => {
                 [signal::prefixed(&self.initiator), signal::prefixed(&self.responder)].concat()
             }
-            (AssociatedData::SenderFirst, false) => {
+            (AssociatedData::SenderFirst, Role::Responder) => {
                 [signal::prefixed(&self.responder), signal::prefixed(&self.initiator)].concat()
             }
         }
@@ -90,9 +91,10 @@ impl RatchetMessage {
     }
 
     fn checked(self) -> Result<RatchetMessage> {
-        match self.mac.len() == self.namespace.profile().mac_bytes {
-            true => Ok(self),
-            false => Err(malformed("A MAC has the wrong length.")),
+        if self.mac.len() == self.namespace.profile().mac_bytes {
+            Ok(self)
+        } else {
+            Err(malformed("A MAC has the wrong length."))
         }
     }
 
@@ -112,12 +114,12 @@ impl RatchetMessage {
         header: Header,
         message_key: &[u8; 32],
         parties: &Parties,
-        sender_is_initiator: bool,
+        sender: Role,
         plaintext: &[u8],
     ) -> Result<Vec<u8>> {
         let profile = namespace.profile();
         let keys = CbcHmacKeys::derive(message_key, profile.message_info.as_bytes())?;
-        let data = parties.associated_data(profile.associated_data, sender_is_initiator);
+        let data = parties.associated_data(profile.associated_data, sender);
         let ratchet_key = Some(public_key::write_key(profile.wire, header.ratchet_key.as_bytes()));
         let (n, pn, ciphertext) = (Some(header.n), Some(header.pn), Some(keys.encrypt(plaintext)));
         Ok(match profile.wire {
@@ -142,11 +144,11 @@ impl RatchetMessage {
         &self,
         message_key: &[u8; 32],
         parties: &Parties,
-        sender_is_initiator: bool,
+        sender: Role,
     ) -> Result<Zeroizing<Vec<u8>>> {
         let profile = self.namespace.profile();
         let keys = CbcHmacKeys::derive(message_key, profile.message_info.as_bytes())?;
-        let data = parties.associated_data(profile.associated_data, sender_is_initiator);
+        let data = parties.associated_data(profile.associated_data, sender);
         let covered: [&[u8]; 2] = [&data, &self.authenticated];
         match profile.mac_bytes {
             16 => keys.verify::<16>(&covered, &self.mac)?,

@@ -9,13 +9,13 @@ struct Side {
     session: Session,
     skipped: SkippedKeys,
     closed: Pages,
-    limits: Limits,
+    limits: SkipLimits,
     rng: Seeded,
 }
 
 impl Side {
     fn new(session: Session, seed: u64) -> Side {
-        let (skipped, closed, limits) = (SkippedKeys::new(), Pages::default(), Limits::default());
+        let (skipped, closed, limits) = (SkippedKeys::new(), Pages::default(), SkipLimits::default());
         Side { session, skipped, closed, limits, rng: Seeded::new(seed) }
     }
 
@@ -68,7 +68,7 @@ fn begun(namespace: Namespace) -> [Side; 2] {
     let Met { ours: own, theirs, signed, pre_key, bundle } = Met::new(namespace, &mut rng);
     let mut session = Session::initiate(&own, &bundle, &mut rng).unwrap();
     let first = KeyExchange::parse(namespace, &session.encrypt(b"first").unwrap().bytes).unwrap();
-    let mut budget = ChainBudget::new(Limits::default());
+    let mut budget = ChainBudget::new(SkipLimits::default());
     let step = Session::accept(&theirs, &signed.pair, &pre_key, &first, &mut budget, &mut rng).unwrap();
     assert!(step.advanced && step.chain.is_none());
     [Side::new(session, 32), Side::new(step.session, 33)]
@@ -163,7 +163,7 @@ fn a_message_costs_the_keys_that_it_skips(namespace: Namespace) {
 fn what_the_limits_allow_a_message_may_cost(namespace: Namespace) {
     for limit in [0, 1, 1_000, 2_000] {
         let [mut a, mut b] = pair(namespace);
-        b.limits = Limits { per_session: limit, per_message: limit };
+        b.limits = SkipLimits { per_session: limit, per_message: limit };
         a.send_many(limit);
         let turn = b.send();
         assert_eq!(a.receive(&turn), Ok(true));
@@ -195,7 +195,7 @@ fn a_session_knows_a_chain_by_its_tail_or_by_skipped_keys(namespace: Namespace) 
     let late = a.send();
     let parsed = b.parse(&late);
     b.turn(&mut a);
-    for _ in 0..limits::TAIL_CHAINS + 1 {
+    for _ in 0..limits::KEYS_AT_PN + 1 {
         b.turn(&mut a);
     }
     assert!(!b.session.knows(&parsed, None), "its chain has left the tail");
@@ -222,10 +222,10 @@ fn a_closed_chain_is_remembered(namespace: Namespace) {
     }
     // What was skipped is given up with its keys, as after a thousand more.
     (b.skipped, b.session.skipped) = (SkippedKeys::new(), 0);
-    for tail in &mut b.session.ratchet.tail {
+    for tail in &mut b.session.ratchet.keys_at_pn {
         tail.key = None;
     }
-    let mut budget = ChainBudget::new(Limits { per_session: 0, per_message: 0 });
+    let mut budget = ChainBudget::new(SkipLimits { per_session: 0, per_message: 0 });
     for (bytes, decrypted) in &given {
         let status = if *decrypted { Status::Duplicate } else { Status::DecryptionFailed };
         assert_eq!(b.attempt(bytes, &mut budget).err().unwrap().status(), status);
@@ -273,7 +273,7 @@ fn a_key_that_was_given_up_makes_no_duplicate(namespace: Namespace) {
 /// Where more was given up than a record has room for, what was read may warn; what was not never hides.
 fn more_gaps_than_fit_hide_nothing(namespace: Namespace) {
     let [mut a, mut b] = pair(namespace);
-    b.limits = Limits { per_session: 2, per_message: 2 };
+    b.limits = SkipLimits { per_session: 2, per_message: 2 };
     let sent = a.send_many(40);
     for (n, bytes) in sent.iter().enumerate().skip(1).step_by(2) {
         assert_eq!(b.receive(bytes), Ok(true), "{n}");
@@ -319,7 +319,8 @@ fn a_ratchet_key_of_low_order_fails_like_any_wrong_one(namespace: Namespace) {
     for key in keys {
         let header = Header { ratchet_key: PublicKey::from_bytes(key), ..genuine };
         let bytes =
-            RatchetMessage::seal(namespace, header, &[0; 32], &a.session.parties, true, b"text").unwrap();
+            RatchetMessage::seal(namespace, header, &[0; 32], &a.session.parties, Role::Initiator, b"text")
+                .unwrap();
         assert_eq!(b.receive(&bytes), Err(Status::DecryptionFailed), "{key:?}");
     }
 }

@@ -2,11 +2,11 @@
 #![allow(clippy::arithmetic_side_effects)] // a test may panic
 
 use super::super::closed_chains::Quota;
-use super::super::limits::TAIL_CHAINS;
+use super::super::limits::KEYS_AT_PN;
 use super::super::messages::key_exchange::KeyExchange;
 use super::super::messages::ratchet_message::RatchetMessage;
 use super::super::namespace::Namespace;
-use super::super::session::{ChainBudget, Limits, Session};
+use super::super::session::{ChainBudget, Session, SkipLimits};
 use super::super::skipped_keys::SkippedKeys;
 use crate::error::{Result, Status};
 use crate::test_support::{Met, Pages, Seeded, in_both_namespaces};
@@ -26,7 +26,7 @@ impl Side {
     fn receive(&mut self, bytes: &[u8]) -> Result<String> {
         let message = RatchetMessage::parse(self.session.namespace(), bytes)?;
         let skipped = self.session.needs_skipped(&message).then_some(&self.skipped);
-        let mut budget = ChainBudget::new(Limits::default());
+        let mut budget = ChainBudget::new(SkipLimits::default());
         let step = self.session.decrypt(
             &message,
             skipped,
@@ -57,7 +57,7 @@ fn pair(namespace: Namespace) -> [Side; 2] {
     let first = session.encrypt(b"first").unwrap();
     assert!(first.key_exchange);
     let exchange = KeyExchange::parse(namespace, &first.bytes).unwrap();
-    let mut budget = ChainBudget::new(Limits::default());
+    let mut budget = ChainBudget::new(SkipLimits::default());
     let step = Session::accept(&theirs, &signed.pair, &pre_key, &exchange, &mut budget, &mut rng).unwrap();
     let skipped = SkippedKeys::new;
     let mut initiator = Side { session, skipped: skipped(), closed: Pages::default(), rng: Seeded::new(22) };
@@ -103,7 +103,7 @@ fn the_last_message_of_a_chain_may_be_late(namespace: Namespace) {
 fn five_chains_are_remembered(namespace: Namespace) {
     let [mut us, mut peer] = pair(namespace);
     let mut late = Vec::new();
-    for _ in 0..TAIL_CHAINS + 1 {
+    for _ in 0..KEYS_AT_PN + 1 {
         peer.turn(&mut us);
         // The announcement belongs to the first message of a chain, too.
         turn_announcing_too_few(&mut us, &mut peer);
@@ -111,11 +111,11 @@ fn five_chains_are_remembered(namespace: Namespace) {
     }
     peer.turn(&mut us);
     turn_announcing_too_few(&mut us, &mut peer);
-    assert_eq!(us.session.ratchet.tail.len(), TAIL_CHAINS);
+    assert_eq!(us.session.ratchet.keys_at_pn.len(), KEYS_AT_PN);
     assert_eq!(us.skipped.len(), 0);
     let oldest = late.remove(0);
     assert_eq!(us.receive(&oldest).unwrap_err().status(), Status::DecryptionFailed);
-    assert_eq!(late.len(), TAIL_CHAINS);
+    assert_eq!(late.len(), KEYS_AT_PN);
     for bytes in &late {
         assert_eq!(us.receive(bytes).unwrap(), "late");
         assert_eq!(us.receive(bytes).unwrap_err().status(), Status::Duplicate);

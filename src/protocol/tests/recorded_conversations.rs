@@ -3,7 +3,7 @@
 //! The loader reads just what a decryption needs; it is no importer.
 #![allow(clippy::arithmetic_side_effects)] // a test may panic
 
-use super::super::budget::{ChainBudget, Limits};
+use super::super::chain_budget::{ChainBudget, SkipLimits};
 use super::super::message::Message;
 use super::super::messages::key_exchange::{ExchangeId, KeyExchange};
 use super::super::messages::ratchet_message::{Parties, RatchetMessage};
@@ -12,6 +12,7 @@ use super::super::payload;
 use super::super::profile::Wire;
 use super::super::ranges::Ranges;
 use super::super::ratchet::Ratchet;
+use super::super::role::Role;
 use super::super::session::{Session, Step};
 use super::super::skipped_keys::SkippedKeys;
 use crate::crypto::convert;
@@ -57,9 +58,10 @@ struct Storage<'a> {
 impl Storage<'_> {
     fn own(&self) -> IdentityKeyPair {
         let key = Zeroizing::new(base64_key(&self.values["/ikp/key"]));
-        match self.values["/ikp/is_seed"].as_bool().unwrap() {
-            true => IdentityKeyPair::from_seed(key),
-            false => IdentityKeyPair::from_private(&key),
+        if self.values["/ikp/is_seed"].as_bool().unwrap() {
+            IdentityKeyPair::from_seed(key)
+        } else {
+            IdentityKeyPair::from_private(&key)
         }
     }
 
@@ -123,7 +125,7 @@ impl Storage<'_> {
             sending: chain(&symmetric["sending_chain"]),
             receiving: (!receiving.is_null()).then(|| chain(receiving)),
             pn: symmetric["previous_sending_chain_length"].as_u64().unwrap_or(0).try_into().unwrap(),
-            tail: Vec::new(),
+            keys_at_pn: Vec::new(),
         };
         let mut skipped = SkippedKeys::new();
         for key in list(dump, "skipped_message_keys") {
@@ -132,7 +134,7 @@ impl Storage<'_> {
         }
         let session = Session {
             namespace: self.namespace,
-            initiator,
+            role: if initiator { Role::Initiator } else { Role::Responder },
             // Python confirms a passive session at its second message; here it never repeats a key exchange anyway.
             confirmed: !initiator || value("confirmed").as_bool().unwrap(),
             parties,
@@ -195,15 +197,14 @@ fn open(
     let key = key.ok_or(Status::NotForUs)?;
     let bytes = key.bytes.as_deref().unwrap();
     let session = storage.session(from, message.sender_device);
-    let mut budget = ChainBudget::new(Limits::default());
-    let (inner, exchange) = match key.key_exchange {
-        true => {
-            let exchange = KeyExchange::parse(storage.namespace, bytes)?;
-            (exchange.message().clone(), Some(exchange))
-        }
-        false => (RatchetMessage::parse(storage.namespace, bytes)?, None),
+    let mut budget = ChainBudget::new(SkipLimits::default());
+    let (inner, exchange) = if key.key_exchange {
+        let exchange = KeyExchange::parse(storage.namespace, bytes)?;
+        (exchange.message().clone(), Some(exchange))
+    } else {
+        (RatchetMessage::parse(storage.namespace, bytes)?, None)
     };
-    let same = |(session, _): &(Session, _)| exchange.as_ref().is_none_or(|e| e.began(session));
+    let same = |(session, _): &(Session, _)| exchange.as_ref().is_none_or(|e| session.was_begun_by(e));
     let (step, before) = match (session.filter(same), &exchange) {
         (Some((session, skipped)), _) => {
             let given = session.needs_skipped(&inner).then_some(&skipped);

@@ -1,15 +1,16 @@
 //! The vectors of the reference implementation for both namespaces: the same checks for each.
 #![allow(clippy::arithmetic_side_effects)] // a test may panic
 
-use super::super::budget::{ChainBudget, Limits};
 use super::super::bundle::{Bundle, PublicPreKey};
 use super::super::chain::{Chain, step_root};
+use super::super::chain_budget::{ChainBudget, SkipLimits};
 use super::super::messages::key_exchange::ExchangeId;
 use super::super::messages::ratchet_message::{Header, Parties, RatchetMessage};
 use super::super::namespace::Namespace;
 use super::super::profile::Wire;
 use super::super::ranges::Ranges;
 use super::super::ratchet::Ratchet;
+use super::super::role::Role;
 use super::super::session::{Session, Step};
 use super::super::skipped_keys::SkippedKeys;
 use super::super::{payload, x3dh};
@@ -90,7 +91,8 @@ fn aead(namespace: Namespace) {
         }
         let (key, plaintext) = (fixed(&case["message_key"]), hex(&case["plaintext"]));
         let parties = Parties { initiator: [3; 32], responder: [4; 32] };
-        let wire = RatchetMessage::seal(namespace, header, &key, &parties, true, &plaintext).unwrap();
+        let wire =
+            RatchetMessage::seal(namespace, header, &key, &parties, Role::Initiator, &plaintext).unwrap();
         let theirs = hex(&case["serialized_authenticated_message"]);
         // All but the MAC is the same to the byte.
         let without_mac = |wire: &[u8]| match namespace.profile().wire {
@@ -101,10 +103,10 @@ fn aead(namespace: Namespace) {
         let message = RatchetMessage::parse(namespace, &theirs).unwrap();
         assert_eq!(message.header(), header);
         assert_eq!(
-            *RatchetMessage::parse(namespace, &wire).unwrap().open(&key, &parties, true).unwrap(),
+            *RatchetMessage::parse(namespace, &wire).unwrap().open(&key, &parties, Role::Initiator).unwrap(),
             plaintext
         );
-        assert!(message.open(&key, &parties, true).is_err());
+        assert!(message.open(&key, &parties, Role::Initiator).is_err());
         checks += 1;
     }
     assert_eq!(checks, 4);
@@ -127,7 +129,7 @@ fn payloads(namespace: Namespace) {
         assert!(payload::decrypt(namespace, &key, &altered, sealed.iv.as_deref()).is_err());
     }
     assert_eq!(list(&all, "payload").len(), 6);
-    let parts = payload::parts(namespace, &[0xab; 48], Some(&[0xcd; 12])).unwrap();
+    let parts = payload::key_parts(namespace, &[0xab; 48], Some(&[0xcd; 12])).unwrap();
     assert_eq!(format!("{parts:?}"), "KeyParts(..)", "keys are never shown");
     assert!(payload::encrypt(namespace, b"", &mut Recorded::default()).is_err());
     match namespace {
@@ -219,7 +221,7 @@ struct Side {
     skipped: SkippedKeys,
 }
 
-fn new_session(namespace: Namespace, parties: Parties, initiator: bool, ratchet: Ratchet) -> Session {
+fn new_session(namespace: Namespace, parties: Parties, role: Role, ratchet: Ratchet) -> Session {
     let exchange = ExchangeId {
         ephemeral: PublicKey::from_bytes([1; 32]),
         identity: [1; 32],
@@ -229,7 +231,7 @@ fn new_session(namespace: Namespace, parties: Parties, initiator: bool, ratchet:
     // Confirmed, since the vectors hold bare ratchet messages.
     Session {
         namespace,
-        initiator,
+        role,
         confirmed: true,
         parties,
         peer: [1; 32],
@@ -258,7 +260,7 @@ impl Side {
                     &message,
                     skipped,
                     &mut |_| Ok(None),
-                    &mut ChainBudget::new(Limits::default()),
+                    &mut ChainBudget::new(SkipLimits::default()),
                     rng,
                 )?
             }
@@ -313,11 +315,11 @@ fn first_message(
     let shared = secret(&all["shared_secret"]);
     move |message, rng| {
         let profile = namespace.profile();
-        let (mut budget, shared) = (ChainBudget::new(Limits::default()), shared.clone());
-        let received = Ratchet::responder(profile, shared, &spk, &message.header(), &mut budget)?;
-        let plaintext = message.open(&received.key, &parties, true)?;
+        let (mut budget, shared) = (ChainBudget::new(SkipLimits::default()), shared.clone());
+        let received = Ratchet::responder(profile, &shared, &spk, &message.header(), &mut budget)?;
+        let plaintext = message.open(&received.key, &parties, Role::Initiator)?;
         let (ratchet, passed) = received.complete(profile, rng)?;
-        let session = new_session(namespace, parties, false, ratchet);
+        let session = new_session(namespace, parties, Role::Responder, ratchet);
         assert!(passed.iter().all(|(_, keys)| keys.is_empty()));
         Ok(Step { session, skipped: None, plaintext, advanced: true, chain: None })
     }
@@ -339,7 +341,7 @@ fn conversation(namespace: Namespace) {
                 let profile = namespace.profile();
                 let ratchet =
                     Ratchet::initiator(profile, &secret(&all["shared_secret"]), spk, &mut rng).unwrap();
-                new_session(namespace, parties, true, ratchet)
+                new_session(namespace, parties, Role::Initiator, ratchet)
             });
             let mut copy = session.ratchet.clone();
             let (header, key) = copy.send().unwrap();
@@ -386,9 +388,10 @@ fn limits(namespace: Namespace) {
     for case in list(&all, "cases") {
         let mut side = start(&case["first_message_wire"]);
         let result = side.decrypt(&first, namespace, &hex(&case["wire"]), &mut Recorded::default());
-        match case["expected_error"].is_null() {
-            true => assert_eq!(result.unwrap(), hex(&case["expected_plaintext"])),
-            false => assert_eq!(result.unwrap_err().status(), Status::TooManySkipped),
+        if case["expected_error"].is_null() {
+            assert_eq!(result.unwrap(), hex(&case["expected_plaintext"]))
+        } else {
+            assert_eq!(result.unwrap_err().status(), Status::TooManySkipped)
         }
         assert_eq!(side.skipped.len() as u64, case["stored_skipped_keys_after"].as_u64().unwrap());
     }

@@ -26,8 +26,8 @@ fn key(bytes: Option<Vec<u8>>) -> Option<[u8; 32]> {
 }
 
 impl Device for Client {
-    fn open(world: &World, jid: &str, options: Options) -> Self {
-        Client::with(
+    fn try_open(world: &World, jid: &str, options: Options) -> Result<Self, Status> {
+        Client::try_with(
             world,
             jid,
             Setup {
@@ -38,6 +38,7 @@ impl Device for Client {
                 ..Setup::default()
             },
         )
+        .map_err(|(number, _)| status(number))
     }
 
     fn world(&self) -> &World {

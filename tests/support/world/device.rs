@@ -112,8 +112,8 @@ pub struct Prompt {
 
 /// A device of ours in a `World`.
 pub trait Device: Sized {
-    /// Opens it, offline.
-    fn open(world: &World, jid: &str, options: Options) -> Self;
+    /// Opens it, offline; the status of what made it fail.
+    fn try_open(world: &World, jid: &str, options: Options) -> Result<Self, Status>;
     fn world(&self) -> &World;
     fn name(&self) -> &str;
     /// Its address in the world.
@@ -148,6 +148,12 @@ pub trait Device: Sized {
     fn decide(&self, request: u64, index: usize, level: &str) -> Status;
 
     // -- made of these
+
+    /// Opens it, offline, which must succeed.
+    #[track_caller]
+    fn open(world: &World, jid: &str, options: Options) -> Self {
+        Self::try_open(world, jid, options).unwrap()
+    }
 
     /// Opens it and connects.
     #[track_caller]
@@ -271,6 +277,24 @@ pub fn settle<D: Device>(devices: &[&D]) {
         if !busy {
             return;
         }
+    }
+    panic!("the devices never come to rest");
+}
+
+/// Runs all devices and gives all answers until nothing happens any more. Takes no mail, and waits for no deadline.
+pub fn run_all<D: Device>(devices: &[&D]) {
+    let Some(first) = devices.first() else { return };
+    for _ in 0..100_000 {
+        let mut given = 0;
+        for device in devices {
+            device.go_on();
+            given += device.give_due();
+        }
+        if given > 0 {
+            continue;
+        }
+        let Some(due_ms) = first.world().next_due() else { return };
+        first.world().advance((due_ms - first.world().now_ms()).max(0));
     }
     panic!("the devices never come to rest");
 }

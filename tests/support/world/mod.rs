@@ -71,7 +71,7 @@ pub enum Answer {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Answering {
     /// Inside the callback that asks.
-    Inside,
+    InCallback,
     /// After so many milliseconds of the virtual clock, those due at the same time in a seeded order.
     Later { least_ms: i64, most_ms: i64 },
     /// When the test gives them: see `World::held`. Nothing is published or sent until the test has it `serve`d.
@@ -155,7 +155,7 @@ impl World {
             namespace,
             clock: Arc::default(),
             dice: Dice::new(seed),
-            answering: Answering::Inside,
+            answering: Answering::InCallback,
             wire: Wire::default(),
             push: true,
             nodes: Nodes::default(),
@@ -427,13 +427,13 @@ impl World {
             Some(ms) => Answering::Later { least_ms: ms, most_ms: ms },
             None => answering,
         };
-        if answer.is_none() && (writes || answering == Answering::Inside) {
+        if answer.is_none() && (writes || answering == Answering::InCallback) {
             answer = Some(self.serve(&question));
         }
         let mut guard = self.0.borrow_mut();
         let inner = &mut *guard;
         match answering {
-            Answering::Inside | Answering::Held => answer.filter(|answer| *answer != Answer::Silence),
+            Answering::InCallback | Answering::Held => answer.filter(|answer| *answer != Answer::Silence),
             Answering::Later { least_ms, most_ms } => {
                 inner.open_now += 1;
                 inner.open_most = inner.open_most.max(inner.open_now);

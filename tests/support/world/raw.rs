@@ -17,7 +17,7 @@ use omemo::protocol::messages::ratchet_message::RatchetMessage;
 use omemo::protocol::namespace::Namespace::{self, Legacy, Omemo2};
 use omemo::protocol::payload;
 use omemo::protocol::pre_key::SignedPreKey;
-use omemo::protocol::session::{ChainBudget, Limits, Session};
+use omemo::protocol::session::{ChainBudget, Session, SkipLimits};
 use omemo::stanza::envelope;
 use omemo::stanza::{bundle, device_list, message};
 use zeroize::Zeroizing;
@@ -161,7 +161,7 @@ impl RawDevice {
 
     pub fn open(&mut self, session: &mut Session, message: &Message) -> Zeroizing<Vec<u8>> {
         let ratchet = RatchetMessage::parse(self.namespace, &self.bytes(message).bytes.unwrap()).unwrap();
-        let mut budget = ChainBudget::new(Limits::default());
+        let mut budget = ChainBudget::new(SkipLimits::default());
         let step = session.decrypt(&ratchet, None, &mut |_| Ok(None), &mut budget, &mut self.rng).unwrap();
         *session = step.session;
         step.plaintext
@@ -174,7 +174,7 @@ impl RawDevice {
         let wanted = *exchange.id();
         let (_, pair) = self.pre_keys.iter().find(|(id, _)| *id == wanted.pre_key_id).unwrap();
         let (own, signed, mut budget) =
-            (&self.identity, &self.signed.pair, ChainBudget::new(Limits::default()));
+            (&self.identity, &self.signed.pair, ChainBudget::new(SkipLimits::default()));
         let step = Session::accept(own, signed, pair, &exchange, &mut budget, &mut self.rng)?;
         Ok((step.session, step.plaintext))
     }

@@ -82,8 +82,8 @@ pub type Header = (u32, u32, [u8; 32], u32);
 pub struct RustDevice {
     pub jid: BareJid,
     pub config: Config,
-    pub disk: Arc<FaultyStorage>,
-    pub desk: Arc<TestServices>,
+    pub storage: Arc<FaultyStorage>,
+    pub services: Arc<TestServices>,
     pub manager: RefCell<Option<Manager>>,
     pub done: RefCell<BTreeMap<u64, Outcome>>,
     pub order: RefCell<Vec<u64>>,
@@ -110,12 +110,12 @@ pub fn config(namespace: Namespace, name: &str, level: &str) -> Config {
 }
 
 impl RustDevice {
-    pub fn closed(config: Config, disk: Arc<FaultyStorage>) -> Self {
+    pub fn closed(config: Config, storage: Arc<FaultyStorage>) -> Self {
         Self {
             jid: config.jid.clone(),
             config,
-            disk,
-            desk: Arc::default(),
+            storage,
+            services: Arc::default(),
             manager: RefCell::default(),
             done: RefCell::default(),
             order: RefCell::default(),
@@ -131,7 +131,7 @@ impl RustDevice {
 
     pub fn open(&self) -> Result<()> {
         let rng = Box::new(Seeded::fresh());
-        let manager = Manager::open(self.config.clone(), self.disk.clone(), self.desk.clone(), rng)?;
+        let manager = Manager::open(self.config.clone(), self.storage.clone(), self.services.clone(), rng)?;
         self.manager.replace(Some(manager));
         Ok(())
     }
@@ -156,7 +156,7 @@ impl RustDevice {
     /// The process ends, the store is changed, and it starts again, offline.
     pub fn restart_after<T>(&self, change: impl FnOnce(&FaultyStorage) -> T) -> T {
         self.manager.replace(None);
-        let changed = change(&self.disk);
+        let changed = change(&self.storage);
         self.open().unwrap();
         changed
     }
@@ -182,7 +182,7 @@ impl RustDevice {
     }
 
     pub fn advance(&self, ms: u64) {
-        self.desk.clock.advance(ms);
+        self.services.clock.advance(ms);
     }
 
     /// No key and counter of a ratchet ever protects two different things.
@@ -206,7 +206,7 @@ impl RustDevice {
         let mut asked = Vec::new();
         while let Some(event) = manager.next_event() {
             match event {
-                Event::Ask(request, question) => {
+                Event::Question(request, question) => {
                     if let Question::SendMessage { jid, message } = &question {
                         self.note_headers(message);
                         self.sent.borrow_mut().push((jid.clone(), message.clone()));
@@ -338,12 +338,12 @@ impl RustDevice {
 
     /// The message must be refused with this status, and leave no trace.
     pub fn refuse(&self, from: &BareJid, message: &Message, status: Status) -> Decrypted {
-        let (before, commits) = (self.disk.all(), self.disk.commits());
+        let (before, commits) = (self.storage.all(), self.storage.commits());
         let decrypted = self.read(from, message);
         assert_eq!(decrypted.error.status(), status);
         assert!(decrypted.plaintext.is_none());
         assert!(
-            self.disk.all() == before && self.disk.commits() == commits,
+            self.storage.all() == before && self.storage.commits() == commits,
             "a refused message left a trace"
         );
         decrypted

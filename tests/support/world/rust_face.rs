@@ -71,7 +71,7 @@ impl RustDevice {
 }
 
 impl Device for RustDevice {
-    fn open(world: &World, name: &str, options: Options) -> Self {
+    fn try_open(world: &World, name: &str, options: Options) -> Result<Self, Status> {
         let config = Config {
             jid: jid(name),
             namespaces: options.namespaces,
@@ -82,10 +82,10 @@ impl Device for RustDevice {
             skipped_per_message: 1_000,
         };
         let mut device = RustDevice::closed(config, options.storage);
-        device.desk = Arc::new(super::rust::TestServices { clock: world.clock(), ..Default::default() });
+        device.services = Arc::new(super::rust::TestServices { clock: world.clock(), ..Default::default() });
         device.place = Some((world.clone(), world.join(name)));
-        RustDevice::open(&device).unwrap();
-        device
+        RustDevice::open(&device).map_err(|error| error.status())?;
+        Ok(device)
     }
 
     fn world(&self) -> &World {
@@ -101,7 +101,7 @@ impl Device for RustDevice {
     }
 
     fn storage(&self) -> &Arc<FaultyStorage> {
-        &self.disk
+        &self.storage
     }
 
     fn restart(&mut self) {
@@ -260,7 +260,7 @@ impl Device for RustDevice {
     }
 
     fn log_lines(&self) -> Vec<String> {
-        self.desk.lines.lock().unwrap().clone()
+        self.services.lines.lock().unwrap().clone()
     }
 
     fn prompts(&self) -> Vec<Prompt> {

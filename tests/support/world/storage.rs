@@ -47,18 +47,19 @@ pub fn hash_of(jid: &str) -> String {
 }
 
 impl FaultyStorage {
+    /// Returns a storage with these records.
+    pub fn of(records: Records) -> Arc<FaultyStorage> {
+        Arc::new(FaultyStorage { records: Mutex::new(records), ..FaultyStorage::default() })
+    }
+
     /// Another storage with the same records.
     pub fn copy(&self) -> Arc<FaultyStorage> {
-        Arc::new(FaultyStorage { records: Mutex::new(self.all()), ..FaultyStorage::default() })
+        Self::of(self.all())
     }
 
     /// All records, to be compared or kept.
     pub fn all(&self) -> Records {
         self.records.lock().unwrap().clone()
-    }
-
-    pub fn snapshot(&self) -> Records {
-        self.all()
     }
 
     /// Makes it hold exactly these records.

@@ -6,7 +6,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 /// Jobs are numbers; each waits until it is let go.
 #[derive(Default)]
-struct Numbers {
+struct JobState {
     state: Mutex<World>,
     changed: Signal,
 }
@@ -24,7 +24,7 @@ struct World {
     looks: usize,
 }
 
-struct Caller(Arc<Numbers>);
+struct Caller(Arc<JobState>);
 
 impl Jobs<u32> for Caller {
     fn now(&self) -> Now {
@@ -67,8 +67,8 @@ impl Jobs<u32> for Caller {
     }
 }
 
-fn start(limit: usize) -> (Runtime, Arc<Numbers>, Arc<Background<u32>>) {
-    let (runtime, numbers) = (Runtime::default(), Arc::new(Numbers::default()));
+fn start(limit: usize) -> (Runtime, Arc<JobState>, Arc<Background<u32>>) {
+    let (runtime, numbers) = (Runtime::default(), Arc::new(JobState::default()));
     let background = Background::start(&runtime, limit, Arc::new(Caller(numbers.clone())));
     (runtime, numbers, background)
 }
@@ -82,7 +82,7 @@ fn drain(runtime: &Runtime) -> usize {
     panics
 }
 
-fn let_go(numbers: &Numbers, job: u32) {
+fn let_go(numbers: &JobState, job: u32) {
     numbers.state.lock().let_go.insert(job);
     numbers.changed.notify();
 }

@@ -29,7 +29,7 @@ fn fetching(engine: &Engine, operation: OperationId) {
             _ => Outcome::bare(Status::Ok),
         }
     };
-    engine.start(operation, Kind::NeedsStream, run).unwrap();
+    engine.start(operation, OperationKind::EndsWithStream, run).unwrap();
 }
 
 fn done(event: Option<Event>) -> Option<(OperationId, Status)> {
@@ -45,7 +45,7 @@ fn a_question_goes_out_and_its_answer_ends_the_operation() {
     assert!(engine.is_idle() && engine.timeout().is_none());
     fetching(&engine, 1);
     assert_eq!((client.wakeups(), engine.timeout(), engine.is_idle()), (1, Some(0), false));
-    let Some(Event::Ask(request, _)) = engine.next_event(|noted| noted.settle(())) else { panic!() };
+    let Some(Event::Question(request, _)) = engine.next_event(|noted| noted.settle(())) else { panic!() };
     assert!(engine.next_event(|noted| noted.settle(())).is_none() && engine.sleep());
     assert_eq!((client.wakeups(), engine.timeout()), (0, Some(TIMEOUT_MS)));
     let answer = Answer::Rejected(Reason::NotFound);
@@ -90,11 +90,11 @@ fn the_end_of_the_stream_withdraws_and_ends() {
 #[test]
 fn a_panic_goes_out_of_next_event_once_and_the_operation_ends() {
     let (_client, engine) = engine();
-    engine.start(1, Kind::SurvivesStream, async { panic!("planted") }).unwrap();
+    engine.start(1, OperationKind::SurvivesStream, async { panic!("planted") }).unwrap();
     fetching(&engine, 2);
     assert!(catch_unwind(AssertUnwindSafe(|| engine.next_event(|noted| noted.settle(())))).is_err());
     assert_eq!(done(engine.next_event(|noted| noted.settle(()))), Some((1, Status::Internal)));
-    assert!(matches!(engine.next_event(|noted| noted.settle(())), Some(Event::Ask(..))));
+    assert!(matches!(engine.next_event(|noted| noted.settle(())), Some(Event::Question(..))));
 }
 
 #[test]
@@ -117,7 +117,7 @@ fn the_client_is_woken_for_work_that_comes_while_it_falls_asleep() {
         sleep.await;
         Outcome::bare(Status::Ok)
     };
-    engine.start(2, Kind::SurvivesStream, run).unwrap();
+    engine.start(2, OperationKind::SurvivesStream, run).unwrap();
     assert_eq!(client.wakeups(), 1);
     assert!(engine.next_event(|noted| noted.settle(())).is_none());
     assert_eq!(engine.timeout(), Some(10));
@@ -128,10 +128,10 @@ fn the_end_cancels_everything_and_gives_the_last_events() {
     let (_client, engine) = engine();
     fetching(&engine, 1);
     engine.next_event(|noted| noted.settle(()));
-    engine.start(2, Kind::SurvivesStream, std::future::pending()).unwrap();
+    engine.start(2, OperationKind::SurvivesStream, std::future::pending()).unwrap();
     engine.close();
     assert_eq!(
-        engine.start(3, Kind::NeedsStream, std::future::pending()).unwrap_err().status(),
+        engine.start(3, OperationKind::EndsWithStream, std::future::pending()).unwrap_err().status(),
         Status::Cancelled
     );
     assert_eq!(engine.cancel(1).unwrap_err().status(), Status::Stale);

@@ -3,7 +3,7 @@
 use super::super::Question;
 use super::OpenRequests;
 use super::key::{Class, Lane, RequestKey};
-use super::table::{Entry, Settled, Table, Withdraw};
+use super::table::{OpenRequest, RequestTable, Settled, Withdraw};
 use crate::runtime::next_number;
 use std::future::Future;
 use std::pin::Pin;
@@ -25,7 +25,7 @@ impl<F: Clone> OpenRequests<F> {
             None => {
                 // Under the lock: a smaller number never comes into a queue after a greater one.
                 let id = next_number();
-                table.insert(id, Entry::new(key, question, lane));
+                table.insert(id, OpenRequest::new(key, question, lane));
                 id
             }
         };
@@ -57,7 +57,7 @@ impl<F: Clone> Future for PendingRequest<F> {
             return Poll::Ready(settled);
         }
         // None: everything was closed, and the task is about to be dropped.
-        let Table { entries, answered, .. } = &mut *table;
+        let RequestTable { entries, answered, .. } = &mut *table;
         let waiters = match answered.get_mut(&self.id) {
             Some(answered) => Some(&mut answered.waiters),
             None => entries.get_mut(self.id).map(|entry| &mut entry.waiters),

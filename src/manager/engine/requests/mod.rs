@@ -18,12 +18,12 @@ use key::{Lane, fits, is_fetch, is_network};
 use parking_lot::Mutex;
 use std::sync::Arc;
 use std::task::Waker;
-use table::{Entry, State, Table, Withdraw};
+use table::{OpenRequest, RequestTable, State, Withdraw};
 pub(in crate::manager) use table::{Response, Settled};
 
 /// All open requests of one manager.
 pub(in crate::manager) struct OpenRequests<F = ()> {
-    table: Mutex<Table<F>>,
+    table: Mutex<RequestTable<F>>,
     timeout_ms: u64,
 }
 
@@ -69,12 +69,12 @@ impl<F> OpenRequests<F> {
     /// Makes an empty table. `timeout_ms`: until a network question ends by itself. `max_fetches`: fetches open at a
     /// time, at least 1.
     pub(in crate::manager) fn new(timeout_ms: u64, max_fetches: usize) -> Arc<OpenRequests<F>> {
-        let table = Table::new(max_fetches);
+        let table = RequestTable::new(max_fetches);
         Arc::new(OpenRequests { table: Mutex::new(table), timeout_ms })
     }
 
     /// Returns the next question for the client, now open under a new number.
-    pub(in crate::manager) fn next_ask(&self, now: Now) -> Option<(RequestId, Question)> {
+    pub(in crate::manager) fn next_question(&self, now: Now) -> Option<(RequestId, Question)> {
         let mut table = self.table.lock();
         table.queue_deferred(now.steady_ms);
         let id = table.next_queued()?;
@@ -90,7 +90,7 @@ impl<F> OpenRequests<F> {
         std::mem::take(&mut self.table.lock().withdrawn)
     }
 
-    /// Returns whether `expire`, `next_noted`, `take_withdrawn` or `next_ask` has something to do now.
+    /// Returns whether `expire`, `next_noted`, `take_withdrawn` or `next_question` has something to do now.
     pub(in crate::manager) fn is_ready(&self, now: Now) -> bool {
         let mut table = self.table.lock();
         table.queue_deferred(now.steady_ms);
@@ -98,7 +98,7 @@ impl<F> OpenRequests<F> {
         late || !table.noted.is_empty() || !table.withdrawn.is_empty() || table.next_queued().is_some()
     }
 
-    /// Returns when, after `now`, `expire` or `next_ask` has something to do although nobody called, by
+    /// Returns when, after `now`, `expire` or `next_question` has something to do although nobody called, by
     /// `Now::steady_ms`. A fetch that waits for a slot has no time of its own: an open one ends first.
     pub(in crate::manager) fn next_deadline(&self, now: Now) -> Option<u64> {
         let mut table = self.table.lock();
@@ -255,7 +255,7 @@ impl<F> OpenRequests<F> {
     /// Ends everything: what was asked is withdrawn, and from now on every answer is stale.
     pub(in crate::manager) fn close(&self) {
         let mut table = self.table.lock();
-        let mut old = std::mem::replace(&mut *table, Table::new(0));
+        let mut old = std::mem::replace(&mut *table, RequestTable::new(0));
         let mut asked: Vec<RequestId> = old.requests.keys().copied().collect();
         asked.sort_unstable();
         table.withdrawn = old.withdrawn.iter().copied().chain(asked).collect();
@@ -269,16 +269,16 @@ impl<F> OpenRequests<F> {
 }
 
 /// Returns the place of a decision about one device of a question about trust.
-fn decision(entry: &mut Entry, index: usize) -> Result<&mut Option<(String, Stamp)>> {
+fn decision(entry: &mut OpenRequest, index: usize) -> Result<&mut Option<(String, Stamp)>> {
     if !matches!(entry.question, Question::DecideTrust { .. }) {
         return Err(Status::WrongAnswer.into());
     }
     let place = entry.levels.get_mut(index);
-    place.ok_or(Error::new(Status::Argument, "No device of the question has this index."))
+    place.ok_or(Error::new(Status::Argument, "The request has no device with this index."))
 }
 
 /// Replaces the end of a question about trust by the decisions.
-fn with_levels(entry: &mut Entry, answer: Answer) -> Answer {
+fn with_levels(entry: &mut OpenRequest, answer: Answer) -> Answer {
     let (Question::DecideTrust { devices, .. }, Answer::Done) = (&entry.question, &answer) else {
         return answer;
     };
@@ -291,8 +291,8 @@ fn with_levels(entry: &mut Entry, answer: Answer) -> Answer {
     Answer::Levels(levels.collect())
 }
 
-impl<F> Table<F> {
-    fn open(&mut self, request: RequestId) -> Result<(u64, &mut Entry)> {
+impl<F> RequestTable<F> {
+    fn open(&mut self, request: RequestId) -> Result<(u64, &mut OpenRequest)> {
         let id = self.requests.get(&request).copied().ok_or(Error::from(Status::Stale))?;
         let entry = self.entries.get_mut(id).ok_or(Error::from(Status::Stale))?;
         Ok((id, entry))

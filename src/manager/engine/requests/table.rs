@@ -18,7 +18,7 @@ pub(super) enum State {
 }
 
 /// One question, for all who asked it.
-pub(super) struct Entry {
+pub(super) struct OpenRequest {
     pub(super) key: RequestKey,
     pub(super) question: Question,
     pub(super) lane: Lane,
@@ -30,13 +30,13 @@ pub(super) struct Entry {
     pub(super) users: usize,
 }
 
-impl Entry {
-    pub(super) fn new(key: RequestKey, question: Question, lane: Lane) -> Entry {
+impl OpenRequest {
+    pub(super) fn new(key: RequestKey, question: Question, lane: Lane) -> OpenRequest {
         let levels = match &question {
             Question::DecideTrust { devices, .. } => vec![None; devices.len()],
             _ => Vec::new(),
         };
-        Entry { key, question, lane, state: State::Queued, levels, waiters: BTreeMap::new(), users: 0 }
+        OpenRequest { key, question, lane, state: State::Queued, levels, waiters: BTreeMap::new(), users: 0 }
     }
 }
 
@@ -75,24 +75,24 @@ pub(super) struct Answered<F> {
 /// The questions by their numbers. It offers no way to walk through all of them: an event costs what it changes.
 #[derive(Default)]
 pub(super) struct Entries {
-    map: HashMap<u64, Entry>,
+    map: HashMap<u64, OpenRequest>,
     /// How many entries were looked at, ever.
     #[cfg(test)]
     pub(super) visits: usize,
 }
 
 impl Entries {
-    pub(super) fn get_mut(&mut self, id: u64) -> Option<&mut Entry> {
+    pub(super) fn get_mut(&mut self, id: u64) -> Option<&mut OpenRequest> {
         self.visit();
         self.map.get_mut(&id)
     }
 
-    pub(super) fn insert(&mut self, id: u64, entry: Entry) {
+    pub(super) fn insert(&mut self, id: u64, entry: OpenRequest) {
         self.visit();
         self.map.insert(id, entry);
     }
 
-    pub(super) fn remove(&mut self, id: u64) -> Option<Entry> {
+    pub(super) fn remove(&mut self, id: u64) -> Option<OpenRequest> {
         self.visit();
         self.map.remove(&id)
     }
@@ -120,7 +120,7 @@ pub(super) struct Queue {
 }
 
 /// All of it.
-pub(super) struct Table<F> {
+pub(super) struct RequestTable<F> {
     pub(super) entries: Entries,
     pub(super) keys: HashMap<RequestKey, u64>,
     pub(super) requests: HashMap<RequestId, u64>,
@@ -140,9 +140,9 @@ pub(super) struct Table<F> {
     pub(super) stream: u64,
 }
 
-impl<F> Table<F> {
-    pub(super) fn new(max_fetches: usize) -> Table<F> {
-        Table {
+impl<F> RequestTable<F> {
+    pub(super) fn new(max_fetches: usize) -> RequestTable<F> {
+        RequestTable {
             entries: Entries::default(),
             keys: HashMap::new(),
             requests: HashMap::new(),
@@ -205,10 +205,7 @@ impl<F> Table<F> {
     /// Returns the question that is to be asked next. The background comes last, so that the foreground waits for no
     /// fetch of the background but those that are open already.
     pub(super) fn next_queued(&self) -> Option<u64> {
-        let first = |lane| match self.may_ask(lane) {
-            true => self.lane(lane).queued.first().copied(),
-            false => None,
-        };
+        let first = |lane| if self.may_ask(lane) { self.lane(lane).queued.first().copied() } else { None };
         let foreground = [first(Lane::Unlimited), first(Lane::Foreground)].into_iter().flatten().min();
         foreground.or_else(|| first(Lane::Background)).or_else(|| first(Lane::Stranger))
     }
@@ -227,7 +224,7 @@ impl<F> Table<F> {
     }
 
     /// Adds a question, queued.
-    pub(super) fn insert(&mut self, id: u64, entry: Entry) {
+    pub(super) fn insert(&mut self, id: u64, entry: OpenRequest) {
         self.keys.insert(entry.key.clone(), id);
         self.lane_mut(entry.lane).queued.insert(id);
         self.entries.insert(id, entry);
@@ -296,7 +293,7 @@ impl<F> Table<F> {
 
     /// Takes a question out; if it was asked, it is withdrawn where `withdraw` says so. What is returned must be dropped
     /// when the lock is released: wakers may own tasks.
-    pub(super) fn remove(&mut self, id: u64, withdraw: Withdraw) -> Option<Entry> {
+    pub(super) fn remove(&mut self, id: u64, withdraw: Withdraw) -> Option<OpenRequest> {
         let entry = self.entries.remove(id)?;
         self.leave(id, entry.lane, entry.state);
         self.keys.remove(&entry.key);
@@ -309,7 +306,7 @@ impl<F> Table<F> {
     /// Gives a question its response, which is still to be taken over. `fact`: it was taken over already.
     pub(super) fn finish(&mut self, id: u64, response: Response, fact: Option<F>, withdraw: Withdraw) {
         let Some(entry) = self.remove(id, withdraw) else { return };
-        let Entry { key, waiters, users, .. } = entry;
+        let OpenRequest { key, waiters, users, .. } = entry;
         if fact.is_none() {
             self.noted.insert((response.stamp, id));
         }
@@ -340,7 +337,7 @@ impl<F> Table<F> {
     }
 }
 
-impl<F: Clone> Table<F> {
+impl<F: Clone> RequestTable<F> {
     /// Fetches a response that was taken over for one of those who asked.
     pub(super) fn take_response(&mut self, id: u64, user: u64) -> Option<Settled<F>> {
         let answered = self.answered.get(&id)?;

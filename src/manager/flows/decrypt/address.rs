@@ -44,7 +44,7 @@ pub(super) fn talks_elsewhere(tx: &mut Tx<'_>, from: &BareJid, message: &Message
     let Some(device) = DeviceId::new(message.sender_device) else { return Ok(false) };
     for namespace in tx.config().namespaces.clone() {
         let at = SessionAddress { jid: from.clone(), device, namespace };
-        if namespace != message.namespace && Sessions::new(tx, &at).sending()?.is_some() {
+        if namespace != message.namespace && Sessions::new(tx, &at).session_for_sending()?.is_some() {
             return Ok(true);
         }
     }

@@ -17,7 +17,7 @@ pub(super) fn heartbeat(tx: &mut Tx<'_>, at: &SessionAddress, session: &Session)
     if session.receiving_chain_length().is_none_or(|length| length <= policy::HEARTBEAT) {
         return Ok(());
     }
-    let current = Sessions::new(tx, at).sending()?;
+    let current = Sessions::new(tx, at).session_for_sending()?;
     let is_current = current.is_some_and(|current| current.exchange_id() == session.exchange_id());
     if is_current && Sessions::new(tx, at).note_heartbeat(session.ratchet_key().as_bytes())? {
         answer::queue_empty_message(tx, at, session)?;
@@ -54,10 +54,10 @@ pub(super) fn after_rejection(
     keys: &[&MessageKey],
 ) -> Result<()> {
     match status {
-        Status::NoSession | Status::PreKeyUnknown => repair::suggest(tx, at),
+        Status::NoSession | Status::PreKeyUnknown => repair::schedule(tx, at),
         Status::PublicDataInconsistency => after_other_key(tx, at),
         // Its key exchange was taken up, and its session is gone: it cannot be read before it begins another one.
-        Status::DecryptionFailed if keys.iter().any(|key| key.key_exchange) => repair::suggest(tx, at),
+        Status::DecryptionFailed if keys.iter().any(|key| key.key_exchange) => repair::schedule(tx, at),
         Status::Limit if keys.iter().any(|key| key.key_exchange) => {
             repair::suggest_list(tx, at.namespace, &at.jid)
         }

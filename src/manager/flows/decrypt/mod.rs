@@ -51,7 +51,7 @@ fn specificity(status: Status) -> u8 {
         Status::NoSession | Status::SenderNotFound => 0,
         Status::Malformed => 1,
         Status::DecryptionFailed => 2,
-        // Only a key that is ours can be known already; the others with our id are somebody else's.
+        // Only with a key for this device can a message have been decrypted before; other keys with our id are another's.
         Status::Duplicate => 4,
         _ => 3,
     }
@@ -83,7 +83,7 @@ impl Incoming<'_> {
         let keys = address::keys_for(self.message, &tx.config().jid, own_id);
         let from_us = self.message.sender_device == own_id.get();
         let own_name = self.from == Some(&tx.config().jid);
-        // In a room that names nobody a key for us tells somebody else's device with our id from ourselves.
+        // In a room without sender, a key for us shows that another member's device with our id has written, not we.
         if from_us && (own_name || (self.from.is_none() && self.room.is_some() && keys.is_empty())) {
             return Ok(self.rejected(Status::OwnEcho.into(), self.from));
         }
@@ -141,8 +141,8 @@ impl Incoming<'_> {
         Ok(self.rejected(error, Some(&at.jid)))
     }
 
-    fn opened(&self, at: &SessionAddress, opened: open::Opened) -> Decrypted {
-        let open::Opened { inside, sender, new_session, not_listed } = opened;
+    fn opened(&self, at: &SessionAddress, opened: open::DecryptedMessage) -> Decrypted {
+        let open::DecryptedMessage { inside, sender, new_session, not_listed } = opened;
         Decrypted {
             error: Status::Ok.into(),
             action: if inside.plaintext.is_some() { Action::Show } else { Action::Hide },

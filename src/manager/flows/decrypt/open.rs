@@ -20,7 +20,7 @@ use crate::protocol::message::{Message, MessageKey};
 use crate::protocol::messages::key_exchange::{ExchangeHash, KeyExchange};
 use crate::protocol::messages::ratchet_message::RatchetMessage;
 use crate::protocol::payload::{self, KeyParts};
-use crate::protocol::session::{ChainBudget, Limits, Session, Step};
+use crate::protocol::session::{ChainBudget, Session, SkipLimits, Step};
 use zeroize::Zeroizing;
 
 /// What stands in a message.
@@ -31,7 +31,7 @@ pub(super) struct Payload {
 }
 
 /// What a key of a message led to.
-pub(super) struct Opened {
+pub(super) struct DecryptedMessage {
     pub(super) inside: Payload,
     pub(super) sender: Device,
     pub(super) new_session: bool,
@@ -39,8 +39,8 @@ pub(super) struct Opened {
     pub(super) not_listed: bool,
 }
 
-pub(super) fn skip_limits(config: &Config) -> Limits {
-    Limits { per_session: config.skipped_per_session, per_message: config.skipped_per_message }
+pub(super) fn skip_limits(config: &Config) -> SkipLimits {
+    SkipLimits { per_session: config.skipped_per_session, per_message: config.skipped_per_message }
 }
 
 /// Opens a key. Nobody has authenticated anything before the MAC was checked, and what is staged before is dropped if
@@ -52,8 +52,9 @@ pub(super) fn open_key(
     message: &Message,
     hint: Sender,
     budget: &mut ChainBudget,
-) -> Result<Opened> {
-    let bytes = key.bytes.as_ref().ok_or(Error::new(Status::Malformed, "Our key cannot be read."))?;
+) -> Result<DecryptedMessage> {
+    let bytes =
+        key.bytes.as_ref().ok_or(Error::new(Status::Malformed, "The key for this device cannot be read."))?;
     if key.key_exchange {
         let exchange = KeyExchange::parse(at.namespace, bytes)?;
         return open_exchange(tx, &exchange, at, message, hint, budget);
@@ -68,8 +69,8 @@ fn store_opened(
     tx: &mut Tx<'_>,
     at: &SessionAddress,
     message: &Message,
-    opened: opening::Opened,
-) -> Result<Opened> {
+    opened: opening::OpenedMessage,
+) -> Result<DecryptedMessage> {
     let session = opened.step.session.clone();
     let sender = sender(tx, at, session.peer_mont(), session.peer_ed())?;
     if sender.core_trust == CoreTrust::Distrusted {
@@ -80,7 +81,7 @@ fn store_opened(
     effects::heartbeat(tx, at, &session)?;
     let inside = open_payload(message, &transported)?;
     effects::after_success(tx, at);
-    Ok(Opened { inside, sender, new_session: false, not_listed: is_not_listed(tx, at)? })
+    Ok(DecryptedMessage { inside, sender, new_session: false, not_listed: is_not_listed(tx, at)? })
 }
 
 fn open_exchange(
@@ -90,7 +91,7 @@ fn open_exchange(
     message: &Message,
     hint: Sender,
     budget: &mut ChainBudget,
-) -> Result<Opened> {
+) -> Result<DecryptedMessage> {
     let mont = *exchange.identity_mont();
     let known = device(tx, at)?;
     // Where the sender is guessed a stranger's key must not be put on somebody's device, nor be said to be its.
@@ -107,16 +108,11 @@ fn open_exchange(
         let decrypted = Sessions::new(tx, at).was_decrypted_by_any(exchange.message())?;
         return Err(if decrypted { Status::Duplicate } else { Status::PublicDataInconsistency }.into());
     }
-    let began = |session: &Session| exchange.began(session);
+    let began = |session: &Session| session.was_begun_by(exchange);
     if let Some(opened) = Sessions::new(tx, at).open_begun_by(began, exchange.message(), budget)? {
         return store_opened(tx, at, message, opened);
     }
-    let hash = ExchangeHash::new(&at.jid, at.device, exchange.id());
-    #[cfg(omemo_planted)]
-    let hash = match crate::planted::is_planted(4) {
-        true => ExchangeHash::new(&tx.config().jid, tx.own_device()?, exchange.id()),
-        false => hash,
-    };
+    let hash = exchange_hash(tx, exchange, at)?;
     check_processed(tx, exchange, at, &hash)?;
     if !known.identity.is_confirmed() && is_confirmed_elsewhere(tx, at, &mont)? {
         return Err(Status::PublicDataInconsistency.into());
@@ -125,7 +121,10 @@ fn open_exchange(
     let known_jid = tx.is_known(&at.jid);
     let whose = ProcessedExchange::whose(&at.jid);
     if !known_jid && !tx.pre_keys(at.namespace)?.has_stranger_room(whose) {
-        return Err(Error::new(Status::Limit, "Strangers have used up what one bundle has for them."));
+        return Err(Error::new(
+            Status::Limit,
+            "Strangers have used too many pre keys of the published bundle.",
+        ));
     }
     let step = accept(tx, exchange, at, budget)?;
     let inside = open_payload(message, &step.plaintext)?;
@@ -138,7 +137,17 @@ fn open_exchange(
     own_keys::top_up(tx, at.namespace)?;
     log_step(tx, "new session", &step.session);
     effects::after_exchange(tx, at, relation)?;
-    Ok(Opened { inside, sender, new_session: true, not_listed: is_not_listed(tx, at)? })
+    Ok(DecryptedMessage { inside, sender, new_session: true, not_listed: is_not_listed(tx, at)? })
+}
+
+/// Returns what a key exchange is remembered by.
+fn exchange_hash(tx: &mut Tx<'_>, exchange: &KeyExchange, at: &SessionAddress) -> Result<ExchangeHash> {
+    #[cfg(omemo_planted)]
+    if crate::planted::is_planted(4) {
+        return Ok(ExchangeHash::new(&tx.config().jid, tx.own_device()?, exchange.id()));
+    }
+    let _ = tx;
+    Ok(ExchangeHash::new(&at.jid, at.device, exchange.id()))
 }
 
 /// Refuses a key exchange that was processed and whose session is deleted. Only what is known to have been decrypted is a
@@ -227,7 +236,9 @@ fn make_provisional_room(tx: &mut Tx<'_>, at: &SessionAddress) -> Result<()> {
     let fresh = namespaces.iter().any(|namespace| tx.memory().lists.is_fresh(*namespace, &at.jid, now));
     match contact.unlisted_provisional().first() {
         Some(oldest) if fresh && tx.memory().online => removal::remove_device(tx, &at.jid, *oldest),
-        _ => Err(Error::new(Status::Limit, "Too many devices of this JID are known by key exchanges alone.")),
+        _ => {
+            Err(Error::new(Status::Limit, "Too many devices of this JID are known from key exchanges only."))
+        }
     }
 }
 
@@ -273,5 +284,5 @@ fn open_payload(message: &Message, transported: &[u8]) -> Result<Payload> {
     let plaintext =
         payload.map(|payload| payload::decrypt(namespace, transported, payload, iv)).transpose()?;
     let tag_in_payload = plaintext.is_some() && payload::is_tag_in_payload(namespace, transported);
-    Ok(Payload { plaintext, key: payload::parts(namespace, transported, iv), tag_in_payload })
+    Ok(Payload { plaintext, key: payload::key_parts(namespace, transported, iv), tag_in_payload })
 }

@@ -16,7 +16,7 @@ use crate::error::{Error, Result, Status};
 use crate::protocol::address::{BareJid, DeviceId};
 use crate::protocol::message::{Message, MessageKey};
 use crate::protocol::namespace::Namespace;
-use crate::protocol::payload::{self, KeyParts, Sealed};
+use crate::protocol::payload::{self, EncryptedPayload, KeyParts};
 use crate::protocol::session::Session;
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
@@ -27,7 +27,7 @@ struct Commit<'a> {
     request: &'a EncryptRequest,
     gathered: &'a Gathered,
     /// The payload of each namespace, and the keys of its devices.
-    encrypted: BTreeMap<Namespace, (Sealed, Vec<MessageKey>)>,
+    encrypted: BTreeMap<Namespace, (EncryptedPayload, Vec<MessageKey>)>,
     rows: Vec<Row>,
     /// Recipients without any device that is served.
     unserved: Vec<Row>,
@@ -147,7 +147,7 @@ impl Commit<'_> {
             let Some((sealed, keys)) = self.encrypted.remove(namespace) else { continue };
             tx.log(LogLevel::Debug, &format!("encrypt: {} keys in {}", keys.len(), namespace.uri()));
             if self.request.draft.key_transport {
-                let parts = payload::parts(*namespace, &sealed.key, sealed.iv.as_deref());
+                let parts = payload::key_parts(*namespace, &sealed.key, sealed.iv.as_deref());
                 transported.push(parts.ok_or(Error::from(Status::Internal))?);
             }
             let (namespace, sender_device) = (*namespace, own_id.get());
@@ -257,9 +257,10 @@ impl Commit<'_> {
     fn serve(&mut self, tx: &mut Tx<'_>, recipient: &RecipientDevice) -> Result<()> {
         let RecipientDevice { at, device } = recipient;
         let contact = tx.contact(&at.jid)?;
-        let trust = match device.identity.is_confirmed() {
-            true => trust::evaluate(tx, &trust::device_info(tx, &contact, device))?,
-            false => CoreTrust::Undecided,
+        let trust = if device.identity.is_confirmed() {
+            trust::evaluate(tx, &trust::device_info(tx, &contact, device))?
+        } else {
+            CoreTrust::Undecided
         };
         if trust == CoreTrust::Distrusted {
             return Err(Status::Distrusted.into());
@@ -286,9 +287,10 @@ impl Commit<'_> {
         let encrypted = session.encrypt(&sealed.key)?;
         let counter = session.sending_chain_length();
         let (jid, bytes) = (answer::addressed(at), Some(encrypted.bytes));
-        match fresh {
-            true => Sessions::new(tx, at).replace(session, None)?,
-            false => Sessions::new(tx, at).update(session)?,
+        if fresh {
+            Sessions::new(tx, at).replace(session, None)?
+        } else {
+            Sessions::new(tx, at).update(session)?
         }
         answer::discard_for(tx, at)?;
         keys.push(MessageKey { jid, device: at.device.get(), key_exchange: encrypted.key_exchange, bytes });

@@ -13,7 +13,7 @@ mod plan;
 use super::super::api::draft::{Draft, EncryptPolicy};
 use super::super::api::event::OperationId;
 use super::super::api::report::Outcome;
-use super::super::engine::{Kind, Ticket};
+use super::super::engine::{OperationKind, Ticket};
 use super::super::policy;
 use super::context::Context;
 use crate::error::{Error, Result, Status};
@@ -30,7 +30,7 @@ pub(in crate::manager) fn start(context: &Arc<Context>, operation: OperationId, 
     let waits = (!overtakes && !context.is_online()).then(|| Waiting::begin(context)).transpose()?;
     let ticket = context.order.enqueue((!overtakes).then(|| request.recipients.clone()));
     let shared = context.clone();
-    context.engine.start(operation, Kind::SurvivesStream, async move {
+    context.engine.start(operation, OperationKind::SurvivesStream, async move {
         let outcome = run(&shared, &request, &ticket, waits).await.unwrap_or_else(Outcome::bare);
         Outcome { context: request.draft.context.clone(), ..outcome }
     })
@@ -43,9 +43,10 @@ impl Waiting {
     fn begin(context: &Arc<Context>) -> Result<Waiting> {
         let before = context.waiting.fetch_add(1, Ordering::SeqCst);
         let waiting = Waiting(context.clone());
-        match before < policy::WAITING_ENCRYPTIONS {
-            true => Ok(waiting),
-            false => Err(Error::new(Status::Limit, "Too many encryptions wait for a stream.")),
+        if before < policy::WAITING_ENCRYPTIONS {
+            Ok(waiting)
+        } else {
+            Err(Error::new(Status::Limit, "Too many encryptions wait for a stream."))
         }
     }
 }

@@ -159,7 +159,8 @@ fn has_session(tx: &mut Tx<'_>, at: &SessionAddress) -> Result<bool> {
     }
 }
 
-/// Whether there is one that is not to be begun anew: the other side has answered on it, or may still do so.
+/// Returns whether there is a session that is not to be replaced: the other side has answered on it, or may still do so.
+/// A session whose record cannot be read counts as one, for a new one would overwrite it.
 pub(super) fn has_lasting_session(tx: &mut Tx<'_>, at: &SessionAddress) -> Result<bool> {
     match Sessions::new(tx, at).for_sending() {
         Err(error) if error.status() == Status::StorageCorrupt => Ok(true),

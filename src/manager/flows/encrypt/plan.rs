@@ -75,9 +75,10 @@ pub(super) fn recipient_devices(
     let this = tx.device_id()?.filter(|_| tx.is_own(jid));
     let contact = tx.contact(jid)?;
     // Ids that this device has given up are on the list until that is published anew.
-    let given_up: Vec<u32> = match this.is_some() {
-        true => tx.account()?.purges.iter().map(|purge| purge.device).collect(),
-        false => Vec::new(),
+    let given_up: Vec<u32> = if this.is_some() {
+        tx.account()?.purges.iter().map(|purge| purge.device).collect()
+    } else {
+        Vec::new()
     };
     let mut devices = Vec::new();
     for device in &contact.devices {
@@ -120,19 +121,16 @@ pub(super) fn unreachable_devices(
         if this.is_some_and(|this| this.get() == device.id) || (this.is_some() && given_up()?) {
             continue;
         }
-        let error = match this.is_some() && shows_our_key(tx, device)? {
-            true => Error::new(Status::BundleBad, "The device shows this device's own identity key."),
-            false => Error::new(
-                Status::UnknownNamespace,
-                "The message is for other namespaces than this device's.",
-            ),
+        let error = if this.is_some() && shows_our_key(tx, device)? {
+            Error::new(Status::BundleBad, "The device shows this device's own identity key.")
+        } else {
+            Error::new(Status::UnknownNamespace, "The message is for other namespaces than this device's.")
         };
         unreachable.push((device.id, namespace, error));
     }
     for namespace in namespaces {
         for id in tx.memory().lists.unserved(*namespace, jid) {
-            let error =
-                Error::new(Status::Malformed, "A device id outside of 1 to 2147483647 cannot be served.");
+            let error = Error::new(Status::Malformed, "The device id is outside of 1 to 2147483647.");
             unreachable.push((id, *namespace, error));
         }
     }

@@ -1,0 +1,16 @@
+/* One case for each promise of the contract at the top of omemo.h, most with answers inside the callback and later, in
+ * order, backwards and shuffled. The topics are files of this folder. */
+#include "contract.h"
+
+int main(void) {
+  unsigned failed = 0;
+  failed += contract_services();
+  failed += contract_operations();
+  failed += contract_requests();
+  failed += contract_events();
+  failed += contract_freeing();
+  failed += contract_threads();
+  failed += contract_structures();
+  failed += contract_messages();
+  return failed == 0 ? 0 : 1;
+}

@@ -1,0 +1,146 @@
+/* The order of messages, half a success, and the way of a message through all of it (8 and 12 of the contract). */
+#include "contract.h"
+
+static void the_same_recipients_keep_their_order(void) {
+  for (unsigned order = 0; order < 8; order++) {
+    struct account romeo;
+    struct end list[12] = {0}, alone = {0};
+    static const char *const jids[3] = {"a@verona.example", "b@verona.example", "c@verona.example"};
+    start_connected(&romeo, ROMEO);
+    for (size_t i = 0; i < 12; i++) CHECK(encrypt(&romeo, jids[i % 3], on_done, &list[i], NULL) == OMEMO_OK);
+    settle(&romeo, order);
+    for (size_t i = 0; i < 12; i++) {
+      CHECK(list[i].calls == 1);
+      if (i >= 3) CHECK(list[i - 3].when < list[i].when);
+    }
+    /* Somebody whom nobody answers holds up nobody else. */
+    CHECK(encrypt(&romeo, "silent@verona.example", on_done, &alone, NULL) == OMEMO_OK);
+    CHECK(omemo_manager_run(romeo.manager) == OMEMO_OK);
+    CHECK(romeo.open_count == 1);
+    forget_open(&romeo);
+    CHECK(encrypt(&romeo, jids[0], on_done, &list[0], NULL) == OMEMO_OK);
+    settle(&romeo, order);
+    CHECK(list[0].calls == 2 && alone.calls == 0);
+    account_free(&romeo);
+    CHECK(alone.calls == 1 && alone.status == OMEMO_ERR_CANCELLED);
+  }
+}
+
+static void deliver(struct account *from, struct account *to, const char *xml, const char *expected) {
+  omemo_decrypted *decrypted = NULL;
+  CHECK(omemo_manager_decrypt_xml(to->manager, from->jid, NULL, xml, strlen(xml), &decrypted) == OMEMO_OK);
+  CHECK(omemo_decrypted_action(decrypted) == OMEMO_ACTION_SHOW);
+  CHECK(omemo_decrypted_body(decrypted) && strcmp(omemo_decrypted_body(decrypted), expected) == 0);
+  omemo_decrypted_free(decrypted);
+}
+
+static void messages_go_both_ways(void) {
+  for (unsigned order = 0; order < 5; order++) {
+    struct account romeo, juliet;
+    server_wipe();
+    start_connected(&romeo, ROMEO);
+    start_connected(&juliet, JULIET);
+    romeo.later = juliet.later = order > 0;
+    for (int round = 0; round < 4; round++) {
+      struct account *from = round % 2 ? &juliet : &romeo, *to = round % 2 ? &romeo : &juliet;
+      struct end end = {0};
+      CHECK(encrypt(from, to->jid, on_done, &end, NULL) == OMEMO_OK);
+      settle(from, order);
+      CHECK(end.calls == 1 && end.status == OMEMO_OK && end.messages == 1 && end.rows >= 1);
+      if (end.xml) deliver(from, to, end.xml, "Ay me!");
+      settle(to, order);
+      free(end.xml);
+    }
+    CHECK(romeo.decided == 1 && juliet.decided == 1); /* one question of trust each */
+    account_free(&romeo);
+    account_free(&juliet);
+  }
+  server_wipe();
+}
+
+static void half_a_success_is_reported(void) {
+  struct account romeo, juliet;
+  server_wipe();
+  start_connected(&romeo, ROMEO);
+  start_connected(&juliet, JULIET);
+  romeo.later = false;
+  omemo_op op = 0;
+  bool named = false;
+  omemo_draft *draft = draft_to(JULIET, "text");
+  CHECK(omemo_draft_add_recipient(draft, NOBODY) == OMEMO_OK);
+  CHECK(omemo_draft_set_context(draft, "the balcony") == OMEMO_OK);
+  CHECK(omemo_manager_encrypt(romeo.manager, draft, NULL, NULL, &op) == OMEMO_OK);
+  omemo_result *result = omemo_manager_wait(romeo.manager, op, -1);
+  CHECK(omemo_result_status(result) == OMEMO_ERR_NO_ELIGIBLE_DEVICES && omemo_result_message_count(result) == 0);
+  CHECK(omemo_result_context(result) && strcmp(omemo_result_context(result), "the balcony") == 0);
+  for (size_t i = 0; i < omemo_result_row_count(result); i++) {
+    CHECK(omemo_result_row_detail(result, i) != NULL);
+    if (omemo_result_row_device(result, i) == 0 && strcmp(omemo_result_row_jid(result, i), NOBODY) == 0) {
+      named = true;
+      CHECK(omemo_result_row_status(result, i) != OMEMO_OK);
+    }
+  }
+  CHECK(named);
+  omemo_result_free(result);
+  CHECK(omemo_draft_remove_recipient(draft, NOBODY) == OMEMO_OK);
+  CHECK(omemo_manager_encrypt(romeo.manager, draft, NULL, NULL, &op) == OMEMO_OK);
+  result = omemo_manager_wait(romeo.manager, op, -1);
+  CHECK(omemo_result_status(result) == OMEMO_OK && omemo_result_message_count(result) == 1);
+  omemo_result_free(result);
+  omemo_draft_free(draft);
+  account_free(&romeo);
+  account_free(&juliet);
+  server_wipe();
+}
+
+static void questions_of_trust(void) {
+  struct account romeo = {0}, juliet;
+  struct end end = {0};
+  server_wipe();
+  romeo.jid = ROMEO;
+  romeo.clock = true;
+  romeo.now = 1700000000000;
+  account_new(&romeo);
+  account_connect(&romeo);
+  start_connected(&juliet, JULIET);
+  romeo.later = true;
+  CHECK(encrypt(&romeo, JULIET, on_done, &end, NULL) == OMEMO_OK);
+  for (int i = 0; i < 10 && romeo.decided == 0; i++) {
+    CHECK(omemo_manager_run(romeo.manager) == OMEMO_OK);
+    if (romeo.decided == 0) answer_all(&romeo, 0);
+  }
+  if (!CHECK(romeo.decided == 1 && romeo.open_count == 1 && romeo.open[0].kind == DECIDE_TRUST)) return;
+  omemo_request request = romeo.open[0].request;
+  CHECK(romeo.open[0].count == 1 && romeo.open[0].context && strcmp(romeo.open[0].context, JULIET) == 0);
+  romeo.now += 3000000; /* a person may take her time */
+  CHECK(omemo_manager_run(romeo.manager) == OMEMO_OK);
+  CHECK(romeo.withdrawn == 0 && end.calls == 0);
+  CHECK(omemo_manager_disconnected(romeo.manager) == OMEMO_OK);
+  CHECK(omemo_manager_run(romeo.manager) == OMEMO_OK);
+  CHECK(romeo.withdrawn == 0);
+  CHECK(omemo_request_decide(request, 0, "no such level") == OMEMO_ERR_UNKNOWN_TRUST_LEVEL);
+  CHECK(omemo_request_decide(request, 1, OMEMO_TRUST_LEVEL_NAME_TRUSTED) == OMEMO_ERR_ARGUMENT);
+  CHECK(omemo_request_decide(request, 0, NULL) == OMEMO_ERR_NULL);
+  CHECK(omemo_request_resolve_xml(request, "<iq/>", 5) == OMEMO_ERR_WRONG_ANSWER);
+  CHECK(omemo_request_decide(request, 0, OMEMO_TRUST_LEVEL_NAME_DISTRUSTED) == OMEMO_OK);
+  CHECK(omemo_request_decide(request, 0, OMEMO_TRUST_LEVEL_NAME_TRUSTED) == OMEMO_OK); /* the last word counts */
+  CHECK(omemo_request_resolve(request) == OMEMO_OK);
+  CHECK(omemo_request_decide(request, 0, OMEMO_TRUST_LEVEL_NAME_TRUSTED) == OMEMO_ERR_STALE);
+  forget_open(&romeo);
+  CHECK(omemo_manager_connected(romeo.manager, OMEMO_CATCH_UP_NONE, NULL, NULL, NULL) == OMEMO_OK);
+  settle(&romeo, 0);
+  CHECK(end.calls == 1 && end.status == OMEMO_OK && end.messages == 1);
+  free(end.xml);
+  account_free(&romeo);
+  account_free(&juliet);
+  server_wipe();
+}
+
+unsigned contract_messages(void) {
+  RUN(the_same_recipients_keep_their_order);
+  RUN(messages_go_both_ways);
+  RUN(half_a_success_is_reported);
+  RUN(questions_of_trust);
+  server_wipe();
+  return cases_failed;
+}
