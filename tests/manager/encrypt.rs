@@ -14,6 +14,7 @@ use omemo::protocol::limits;
 use omemo::protocol::namespace::Namespace::{self, Legacy, Omemo2};
 use omemo::runtime::next_number;
 use std::collections::BTreeMap;
+use std::sync::atomic::Ordering::SeqCst;
 
 in_both_namespaces! {
     f4_messages_to_devices_that_are_distrusted_or_undecided,
@@ -33,6 +34,7 @@ in_both_namespaces! {
     f15_devices_that_left_get_nothing_and_are_not_forgotten,
     a_list_of_too_many_devices_grows_nothing_without_bound,
     what_a_message_allocates_for_a_device_does_not_grow_with_their_number,
+    an_outdated_list_is_noticed_before_anybody_is_served,
 }
 
 fn f4_messages_to_devices_that_are_distrusted_or_undecided(ns: Namespace) {
@@ -443,4 +445,32 @@ fn r51_a_device_that_came_during_a_prompt_is_judged_before_anything_is_sent(ns: 
     romeo.run(&mut server);
     let keys = &romeo.take(operation).messages[0].keys;
     assert_eq!(keys.iter().map(|key| key.device).collect::<Vec<_>>(), [1, 2]);
+}
+
+fn an_outdated_list_is_noticed_before_anybody_is_served(ns: Namespace) {
+    const MEMBERS: usize = 8;
+    const DEVICES: u32 = 10;
+    let mut server = Server::of(ns);
+    let romeo = RustDevice::new(ROMEO, &mut server);
+    let members: Vec<_> = (0..MEMBERS).map(|n| jid(&format!("member{n}@verona.lit"))).collect();
+    for member in &members {
+        (1..=DEVICES).for_each(|device| RawDevice::of(ns, member.as_str(), device).publish(&mut server));
+    }
+    let to: Vec<_> = members.iter().collect();
+    assert_eq!(romeo.encrypt(&to, "x", EncryptPolicy::Wait, &mut server).status(), Status::Ok);
+    // Of all lists only that of the account itself, which is served last, is outdated.
+    romeo.advance(3_700_000);
+    romeo.run(&mut server);
+    members.iter().for_each(|member| romeo.push(member, &server));
+    romeo.step();
+    let before = romeo.services.evaluations.load(SeqCst);
+    romeo.begin_encrypt(&to, "x", EncryptPolicy::Wait);
+    let asked = romeo.step();
+    assert!(
+        matches!(&asked[..], [(_, Question::FetchDeviceList { jid, .. })] if *jid == romeo.jid),
+        "{asked:?}"
+    );
+    let evaluations = romeo.services.evaluations.load(SeqCst) - before;
+    let devices = MEMBERS * DEVICES as usize;
+    assert!(evaluations <= 2 * devices, "{evaluations} evaluations for {devices} devices");
 }

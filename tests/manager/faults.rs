@@ -4,11 +4,13 @@ use super::world::*;
 use omemo::error::{Error, Status};
 use omemo::manager::api::draft::EncryptPolicy;
 use omemo::protocol::namespace::Namespace::{self};
+use std::sync::atomic::Ordering::SeqCst;
 
 in_both_namespaces! {
     a_store_that_fails_at_any_commit_leaves_an_account_that_works,
     f28_a_decrypt_whose_commit_failed_may_be_made_again,
     f26_an_encrypt_whose_commit_failed_hands_nothing_out,
+    an_encrypt_whose_store_cannot_be_read_says_so_and_blames_no_device,
 }
 
 /// A conversation in which each call may be made again when the store failed.
@@ -93,5 +95,29 @@ fn f26_an_encrypt_whose_commit_failed_hands_nothing_out(ns: Namespace) {
         assert_eq!((outcome.status(), outcome.messages.len()), (Status::Storage, 0));
         let message = romeo.say(&juliet.jid, "y", &mut server);
         assert_eq!(text(&juliet.read(&romeo.jid, &message)), "y");
+    }
+}
+
+fn an_encrypt_whose_store_cannot_be_read_says_so_and_blames_no_device(ns: Namespace) {
+    for (locked, expected) in [(false, Status::Storage), (true, Status::StorageLocked)] {
+        let (mut server, romeo, juliet) = friends(ns);
+        romeo.storage.locked.store(locked, SeqCst);
+        let mut failures = 0;
+        for n in 1.. {
+            romeo.restart();
+            romeo.connect(&mut server);
+            let operation = romeo.begin_encrypt(&[&juliet.jid], "x", EncryptPolicy::Now);
+            romeo.storage.fail_load(n);
+            romeo.run(&mut server);
+            let outcome = romeo.take(operation);
+            if romeo.storage.load_fault.lock().unwrap().take().is_some() {
+                assert_eq!(outcome.status(), Status::Ok);
+                break;
+            }
+            assert_eq!((outcome.status(), outcome.rows.len()), (expected, 0), "load {n}");
+            assert!(outcome.messages.is_empty());
+            failures += 1;
+        }
+        assert!(failures >= 2, "the device's record and its session are loaded");
     }
 }

@@ -36,6 +36,7 @@ in_both_namespaces! {
     a_refused_list_does_not_end_connected,
     nothing_is_encrypted_to_a_provisional_key,
     the_gathered_bundle_is_compared_with_the_judged_key,
+    a_gathered_bundle_is_of_no_use_once_another_key_is_accepted,
 }
 
 fn relay(
@@ -509,4 +510,26 @@ fn an_archive_of_a_replaced_key_is_silent(ns: Namespace) {
         juliet.connect(&mut server);
     }
     assert_eq!(juliet.count_notices(NoticeKind::IdentityChanged), notices, "an old archive alarms");
+}
+
+fn a_gathered_bundle_is_of_no_use_once_another_key_is_accepted(ns: Namespace) {
+    let mut server = Server::of(ns);
+    let romeo = RustDevice::new(ROMEO, &mut server);
+    let (old, paris) = (RawDevice::of(ns, JULIET, 7), RawDevice::of(ns, PARIS, 5));
+    for device in [&old, &paris] {
+        device.publish(&mut server);
+        romeo.refresh(&device.jid, &mut server);
+    }
+    // Her bundle is here already when she sets her device up anew; that of another recipient is still on its way.
+    let operation = romeo.begin_encrypt(&[&old.jid, &paris.jid], "text", EncryptPolicy::Wait);
+    let open = romeo.run_holding(&mut server, is_bundle_of(&paris.jid));
+    assert_eq!(open.len(), 1);
+    let mut new = RawDevice::of(ns, JULIET, 7);
+    show_other_key(&romeo, &mut new, &mut server);
+    romeo.manager().accept_identity(&new.jid, id(7), &new.key()).unwrap();
+    romeo.manager().answer(open[0].0, server.answer(&romeo, &open[0].1)).unwrap();
+    romeo.run(&mut server);
+    let outcome = romeo.take(operation);
+    assert_eq!(row(&outcome, &old.jid, 7), Some(Status::IdentityChanged), "{:?}", outcome.rows);
+    assert!(!serves(&outcome, 7), "it is encrypted to the key of before");
 }

@@ -12,6 +12,8 @@ use omemo::protocol::session::Session;
 
 in_both_namespaces! {
     a_session_that_was_given_up_never_sends,
+    a_session_that_was_given_up_never_sends_although_its_key_is_accepted_again,
+    skipped_keys_of_a_given_up_session_are_not_kept_beside_the_next_one,
     waiting_empty_messages_of_a_given_up_session_go,
     a_superseded_session_is_read_for_ninety_days,
     a_session_whose_time_has_passed_still_knows_what_it_decrypted,
@@ -20,6 +22,7 @@ in_both_namespaces! {
     connected_succeeds_with_rows_when_one_namespace_fails,
     notice_devices_comes_once_a_change,
     an_account_record_that_contradicts_its_anchor_is_corrupt,
+    no_bit_of_the_anchor_may_differ,
     a_group_of_skipped_keys_that_is_cut_is_refused,
     a_new_session_with_a_device_on_no_list_has_the_list_looked_at_once,
     pre_keys_of_a_bundle_are_chosen_at_random,
@@ -55,12 +58,35 @@ fn a_conflicting_key_survives_that_a_device_leaves_the_other_namespace() {
     assert_eq!(row(&outcome, &new.jid, 7), Some(Status::IdentityChanged));
 }
 
+#[test]
+fn a_conflicting_key_survives_that_the_account_leaves_the_other_namespace() {
+    for (stays, leaves) in [(Legacy, Omemo2), (Omemo2, Legacy)] {
+        let mut server = Server::of(stays);
+        let mut settings = config(stays, ROMEO, "trusted");
+        settings.namespaces = vec![stays, leaves];
+        let romeo = RustDevice::with(settings, &mut server);
+        let old = RawDevice::of(stays, JULIET, 7);
+        old.publish(&mut server);
+        old.in_namespace(leaves).publish(&mut server);
+        romeo.refresh(&old.jid, &mut server);
+        let mut new = RawDevice::of(stays, JULIET, 7);
+        show_other_key(&romeo, &mut new, &mut server);
+        romeo.manager.replace(None);
+        let romeo = RustDevice::closed(config(stays, ROMEO, "trusted"), romeo.storage.clone());
+        romeo.open().unwrap();
+        assert_eq!(romeo.device(&new.jid, 7).unwrap().conflicting_key, Some(new.key()), "{stays:?}");
+    }
+}
+
 /// A known device shows another key, and the user accepts it: the client, the old and the new device.
 fn accepted(ns: Namespace) -> (Server, RustDevice, RawDevice, Session, RawDevice) {
     let (mut server, romeo, mut old) = with_raw(ns, ROMEO, (JULIET, 7));
     let message = romeo.say(&old.jid, "hello", &mut server);
-    let (session, content) = old.take_up(&message).unwrap();
+    let (mut session, content) = old.take_up(&message).unwrap();
     assert_eq!(content, "hello");
+    // From now on what is sent on it is no key exchange.
+    let answer = old.write(&mut session, (&romeo.jid, romeo.id()), "welcome");
+    assert_eq!(text(&romeo.read(&old.jid, &answer)), "welcome");
     let mut new = RawDevice::of(ns, JULIET, 7);
     show_other_key(&romeo, &mut new, &mut server);
     (server, romeo, old, session, new)
@@ -78,18 +104,51 @@ fn a_session_that_was_given_up_never_sends(ns: Namespace) {
     }
 }
 
-fn waiting_empty_messages_of_a_given_up_session_go(ns: Namespace) {
-    let (mut server, romeo, mut old, mut session, new) = accepted(ns);
-    // A message of the old device is to be answered when the key is accepted.
-    let more = old.write(&mut session, (&romeo.jid, romeo.id()), "more");
-    assert_eq!(text(&romeo.read(&old.jid, &more)), "more");
+fn a_session_that_was_given_up_never_sends_although_its_key_is_accepted_again(ns: Namespace) {
+    let (mut server, romeo, mut old, _session, new) = accepted(ns);
     romeo.manager().accept_identity(&new.jid, id(7), &new.key()).unwrap();
-    let before = romeo.sent.borrow().len();
+    // The bundle is looked at again after an hour.
+    romeo.run_hours(2, &mut server);
+    show_other_key(&romeo, &mut old, &mut server);
+    romeo.manager().accept_identity(&old.jid, id(7), &old.key()).unwrap();
+    let message = romeo.say(&old.jid, "to the old one", &mut server);
+    assert!(old.bytes(&message).key_exchange, "it goes out on the session that was given up");
+    assert_eq!(old.accept(&message).unwrap(), "to the old one");
+}
+
+fn skipped_keys_of_a_given_up_session_are_not_kept_beside_the_next_one(ns: Namespace) {
+    let (_server, romeo, mut old, mut session, new) = accepted(ns);
+    let skipped = || romeo.storage.all().keys().filter(|key| key.starts_with("v1/skipped/")).count();
+    old.write(&mut session, (&romeo.jid, romeo.id()), "lost");
+    let next = old.write(&mut session, (&romeo.jid, romeo.id()), "next");
+    assert_eq!(text(&romeo.read(&old.jid, &next)), "next");
+    assert_eq!(skipped(), 1);
+    romeo.manager().accept_identity(&new.jid, id(7), &new.key()).unwrap();
+    assert_eq!(skipped(), 0);
+}
+
+fn waiting_empty_messages_of_a_given_up_session_go(ns: Namespace) {
+    let mut server = Server::of(ns);
+    let romeo = RustDevice::new(ROMEO, &mut server);
+    let mut old = RawDevice::of(ns, JULIET, 7);
+    old.publish(&mut server);
+    romeo.refresh(&old.jid, &mut server);
+    // The answer to her key exchange is encrypted and cannot be sent.
+    let (_, hello) = old.greet(&romeo, &server, "hello");
+    assert_eq!(text(&romeo.read(&old.jid, &hello)), "hello");
+    romeo.run_with(|question| match is_send(question) {
+        true => Some(Answer::Rejected(Reason::Failed)),
+        false => Some(server.answer(&romeo, question)),
+    });
+    let mut new = RawDevice::of(ns, JULIET, 7);
+    show_other_key(&romeo, &mut new, &mut server);
+    let waiting = || romeo.storage.all().keys().filter(|key| key.starts_with("v1/todo/")).count();
+    let sent = romeo.sent.borrow().len();
+    assert_eq!((waiting(), sent), (1, 1));
+    romeo.manager().accept_identity(&new.jid, id(7), &new.key()).unwrap();
+    assert_eq!(waiting(), 0, "its bytes stay in the store");
     romeo.run_later(&mut server);
-    for (_, message) in &romeo.sent.borrow()[before..] {
-        let key = message.keys.iter().find(|key| key.device == 7).unwrap();
-        assert!(key.key_exchange, "an empty message on a session that was given up");
-    }
+    assert_eq!(romeo.sent.borrow().len(), sent, "an empty message on a session that was given up");
 }
 
 /// Romeo's session with Juliet is replaced by one that she begins; a message of the old one is kept back.
@@ -227,6 +286,19 @@ fn an_account_record_that_contradicts_its_anchor_is_corrupt(ns: Namespace) {
         assert_eq!(again.open().unwrap_err().status(), Status::StorageCorrupt);
     }
     drop(juliet);
+}
+
+fn no_bit_of_the_anchor_may_differ(ns: Namespace) {
+    let (_, romeo, _) = friends(ns);
+    let records = romeo.storage.all();
+    for bit in 0..8 * records["v1/anchor"].len() {
+        let mut changed = records.clone();
+        changed.get_mut("v1/anchor").unwrap()[bit / 8] ^= 1 << (bit % 8);
+        let storage = std::sync::Arc::new(FaultyStorage::default());
+        storage.put_back(changed);
+        let status = RustDevice::closed(config(ns, ROMEO, "trusted"), storage).open().unwrap_err().status();
+        assert!(matches!(status, Status::StorageCorrupt | Status::StorageVersion), "bit {bit}: {status:?}");
+    }
 }
 
 fn a_group_of_skipped_keys_that_is_cut_is_refused(ns: Namespace) {

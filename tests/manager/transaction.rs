@@ -6,6 +6,7 @@ use super::world::*;
 use crate::support::world::storage::Records;
 use omemo::error::Status;
 use omemo::manager::api::draft::EncryptPolicy;
+use omemo::manager::api::question::{Answer, Question, Reason};
 use omemo::protocol::namespace::Namespace;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -20,6 +21,7 @@ in_both_namespaces! {
     an_unreadable_archived_session_keeps_the_others_readable,
     an_unreadable_record_keeps_no_other_member_of_a_room_from_being_read,
     the_order_of_encryptions_holds_although_one_fails,
+    an_encryption_that_fails_early_ends_in_its_order,
     rows_of_a_failed_operation_say_nothing_of_served,
     a_level_name_is_bounded,
     a_commit_that_failed_is_seen_by_nobody,
@@ -267,4 +269,33 @@ fn an_unreadable_archived_session_keeps_the_others_readable(ns: Namespace) {
     for _ in 0..3 {
         both_ways(&romeo, &juliet, &mut server);
     }
+}
+
+fn an_encryption_that_fails_early_ends_in_its_order(ns: Namespace) {
+    let mut server = Server::of(ns);
+    let romeo = RustDevice::with(config(ns, ROMEO, "undecided"), &mut server);
+    let juliet = RawDevice::of(ns, JULIET, 1);
+    juliet.publish(&mut server);
+    romeo.refresh(&juliet.jid, &mut server);
+    romeo.manager().set_trust(&juliet.jid, &juliet.key(), "trusted").unwrap();
+    // The first one waits for a bundle; the second one asks about a device that came meanwhile, and nobody decides.
+    let first = romeo.begin_encrypt(&[&juliet.jid], "first", EncryptPolicy::Wait);
+    let open = romeo.run_holding(&mut server, is_bundle);
+    assert_eq!(open.len(), 1);
+    RawDevice::of(ns, JULIET, 2).publish(&mut server);
+    romeo.push(&juliet.jid, &server);
+    let second = romeo.begin_encrypt(&[&juliet.jid], "second", EncryptPolicy::Wait);
+    romeo.run_with(|question| match question {
+        Question::DecideTrust { .. } => Some(Answer::Rejected(Reason::Declined)),
+        _ => Some(server.answer(&romeo, question)),
+    });
+    assert!(!romeo.is_done(second), "it has overtaken the first one");
+    romeo.manager().answer(open[0].0, server.answer(&romeo, &open[0].1)).unwrap();
+    romeo.run_with(|question| match question {
+        Question::DecideTrust { .. } => Some(Answer::Done),
+        _ => Some(server.answer(&romeo, question)),
+    });
+    assert_eq!(romeo.order.borrow()[romeo.order.borrow().len() - 2..], [first, second]);
+    assert_eq!(romeo.take(first).status(), Status::Ok);
+    assert_eq!(romeo.take(second).status(), Status::TrustDecisionFailed);
 }

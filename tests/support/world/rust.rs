@@ -35,6 +35,8 @@ pub struct TestServices {
     /// The manager gets no monotonic clock and takes it from the steps of the wall clock.
     pub wall_clock_only: AtomicBool,
     pub wakeups: AtomicUsize,
+    /// How often a device's trust was evaluated.
+    pub evaluations: AtomicUsize,
     /// The levels whose names begin with "custom" are not known any more.
     pub forgets_custom: AtomicBool,
     /// The next trust evaluation of a JID that begins so panics.
@@ -44,6 +46,7 @@ pub struct TestServices {
 
 impl Services for TestServices {
     fn evaluate_trust(&self, device: &Known) -> Result<CoreTrust> {
+        self.evaluations.fetch_add(1, SeqCst);
         let planned =
             self.panics_at.lock().unwrap().take_if(|start| device.jid.as_str().starts_with(&**start));
         assert!(planned.is_none(), "a planned panic");

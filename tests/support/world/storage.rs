@@ -33,6 +33,8 @@ pub struct FaultyStorage {
     pub load_fault: Mutex<Option<usize>>,
     /// A failure stays until `heal`.
     pub keeps_failing: AtomicBool,
+    /// What fails says that somebody else has the store open.
+    pub locked: AtomicBool,
     /// No load succeeds.
     pub unreadable: AtomicBool,
     /// How often the library said that it is done with it (C face).
@@ -148,6 +150,10 @@ impl FaultyStorage {
         fails || self.unreadable.load(SeqCst)
     }
 
+    fn failure(&self) -> Status {
+        if self.locked.load(SeqCst) { Status::StorageLocked } else { Status::Storage }
+    }
+
     fn next_commit(&self) -> Option<Fault> {
         let number = self.commits.fetch_add(1, SeqCst) + 1;
         let mut fault = self.fault.lock().unwrap();
@@ -191,7 +197,7 @@ impl FaultyStorage {
 impl Storage for FaultyStorage {
     fn load(&self, key: &str) -> Result<Option<Zeroizing<Vec<u8>>>> {
         if self.fails_to_load() {
-            return Err(Status::Storage.into());
+            return Err(self.failure().into());
         }
         Ok(self.records.lock().unwrap().get(key).cloned().map(Zeroizing::new))
     }
@@ -203,7 +209,7 @@ impl Storage for FaultyStorage {
                 self.change(key, value);
             }
         }
-        if fault.is_some() { Err(Status::Storage.into()) } else { Ok(()) }
+        if fault.is_some() { Err(self.failure().into()) } else { Ok(()) }
     }
 }
 
