@@ -96,8 +96,8 @@
  *    omemo_manager_timeout returns when run is needed without `wakeup`. A client that calls run in every turn of its
  *    loop may leave `wakeup` NULL. A blocking program answers inside the callbacks and calls omemo_manager_wait.
  * 13 Time. To call run late is harmless. Deadlines and pauses are measured by a clock that does not go back; where
- *    `now` is set, a jump of that clock by more than an hour, in either direction, counts as no time for them. Due
- *    dates that are stored use the wall clock.
+ *    `now` is set, a jump of that clock forward by more than an hour, and every jump back, counts as no time for them.
+ *    Due dates that are stored use the wall clock.
  * 14 Free. omemo_manager_free completes all operations with OMEMO_ERR_CANCELLED, withdraws all questions, closes the
  *    store, and at the very end runs omemo_destroy, once, with no lock held, unless a configuration still uses its
  *    table. It never waits: while the manager is in use, inside an event or on another thread, it only marks the
@@ -116,11 +116,11 @@
  *    until its object changes or is freed. What a callback receives lives until the callback returns. A `char *` is
  *    UTF-8 with a NUL at its end, of at most 1 MiB. Bytes are a pointer and a length.
  * 18 Callback tables. A table of callbacks comes with a user_data and an omemo_destroy. omemo_destroy runs once, when
- *    nothing can call with user_data any more; a setter that replaces the table runs it, too, and it may then call and
- *    free the object of that setter. It does not run if the call that takes the table fails. A table that begins with
- *    struct_size may be shorter than this version's (from an older header: what it lacks is NULL) or longer (from a
- *    newer one: what this version does not know must be NULL, or the call returns OMEMO_ERR_ARGUMENT, so that no
- *    question to the client is lost).
+ *    nothing can call with user_data any more; so omemo_config_set_storage may run that of the store that it replaces,
+ *    which may then call and free the configuration. It does not run if the call that takes the table fails. A table
+ *    that begins with struct_size may be shorter than this version's (from an older header: what it lacks is NULL) or
+ *    longer (from a newer one: what this version does not know must be NULL, or the call returns OMEMO_ERR_ARGUMENT,
+ *    so that no question to the client is lost).
  * 19 Checks. Every pointer is checked for NULL, every string for UTF-8, and every number of an enumeration, which
  *    comes in as int32_t, for its range. Outputs are written on success only: where a status is returned, on OMEMO_OK;
  *    by a getter, if it returns something. A getter that is given NULL, or an index out of range, returns NULL, 0 or
