@@ -169,15 +169,17 @@ impl StepBase<'_> {
         let closing_steps = closing.map_or(0, |(_, _, missing)| missing);
         budget.spend(gap.saturating_add(closing_steps))?;
 
-        let mut keys_at_pn = self.keys_at_pn.to_vec();
+        // A vector that grew or moved its elements would leave copies of their keys behind.
+        let surplus = closing
+            .map_or(0, |_| (self.keys_at_pn.len().saturating_add(1)).saturating_sub(limits::KEYS_AT_PN));
+        let mut keys_at_pn = Vec::with_capacity(self.keys_at_pn.len().saturating_add(1));
+        keys_at_pn.extend(self.keys_at_pn.iter().skip(surplus).cloned());
         let mut skipped = Vec::new();
         if let Some((ratchet_key, chain, _)) = closing {
             let mut chain = chain.clone();
             skipped.push((ratchet_key, take(&mut chain, header.pn)?));
             let key = if chain.length() < u32::MAX { Some(chain.step()?) } else { None };
             keys_at_pn.push(KeyAtPn { ratchet_key, n: header.pn, key });
-            let surplus = keys_at_pn.len().saturating_sub(limits::KEYS_AT_PN);
-            keys_at_pn.drain(..surplus);
         }
         let agreement =
             self.own.agree(&header.ratchet_key).map_err(|_| Error::from(Status::DecryptionFailed))?;

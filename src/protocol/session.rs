@@ -252,7 +252,11 @@ impl Session {
         let mut session = Session { confirmed: true, ..self.clone() };
         let mut closed = session.ratchet.keys_at_pn.iter_mut();
         let at_pn = closed.find(|closed| closed.ratchet_key == ratchet_key && closed.n == n);
-        let Some(key) = at_pn.and_then(|at_pn| at_pn.key.take()) else { return Ok(None) };
+        let Some((at_pn, key)) = at_pn.and_then(|at_pn| at_pn.key.clone().map(|key| (at_pn, key))) else {
+            return Ok(None);
+        };
+        // Taken out, the key would stay in the bytes of the place where it was.
+        at_pn.key = None;
         let plaintext = message.open(&key, &self.parties, self.role.other())?;
         let chain = Some(ChainEvent::Late(ratchet_key, n));
         Ok(Some(Step { session, skipped: None, plaintext, advanced: false, chain }))
