@@ -63,6 +63,14 @@ pub(in crate::ffi) struct Settings {
     log: Option<Arc<Log>>,
 }
 
+// The enumeration is written out for cbindgen; its numbers are those of the table.
+const _: () = {
+    assert!(omemo_option::OMEMO_OPTION_REQUEST_TIMEOUT_MS as i32 == REQUEST_TIMEOUT_MS.number);
+    assert!(omemo_option::OMEMO_OPTION_MAX_OPEN_FETCHES as i32 == MAX_OPEN_FETCHES.number);
+    assert!(omemo_option::OMEMO_OPTION_SKIPPED_PER_SESSION as i32 == SKIPPED_PER_SESSION.number);
+    assert!(omemo_option::OMEMO_OPTION_SKIPPED_PER_MESSAGE as i32 == SKIPPED_PER_MESSAGE.number);
+};
+
 impl Settings {
     /// Returns the value of an option.
     fn option(&self, option: &ConfigOption) -> u64 {
