@@ -112,27 +112,32 @@ fn open_exchange(
     if let Some(opened) = Sessions::new(tx, at).open_begun_by(began, exchange.message(), budget)? {
         return store_opened(tx, at, message, opened);
     }
-    let hash = exchange_hash(tx, exchange, at)?;
+    let hash = ExchangeHash::new(&at.jid, at.device, exchange.id());
+    #[cfg(omemo_planted)]
+    let hash = if crate::planted::is_planted(4) {
+        ExchangeHash::new(&tx.config().jid, tx.own_device()?, exchange.id())
+    } else {
+        hash
+    };
     check_processed(tx, exchange, at, &hash)?;
     if !known.identity.is_confirmed() && is_confirmed_elsewhere(tx, at, &mont)? {
         return Err(Status::PublicDataInconsistency.into());
     }
     make_provisional_room(tx, at)?;
-    let known_jid = tx.is_known(&at.jid);
     let whose = ProcessedExchange::whose(&at.jid);
-    if !known_jid && !tx.pre_keys(at.namespace)?.has_stranger_room(whose) {
-        return Err(Error::new(
-            Status::Limit,
-            "Strangers have used too many pre keys of the published bundle.",
-        ));
-    }
+    check_stranger_room(tx, at, whose)?;
     let step = accept(tx, exchange, at, budget)?;
     let inside = open_payload(message, &step.plaintext)?;
     begin_session(tx, exchange, at, &step, relation)?;
     let wall_ms = tx.now.wall_ms;
     let (pre_key_id, opened) = (exchange.id().pre_key_id, exchange.message().header().n);
-    let exchange =
-        ProcessedExchange { pre_key_id, hash: hash.as_bytes().to_vec(), opened, known: known_jid, whose };
+    let exchange = ProcessedExchange {
+        pre_key_id,
+        hash: hash.as_bytes().to_vec(),
+        opened,
+        known: tx.is_known(&at.jid),
+        whose,
+    };
     tx.pre_keys_mut(at.namespace)?.consume(exchange, wall_ms);
     own_keys::top_up(tx, at.namespace)?;
     log_step(tx, "new session", &step.session);
@@ -140,14 +145,12 @@ fn open_exchange(
     Ok(DecryptedMessage { inside, sender, new_session: true, not_listed: is_not_listed(tx, at)? })
 }
 
-/// Returns what a key exchange is remembered by.
-fn exchange_hash(tx: &mut Tx<'_>, exchange: &KeyExchange, at: &SessionAddress) -> Result<ExchangeHash> {
-    #[cfg(omemo_planted)]
-    if crate::planted::is_planted(4) {
-        return Ok(ExchangeHash::new(&tx.config().jid, tx.own_device()?, exchange.id()));
+/// Refuses the key exchange of a stranger if strangers have used their share of the published pre keys.
+fn check_stranger_room(tx: &mut Tx<'_>, at: &SessionAddress, whose: u32) -> Result<()> {
+    if tx.is_known(&at.jid) || tx.pre_keys(at.namespace)?.has_stranger_room(whose) {
+        return Ok(());
     }
-    let _ = tx;
-    Ok(ExchangeHash::new(&at.jid, at.device, exchange.id()))
+    Err(Error::new(Status::Limit, "Strangers have used too many pre keys of the published bundle."))
 }
 
 /// Refuses a key exchange that was processed and whose session is deleted. Only what is known to have been decrypted is a

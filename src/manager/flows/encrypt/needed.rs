@@ -160,7 +160,7 @@ fn has_session(tx: &mut Tx<'_>, at: &SessionAddress) -> Result<bool> {
 }
 
 /// Returns whether there is a session that is not to be replaced: the other side has answered on it, or may still do so.
-/// A session whose record cannot be read counts as one, for a new one would overwrite it.
+/// A session whose record cannot be read counts as one: it is reported, not replaced.
 pub(super) fn has_lasting_session(tx: &mut Tx<'_>, at: &SessionAddress) -> Result<bool> {
     match Sessions::new(tx, at).for_sending() {
         Err(error) if error.status() == Status::StorageCorrupt => Ok(true),
