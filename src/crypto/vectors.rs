@@ -46,6 +46,7 @@ fn xeddsa_vectors() {
         assert_eq!(*pair.public().ed(), fixed(&case["ed25519_pub"]));
         assert_eq!(*pair.public().mont(), fixed(&case["curve25519_pub"]));
         assert_eq!(u64::from(pair.public().sign()), case["ed25519_sign_bit"].as_u64().unwrap());
+        assert_eq!(pair.seed(), Some(&fixed(&case["seed"])));
         checks += 1;
     }
     let quirk = &all["unclamped_private_key_quirk"];
@@ -56,7 +57,7 @@ fn xeddsa_vectors() {
     assert!(!verifies(&public, &hex(&quirk["message"]), &signature));
     // Our pair clamps first, so that its signatures do verify.
     let pair = IdentityKeyPair::from_private(&fixed(&quirk["priv"]));
-    assert_eq!(*pair.public().ed(), public);
+    assert_eq!((pair.public().ed(), pair.seed()), (&public, None));
     assert!(pair.sign(&hex(&quirk["message"]), &mut Seeded::new(1)).is_ok());
     assert_eq!(checks, 48);
 }

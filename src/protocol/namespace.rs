@@ -65,3 +65,33 @@ impl Namespace {
         Namespace::ALL.into_iter().find(|namespace| namespace.code() == code)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// XEP-0384 5.3 and 5.4 (0.8 and 0.3.0).
+    #[test]
+    fn nodes_have_the_names_of_the_specification() {
+        let nodes = |namespace: Namespace| {
+            let is_own = Namespace::from_device_list_node(namespace.device_list_node()) == Some(namespace);
+            (namespace.device_list_node(), namespace.bundle_node(7), is_own, namespace.names_recipients())
+        };
+        let expected = ("urn:xmpp:omemo:2:devices", "urn:xmpp:omemo:2:bundles".to_owned(), true, true);
+        assert_eq!(nodes(Namespace::Omemo2), expected);
+        let (list, bundle) =
+            ("eu.siacs.conversations.axolotl.devicelist", "eu.siacs.conversations.axolotl.bundles:7");
+        assert_eq!(nodes(Namespace::Legacy), (list, bundle.to_owned(), true, false));
+        assert_eq!(Namespace::from_device_list_node("urn:xmpp:omemo:2:bundles"), None);
+    }
+
+    #[test]
+    fn uris_and_stored_numbers_come_back() {
+        for namespace in Namespace::ALL {
+            assert_eq!(Namespace::from_uri(namespace.uri()), Some(namespace));
+            assert_eq!(Namespace::from_code(namespace.code()), Some(namespace));
+        }
+        assert_eq!([0, 3].map(Namespace::from_code), [None; 2]);
+        assert_eq!(Namespace::from_uri("urn:xmpp:omemo:1"), None);
+    }
+}

@@ -66,3 +66,19 @@ fn a_pre_key_is_read_bare_or_in_its_wire_form() {
         assert_eq!(read_published_key(namespace, &[7; 31]), None);
     }
 }
+
+#[test]
+fn an_identity_key_is_published_in_the_form_of_its_namespace() {
+    for namespace in Namespace::ALL {
+        let Met { theirs, mut bundle, .. } = Met::new(namespace, &mut Seeded::new(8));
+        let expected = match namespace {
+            Namespace::Omemo2 => theirs.public().ed().to_vec(),
+            Namespace::Legacy => [&[5], theirs.public().mont().as_slice()].concat(),
+        };
+        assert_eq!(bundle.published_identity_key().unwrap(), expected);
+        // 2 is no y of the curve, which matters only where the key is converted.
+        bundle.identity_key = [0; 32];
+        bundle.identity_key[0] = 2;
+        assert_eq!(bundle.published_identity_key().is_ok(), namespace == Namespace::Omemo2);
+    }
+}

@@ -129,6 +129,42 @@ fn a_page_has_at_most_two_kilobytes_also_when_each_chain_is_as_large_as_it_can_b
     assert!(page.0.len() >= 35, "{}", page.0.len());
 }
 
+/// A page of 128 chains that takes exactly as many bytes as a page may.
+fn full_page() -> Page {
+    let with_gap = |below: u32| chain(below + 2, &[below]);
+    let mut page = Page((0..128).map(|number| (Tag::of(&key(number)), with_gap(1))).collect());
+    for at in (0..4 * 128).map(|n| n % 128) {
+        if page.encode().len() < 2_048 {
+            // Seven bits more are a byte more.
+            page.0[at].1 = with_gap((page.0[at].1.below << 7) | 1);
+        }
+    }
+    page
+}
+
+#[test]
+fn a_page_may_take_all_its_bytes() {
+    let page = full_page();
+    let bytes = page.encode();
+    assert_eq!(bytes.len(), 2_048);
+    assert_eq!(Page::decode(&bytes).unwrap(), page);
+    let mut again = page.clone();
+    let (tag, record) = page.0[127].clone();
+    again.put(tag, record, limits::CLOSED_CHAINS_PER_PAGE);
+    assert_eq!(again, page);
+}
+
+#[test]
+fn all_pages_of_a_device_can_be_deleted() {
+    let mut pages = Pages::default();
+    for number in 0..300 {
+        pages.note(Some(&ChainEvent::Closed(key(number), chain(1, &[]))), Quota::Known);
+        pages.note(Some(&ChainEvent::Closed(key(number + 300), chain(1, &[]))), Quota::Stranger);
+    }
+    let written: Vec<u8> = pages.0.keys().copied().collect();
+    assert_eq!(written, super::pages().collect::<Vec<_>>(), "300 chains come to each of 16 pages");
+}
+
 #[test]
 fn a_late_message_is_noted_where_its_chain_is() {
     let mut pages = Pages::default();

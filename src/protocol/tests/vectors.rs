@@ -132,6 +132,15 @@ fn payloads(namespace: Namespace) {
     let parts = payload::key_parts(namespace, &[0xab; 48], Some(&[0xcd; 12])).unwrap();
     assert_eq!(format!("{parts:?}"), "KeyParts(..)", "keys are never shown");
     assert!(payload::encrypt(namespace, b"", &mut Recorded::default()).is_err());
+    // 12 bytes in legacy; omemo:2 has no IV.
+    let drawn = (namespace == Namespace::Legacy).then(|| vec![7; 12]);
+    let iv = payload::empty_iv(namespace, &mut Recorded::new(drawn.clone())).unwrap();
+    assert_eq!(iv, drawn);
+    assert_eq!(payload::empty_iv_bytes(namespace), drawn.map_or(0, |iv| iv.len()));
+    // A key of zeros is no key in omemo:2, unless a tag makes it the key of a payload.
+    let is_key = |tag: &[u8]| payload::key_parts(namespace, &[&[0; 32], tag].concat(), None).is_some();
+    assert_eq!((is_key(&[]), is_key(&[0; 16])), (namespace == Namespace::Legacy, true));
+    assert!(payload::key_parts(namespace, &[1; 32], None).is_some());
     match namespace {
         Namespace::Omemo2 => {
             let key = payload::empty_key(namespace, &mut Recorded::default()).unwrap();
