@@ -6,10 +6,8 @@ source "$ROOT/scripts/static.sh"
 needs rust
 static_steps
 # Programs, and modules of `repository`, that belong to another suite are left out here, so that nothing runs twice.
-read -ra tests < <(tests_without interop repository games; echo)
-cases cargo tests cargo test --locked --no-fail-fast --lib "${tests[@]}"
-cases cargo "pages and layers" cargo test --locked --no-fail-fast --test repository -- \
-    --skip header:: --skip header_docs:: --skip symbols:: # the suite header has them
+read -ra tests < <(tests_without interop games; echo)
+cases cargo tests cargo test --locked --no-fail-fast --lib "${tests[@]}" -- --skip header:: --skip header_docs:: --skip symbols::
 if grep -rqE '^ *//[/!] ```(rust|no_run|compile_fail|)$' src; then
     cases cargo "examples in comments" cargo test --locked --no-fail-fast --doc
 fi
