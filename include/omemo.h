@@ -26,7 +26,9 @@
  *  Messages:
  *     omemo_manager_encrypt        takes an omemo_draft; completes with the messages to send
  *     omemo_manager_decrypt_xml    decrypts a received stanza at once, without network
- *  At the end:
+ *  At the end (docs/logging-in.md; for removing an account docs/clients.md):
+ *     omemo_manager_is_idle        run and answer until it returns true, for a few seconds at most
+ *     omemo_manager_disconnected   withdraws the open network questions
  *     omemo_manager_free           completes what is open, and closes the store
  *
  * examples-c/quickstart.c is a whole program in C, quickstart.cpp one in C++. The pages in docs/: clients.md (what the
@@ -114,7 +116,8 @@
  *    or overwrite them. What a function named _new, _parse, _clone or _wait returns, or writes through a pointer to a
  *    pointer, is freed once, by the free function of its type, which accepts NULL. What a getter returns is borrowed
  *    until its object changes or is freed. What a callback receives lives until the callback returns. A `char *` is
- *    UTF-8 with a NUL at its end, of at most 1 MiB. Bytes are a pointer and a length.
+ *    UTF-8 with a NUL at its end, of at most 1 MiB; only `xml` has a length beside it, and needs no NUL. Bytes are a
+ *    pointer and a length, except label_signature, which always is 64 bytes.
  * 18 Callback tables. A table of callbacks comes with a user_data and an omemo_destroy. omemo_destroy runs once, when
  *    nothing can call with user_data any more; so omemo_config_set_storage may run that of the store that it replaces,
  *    which may then call and free the configuration. It does not run if the call that takes the table fails. A table
@@ -123,9 +126,10 @@
  *    so that no question to the client is lost).
  * 19 Checks. Every pointer is checked for NULL, every string for UTF-8, and every number of an enumeration, which
  *    comes in as int32_t, for its range. Outputs are written on success only: where a status is returned, on OMEMO_OK;
- *    by a getter, if it returns something. A getter that is given NULL, or an index out of range, returns NULL, 0 or
- *    false; if it returns a status, OMEMO_ERR_NULL or OMEMO_ERR_ARGUMENT. The status of a setter of omemo_config or
- *    omemo_draft may be ignored: the object keeps the first failure, and the call that uses the object returns it.
+ *    by a getter, if it returns something. An index counts from 0; it is out of range unless it is less than what the
+ *    matching _count function returns. A getter that is given NULL, or an index out of range, returns NULL, 0 or false;
+ *    if it returns a status, OMEMO_ERR_NULL or OMEMO_ERR_ARGUMENT. The status of a setter of omemo_config or omemo_draft
+ *    may be ignored: the object keeps the first failure, and the call that uses the object returns it.
  * 20 Bugs. A panic inside the library becomes OMEMO_ERR_INTERNAL, and nothing of that call is committed. An operation
  *    in whose work it happens completes with that status; all others go on. The library never aborts and never prints.
  * 21 Partial success. The report of an encryption has a row for each device: served, or why not. Ids that cannot be
@@ -1418,7 +1422,8 @@ bool omemo_device_list_is_delayed(const omemo_device_list *list);
  * Parameters:
  * - device: a device id that is not in the list.
  * - label: the public name of the device, at most 256 code points; NULL: none.
- * - label_signature: 64 bytes; NULL: none.
+ * - label_signature: the signature of label, always 64 bytes, without a length parameter; NULL: none. It is not
+ *   verified. A label without signature is not written to the XML, nor is any in OMEMO_NS_LEGACY.
  * Returns: OMEMO_OK, OMEMO_ERR_NULL, OMEMO_ERR_UTF8, OMEMO_ERR_ARGUMENT (device), OMEMO_ERR_LABEL, OMEMO_ERR_LIMIT
  *   (256 devices).
  * Since: 0.1.0 (XEP-0384 5.3.1)
