@@ -579,7 +579,9 @@ omemo_status omemo_config_set_option(omemo_config *config, int32_t option, uint6
 
 /**
  * Sets the trust level of keys about which no trust decision was made. The default is
- * OMEMO_TRUST_LEVEL_NAME_UNDECIDED.
+ * OMEMO_TRUST_LEVEL_NAME_UNDECIDED: decide_trust is called before anything is encrypted for such a key. With
+ * OMEMO_TRUST_LEVEL_NAME_TRUSTED every key is trusted blindly until omemo_manager_set_trust says otherwise, and
+ * decide_trust is not called. docs/trust.md has trust on first use, and blind trust before verification.
  * Parameters:
  * - level: a name that your evaluate_trust knows, or without evaluate_trust one of OMEMO_TRUST_LEVEL_NAME_*.
  *   omemo_manager_new checks it.
@@ -797,16 +799,16 @@ struct omemo_callbacks {
    */
   size_t struct_size;
   /**
-   * Request (event): fetches the device list of jid in ns (XEP-0384 5.3.1). Ask the server for one item
-   * (max_items='1') of the node of another JID, and for all items of this account's own node. Answer with
-   * omemo_request_resolve_xml or omemo_request_resolve_device_list, or reject; OMEMO_REJECT_NOT_FOUND means that
-   * jid announces no devices.
+   * Request (event): fetches the device list of jid in ns (XEP-0384 5.3.1). Send the iq to jid; if jid is this
+   * account, `to` may also be missing. Ask for one item (max_items='1') of the node of another JID, and for all items
+   * of this account's own node. Answer with omemo_request_resolve_xml or omemo_request_resolve_device_list, or
+   * reject; OMEMO_REJECT_NOT_FOUND means that jid announces no devices.
    */
   void (*fetch_device_list)(void *user_data, omemo_request request, const char *ns, const char *jid);
   /**
-   * Request (event): fetches the bundle of a device (XEP-0384 5.3.2). In OMEMO_NS_2 ask for the item whose id is
-   * the device id, in OMEMO_NS_LEGACY for one item (max_items='1'). Answer with omemo_request_resolve_xml or
-   * omemo_request_resolve_bundle, or reject.
+   * Request (event): fetches the bundle of a device (XEP-0384 5.3.2). Send the iq to jid, which can be this account,
+   * as for fetch_device_list. In OMEMO_NS_2 ask for the item whose id is the device id, in OMEMO_NS_LEGACY for one
+   * item (max_items='1'). Answer with omemo_request_resolve_xml or omemo_request_resolve_bundle, or reject.
    */
   void (*fetch_bundle)(void *user_data, omemo_request request, const char *ns, const char *jid, uint32_t device);
   /**
@@ -831,10 +833,12 @@ struct omemo_callbacks {
    */
   void (*send_message)(void *user_data, omemo_request request, const char *jid, const omemo_message *message);
   /**
-   * Request (event): asks the user for a trust decision about the keys of all these devices. context is the word
-   * from omemo_draft_set_context, or NULL. Answer with omemo_request_decide for each device, then
-   * omemo_request_resolve; or reject with OMEMO_REJECT_DECLINED. There is no deadline. A dialog that outlives
-   * the callback keeps a copy from omemo_devices_clone.
+   * Request (event): asks the user for a trust decision about the keys of all these devices. context is as in
+   * omemo_result_context. Answer with omemo_request_decide for each device, then omemo_request_resolve; or reject
+   * with OMEMO_REJECT_DECLINED. There is no deadline. A dialog that outlives the callback keeps a copy from
+   * omemo_devices_clone. NULL: an encryption that meets an undecided key ends with OMEMO_ERR_TRUST_DECISION_FAILED;
+   * with OMEMO_ENCRYPT_NOW, under which nobody is asked, the device is a row with OMEMO_ERR_UNDECIDED. A client
+   * without dialogs sets another default trust level instead: omemo_config_set_default_trust_level_name.
    */
   void (*decide_trust)(void *user_data, omemo_request request, const omemo_devices *undecided, const char *context);
   /** Event: a request needs no answer any more. Close its dialog and forget its number. */
@@ -938,7 +942,8 @@ omemo_status omemo_manager_new(const omemo_config *config, omemo_manager **manag
 /**
  * Ends a manager: its operations end with OMEMO_ERR_CANCELLED, its requests are withdrawn, the store is closed,
  * and then the destroy function of the configuration runs. Nothing needs to be saved: every call has committed its
- * changes. Never waits.
+ * changes. Never waits. This device stays on the account's device lists, so that others go on encrypting for it:
+ * docs/clients.md says how an account is removed, docs/logging-in.md what may still be called at the end.
  *
  * While omemo_manager_run or another call of this manager is running, in this or another thread, the manager ends
  * when the last of them returns; until then these calls, and those made in their callbacks, return
@@ -1116,7 +1121,8 @@ typedef int32_t omemo_reject_reason;
  * Parameters:
  * - request: of publish_device_list, publish_bundle, delete_bundle, send_message or decide_trust.
  * Returns: OMEMO_OK; OMEMO_ERR_STALE if the request was answered or withdrawn, or its manager freed;
- *   OMEMO_ERR_WRONG_ANSWER for another kind of request, which stays open; OMEMO_ERR_BUSY inside a service.
+ *   OMEMO_ERR_WRONG_ANSWER for another kind of request, which stays open, so that the function for its kind can
+ *   still answer it; OMEMO_ERR_BUSY inside a service.
  * Threads: any; needs no manager, which may have been freed.
  * Since: 0.1.0
  */
@@ -1139,8 +1145,9 @@ omemo_status omemo_request_resolve(omemo_request request);
  *   answer.
  * - len: bytes of xml, without a NUL.
  * Returns: as omemo_request_resolve; OMEMO_ERR_WRONG_ANSWER also for an `<iq>` from another sender, or about
- *   another node or item: the request stays open; OMEMO_ERR_NULL; OMEMO_ERR_ARGUMENT (len is greater than any
- *   object).
+ *   another node or item: the request stays open. Drop the `<iq>` and wait for the reply; but if the `<iq>` comes
+ *   from the JID that was asked and has the id of the client's own iq, it was the reply: reject with
+ *   OMEMO_REJECT_FAILED. OMEMO_ERR_NULL; OMEMO_ERR_ARGUMENT (len is greater than any object).
  * Memory: the bytes are copied.
  * Threads: any; needs no manager, which may have been freed.
  * Since: 0.1.0 (XEP-0060, XEP-0384 5.3)
@@ -1260,7 +1267,8 @@ const char *omemo_result_detail(const omemo_result *result);
 
 /**
  * Returns the context of an encryption, such as the name of a chat.
- * Returns: the word from omemo_draft_set_context, else the first recipient; NULL if the operation had no draft.
+ * Returns: the word from omemo_draft_set_context, else the first recipient; NULL if the operation had no draft, or its
+ *   draft neither of them.
  * Memory: borrowed from result.
  * Since: 0.1.0
  */
@@ -1315,8 +1323,12 @@ omemo_status omemo_result_row_status(const omemo_result *result, size_t index);
 const char *omemo_result_row_detail(const omemo_result *result, size_t index);
 
 /**
- * Returns the number of messages to send: at most one for each namespace, each with at least one key; 0 if there
- * is no recipient device.
+ * Returns the number of messages to send: at most one for each namespace, each with at least one key; 0 if there is no
+ * recipient device.
+ *
+ * Two messages are one text for different devices: no device has a key in both. Send each in a stanza of its own, with
+ * the same `to`, and show the text once. A receiver passes in both stanzas; the one without a key for its device is
+ * OMEMO_ERR_NOT_FOR_US, in general with OMEMO_ACTION_HIDE (docs/namespaces.md).
  * Returns: the number; 0 for NULL.
  * Since: 0.1.0
  */
@@ -1822,7 +1834,10 @@ const uint8_t *omemo_message_payload(const omemo_message *message, size_t *len);
 const uint8_t *omemo_message_iv(const omemo_message *message, size_t *len);
 
 /**
- * Returns a message as XML. Put it into a `<message>`, with a store hint (XEP-0334) beside it.
+ * Returns a message as XML. Put it into a `<message>`. Everything beside it is written by the client: always a store
+ * hint (XEP-0334); for what a user has written also the encryption tag (XEP-0380) with omemo_message_namespace and, in
+ * OMEMO_NS_LEGACY, a `<body>` that tells clients without OMEMO that the message is encrypted. docs/pep.md has
+ * examples.
  * Parameters:
  * - len: receives the number of bytes, without the NUL; may be NULL.
  * Returns: `<encrypted/>`; NULL for NULL.
@@ -1905,8 +1920,13 @@ OMEMO_MUST_USE omemo_draft *omemo_draft_new(void);
 void omemo_draft_free(omemo_draft *draft);
 
 /**
- * Adds a recipient. The other devices of this account are always included without that. Adding a recipient again
- * has no effect.
+ * Adds a recipient. The message is always encrypted for the other devices of this account, too, which need not be
+ * added; in a draft without recipients for them alone. Adding a recipient again has no effect.
+ *
+ * For a room add the real bare JID of each member, admin and owner, from the affiliation lists of the room (XEP-0045);
+ * not the room's JID, nor the JIDs of occupants. If the room hides the real JIDs, nothing can be encrypted for it
+ * (docs/stanzas.md).
+ *
  * Parameters:
  * - jid: a bare JID.
  * Returns: OMEMO_OK, OMEMO_ERR_NULL, OMEMO_ERR_UTF8, OMEMO_ERR_JID.
@@ -1987,8 +2007,8 @@ omemo_status omemo_draft_set_policy(omemo_draft *draft, int32_t policy);
 omemo_status omemo_draft_set_namespaces(omemo_draft *draft, const char *const *namespaces, size_t count);
 
 /**
- * Sets a word of your own, such as the name of the chat, which decide_trust receives and omemo_result_context
- * returns. The default is the first recipient.
+ * Sets a word of your own, such as the name of the chat, which decide_trust receives and omemo_result_context returns.
+ * The default is the first recipient; without recipients there is none.
  * Parameters:
  * - context: the word.
  * Returns: OMEMO_OK, OMEMO_ERR_NULL, OMEMO_ERR_UTF8.
@@ -2001,7 +2021,8 @@ omemo_status omemo_draft_set_context(omemo_draft *draft, const char *context);
  * in one commit, and ends with the messages to send.
  *
  * What happens next: omemo_manager_run calls fetch_device_list, fetch_bundle and decide_trust as needed, then
- * done. Send each omemo_result_message to the recipients; show the rows that are not OMEMO_OK, if the user cares.
+ * done. Send each omemo_result_message in a stanza of its own, to the contact or the room, or if there are no
+ * recipients to this account; show the rows that are not OMEMO_OK, if the user cares.
  * Encryptions with OMEMO_ENCRYPT_WAIT or OMEMO_ENCRYPT_ALL for the same set of recipients end in the order in
  * which they were started. Offline they wait for the next omemo_manager_connected, at most 1,000 of them.
  *
@@ -2022,8 +2043,9 @@ omemo_status omemo_draft_set_context(omemo_draft *draft, const char *context);
  *   OMEMO_ERR_CANCELLED, the first failure of the draft's setters, OMEMO_ERR_UNKNOWN_NAMESPACE,
  *   OMEMO_ERR_PLAINTEXT (a namespace of the draft has no plaintext, or no key transport), OMEMO_ERR_LIMIT (1,000
  *   encryptions wait for a stream), OMEMO_ERR_NOT_READY, OMEMO_ERR_STORAGE*. The operation ends with OMEMO_OK, the
- *   rows and the messages. If one recipient gets nothing, there is no message: OMEMO_ERR_NO_ELIGIBLE_DEVICES, and
- *   rows with device 0 name these recipients. It can also end with OMEMO_ERR_STILL_UNDECIDED,
+ *   rows and the messages; with OMEMO_OK and no message, if the draft has no recipients and this account has no
+ *   other device. If one recipient gets nothing, there is no message: OMEMO_ERR_NO_ELIGIBLE_DEVICES, and rows with
+ *   device 0 name these recipients. It can also end with OMEMO_ERR_STILL_UNDECIDED,
  *   OMEMO_ERR_TRUST_DECISION_FAILED, OMEMO_ERR_STORAGE*.
  * Since: 0.1.0 (XEP-0384 5.5)
  */
@@ -2049,7 +2071,7 @@ enum omemo_action
    * that came back.
    */
   OMEMO_ACTION_HIDE = 0,
-  /** Show the content, with its trust. */
+  /** Show the content, with its trust. omemo_decrypted_body says what to do if it returns NULL. */
   OMEMO_ACTION_SHOW = 1,
   /**
    * Tell the user that a message could not be read; omemo_decrypted_detail says why. Never for a stanza without
@@ -2108,13 +2130,16 @@ struct omemo_decrypted;
  * an answer or a fetch of the sender's bundle, is stored and done by omemo_manager_run.
  *
  * Parameters:
- * - from: the real bare JID of the sender; in a room the JID that presence or the member list shows, never the
- *   occupant's. NULL with a room: every member with that device id is tried.
- * - room: the bare JID of the room; NULL outside of rooms. If from is NULL and the sender's device id is the id of
- *   this device, the message counts as OMEMO_ERR_OWN_ECHO, unless it has a key for this device: then another
- *   member's device may have the same id, and the message is decrypted.
+ * - from: the real bare JID of the sender, without resource. Of a carbon (XEP-0280) or an archived message (XEP-0313)
+ *   check the outer sender, then pass in the inner `<message>` with its own `from` (docs/stanzas.md). In a room it is
+ *   the JID that presence or the member list shows, never the occupant's; if the room hides it, NULL: the known JIDs
+ *   that have a device with the sender's device id are tried.
+ * - room: the bare JID of the room; NULL outside of rooms. If from is NULL, a message with this device's own id as
+ *   sender is OMEMO_ERR_OWN_ECHO, except if it has a key for this device: then a device of another member has the same
+ *   id, and the message is decrypted.
  * - xml: the element, alone or in a `<message>`. If that has several (8 are considered), the one that is for this
- *   device and can be read is used.
+ *   device and can be read is used. Pass in neither a `<message type='error'>` nor a message without `<encrypted/>`:
+ *   both are OMEMO_ERR_MALFORMED with OMEMO_ACTION_WARN.
  * - len: bytes of xml, without a NUL.
  * - decrypted: receives the result.
  * Returns: OMEMO_OK if the stanza was processed, with or without success: see omemo_decrypted_action and
@@ -2190,7 +2215,13 @@ const uint8_t *omemo_decrypted_plaintext(const omemo_decrypted *decrypted, size_
 /**
  * Returns the text to show, in every namespace. The `to` and `time` of an envelope are not checked; if its `from`
  * names another bare JID than omemo_decrypted_from, the status is OMEMO_ERR_AFFIX and there is no content.
- * Returns: the text; NULL if the content is no text, or there is none.
+ *
+ * If the action is OMEMO_ACTION_SHOW and the text is NULL, the content is something else. In OMEMO_NS_2 process those
+ * elements of the envelope in omemo_decrypted_plaintext that the client supports, for example a receipt, as if they
+ * were children of the stanza; if there are none, show nothing. In OMEMO_NS_LEGACY the content is not UTF-8: do as for
+ * OMEMO_ACTION_WARN.
+ *
+ * Returns: the text; NULL if the content has no text, or there is no content.
  * Memory: borrowed from decrypted.
  * Since: 0.1.0 (XEP-0420)
  */

@@ -69,10 +69,10 @@ pub struct omemo_callbacks {
     /// newer header adds must be NULL for an older library.
     pub struct_size: usize,
 
-    /// Request (event): fetches the device list of jid in ns (XEP-0384 5.3.1). Ask the server for one item
-    /// (max_items='1') of the node of another JID, and for all items of this account's own node. Answer with
-    /// omemo_request_resolve_xml or omemo_request_resolve_device_list, or reject; OMEMO_REJECT_NOT_FOUND means that
-    /// jid announces no devices.
+    /// Request (event): fetches the device list of jid in ns (XEP-0384 5.3.1). Send the iq to jid; if jid is this
+    /// account, `to` may also be missing. Ask for one item (max_items='1') of the node of another JID, and for all items
+    /// of this account's own node. Answer with omemo_request_resolve_xml or omemo_request_resolve_device_list, or
+    /// reject; OMEMO_REJECT_NOT_FOUND means that jid announces no devices.
     pub fetch_device_list: Option<
         unsafe extern "C" fn(
             user_data: *mut c_void,
@@ -81,9 +81,9 @@ pub struct omemo_callbacks {
             jid: *const c_char,
         ),
     >,
-    /// Request (event): fetches the bundle of a device (XEP-0384 5.3.2). In OMEMO_NS_2 ask for the item whose id is
-    /// the device id, in OMEMO_NS_LEGACY for one item (max_items='1'). Answer with omemo_request_resolve_xml or
-    /// omemo_request_resolve_bundle, or reject.
+    /// Request (event): fetches the bundle of a device (XEP-0384 5.3.2). Send the iq to jid, which can be this account,
+    /// as for fetch_device_list. In OMEMO_NS_2 ask for the item whose id is the device id, in OMEMO_NS_LEGACY for one
+    /// item (max_items='1'). Answer with omemo_request_resolve_xml or omemo_request_resolve_bundle, or reject.
     pub fetch_bundle: Option<
         unsafe extern "C" fn(
             user_data: *mut c_void,
@@ -126,10 +126,12 @@ pub struct omemo_callbacks {
             message: *const omemo_message,
         ),
     >,
-    /// Request (event): asks the user for a trust decision about the keys of all these devices. context is the word
-    /// from omemo_draft_set_context, or NULL. Answer with omemo_request_decide for each device, then
-    /// omemo_request_resolve; or reject with OMEMO_REJECT_DECLINED. There is no deadline. A dialog that outlives
-    /// the callback keeps a copy from omemo_devices_clone.
+    /// Request (event): asks the user for a trust decision about the keys of all these devices. context is as in
+    /// omemo_result_context. Answer with omemo_request_decide for each device, then omemo_request_resolve; or reject
+    /// with OMEMO_REJECT_DECLINED. There is no deadline. A dialog that outlives the callback keeps a copy from
+    /// omemo_devices_clone. NULL: an encryption that meets an undecided key ends with OMEMO_ERR_TRUST_DECISION_FAILED;
+    /// with OMEMO_ENCRYPT_NOW, under which nobody is asked, the device is a row with OMEMO_ERR_UNDECIDED. A client
+    /// without dialogs sets another default trust level instead: omemo_config_set_default_trust_level_name.
     pub decide_trust: Option<
         unsafe extern "C" fn(
             user_data: *mut c_void,

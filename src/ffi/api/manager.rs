@@ -53,7 +53,8 @@ pub unsafe extern "C" fn omemo_manager_new(
 
 /// Ends a manager: its operations end with OMEMO_ERR_CANCELLED, its requests are withdrawn, the store is closed,
 /// and then the destroy function of the configuration runs. Nothing needs to be saved: every call has committed its
-/// changes. Never waits.
+/// changes. Never waits. This device stays on the account's device lists, so that others go on encrypting for it:
+/// docs/clients.md says how an account is removed, docs/logging-in.md what may still be called at the end.
 ///
 /// While omemo_manager_run or another call of this manager is running, in this or another thread, the manager ends
 /// when the last of them returns; until then these calls, and those made in their callbacks, return

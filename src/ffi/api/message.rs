@@ -286,7 +286,10 @@ pub extern "C" fn omemo_message_iv(
     })
 }
 
-/// Returns a message as XML. Put it into a `<message>`, with a store hint (XEP-0334) beside it.
+/// Returns a message as XML. Put it into a `<message>`. Everything beside it is written by the client: always a store
+/// hint (XEP-0334); for what a user has written also the encryption tag (XEP-0380) with omemo_message_namespace and, in
+/// OMEMO_NS_LEGACY, a `<body>` that tells clients without OMEMO that the message is encrypted. docs/pep.md has
+/// examples.
 /// Parameters:
 /// - len: receives the number of bytes, without the NUL; may be NULL.
 /// Returns: `<encrypted/>`; NULL for NULL.
