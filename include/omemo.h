@@ -3,9 +3,9 @@
  *
  * START HERE
  *
- * One omemo_manager is one account on one store. The library has no threads, no sockets and no event loop. What only
- * the network or the user can answer it asks through the table omemo_callbacks; it goes on when the client calls
- * omemo_manager_run.
+ * One omemo_manager is one account on one store. The library has no threads, no sockets and no event loop. It asks the
+ * client, through the table omemo_callbacks, what only the network or the user can answer, and makes progress when the
+ * client calls omemo_manager_run.
  *
  *  Open the account, once:
  *     omemo_config_new             creates a configuration, of which three parts are required:
@@ -66,14 +66,13 @@
  *  5 Cancel. omemo_op_cancel marks an operation, which completes with OMEMO_ERR_CANCELLED in the next run. Questions
  *    that nothing else needs are withdrawn. What was committed stays.
  *  6 Requests. Each question carries an omemo_request. Answer it once, by a function of the omemo_request_resolve
- *    family or by omemo_request_reject: inside the callback or at any later time, from any thread. An answer that is
- *    the second one, or that comes after a withdrawal, a deadline, a cancel or the end of the manager, returns
- *    OMEMO_ERR_STALE and has no effect. An answer that does not fit the question returns OMEMO_ERR_WRONG_ANSWER, and
- *    the request stays open.
- *  7 Rejection. OMEMO_REJECT_NOT_FOUND means that the server answered item-not-found, and nothing else means that: the
+ *    family or by omemo_request_reject: inside the callback or at any later time, from any thread. A second answer, and
+ *    one that comes after a withdrawal, a deadline, a cancel or the end of the manager, returns OMEMO_ERR_STALE and has
+ *    no effect. An answer that does not fit the question returns OMEMO_ERR_WRONG_ANSWER, and the request stays open.
+ *  7 Rejection. Reject with OMEMO_REJECT_NOT_FOUND if the server answered item-not-found, and in no other case: the
  *    library concludes that the JID has no devices, or that the device has no bundle. Every other error of a server is
  *    OMEMO_REJECT_FAILED.
- *  8 Open questions. Identical questions are asked once, for everyone who needs the answer. Network questions are
+ *  8 Open questions. Identical questions are asked once, for all operations that need the answer. Network questions are
  *    asked only between omemo_manager_connected and omemo_manager_disconnected, and end by themselves after
  *    OMEMO_OPTION_REQUEST_TIMEOUT_MS; decide_trust has no deadline. At most OMEMO_OPTION_MAX_OPEN_FETCHES fetches are
  *    open at a time. An open question is withdrawn at its deadline, by omemo_manager_disconnected (network questions
@@ -85,21 +84,21 @@
  *    answers, in their order, before any operation goes on. An answer counts for every operation that has not
  *    completed, not only for the one that caused the question; it counts also if that operation was cancelled or the
  *    stream has ended.
- * 10 Order of calls. Pushes and setters commit at once, so that they can overtake an answer that is only noted. Still
- *    the order of the calls counts, for each subject: the device list of a JID in a namespace, the trust level of a
+ * 10 Order of calls. Pushes and setters commit at once, and so can overtake an answer that is only noted. All the same
+ *    the later call counts, for each of these subjects: the device list of a JID in a namespace, the trust level of a
  *    key, the identity key of a device, and the stream. When run commits an answer, it leaves out what a later call
- *    has replaced, and takes over the other parts of the answer. Between threads the order is that in which the calls
- *    began. A pushed device list withdraws the open question about the same list. A delayed push (XEP-0203) does not:
- *    it counts as older than everything said since omemo_manager_connected.
+ *    has replaced, and commits the rest of the answer. Between threads the order is that in which the calls began. A
+ *    pushed device list withdraws the open question about the same list. A delayed push (XEP-0203) does not: it counts
+ *    as older than all that was learned about that list since omemo_manager_connected.
  * 11 Commits. A decryption that succeeds, an encryption that completes, an answer, a step of a follow-up and a setter
  *    each make exactly one commit, all of it or nothing. What is rejected commits nothing.
  * 12 When to run. Once omemo_manager_run has found nothing more to do, the next work calls `wakeup`, once, on the
  *    thread that made the work. Have the loop call omemo_manager_run soon after; it cannot run inside `wakeup`.
  *    omemo_manager_timeout returns when run is needed without `wakeup`. A client that calls run in every turn of its
  *    loop may leave `wakeup` NULL. A blocking program answers inside the callbacks and calls omemo_manager_wait.
- * 13 Time. To call run late is harmless. Deadlines and pauses are measured by a clock that does not go back; where
- *    `now` is set, a jump of that clock forward by more than an hour, and every jump back, counts as no time for them.
- *    Due dates that are stored use the wall clock.
+ * 13 Time. To call run late is harmless. Deadlines and pauses are measured by a clock that does not go back. If `now`
+ *    is set, that clock measures them, without its jumps: forward by more than an hour, or back by any time. Due dates
+ *    that are stored use the wall clock.
  * 14 Free. omemo_manager_free completes all operations with OMEMO_ERR_CANCELLED, withdraws all questions, closes the
  *    store, and at the very end runs omemo_destroy, once, with no lock held, unless a configuration still uses its
  *    table. It never waits: while the manager is in use, inside an event or on another thread, it only marks the
@@ -119,11 +118,11 @@
  *    UTF-8 with a NUL at its end, of at most 1 MiB; only `xml` has a length beside it, and needs no NUL. Bytes are a
  *    pointer and a length, except label_signature, which always is 64 bytes.
  * 18 Callback tables. A table of callbacks comes with a user_data and an omemo_destroy. omemo_destroy runs once, when
- *    nothing can call with user_data any more; so omemo_config_set_storage may run that of the store that it replaces,
- *    which may then call and free the configuration. It does not run if the call that takes the table fails. A table
- *    that begins with struct_size may be shorter than this version's (from an older header: what it lacks is NULL) or
- *    longer (from a newer one: what this version does not know must be NULL, or the call returns OMEMO_ERR_ARGUMENT,
- *    so that no question to the client is lost).
+ *    nothing can call with user_data any more. For example omemo_config_set_storage may run the omemo_destroy of the
+ *    store that it replaces, which in turn may call and free the configuration. omemo_destroy does not run if the call
+ *    that takes the table fails. A table that begins with struct_size may come from an older header and be shorter than
+ *    this version's: what it lacks is NULL. It may come from a newer one and be longer: what this version does not know
+ *    must be NULL, or the call returns OMEMO_ERR_ARGUMENT, so that no question to the client is lost.
  * 19 Checks. Every pointer is checked for NULL, every string for UTF-8, and every number of an enumeration, which
  *    comes in as int32_t, for its range. Outputs are written on success only: where a status is returned, on OMEMO_OK;
  *    by a getter, if it returns something. An index counts from 0; it is out of range unless it is less than what the
@@ -747,17 +746,16 @@ enum omemo_notice
    * shows another key than the known one. OMEMO_ERR_IDENTITY_MISMATCH: its bundle in ns shows another key than
    * in the other namespace. OMEMO_ERR_PUBLIC_DATA_INCONSISTENCY: a message shows another key; the library then
    * fetches the bundle, and if that shows the other key, too, a notice with one of the other two statuses
-   * follows. Messages are encrypted for the device again after omemo_manager_accept_identity; after
-   * OMEMO_ERR_IDENTITY_MISMATCH they are meanwhile encrypted in the other namespace, if that one is preferred. If
-   * device is the id of this device, the meaning is another one: another client has published its bundle under
-   * this id, and this device has taken another id.
+   * follows. Messages are encrypted for the device again after omemo_manager_accept_identity; before that only
+   * after OMEMO_ERR_IDENTITY_MISMATCH, in the other namespace, if that one is preferred. If jid is this account
+   * and device is the id that this device had until now: another client has published its bundle under that id,
+   * and this device has taken another one.
    */
   OMEMO_NOTICE_IDENTITY_CHANGED = 2,
   /**
-   * (ns, jid, device) A device left the device list of OMEMO_NS_2, which is preferred for it by
-   * omemo_manager_prefer_namespace or by the configuration, and is still on the list of ns. Messages for it are
-   * now encrypted in ns. This notice is not repeated until omemo_manager_prefer_namespace is called for the
-   * device.
+   * (ns, jid, device) A device left the device list of OMEMO_NS_2 and is still on that of ns, while OMEMO_NS_2 is
+   * preferred for it, by omemo_manager_prefer_namespace or by the configuration. Messages for it are now encrypted
+   * in ns. This notice is not repeated until omemo_manager_prefer_namespace is called for the device.
    */
   OMEMO_NOTICE_DOWNGRADED = 3,
   /**
@@ -765,8 +763,8 @@ enum omemo_notice
    * given up. The library tries again later. OMEMO_ERR_PUBLISH_LIMIT: the node was published so often that
    * publishing now waits (10 times in a day, then once in 72 minutes; device list and bundle are counted apart).
    * Probably another client of the account overwrites what this one publishes; this notice is repeated only after
-   * hours without a publication. The server's answer is in omemo_result_row_detail, in the report of
-   * omemo_manager_connected.
+   * hours without a publication. What the server answered is a row in the report of omemo_manager_connected:
+   * omemo_result_row_detail.
    */
   OMEMO_NOTICE_PUBLISH_FAILED = 4,
 };
@@ -1726,7 +1724,8 @@ omemo_status omemo_message_parse(const char *xml, size_t len, omemo_message **me
  *   and may be NULL.
  * - device: the device id of the recipient device.
  * - key_exchange: whether the element is marked as a key exchange (kex, prekey). Clients write this mark in
- *   different ways: bytes that can be parsed as a key exchange, or as a message that is none, decide.
+ *   different ways, so that it counts only if the bytes can be parsed neither as a key exchange nor as a message
+ *   without one.
  * - bytes: the decoded content of the element. Copied.
  * - len: number of bytes, at most 4,096.
  * Returns: OMEMO_OK, OMEMO_ERR_NULL, OMEMO_ERR_UTF8, OMEMO_ERR_JID, OMEMO_ERR_ARGUMENT (len), OMEMO_ERR_LIMIT
@@ -1996,8 +1995,8 @@ omemo_status omemo_draft_set_policy(omemo_draft *draft, int32_t policy);
 
 /**
  * Sets the namespaces for this draft, most preferred first. The default is those of the configuration. Nothing is
- * encrypted for devices that announce only other namespaces; the report has a row with OMEMO_ERR_UNKNOWN_NAMESPACE
- * for each known one.
+ * encrypted for devices that announce only other namespaces; each of them that is known is a row with
+ * OMEMO_ERR_UNKNOWN_NAMESPACE.
  * Parameters:
  * - namespaces: an array of count names, each of them once, from those of the configuration.
  * - count: at least 1.
@@ -2505,8 +2504,8 @@ bool omemo_devices_identity_changed(const omemo_devices *devices, size_t index);
 const uint8_t *omemo_devices_conflicting_key(const omemo_devices *devices, size_t index, size_t *len);
 
 /**
- * Returns the namespace that omemo_manager_prefer_namespace has set for a device, even while the account does not
- * use it: it counts whenever the order in use contains it.
+ * Returns the namespace that omemo_manager_prefer_namespace has set for a device. It stays set while the order in use
+ * does not contain it, and has no effect then.
  * Returns: OMEMO_NS_*; NULL if the device follows the order of the configuration or the draft, or there is no such
  *   device.
  * Memory: a constant.

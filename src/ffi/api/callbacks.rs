@@ -26,22 +26,21 @@ pub enum omemo_notice {
     /// shows another key than the known one. OMEMO_ERR_IDENTITY_MISMATCH: its bundle in ns shows another key than
     /// in the other namespace. OMEMO_ERR_PUBLIC_DATA_INCONSISTENCY: a message shows another key; the library then
     /// fetches the bundle, and if that shows the other key, too, a notice with one of the other two statuses
-    /// follows. Messages are encrypted for the device again after omemo_manager_accept_identity; after
-    /// OMEMO_ERR_IDENTITY_MISMATCH they are meanwhile encrypted in the other namespace, if that one is preferred. If
-    /// device is the id of this device, the meaning is another one: another client has published its bundle under
-    /// this id, and this device has taken another id.
+    /// follows. Messages are encrypted for the device again after omemo_manager_accept_identity; before that only
+    /// after OMEMO_ERR_IDENTITY_MISMATCH, in the other namespace, if that one is preferred. If jid is this account
+    /// and device is the id that this device had until now: another client has published its bundle under that id,
+    /// and this device has taken another one.
     OMEMO_NOTICE_IDENTITY_CHANGED = 2,
-    /// (ns, jid, device) A device left the device list of OMEMO_NS_2, which is preferred for it by
-    /// omemo_manager_prefer_namespace or by the configuration, and is still on the list of ns. Messages for it are
-    /// now encrypted in ns. This notice is not repeated until omemo_manager_prefer_namespace is called for the
-    /// device.
+    /// (ns, jid, device) A device left the device list of OMEMO_NS_2 and is still on that of ns, while OMEMO_NS_2 is
+    /// preferred for it, by omemo_manager_prefer_namespace or by the configuration. Messages for it are now encrypted
+    /// in ns. This notice is not repeated until omemo_manager_prefer_namespace is called for the device.
     OMEMO_NOTICE_DOWNGRADED = 3,
     /// (ns, status) The bundle or the device list of this account cannot be published, or a namespace cannot be
     /// given up. The library tries again later. OMEMO_ERR_PUBLISH_LIMIT: the node was published so often that
     /// publishing now waits (10 times in a day, then once in 72 minutes; device list and bundle are counted apart).
     /// Probably another client of the account overwrites what this one publishes; this notice is repeated only after
-    /// hours without a publication. The server's answer is in omemo_result_row_detail, in the report of
-    /// omemo_manager_connected.
+    /// hours without a publication. What the server answered is a row in the report of omemo_manager_connected:
+    /// omemo_result_row_detail.
     OMEMO_NOTICE_PUBLISH_FAILED = 4,
 }
 

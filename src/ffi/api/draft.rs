@@ -274,8 +274,8 @@ pub extern "C" fn omemo_draft_set_policy(draft: Option<&mut omemo_draft>, policy
 }
 
 /// Sets the namespaces for this draft, most preferred first. The default is those of the configuration. Nothing is
-/// encrypted for devices that announce only other namespaces; the report has a row with OMEMO_ERR_UNKNOWN_NAMESPACE
-/// for each known one.
+/// encrypted for devices that announce only other namespaces; each of them that is known is a row with
+/// OMEMO_ERR_UNKNOWN_NAMESPACE.
 /// Parameters:
 /// - namespaces: an array of count names, each of them once, from those of the configuration.
 /// - count: at least 1.
