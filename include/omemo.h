@@ -868,10 +868,10 @@ struct omemo_callbacks {
    */
   int64_t (*now)(void *user_data);
   /**
-   * Request (event): deletes the bundle of this device in ns, after the account has given up that namespace or
-   * this device has given up that id. In OMEMO_NS_2 retract the item, in OMEMO_NS_LEGACY delete the node. Answer
-   * with omemo_request_resolve or omemo_request_resolve_xml, or reject; after OMEMO_REJECT_NOT_FOUND and
-   * OMEMO_REJECT_DECLINED the request is not repeated, either.
+   * Request (event): deletes the bundle that this device has published in ns under the id device, after the account
+   * has given up that namespace or this device that id. In OMEMO_NS_2 retract the item, in OMEMO_NS_LEGACY delete
+   * the node. Answer with omemo_request_resolve or omemo_request_resolve_xml, or reject; the request is repeated
+   * neither after OMEMO_REJECT_NOT_FOUND nor after OMEMO_REJECT_DECLINED.
    */
   void (*delete_bundle)(void *user_data, omemo_request request, const char *ns, uint32_t device);
 };
@@ -903,13 +903,13 @@ typedef uint64_t omemo_op;
  */
 typedef void (*omemo_done)(void *user_data, omemo_op op, omemo_status status, const omemo_result *result);
 
-/** Promise of the client about messages that wait on the server, for omemo_manager_connected. */
+/** Statement of the client about messages that wait on the server, for omemo_manager_connected. */
 enum omemo_catch_up
 #if defined(__cplusplus) || __STDC_VERSION__ >= 202311L
   : int32_t
 #endif // defined(__cplusplus) || __STDC_VERSION__ >= 202311L
  {
-  /** No messages wait, or the client will not tell when it has read them: messages count as live at once. */
+  /** No messages wait, or the client does not say when it has read them: all messages count as live. */
   OMEMO_CATCH_UP_NONE = 0,
 };
 #ifndef __cplusplus
@@ -939,9 +939,10 @@ omemo_status omemo_manager_new(const omemo_config *config, omemo_manager **manag
 
 /**
  * Ends a manager: its operations end with OMEMO_ERR_CANCELLED, its requests are withdrawn, the store is closed,
- * and then the destroy function of the configuration runs. Nothing needs to be saved: every call has committed its
- * changes. Never waits. This device stays on the account's device lists, so that others go on encrypting for it:
- * docs/clients.md says how an account is removed, docs/logging-in.md what may still be called at the end.
+ * and then the destroy function of the configuration runs. Never waits. Nothing needs to be saved, since every call
+ * has committed its changes; only the text of an encryption that was still open is not in the store. This device stays
+ * on the account's device lists, so that others go on encrypting for it: docs/clients.md says how an account is
+ * removed, docs/logging-in.md what may still be called at the end.
  *
  * While omemo_manager_run or another call of this manager is running, in this or another thread, the manager ends
  * when the last of them returns; until then these calls, and those made in their callbacks, return

@@ -170,10 +170,10 @@ pub struct omemo_callbacks {
     /// the clocks of the system are used.
     pub now: Option<unsafe extern "C" fn(user_data: *mut c_void) -> i64>,
 
-    /// Request (event): deletes the bundle of this device in ns, after the account has given up that namespace or
-    /// this device has given up that id. In OMEMO_NS_2 retract the item, in OMEMO_NS_LEGACY delete the node. Answer
-    /// with omemo_request_resolve or omemo_request_resolve_xml, or reject; after OMEMO_REJECT_NOT_FOUND and
-    /// OMEMO_REJECT_DECLINED the request is not repeated, either.
+    /// Request (event): deletes the bundle that this device has published in ns under the id device, after the account
+    /// has given up that namespace or this device that id. In OMEMO_NS_2 retract the item, in OMEMO_NS_LEGACY delete
+    /// the node. Answer with omemo_request_resolve or omemo_request_resolve_xml, or reject; the request is repeated
+    /// neither after OMEMO_REJECT_NOT_FOUND nor after OMEMO_REJECT_DECLINED.
     pub delete_bundle: Option<
         unsafe extern "C" fn(user_data: *mut c_void, request: omemo_request, ns: *const c_char, device: u32),
     >,
