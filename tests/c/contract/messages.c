@@ -176,6 +176,33 @@ static void without_recipients_the_own_devices_are_served(void) {
   account_free(&desktop);
 }
 
+static void another_own_device_that_was_taken_off_stays_off(void) {
+  struct account phone, desktop;
+  uint32_t kept = 0, lost = 0;
+  omemo_devices *devices = NULL;
+  start_pair(&desktop, ROMEO, &phone, ROMEO);
+  CHECK(omemo_manager_device_id(phone.manager, &kept) == OMEMO_OK);
+  CHECK(omemo_manager_device_id(desktop.manager, &lost) == OMEMO_OK && kept != lost);
+  account_free(&desktop);
+  CHECK(omemo_manager_devices(phone.manager, NULL, &devices) == OMEMO_OK && omemo_devices_count(devices) == 2);
+  CHECK(omemo_devices_id(devices, 1) == lost && omemo_devices_active(devices, 1, world_ns));
+  omemo_devices_free(devices);
+  omemo_device_list *list = omemo_device_list_new(world_ns);
+  CHECK(omemo_device_list_add(list, kept, NULL, NULL) == OMEMO_OK);
+  server_put(world_ns, ROMEO, 0, omemo_device_list_xml(list, NULL));
+  CHECK(omemo_manager_update_device_list(phone.manager, ROMEO, list) == OMEMO_OK);
+  settle(&phone, 0);
+  char *published = server_get(world_ns, ROMEO, 0);
+  CHECK(published && strcmp(published, omemo_device_list_xml(list, NULL)) == 0); /* nothing was published again */
+  CHECK(omemo_manager_devices(phone.manager, NULL, &devices) == OMEMO_OK);
+  for (size_t i = 0; i < omemo_devices_count(devices); i++) /* nor is it counted as a device still */
+    CHECK(omemo_devices_active(devices, i, world_ns) == (omemo_devices_id(devices, i) == kept));
+  free(published);
+  omemo_devices_free(devices);
+  omemo_device_list_free(list);
+  account_free(&phone);
+}
+
 /* Opens Romeo without decide_trust. */
 static void start_without_dialogs(struct account *account, const char *level) {
   omemo_config *config = omemo_config_new();
@@ -280,6 +307,7 @@ unsigned contract_messages(void) {
   RUN(half_a_success_is_reported);
   RUN(questions_of_trust);
   RUN(without_recipients_the_own_devices_are_served);
+  RUN(another_own_device_that_was_taken_off_stays_off);
   RUN(without_decide_trust_the_default_level_decides);
   RUN(a_stanza_that_holds_no_message_warns);
   server_wipe();
