@@ -3,9 +3,9 @@
  *
  * START HERE
  *
- * One omemo_manager is one account on one store. The library has no threads, no sockets and no event loop. What only
- * the network or the user can answer it asks through the table omemo_callbacks; it goes on when the client calls
- * omemo_manager_run.
+ * One omemo_manager is one account on one store. The library has no threads, no sockets and no event loop. It asks the
+ * client, through the table omemo_callbacks, what only the network or the user can answer, and makes progress when the
+ * client calls omemo_manager_run.
  *
  *  Open the account, once:
  *     omemo_config_new             creates a configuration, of which three parts are required:
@@ -26,7 +26,9 @@
  *  Messages:
  *     omemo_manager_encrypt        takes an omemo_draft; completes with the messages to send
  *     omemo_manager_decrypt_xml    decrypts a received stanza at once, without network
- *  At the end:
+ *  At the end (docs/logging-in.md; for removing an account docs/clients.md):
+ *     omemo_manager_is_idle        run and answer until it returns true, for a few seconds at most
+ *     omemo_manager_disconnected   withdraws the open network questions
  *     omemo_manager_free           completes what is open, and closes the store
  *
  * examples-c/quickstart.c is a whole program in C, quickstart.cpp one in C++. The pages in docs/: clients.md (what the
@@ -64,14 +66,13 @@
  *  5 Cancel. omemo_op_cancel marks an operation, which completes with OMEMO_ERR_CANCELLED in the next run. Questions
  *    that nothing else needs are withdrawn. What was committed stays.
  *  6 Requests. Each question carries an omemo_request. Answer it once, by a function of the omemo_request_resolve
- *    family or by omemo_request_reject: inside the callback or at any later time, from any thread. An answer that is
- *    the second one, or that comes after a withdrawal, a deadline, a cancel or the end of the manager, returns
- *    OMEMO_ERR_STALE and has no effect. An answer that does not fit the question returns OMEMO_ERR_WRONG_ANSWER, and
- *    the request stays open.
- *  7 Rejection. OMEMO_REJECT_NOT_FOUND means that the server answered item-not-found, and nothing else means that: the
+ *    family or by omemo_request_reject: inside the callback or at any later time, from any thread. A second answer, and
+ *    one that comes after a withdrawal, a deadline, a cancel or the end of the manager, returns OMEMO_ERR_STALE and has
+ *    no effect. An answer that does not fit the question returns OMEMO_ERR_WRONG_ANSWER, and the request stays open.
+ *  7 Rejection. Reject with OMEMO_REJECT_NOT_FOUND if the server answered item-not-found, and in no other case: the
  *    library concludes that the JID has no devices, or that the device has no bundle. Every other error of a server is
  *    OMEMO_REJECT_FAILED.
- *  8 Open questions. Identical questions are asked once, for everyone who needs the answer. Network questions are
+ *  8 Open questions. Identical questions are asked once, for all operations that need the answer. Network questions are
  *    asked only between omemo_manager_connected and omemo_manager_disconnected, and end by themselves after
  *    OMEMO_OPTION_REQUEST_TIMEOUT_MS; decide_trust has no deadline. At most OMEMO_OPTION_MAX_OPEN_FETCHES fetches are
  *    open at a time. An open question is withdrawn at its deadline, by omemo_manager_disconnected (network questions
@@ -83,21 +84,21 @@
  *    answers, in their order, before any operation goes on. An answer counts for every operation that has not
  *    completed, not only for the one that caused the question; it counts also if that operation was cancelled or the
  *    stream has ended.
- * 10 Order of calls. Pushes and setters commit at once, so that they can overtake an answer that is only noted. Still
- *    the order of the calls counts, for each subject: the device list of a JID in a namespace, the trust level of a
+ * 10 Order of calls. Pushes and setters commit at once, and so can overtake an answer that is only noted. All the same
+ *    the later call counts, for each of these subjects: the device list of a JID in a namespace, the trust level of a
  *    key, the identity key of a device, and the stream. When run commits an answer, it leaves out what a later call
- *    has replaced, and takes over the other parts of the answer. Between threads the order is that in which the calls
- *    began. A pushed device list withdraws the open question about the same list. A delayed push (XEP-0203) does not:
- *    it counts as older than everything said since omemo_manager_connected.
+ *    has replaced, and commits the rest of the answer. Between threads the order is that in which the calls began. A
+ *    pushed device list withdraws the open question about the same list. A delayed push (XEP-0203) does not: it counts
+ *    as older than all that was learned about that list since omemo_manager_connected.
  * 11 Commits. A decryption that succeeds, an encryption that completes, an answer, a step of a follow-up and a setter
  *    each make exactly one commit, all of it or nothing. What is rejected commits nothing.
  * 12 When to run. Once omemo_manager_run has found nothing more to do, the next work calls `wakeup`, once, on the
  *    thread that made the work. Have the loop call omemo_manager_run soon after; it cannot run inside `wakeup`.
  *    omemo_manager_timeout returns when run is needed without `wakeup`. A client that calls run in every turn of its
  *    loop may leave `wakeup` NULL. A blocking program answers inside the callbacks and calls omemo_manager_wait.
- * 13 Time. To call run late is harmless. Deadlines and pauses are measured by a clock that does not go back; where
- *    `now` is set, a jump of that clock forward by more than an hour, and every jump back, counts as no time for them.
- *    Due dates that are stored use the wall clock.
+ * 13 Time. To call run late is harmless. Deadlines and pauses are measured by a clock that does not go back. If `now`
+ *    is set, that clock measures them, without its jumps: forward by more than an hour, or back by any time. Due dates
+ *    that are stored use the wall clock.
  * 14 Free. omemo_manager_free completes all operations with OMEMO_ERR_CANCELLED, withdraws all questions, closes the
  *    store, and at the very end runs omemo_destroy, once, with no lock held, unless a configuration still uses its
  *    table. It never waits: while the manager is in use, inside an event or on another thread, it only marks the
@@ -114,18 +115,20 @@
  *    or overwrite them. What a function named _new, _parse, _clone or _wait returns, or writes through a pointer to a
  *    pointer, is freed once, by the free function of its type, which accepts NULL. What a getter returns is borrowed
  *    until its object changes or is freed. What a callback receives lives until the callback returns. A `char *` is
- *    UTF-8 with a NUL at its end, of at most 1 MiB. Bytes are a pointer and a length.
+ *    UTF-8 with a NUL at its end, of at most 1 MiB; only `xml` has a length beside it, and needs no NUL. Bytes are a
+ *    pointer and a length, except label_signature, which always is 64 bytes.
  * 18 Callback tables. A table of callbacks comes with a user_data and an omemo_destroy. omemo_destroy runs once, when
- *    nothing can call with user_data any more; so omemo_config_set_storage may run that of the store that it replaces,
- *    which may then call and free the configuration. It does not run if the call that takes the table fails. A table
- *    that begins with struct_size may be shorter than this version's (from an older header: what it lacks is NULL) or
- *    longer (from a newer one: what this version does not know must be NULL, or the call returns OMEMO_ERR_ARGUMENT,
- *    so that no question to the client is lost).
+ *    nothing can call with user_data any more. For example omemo_config_set_storage may run the omemo_destroy of the
+ *    store that it replaces, which in turn may call and free the configuration. omemo_destroy does not run if the call
+ *    that takes the table fails. A table that begins with struct_size may come from an older header and be shorter than
+ *    this version's: what it lacks is NULL. It may come from a newer one and be longer: what this version does not know
+ *    must be NULL, or the call returns OMEMO_ERR_ARGUMENT, so that no question to the client is lost.
  * 19 Checks. Every pointer is checked for NULL, every string for UTF-8, and every number of an enumeration, which
  *    comes in as int32_t, for its range. Outputs are written on success only: where a status is returned, on OMEMO_OK;
- *    by a getter, if it returns something. A getter that is given NULL, or an index out of range, returns NULL, 0 or
- *    false; if it returns a status, OMEMO_ERR_NULL or OMEMO_ERR_ARGUMENT. The status of a setter of omemo_config or
- *    omemo_draft may be ignored: the object keeps the first failure, and the call that uses the object returns it.
+ *    by a getter, if it returns something. An index counts from 0; it is out of range unless it is less than what the
+ *    matching _count function returns. A getter that is given NULL, or an index out of range, returns NULL, 0 or false;
+ *    if it returns a status, OMEMO_ERR_NULL or OMEMO_ERR_ARGUMENT. The status of a setter of omemo_config or omemo_draft
+ *    may be ignored: the object keeps the first failure, and the call that uses the object returns it.
  * 20 Bugs. A panic inside the library becomes OMEMO_ERR_INTERNAL, and nothing of that call is committed. An operation
  *    in whose work it happens completes with that status; all others go on. The library never aborts and never prints.
  * 21 Partial success. The report of an encryption has a row for each device: served, or why not. Ids that cannot be
@@ -575,7 +578,9 @@ omemo_status omemo_config_set_option(omemo_config *config, int32_t option, uint6
 
 /**
  * Sets the trust level of keys about which no trust decision was made. The default is
- * OMEMO_TRUST_LEVEL_NAME_UNDECIDED.
+ * OMEMO_TRUST_LEVEL_NAME_UNDECIDED: decide_trust is called before anything is encrypted for such a key. With
+ * OMEMO_TRUST_LEVEL_NAME_TRUSTED every key is trusted blindly until omemo_manager_set_trust says otherwise, and
+ * decide_trust is not called. docs/trust.md has trust on first use, and blind trust before verification.
  * Parameters:
  * - level: a name that your evaluate_trust knows, or without evaluate_trust one of OMEMO_TRUST_LEVEL_NAME_*.
  *   omemo_manager_new checks it.
@@ -741,17 +746,16 @@ enum omemo_notice
    * shows another key than the known one. OMEMO_ERR_IDENTITY_MISMATCH: its bundle in ns shows another key than
    * in the other namespace. OMEMO_ERR_PUBLIC_DATA_INCONSISTENCY: a message shows another key; the library then
    * fetches the bundle, and if that shows the other key, too, a notice with one of the other two statuses
-   * follows. Messages are encrypted for the device again after omemo_manager_accept_identity; after
-   * OMEMO_ERR_IDENTITY_MISMATCH they are meanwhile encrypted in the other namespace, if that one is preferred. If
-   * device is the id of this device, the meaning is another one: another client has published its bundle under
-   * this id, and this device has taken another id.
+   * follows. Messages are encrypted for the device again after omemo_manager_accept_identity; before that only
+   * after OMEMO_ERR_IDENTITY_MISMATCH, in the other namespace, if that one is preferred. If jid is this account
+   * and device is the id that this device had until now: another client has published its bundle under that id,
+   * and this device has taken another one.
    */
   OMEMO_NOTICE_IDENTITY_CHANGED = 2,
   /**
-   * (ns, jid, device) A device left the device list of OMEMO_NS_2, which is preferred for it by
-   * omemo_manager_prefer_namespace or by the configuration, and is still on the list of ns. Messages for it are
-   * now encrypted in ns. This notice is not repeated until omemo_manager_prefer_namespace is called for the
-   * device.
+   * (ns, jid, device) A device left the device list of OMEMO_NS_2 and is still on that of ns, while OMEMO_NS_2 is
+   * preferred for it, by omemo_manager_prefer_namespace or by the configuration. Messages for it are now encrypted
+   * in ns. This notice is not repeated until omemo_manager_prefer_namespace is called for the device.
    */
   OMEMO_NOTICE_DOWNGRADED = 3,
   /**
@@ -759,8 +763,8 @@ enum omemo_notice
    * given up. The library tries again later. OMEMO_ERR_PUBLISH_LIMIT: the node was published so often that
    * publishing now waits (10 times in a day, then once in 72 minutes; device list and bundle are counted apart).
    * Probably another client of the account overwrites what this one publishes; this notice is repeated only after
-   * hours without a publication. The server's answer is in omemo_result_row_detail, in the report of
-   * omemo_manager_connected.
+   * hours without a publication. What the server answered is a row in the report of omemo_manager_connected:
+   * omemo_result_row_detail.
    */
   OMEMO_NOTICE_PUBLISH_FAILED = 4,
 };
@@ -793,16 +797,16 @@ struct omemo_callbacks {
    */
   size_t struct_size;
   /**
-   * Request (event): fetches the device list of jid in ns (XEP-0384 5.3.1). Ask the server for one item
-   * (max_items='1') of the node of another JID, and for all items of this account's own node. Answer with
-   * omemo_request_resolve_xml or omemo_request_resolve_device_list, or reject; OMEMO_REJECT_NOT_FOUND means that
-   * jid announces no devices.
+   * Request (event): fetches the device list of jid in ns (XEP-0384 5.3.1). Send the iq to jid; if jid is this
+   * account, `to` may also be missing. Ask for one item (max_items='1') of the node of another JID, and for all items
+   * of this account's own node. Answer with omemo_request_resolve_xml or omemo_request_resolve_device_list, or
+   * reject; OMEMO_REJECT_NOT_FOUND means that jid announces no devices.
    */
   void (*fetch_device_list)(void *user_data, omemo_request request, const char *ns, const char *jid);
   /**
-   * Request (event): fetches the bundle of a device (XEP-0384 5.3.2). In OMEMO_NS_2 ask for the item whose id is
-   * the device id, in OMEMO_NS_LEGACY for one item (max_items='1'). Answer with omemo_request_resolve_xml or
-   * omemo_request_resolve_bundle, or reject.
+   * Request (event): fetches the bundle of a device (XEP-0384 5.3.2). Send the iq to jid, which can be this account,
+   * as for fetch_device_list. In OMEMO_NS_2 ask for the item whose id is the device id, in OMEMO_NS_LEGACY for one
+   * item (max_items='1'). Answer with omemo_request_resolve_xml or omemo_request_resolve_bundle, or reject.
    */
   void (*fetch_bundle)(void *user_data, omemo_request request, const char *ns, const char *jid, uint32_t device);
   /**
@@ -827,10 +831,12 @@ struct omemo_callbacks {
    */
   void (*send_message)(void *user_data, omemo_request request, const char *jid, const omemo_message *message);
   /**
-   * Request (event): asks the user for a trust decision about the keys of all these devices. context is the word
-   * from omemo_draft_set_context, or NULL. Answer with omemo_request_decide for each device, then
-   * omemo_request_resolve; or reject with OMEMO_REJECT_DECLINED. There is no deadline. A dialog that outlives
-   * the callback keeps a copy from omemo_devices_clone.
+   * Request (event): asks the user for a trust decision about the keys of all these devices. context is as in
+   * omemo_result_context. Answer with omemo_request_decide for each device, then omemo_request_resolve; or reject
+   * with OMEMO_REJECT_DECLINED. There is no deadline. A dialog that outlives the callback keeps a copy from
+   * omemo_devices_clone. NULL: an encryption that meets an undecided key ends with OMEMO_ERR_TRUST_DECISION_FAILED;
+   * with OMEMO_ENCRYPT_NOW, under which nobody is asked, the device is a row with OMEMO_ERR_UNDECIDED. A client
+   * without dialogs sets another default trust level instead: omemo_config_set_default_trust_level_name.
    */
   void (*decide_trust)(void *user_data, omemo_request request, const omemo_devices *undecided, const char *context);
   /** Event: a request needs no answer any more. Close its dialog and forget its number. */
@@ -862,10 +868,10 @@ struct omemo_callbacks {
    */
   int64_t (*now)(void *user_data);
   /**
-   * Request (event): deletes the bundle of this device in ns, after the account has given up that namespace or
-   * this device has given up that id. In OMEMO_NS_2 retract the item, in OMEMO_NS_LEGACY delete the node. Answer
-   * with omemo_request_resolve or omemo_request_resolve_xml, or reject; after OMEMO_REJECT_NOT_FOUND and
-   * OMEMO_REJECT_DECLINED the request is not repeated, either.
+   * Request (event): deletes the bundle that this device has published in ns under the id device, after the account
+   * has given up that namespace or this device that id. In OMEMO_NS_2 retract the item, in OMEMO_NS_LEGACY delete
+   * the node. Answer with omemo_request_resolve or omemo_request_resolve_xml, or reject; the request is repeated
+   * neither after OMEMO_REJECT_NOT_FOUND nor after OMEMO_REJECT_DECLINED.
    */
   void (*delete_bundle)(void *user_data, omemo_request request, const char *ns, uint32_t device);
 };
@@ -897,13 +903,13 @@ typedef uint64_t omemo_op;
  */
 typedef void (*omemo_done)(void *user_data, omemo_op op, omemo_status status, const omemo_result *result);
 
-/** Promise of the client about messages that wait on the server, for omemo_manager_connected. */
+/** Statement of the client about messages that wait on the server, for omemo_manager_connected. */
 enum omemo_catch_up
 #if defined(__cplusplus) || __STDC_VERSION__ >= 202311L
   : int32_t
 #endif // defined(__cplusplus) || __STDC_VERSION__ >= 202311L
  {
-  /** No messages wait, or the client will not tell when it has read them: messages count as live at once. */
+  /** No messages wait, or the client does not say when it has read them: all messages count as live. */
   OMEMO_CATCH_UP_NONE = 0,
 };
 #ifndef __cplusplus
@@ -933,8 +939,10 @@ omemo_status omemo_manager_new(const omemo_config *config, omemo_manager **manag
 
 /**
  * Ends a manager: its operations end with OMEMO_ERR_CANCELLED, its requests are withdrawn, the store is closed,
- * and then the destroy function of the configuration runs. Nothing needs to be saved: every call has committed its
- * changes. Never waits.
+ * and then the destroy function of the configuration runs. Never waits. Nothing needs to be saved, since every call
+ * has committed its changes; only the text of an encryption that was still open is not in the store. This device stays
+ * on the account's device lists, so that others go on encrypting for it: docs/clients.md says how an account is
+ * removed, docs/logging-in.md what may still be called at the end.
  *
  * While omemo_manager_run or another call of this manager is running, in this or another thread, the manager ends
  * when the last of them returns; until then these calls, and those made in their callbacks, return
@@ -1112,7 +1120,8 @@ typedef int32_t omemo_reject_reason;
  * Parameters:
  * - request: of publish_device_list, publish_bundle, delete_bundle, send_message or decide_trust.
  * Returns: OMEMO_OK; OMEMO_ERR_STALE if the request was answered or withdrawn, or its manager freed;
- *   OMEMO_ERR_WRONG_ANSWER for another kind of request, which stays open; OMEMO_ERR_BUSY inside a service.
+ *   OMEMO_ERR_WRONG_ANSWER for another kind of request, which stays open, so that the function for its kind can
+ *   still answer it; OMEMO_ERR_BUSY inside a service.
  * Threads: any; needs no manager, which may have been freed.
  * Since: 0.1.0
  */
@@ -1135,8 +1144,9 @@ omemo_status omemo_request_resolve(omemo_request request);
  *   answer.
  * - len: bytes of xml, without a NUL.
  * Returns: as omemo_request_resolve; OMEMO_ERR_WRONG_ANSWER also for an `<iq>` from another sender, or about
- *   another node or item: the request stays open; OMEMO_ERR_NULL; OMEMO_ERR_ARGUMENT (len is greater than any
- *   object).
+ *   another node or item: the request stays open. Drop the `<iq>` and wait for the reply; but if the `<iq>` comes
+ *   from the JID that was asked and has the id of the client's own iq, it was the reply: reject with
+ *   OMEMO_REJECT_FAILED. OMEMO_ERR_NULL; OMEMO_ERR_ARGUMENT (len is greater than any object).
  * Memory: the bytes are copied.
  * Threads: any; needs no manager, which may have been freed.
  * Since: 0.1.0 (XEP-0060, XEP-0384 5.3)
@@ -1256,7 +1266,8 @@ const char *omemo_result_detail(const omemo_result *result);
 
 /**
  * Returns the context of an encryption, such as the name of a chat.
- * Returns: the word from omemo_draft_set_context, else the first recipient; NULL if the operation had no draft.
+ * Returns: the word from omemo_draft_set_context, else the first recipient; NULL if the operation had no draft, or its
+ *   draft neither of them.
  * Memory: borrowed from result.
  * Since: 0.1.0
  */
@@ -1311,8 +1322,12 @@ omemo_status omemo_result_row_status(const omemo_result *result, size_t index);
 const char *omemo_result_row_detail(const omemo_result *result, size_t index);
 
 /**
- * Returns the number of messages to send: at most one for each namespace, each with at least one key; 0 if there
- * is no recipient device.
+ * Returns the number of messages to send: at most one for each namespace, each with at least one key; 0 if there is no
+ * recipient device.
+ *
+ * Two messages are one text for different devices: no device has a key in both. Send each in a stanza of its own, with
+ * the same `to`, and show the text once. A receiver passes in both stanzas; the one without a key for its device is
+ * OMEMO_ERR_NOT_FOR_US, in general with OMEMO_ACTION_HIDE (docs/namespaces.md).
  * Returns: the number; 0 for NULL.
  * Since: 0.1.0
  */
@@ -1418,7 +1433,8 @@ bool omemo_device_list_is_delayed(const omemo_device_list *list);
  * Parameters:
  * - device: a device id that is not in the list.
  * - label: the public name of the device, at most 256 code points; NULL: none.
- * - label_signature: 64 bytes; NULL: none.
+ * - label_signature: the signature of label, always 64 bytes, without a length parameter; NULL: none. It is not
+ *   verified. A label without signature is not written to the XML, nor is any in OMEMO_NS_LEGACY.
  * Returns: OMEMO_OK, OMEMO_ERR_NULL, OMEMO_ERR_UTF8, OMEMO_ERR_ARGUMENT (device), OMEMO_ERR_LABEL, OMEMO_ERR_LIMIT
  *   (256 devices).
  * Since: 0.1.0 (XEP-0384 5.3.1)
@@ -1709,7 +1725,8 @@ omemo_status omemo_message_parse(const char *xml, size_t len, omemo_message **me
  *   and may be NULL.
  * - device: the device id of the recipient device.
  * - key_exchange: whether the element is marked as a key exchange (kex, prekey). Clients write this mark in
- *   different ways: bytes that can be parsed as a key exchange, or as a message that is none, decide.
+ *   different ways, so that it counts only if the bytes can be parsed neither as a key exchange nor as a message
+ *   without one.
  * - bytes: the decoded content of the element. Copied.
  * - len: number of bytes, at most 4,096.
  * Returns: OMEMO_OK, OMEMO_ERR_NULL, OMEMO_ERR_UTF8, OMEMO_ERR_JID, OMEMO_ERR_ARGUMENT (len), OMEMO_ERR_LIMIT
@@ -1817,7 +1834,10 @@ const uint8_t *omemo_message_payload(const omemo_message *message, size_t *len);
 const uint8_t *omemo_message_iv(const omemo_message *message, size_t *len);
 
 /**
- * Returns a message as XML. Put it into a `<message>`, with a store hint (XEP-0334) beside it.
+ * Returns a message as XML. Put it into a `<message>`. Everything beside it is written by the client: always a store
+ * hint (XEP-0334); for what a user has written also the encryption tag (XEP-0380) with omemo_message_namespace and, in
+ * OMEMO_NS_LEGACY, a `<body>` that tells clients without OMEMO that the message is encrypted. docs/pep.md has
+ * examples.
  * Parameters:
  * - len: receives the number of bytes, without the NUL; may be NULL.
  * Returns: `<encrypted/>`; NULL for NULL.
@@ -1900,8 +1920,13 @@ OMEMO_MUST_USE omemo_draft *omemo_draft_new(void);
 void omemo_draft_free(omemo_draft *draft);
 
 /**
- * Adds a recipient. The other devices of this account are always included without that. Adding a recipient again
- * has no effect.
+ * Adds a recipient. The message is always encrypted for the other devices of this account, too, which need not be
+ * added; in a draft without recipients for them alone. Adding a recipient again has no effect.
+ *
+ * For a room add the real bare JID of each member, admin and owner, from the affiliation lists of the room (XEP-0045);
+ * not the room's JID, nor the JIDs of occupants. If the room hides the real JIDs, nothing can be encrypted for it
+ * (docs/stanzas.md).
+ *
  * Parameters:
  * - jid: a bare JID.
  * Returns: OMEMO_OK, OMEMO_ERR_NULL, OMEMO_ERR_UTF8, OMEMO_ERR_JID.
@@ -1971,8 +1996,8 @@ omemo_status omemo_draft_set_policy(omemo_draft *draft, int32_t policy);
 
 /**
  * Sets the namespaces for this draft, most preferred first. The default is those of the configuration. Nothing is
- * encrypted for devices that announce only other namespaces; the report has a row with OMEMO_ERR_UNKNOWN_NAMESPACE
- * for each known one.
+ * encrypted for devices that announce only other namespaces; each of them that is known is a row with
+ * OMEMO_ERR_UNKNOWN_NAMESPACE.
  * Parameters:
  * - namespaces: an array of count names, each of them once, from those of the configuration.
  * - count: at least 1.
@@ -1982,8 +2007,8 @@ omemo_status omemo_draft_set_policy(omemo_draft *draft, int32_t policy);
 omemo_status omemo_draft_set_namespaces(omemo_draft *draft, const char *const *namespaces, size_t count);
 
 /**
- * Sets a word of your own, such as the name of the chat, which decide_trust receives and omemo_result_context
- * returns. The default is the first recipient.
+ * Sets a word of your own, such as the name of the chat, which decide_trust receives and omemo_result_context returns.
+ * The default is the first recipient; without recipients there is none.
  * Parameters:
  * - context: the word.
  * Returns: OMEMO_OK, OMEMO_ERR_NULL, OMEMO_ERR_UTF8.
@@ -1996,7 +2021,8 @@ omemo_status omemo_draft_set_context(omemo_draft *draft, const char *context);
  * in one commit, and ends with the messages to send.
  *
  * What happens next: omemo_manager_run calls fetch_device_list, fetch_bundle and decide_trust as needed, then
- * done. Send each omemo_result_message to the recipients; show the rows that are not OMEMO_OK, if the user cares.
+ * done. Send each omemo_result_message in a stanza of its own, to the contact or the room, or if there are no
+ * recipients to this account; show the rows that are not OMEMO_OK, if the user cares.
  * Encryptions with OMEMO_ENCRYPT_WAIT or OMEMO_ENCRYPT_ALL for the same set of recipients end in the order in
  * which they were started. Offline they wait for the next omemo_manager_connected, at most 1,000 of them.
  *
@@ -2017,8 +2043,9 @@ omemo_status omemo_draft_set_context(omemo_draft *draft, const char *context);
  *   OMEMO_ERR_CANCELLED, the first failure of the draft's setters, OMEMO_ERR_UNKNOWN_NAMESPACE,
  *   OMEMO_ERR_PLAINTEXT (a namespace of the draft has no plaintext, or no key transport), OMEMO_ERR_LIMIT (1,000
  *   encryptions wait for a stream), OMEMO_ERR_NOT_READY, OMEMO_ERR_STORAGE*. The operation ends with OMEMO_OK, the
- *   rows and the messages. If one recipient gets nothing, there is no message: OMEMO_ERR_NO_ELIGIBLE_DEVICES, and
- *   rows with device 0 name these recipients. It can also end with OMEMO_ERR_STILL_UNDECIDED,
+ *   rows and the messages; with OMEMO_OK and no message, if the draft has no recipients and this account has no
+ *   other device. If one recipient gets nothing, there is no message: OMEMO_ERR_NO_ELIGIBLE_DEVICES, and rows with
+ *   device 0 name these recipients. It can also end with OMEMO_ERR_STILL_UNDECIDED,
  *   OMEMO_ERR_TRUST_DECISION_FAILED, OMEMO_ERR_STORAGE*.
  * Since: 0.1.0 (XEP-0384 5.5)
  */
@@ -2044,7 +2071,7 @@ enum omemo_action
    * that came back.
    */
   OMEMO_ACTION_HIDE = 0,
-  /** Show the content, with its trust. */
+  /** Show the content, with its trust. omemo_decrypted_body says what to do if it returns NULL. */
   OMEMO_ACTION_SHOW = 1,
   /**
    * Tell the user that a message could not be read; omemo_decrypted_detail says why. Never for a stanza without
@@ -2103,13 +2130,16 @@ struct omemo_decrypted;
  * an answer or a fetch of the sender's bundle, is stored and done by omemo_manager_run.
  *
  * Parameters:
- * - from: the real bare JID of the sender; in a room the JID that presence or the member list shows, never the
- *   occupant's. NULL with a room: every member with that device id is tried.
- * - room: the bare JID of the room; NULL outside of rooms. If from is NULL and the sender's device id is the id of
- *   this device, the message counts as OMEMO_ERR_OWN_ECHO, unless it has a key for this device: then another
- *   member's device may have the same id, and the message is decrypted.
+ * - from: the real bare JID of the sender, without resource. Of a carbon (XEP-0280) or an archived message (XEP-0313)
+ *   check the outer sender, then pass in the inner `<message>` with its own `from` (docs/stanzas.md). In a room it is
+ *   the JID that presence or the member list shows, never the occupant's; if the room hides it, NULL: the known JIDs
+ *   that have a device with the sender's device id are tried.
+ * - room: the bare JID of the room; NULL outside of rooms. If from is NULL, a message with this device's own id as
+ *   sender is OMEMO_ERR_OWN_ECHO, except if it has a key for this device: then a device of another member has the same
+ *   id, and the message is decrypted.
  * - xml: the element, alone or in a `<message>`. If that has several (8 are considered), the one that is for this
- *   device and can be read is used.
+ *   device and can be read is used. Pass in neither a `<message type='error'>` nor a message without `<encrypted/>`:
+ *   both are OMEMO_ERR_MALFORMED with OMEMO_ACTION_WARN.
  * - len: bytes of xml, without a NUL.
  * - decrypted: receives the result.
  * Returns: OMEMO_OK if the stanza was processed, with or without success: see omemo_decrypted_action and
@@ -2185,7 +2215,13 @@ const uint8_t *omemo_decrypted_plaintext(const omemo_decrypted *decrypted, size_
 /**
  * Returns the text to show, in every namespace. The `to` and `time` of an envelope are not checked; if its `from`
  * names another bare JID than omemo_decrypted_from, the status is OMEMO_ERR_AFFIX and there is no content.
- * Returns: the text; NULL if the content is no text, or there is none.
+ *
+ * If the action is OMEMO_ACTION_SHOW and the text is NULL, the content is something else. In OMEMO_NS_2 process those
+ * elements of the envelope in omemo_decrypted_plaintext that the client supports, for example a receipt, as if they
+ * were children of the stanza; if there are none, show nothing. In OMEMO_NS_LEGACY the content is not UTF-8: do as for
+ * OMEMO_ACTION_WARN.
+ *
+ * Returns: the text; NULL if the content has no text, or there is no content.
  * Memory: borrowed from decrypted.
  * Since: 0.1.0 (XEP-0420)
  */
@@ -2469,8 +2505,8 @@ bool omemo_devices_identity_changed(const omemo_devices *devices, size_t index);
 const uint8_t *omemo_devices_conflicting_key(const omemo_devices *devices, size_t index, size_t *len);
 
 /**
- * Returns the namespace that omemo_manager_prefer_namespace has set for a device, even while the account does not
- * use it: it counts whenever the order in use contains it.
+ * Returns the namespace that omemo_manager_prefer_namespace has set for a device. It stays set while the order in use
+ * does not contain it, and has no effect then.
  * Returns: OMEMO_NS_*; NULL if the device follows the order of the configuration or the draft, or there is no such
  *   device.
  * Memory: a constant.

@@ -50,7 +50,8 @@ const PHRASES: [&str; 19] = [
 ];
 
 /// Words with an underscore in the header and in pages that are names of other specifications and software.
-const FOREIGN_NAMES: [&str; 2] = ["max_items", "secure_delete"];
+const FOREIGN_NAMES: [&str; 5] =
+    ["max_items", "muc_membersonly", "muc_nonanonymous", "roomconfig_whois", "secure_delete"];
 
 /// Pages whose English is still to be mended; this list only gets shorter.
 const NOT_YET_MENDED: [&str; 0] = [];

@@ -26,22 +26,21 @@ pub enum omemo_notice {
     /// shows another key than the known one. OMEMO_ERR_IDENTITY_MISMATCH: its bundle in ns shows another key than
     /// in the other namespace. OMEMO_ERR_PUBLIC_DATA_INCONSISTENCY: a message shows another key; the library then
     /// fetches the bundle, and if that shows the other key, too, a notice with one of the other two statuses
-    /// follows. Messages are encrypted for the device again after omemo_manager_accept_identity; after
-    /// OMEMO_ERR_IDENTITY_MISMATCH they are meanwhile encrypted in the other namespace, if that one is preferred. If
-    /// device is the id of this device, the meaning is another one: another client has published its bundle under
-    /// this id, and this device has taken another id.
+    /// follows. Messages are encrypted for the device again after omemo_manager_accept_identity; before that only
+    /// after OMEMO_ERR_IDENTITY_MISMATCH, in the other namespace, if that one is preferred. If jid is this account
+    /// and device is the id that this device had until now: another client has published its bundle under that id,
+    /// and this device has taken another one.
     OMEMO_NOTICE_IDENTITY_CHANGED = 2,
-    /// (ns, jid, device) A device left the device list of OMEMO_NS_2, which is preferred for it by
-    /// omemo_manager_prefer_namespace or by the configuration, and is still on the list of ns. Messages for it are
-    /// now encrypted in ns. This notice is not repeated until omemo_manager_prefer_namespace is called for the
-    /// device.
+    /// (ns, jid, device) A device left the device list of OMEMO_NS_2 and is still on that of ns, while OMEMO_NS_2 is
+    /// preferred for it, by omemo_manager_prefer_namespace or by the configuration. Messages for it are now encrypted
+    /// in ns. This notice is not repeated until omemo_manager_prefer_namespace is called for the device.
     OMEMO_NOTICE_DOWNGRADED = 3,
     /// (ns, status) The bundle or the device list of this account cannot be published, or a namespace cannot be
     /// given up. The library tries again later. OMEMO_ERR_PUBLISH_LIMIT: the node was published so often that
     /// publishing now waits (10 times in a day, then once in 72 minutes; device list and bundle are counted apart).
     /// Probably another client of the account overwrites what this one publishes; this notice is repeated only after
-    /// hours without a publication. The server's answer is in omemo_result_row_detail, in the report of
-    /// omemo_manager_connected.
+    /// hours without a publication. What the server answered is a row in the report of omemo_manager_connected:
+    /// omemo_result_row_detail.
     OMEMO_NOTICE_PUBLISH_FAILED = 4,
 }
 
@@ -69,10 +68,10 @@ pub struct omemo_callbacks {
     /// newer header adds must be NULL for an older library.
     pub struct_size: usize,
 
-    /// Request (event): fetches the device list of jid in ns (XEP-0384 5.3.1). Ask the server for one item
-    /// (max_items='1') of the node of another JID, and for all items of this account's own node. Answer with
-    /// omemo_request_resolve_xml or omemo_request_resolve_device_list, or reject; OMEMO_REJECT_NOT_FOUND means that
-    /// jid announces no devices.
+    /// Request (event): fetches the device list of jid in ns (XEP-0384 5.3.1). Send the iq to jid; if jid is this
+    /// account, `to` may also be missing. Ask for one item (max_items='1') of the node of another JID, and for all items
+    /// of this account's own node. Answer with omemo_request_resolve_xml or omemo_request_resolve_device_list, or
+    /// reject; OMEMO_REJECT_NOT_FOUND means that jid announces no devices.
     pub fetch_device_list: Option<
         unsafe extern "C" fn(
             user_data: *mut c_void,
@@ -81,9 +80,9 @@ pub struct omemo_callbacks {
             jid: *const c_char,
         ),
     >,
-    /// Request (event): fetches the bundle of a device (XEP-0384 5.3.2). In OMEMO_NS_2 ask for the item whose id is
-    /// the device id, in OMEMO_NS_LEGACY for one item (max_items='1'). Answer with omemo_request_resolve_xml or
-    /// omemo_request_resolve_bundle, or reject.
+    /// Request (event): fetches the bundle of a device (XEP-0384 5.3.2). Send the iq to jid, which can be this account,
+    /// as for fetch_device_list. In OMEMO_NS_2 ask for the item whose id is the device id, in OMEMO_NS_LEGACY for one
+    /// item (max_items='1'). Answer with omemo_request_resolve_xml or omemo_request_resolve_bundle, or reject.
     pub fetch_bundle: Option<
         unsafe extern "C" fn(
             user_data: *mut c_void,
@@ -126,10 +125,12 @@ pub struct omemo_callbacks {
             message: *const omemo_message,
         ),
     >,
-    /// Request (event): asks the user for a trust decision about the keys of all these devices. context is the word
-    /// from omemo_draft_set_context, or NULL. Answer with omemo_request_decide for each device, then
-    /// omemo_request_resolve; or reject with OMEMO_REJECT_DECLINED. There is no deadline. A dialog that outlives
-    /// the callback keeps a copy from omemo_devices_clone.
+    /// Request (event): asks the user for a trust decision about the keys of all these devices. context is as in
+    /// omemo_result_context. Answer with omemo_request_decide for each device, then omemo_request_resolve; or reject
+    /// with OMEMO_REJECT_DECLINED. There is no deadline. A dialog that outlives the callback keeps a copy from
+    /// omemo_devices_clone. NULL: an encryption that meets an undecided key ends with OMEMO_ERR_TRUST_DECISION_FAILED;
+    /// with OMEMO_ENCRYPT_NOW, under which nobody is asked, the device is a row with OMEMO_ERR_UNDECIDED. A client
+    /// without dialogs sets another default trust level instead: omemo_config_set_default_trust_level_name.
     pub decide_trust: Option<
         unsafe extern "C" fn(
             user_data: *mut c_void,
@@ -169,10 +170,10 @@ pub struct omemo_callbacks {
     /// the clocks of the system are used.
     pub now: Option<unsafe extern "C" fn(user_data: *mut c_void) -> i64>,
 
-    /// Request (event): deletes the bundle of this device in ns, after the account has given up that namespace or
-    /// this device has given up that id. In OMEMO_NS_2 retract the item, in OMEMO_NS_LEGACY delete the node. Answer
-    /// with omemo_request_resolve or omemo_request_resolve_xml, or reject; after OMEMO_REJECT_NOT_FOUND and
-    /// OMEMO_REJECT_DECLINED the request is not repeated, either.
+    /// Request (event): deletes the bundle that this device has published in ns under the id device, after the account
+    /// has given up that namespace or this device that id. In OMEMO_NS_2 retract the item, in OMEMO_NS_LEGACY delete
+    /// the node. Answer with omemo_request_resolve or omemo_request_resolve_xml, or reject; the request is repeated
+    /// neither after OMEMO_REJECT_NOT_FOUND nor after OMEMO_REJECT_DECLINED.
     pub delete_bundle: Option<
         unsafe extern "C" fn(user_data: *mut c_void, request: omemo_request, ns: *const c_char, device: u32),
     >,

@@ -330,7 +330,9 @@ pub unsafe extern "C" fn omemo_config_set_option(
 }
 
 /// Sets the trust level of keys about which no trust decision was made. The default is
-/// OMEMO_TRUST_LEVEL_NAME_UNDECIDED.
+/// OMEMO_TRUST_LEVEL_NAME_UNDECIDED: decide_trust is called before anything is encrypted for such a key. With
+/// OMEMO_TRUST_LEVEL_NAME_TRUSTED every key is trusted blindly until omemo_manager_set_trust says otherwise, and
+/// decide_trust is not called. docs/trust.md has trust on first use, and blind trust before verification.
 /// Parameters:
 /// - level: a name that your evaluate_trust knows, or without evaluate_trust one of OMEMO_TRUST_LEVEL_NAME_*.
 ///   omemo_manager_new checks it.

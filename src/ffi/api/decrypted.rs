@@ -26,7 +26,7 @@ pub enum omemo_action {
     /// Show nothing: the stanza has no payload, whatever its status, or is a duplicate, or a message of this device
     /// that came back.
     OMEMO_ACTION_HIDE = 0,
-    /// Show the content, with its trust.
+    /// Show the content, with its trust. omemo_decrypted_body says what to do if it returns NULL.
     OMEMO_ACTION_SHOW = 1,
     /// Tell the user that a message could not be read; omemo_decrypted_detail says why. Never for a stanza without
     /// payload, which has nothing that a user could miss.
@@ -193,13 +193,16 @@ fn first_for_us(messages: &[Message], decrypt: impl Fn(&Message) -> Result<Decry
 /// an answer or a fetch of the sender's bundle, is stored and done by omemo_manager_run.
 ///
 /// Parameters:
-/// - from: the real bare JID of the sender; in a room the JID that presence or the member list shows, never the
-///   occupant's. NULL with a room: every member with that device id is tried.
-/// - room: the bare JID of the room; NULL outside of rooms. If from is NULL and the sender's device id is the id of
-///   this device, the message counts as OMEMO_ERR_OWN_ECHO, unless it has a key for this device: then another
-///   member's device may have the same id, and the message is decrypted.
+/// - from: the real bare JID of the sender, without resource. Of a carbon (XEP-0280) or an archived message (XEP-0313)
+///   check the outer sender, then pass in the inner `<message>` with its own `from` (docs/stanzas.md). In a room it is
+///   the JID that presence or the member list shows, never the occupant's; if the room hides it, NULL: the known JIDs
+///   that have a device with the sender's device id are tried.
+/// - room: the bare JID of the room; NULL outside of rooms. If from is NULL, a message with this device's own id as
+///   sender is OMEMO_ERR_OWN_ECHO, except if it has a key for this device: then a device of another member has the same
+///   id, and the message is decrypted.
 /// - xml: the element, alone or in a `<message>`. If that has several (8 are considered), the one that is for this
-///   device and can be read is used.
+///   device and can be read is used. Pass in neither a `<message type='error'>` nor a message without `<encrypted/>`:
+///   both are OMEMO_ERR_MALFORMED with OMEMO_ACTION_WARN.
 /// - len: bytes of xml, without a NUL.
 /// - decrypted: receives the result.
 /// Returns: OMEMO_OK if the stanza was processed, with or without success: see omemo_decrypted_action and
@@ -312,7 +315,13 @@ pub extern "C" fn omemo_decrypted_plaintext(
 
 /// Returns the text to show, in every namespace. The `to` and `time` of an envelope are not checked; if its `from`
 /// names another bare JID than omemo_decrypted_from, the status is OMEMO_ERR_AFFIX and there is no content.
-/// Returns: the text; NULL if the content is no text, or there is none.
+///
+/// If the action is OMEMO_ACTION_SHOW and the text is NULL, the content is something else. In OMEMO_NS_2 process those
+/// elements of the envelope in omemo_decrypted_plaintext that the client supports, for example a receipt, as if they
+/// were children of the stanza; if there are none, show nothing. In OMEMO_NS_LEGACY the content is not UTF-8: do as for
+/// OMEMO_ACTION_WARN.
+///
+/// Returns: the text; NULL if the content has no text, or there is no content.
 /// Memory: borrowed from decrypted.
 /// Since: 0.1.0 (XEP-0420)
 #[unsafe(no_mangle)]

@@ -130,7 +130,8 @@ pub extern "C" fn omemo_device_list_is_delayed(list: Option<&omemo_device_list>)
 /// Parameters:
 /// - device: a device id that is not in the list.
 /// - label: the public name of the device, at most 256 code points; NULL: none.
-/// - label_signature: 64 bytes; NULL: none.
+/// - label_signature: the signature of label, always 64 bytes, without a length parameter; NULL: none. It is not
+///   verified. A label without signature is not written to the XML, nor is any in OMEMO_NS_LEGACY.
 /// Returns: OMEMO_OK, OMEMO_ERR_NULL, OMEMO_ERR_UTF8, OMEMO_ERR_ARGUMENT (device), OMEMO_ERR_LABEL, OMEMO_ERR_LIMIT
 ///   (256 devices).
 /// Since: 0.1.0 (XEP-0384 5.3.1)

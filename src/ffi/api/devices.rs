@@ -225,8 +225,8 @@ pub extern "C" fn omemo_devices_conflicting_key(
     })
 }
 
-/// Returns the namespace that omemo_manager_prefer_namespace has set for a device, even while the account does not
-/// use it: it counts whenever the order in use contains it.
+/// Returns the namespace that omemo_manager_prefer_namespace has set for a device. It stays set while the order in use
+/// does not contain it, and has no effect then.
 /// Returns: OMEMO_NS_*; NULL if the device follows the order of the configuration or the draft, or there is no such
 ///   device.
 /// Memory: a constant.

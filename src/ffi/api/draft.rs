@@ -123,8 +123,13 @@ pub unsafe extern "C" fn omemo_draft_free(draft: *mut omemo_draft) {
     guard::call((), || unsafe { handles::free_handle(draft) });
 }
 
-/// Adds a recipient. The other devices of this account are always included without that. Adding a recipient again
-/// has no effect.
+/// Adds a recipient. The message is always encrypted for the other devices of this account, too, which need not be
+/// added; in a draft without recipients for them alone. Adding a recipient again has no effect.
+///
+/// For a room add the real bare JID of each member, admin and owner, from the affiliation lists of the room (XEP-0045);
+/// not the room's JID, nor the JIDs of occupants. If the room hides the real JIDs, nothing can be encrypted for it
+/// (docs/stanzas.md).
+///
 /// Parameters:
 /// - jid: a bare JID.
 /// Returns: OMEMO_OK, OMEMO_ERR_NULL, OMEMO_ERR_UTF8, OMEMO_ERR_JID.
@@ -269,8 +274,8 @@ pub extern "C" fn omemo_draft_set_policy(draft: Option<&mut omemo_draft>, policy
 }
 
 /// Sets the namespaces for this draft, most preferred first. The default is those of the configuration. Nothing is
-/// encrypted for devices that announce only other namespaces; the report has a row with OMEMO_ERR_UNKNOWN_NAMESPACE
-/// for each known one.
+/// encrypted for devices that announce only other namespaces; each of them that is known is a row with
+/// OMEMO_ERR_UNKNOWN_NAMESPACE.
 /// Parameters:
 /// - namespaces: an array of count names, each of them once, from those of the configuration.
 /// - count: at least 1.
@@ -291,8 +296,8 @@ pub unsafe extern "C" fn omemo_draft_set_namespaces(
     })
 }
 
-/// Sets a word of your own, such as the name of the chat, which decide_trust receives and omemo_result_context
-/// returns. The default is the first recipient.
+/// Sets a word of your own, such as the name of the chat, which decide_trust receives and omemo_result_context returns.
+/// The default is the first recipient; without recipients there is none.
 /// Parameters:
 /// - context: the word.
 /// Returns: OMEMO_OK, OMEMO_ERR_NULL, OMEMO_ERR_UTF8.
@@ -315,7 +320,8 @@ pub unsafe extern "C" fn omemo_draft_set_context(
 /// in one commit, and ends with the messages to send.
 ///
 /// What happens next: omemo_manager_run calls fetch_device_list, fetch_bundle and decide_trust as needed, then
-/// done. Send each omemo_result_message to the recipients; show the rows that are not OMEMO_OK, if the user cares.
+/// done. Send each omemo_result_message in a stanza of its own, to the contact or the room, or if there are no
+/// recipients to this account; show the rows that are not OMEMO_OK, if the user cares.
 /// Encryptions with OMEMO_ENCRYPT_WAIT or OMEMO_ENCRYPT_ALL for the same set of recipients end in the order in
 /// which they were started. Offline they wait for the next omemo_manager_connected, at most 1,000 of them.
 ///
@@ -336,8 +342,9 @@ pub unsafe extern "C" fn omemo_draft_set_context(
 ///   OMEMO_ERR_CANCELLED, the first failure of the draft's setters, OMEMO_ERR_UNKNOWN_NAMESPACE,
 ///   OMEMO_ERR_PLAINTEXT (a namespace of the draft has no plaintext, or no key transport), OMEMO_ERR_LIMIT (1,000
 ///   encryptions wait for a stream), OMEMO_ERR_NOT_READY, OMEMO_ERR_STORAGE*. The operation ends with OMEMO_OK, the
-///   rows and the messages. If one recipient gets nothing, there is no message: OMEMO_ERR_NO_ELIGIBLE_DEVICES, and
-///   rows with device 0 name these recipients. It can also end with OMEMO_ERR_STILL_UNDECIDED,
+///   rows and the messages; with OMEMO_OK and no message, if the draft has no recipients and this account has no
+///   other device. If one recipient gets nothing, there is no message: OMEMO_ERR_NO_ELIGIBLE_DEVICES, and rows with
+///   device 0 name these recipients. It can also end with OMEMO_ERR_STILL_UNDECIDED,
 ///   OMEMO_ERR_TRUST_DECISION_FAILED, OMEMO_ERR_STORAGE*.
 /// Since: 0.1.0 (XEP-0384 5.5)
 #[unsafe(no_mangle)]

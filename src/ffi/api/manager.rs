@@ -13,11 +13,11 @@ use crate::error::{Error, Status};
 use std::ffi::c_void;
 use std::time::{Duration, Instant};
 
-/// Promise of the client about messages that wait on the server, for omemo_manager_connected.
+/// Statement of the client about messages that wait on the server, for omemo_manager_connected.
 #[repr(i32)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum omemo_catch_up {
-    /// No messages wait, or the client will not tell when it has read them: messages count as live at once.
+    /// No messages wait, or the client does not say when it has read them: all messages count as live.
     OMEMO_CATCH_UP_NONE = 0,
 }
 
@@ -52,8 +52,10 @@ pub unsafe extern "C" fn omemo_manager_new(
 }
 
 /// Ends a manager: its operations end with OMEMO_ERR_CANCELLED, its requests are withdrawn, the store is closed,
-/// and then the destroy function of the configuration runs. Nothing needs to be saved: every call has committed its
-/// changes. Never waits.
+/// and then the destroy function of the configuration runs. Never waits. Nothing needs to be saved, since every call
+/// has committed its changes; only the text of an encryption that was still open is not in the store. This device stays
+/// on the account's device lists, so that others go on encrypting for it: docs/clients.md says how an account is
+/// removed, docs/logging-in.md what may still be called at the end.
 ///
 /// While omemo_manager_run or another call of this manager is running, in this or another thread, the manager ends
 /// when the last of them returns; until then these calls, and those made in their callbacks, return

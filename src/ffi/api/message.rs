@@ -91,7 +91,8 @@ pub unsafe extern "C" fn omemo_message_parse(
 ///   and may be NULL.
 /// - device: the device id of the recipient device.
 /// - key_exchange: whether the element is marked as a key exchange (kex, prekey). Clients write this mark in
-///   different ways: bytes that can be parsed as a key exchange, or as a message that is none, decide.
+///   different ways, so that it counts only if the bytes can be parsed neither as a key exchange nor as a message
+///   without one.
 /// - bytes: the decoded content of the element. Copied.
 /// - len: number of bytes, at most 4,096.
 /// Returns: OMEMO_OK, OMEMO_ERR_NULL, OMEMO_ERR_UTF8, OMEMO_ERR_JID, OMEMO_ERR_ARGUMENT (len), OMEMO_ERR_LIMIT
@@ -286,7 +287,10 @@ pub extern "C" fn omemo_message_iv(
     })
 }
 
-/// Returns a message as XML. Put it into a `<message>`, with a store hint (XEP-0334) beside it.
+/// Returns a message as XML. Put it into a `<message>`. Everything beside it is written by the client: always a store
+/// hint (XEP-0334); for what a user has written also the encryption tag (XEP-0380) with omemo_message_namespace and, in
+/// OMEMO_NS_LEGACY, a `<body>` that tells clients without OMEMO that the message is encrypted. docs/pep.md has
+/// examples.
 /// Parameters:
 /// - len: receives the number of bytes, without the NUL; may be NULL.
 /// Returns: `<encrypted/>`; NULL for NULL.

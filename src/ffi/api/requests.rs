@@ -108,7 +108,8 @@ fn read(question: &Question, account: &BareJid, xml: &[u8]) -> Result<Answer> {
 /// Parameters:
 /// - request: of publish_device_list, publish_bundle, delete_bundle, send_message or decide_trust.
 /// Returns: OMEMO_OK; OMEMO_ERR_STALE if the request was answered or withdrawn, or its manager freed;
-///   OMEMO_ERR_WRONG_ANSWER for another kind of request, which stays open; OMEMO_ERR_BUSY inside a service.
+///   OMEMO_ERR_WRONG_ANSWER for another kind of request, which stays open, so that the function for its kind can
+///   still answer it; OMEMO_ERR_BUSY inside a service.
 /// Threads: any; needs no manager, which may have been freed.
 /// Since: 0.1.0
 #[unsafe(no_mangle)]
@@ -132,8 +133,9 @@ pub extern "C" fn omemo_request_resolve(request: omemo_request) -> omemo_status 
 ///   answer.
 /// - len: bytes of xml, without a NUL.
 /// Returns: as omemo_request_resolve; OMEMO_ERR_WRONG_ANSWER also for an `<iq>` from another sender, or about
-///   another node or item: the request stays open; OMEMO_ERR_NULL; OMEMO_ERR_ARGUMENT (len is greater than any
-///   object).
+///   another node or item: the request stays open. Drop the `<iq>` and wait for the reply; but if the `<iq>` comes
+///   from the JID that was asked and has the id of the client's own iq, it was the reply: reject with
+///   OMEMO_REJECT_FAILED. OMEMO_ERR_NULL; OMEMO_ERR_ARGUMENT (len is greater than any object).
 /// Memory: the bytes are copied.
 /// Threads: any; needs no manager, which may have been freed.
 /// Since: 0.1.0 (XEP-0060, XEP-0384 5.3)

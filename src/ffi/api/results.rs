@@ -88,7 +88,8 @@ pub extern "C" fn omemo_result_detail(result: Option<&omemo_result>) -> *const c
 }
 
 /// Returns the context of an encryption, such as the name of a chat.
-/// Returns: the word from omemo_draft_set_context, else the first recipient; NULL if the operation had no draft.
+/// Returns: the word from omemo_draft_set_context, else the first recipient; NULL if the operation had no draft, or its
+///   draft neither of them.
 /// Memory: borrowed from result.
 /// Since: 0.1.0
 #[unsafe(no_mangle)]
@@ -155,8 +156,12 @@ pub extern "C" fn omemo_result_row_detail(result: Option<&omemo_result>, index: 
     guard::call(std::ptr::null(), || returns::or_null(row(result, index).map(|row| &row.text)))
 }
 
-/// Returns the number of messages to send: at most one for each namespace, each with at least one key; 0 if there
-/// is no recipient device.
+/// Returns the number of messages to send: at most one for each namespace, each with at least one key; 0 if there is no
+/// recipient device.
+///
+/// Two messages are one text for different devices: no device has a key in both. Send each in a stanza of its own, with
+/// the same `to`, and show the text once. A receiver passes in both stanzas; the one without a key for its device is
+/// OMEMO_ERR_NOT_FOR_US, in general with OMEMO_ACTION_HIDE (docs/namespaces.md).
 /// Returns: the number; 0 for NULL.
 /// Since: 0.1.0
 #[unsafe(no_mangle)]

@@ -300,6 +300,9 @@ impl Sessions<'_, '_> {
         Ok(())
     }
 
+    /// Returns whether an archived session may become current again: it was superseded and not retired, under this
+    /// device's present id; its key is the peer's, if that is known; and the other side has answered us neither on the
+    /// current session, since that became current, nor on one that was archived later.
     fn may_promote(&mut self, slot: &ArchivedSlot, session: &Session) -> Result<bool> {
         let fit = slot.reason_in(self.epoch()?) == ArchiveReason::Superseded
             && self.identity()?.sends(session.peer_mont());

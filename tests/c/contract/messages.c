@@ -136,11 +136,182 @@ static void questions_of_trust(void) {
   server_wipe();
 }
 
+/* -- what a client asks itself -- */
+
+/* The end of an encryption of a draft, which is freed, while everything is answered at once. */
+static omemo_result *encrypted(struct account *account, omemo_draft *draft) {
+  omemo_op op = 0;
+  CHECK(omemo_manager_encrypt(account->manager, draft, NULL, NULL, &op) == OMEMO_OK);
+  omemo_draft_free(draft);
+  return omemo_manager_wait(account->manager, op, 10000);
+}
+
+/* Two accounts that answer everything at once. */
+static void start_pair(struct account *one, const char *jid, struct account *two, const char *other) {
+  start_connected(one, jid);
+  start_connected(two, other);
+  one->later = two->later = false;
+}
+
+static void without_recipients_the_own_devices_are_served(void) {
+  struct account phone, desktop;
+  omemo_draft *draft = omemo_draft_new();
+  start_connected(&phone, ROMEO);
+  phone.later = false;
+  CHECK(omemo_draft_set_body(draft, "a note") == OMEMO_OK);
+  omemo_result *result = encrypted(&phone, draft);
+  CHECK(omemo_result_status(result) == OMEMO_OK && omemo_result_message_count(result) == 0);
+  CHECK(omemo_result_context(result) == NULL);
+  omemo_result_free(result);
+  account_free(&phone);
+  server_wipe();
+  start_pair(&desktop, ROMEO, &phone, ROMEO);
+  draft = omemo_draft_new();
+  CHECK(omemo_draft_set_body(draft, "a note") == OMEMO_OK);
+  result = encrypted(&phone, draft);
+  CHECK(omemo_result_status(result) == OMEMO_OK && omemo_result_message_count(result) == 1);
+  deliver(&phone, &desktop, omemo_message_xml(omemo_result_message(result, 0), NULL), "a note");
+  omemo_result_free(result);
+  account_free(&phone);
+  account_free(&desktop);
+}
+
+static void another_own_device_that_was_taken_off_stays_off(void) {
+  struct account phone, desktop;
+  uint32_t kept = 0, lost = 0;
+  omemo_devices *devices = NULL;
+  start_pair(&desktop, ROMEO, &phone, ROMEO);
+  CHECK(omemo_manager_device_id(phone.manager, &kept) == OMEMO_OK);
+  CHECK(omemo_manager_device_id(desktop.manager, &lost) == OMEMO_OK && kept != lost);
+  account_free(&desktop);
+  CHECK(omemo_manager_devices(phone.manager, NULL, &devices) == OMEMO_OK && omemo_devices_count(devices) == 2);
+  CHECK(omemo_devices_id(devices, 1) == lost && omemo_devices_active(devices, 1, world_ns));
+  omemo_devices_free(devices);
+  omemo_device_list *list = omemo_device_list_new(world_ns);
+  CHECK(omemo_device_list_add(list, kept, NULL, NULL) == OMEMO_OK);
+  server_put(world_ns, ROMEO, 0, omemo_device_list_xml(list, NULL));
+  CHECK(omemo_manager_update_device_list(phone.manager, ROMEO, list) == OMEMO_OK);
+  settle(&phone, 0);
+  char *published = server_get(world_ns, ROMEO, 0);
+  CHECK(published && strcmp(published, omemo_device_list_xml(list, NULL)) == 0); /* nothing was published again */
+  CHECK(omemo_manager_devices(phone.manager, NULL, &devices) == OMEMO_OK);
+  for (size_t i = 0; i < omemo_devices_count(devices); i++) /* nor is it counted as a device still */
+    CHECK(omemo_devices_active(devices, i, world_ns) == (omemo_devices_id(devices, i) == kept));
+  free(published);
+  omemo_devices_free(devices);
+  omemo_device_list_free(list);
+  account_free(&phone);
+}
+
+/* Opens Romeo without decide_trust. */
+static void start_without_dialogs(struct account *account, const char *level) {
+  omemo_config *config = omemo_config_new();
+  omemo_storage *storage = NULL;
+  memset(account, 0, sizeof *account);
+  account->jid = ROMEO;
+  omemo_callbacks callbacks = account_callbacks(account);
+  callbacks.decide_trust = NULL;
+  callbacks.evaluate_trust = NULL;
+  CHECK(omemo_storage_memory_new(&storage) == OMEMO_OK);
+  CHECK(omemo_config_set_jid(config, ROMEO) == OMEMO_OK);
+  CHECK(omemo_config_set_namespaces(config, &world_ns, 1) == OMEMO_OK);
+  CHECK(omemo_config_set_storage(config, storage) == OMEMO_OK);
+  CHECK(omemo_config_set_callbacks(config, &callbacks, account, on_destroy) == OMEMO_OK);
+  if (level) CHECK(omemo_config_set_default_trust_level_name(config, level) == OMEMO_OK);
+  CHECK(omemo_manager_new(config, &account->manager) == OMEMO_OK);
+  omemo_storage_free(storage);
+  omemo_config_free(config);
+  account_connect(account);
+}
+
+static void without_decide_trust_the_default_level_decides(void) {
+  static const int32_t policies[] = {OMEMO_ENCRYPT_WAIT, OMEMO_ENCRYPT_ALL, OMEMO_ENCRYPT_NOW};
+  static const omemo_status ends_with[] = {OMEMO_ERR_TRUST_DECISION_FAILED, OMEMO_ERR_TRUST_DECISION_FAILED,
+                                           OMEMO_ERR_NO_ELIGIBLE_DEVICES};
+  struct account romeo, juliet;
+  start_connected(&juliet, JULIET);
+  juliet.later = false;
+  start_without_dialogs(&romeo, NULL);
+  for (size_t i = 0; i < 3; i++) {
+    omemo_draft *draft = draft_to(JULIET, "text");
+    bool undecided = false;
+    CHECK(omemo_draft_set_policy(draft, policies[i]) == OMEMO_OK);
+    omemo_result *result = encrypted(&romeo, draft);
+    CHECK(omemo_result_status(result) == ends_with[i] && omemo_result_message_count(result) == 0);
+    for (size_t row = 0; row < omemo_result_row_count(result); row++)
+      undecided |= omemo_result_row_status(result, row) == OMEMO_ERR_UNDECIDED;
+    CHECK(undecided);
+    omemo_result_free(result);
+  }
+  account_free(&romeo);
+  start_without_dialogs(&romeo, OMEMO_TRUST_LEVEL_NAME_TRUSTED);
+  omemo_result *result = encrypted(&romeo, draft_to(JULIET, "text"));
+  CHECK(omemo_result_status(result) == OMEMO_OK && omemo_result_message_count(result) == 1);
+  deliver(&romeo, &juliet, omemo_message_xml(omemo_result_message(result, 0), NULL), "text");
+  omemo_result_free(result);
+  account_free(&romeo);
+  account_free(&juliet);
+}
+
+static void content_without_a_text_is_shown_without_a_body(void) {
+  static const char envelope[] = "<envelope xmlns='urn:xmpp:sce:1'><content>"
+                                 "<received xmlns='urn:xmpp:receipts' id='1'/></content></envelope>";
+  const char *bytes = strcmp(world_ns, OMEMO_NS_2) == 0 ? envelope : "\xff\xfe";
+  struct account romeo, juliet;
+  start_pair(&juliet, JULIET, &romeo, ROMEO);
+  omemo_draft *draft = omemo_draft_new();
+  omemo_decrypted *decrypted = NULL;
+  size_t len = 0;
+  CHECK(omemo_draft_add_recipient(draft, JULIET) == OMEMO_OK);
+  CHECK(omemo_draft_set_plaintext(draft, world_ns, (const uint8_t *)bytes, strlen(bytes)) == OMEMO_OK);
+  omemo_result *result = encrypted(&romeo, draft);
+  const char *xml = omemo_message_xml(omemo_result_message(result, 0), NULL);
+  if (!CHECK(xml != NULL)) return;
+  CHECK(omemo_manager_decrypt_xml(juliet.manager, ROMEO, NULL, xml, strlen(xml), &decrypted) == OMEMO_OK);
+  CHECK(omemo_decrypted_action(decrypted) == OMEMO_ACTION_SHOW && omemo_decrypted_status(decrypted) == OMEMO_OK);
+  const uint8_t *plaintext = omemo_decrypted_plaintext(decrypted, &len);
+  CHECK(omemo_decrypted_body(decrypted) == NULL && plaintext && len == strlen(bytes) && !memcmp(plaintext, bytes, len));
+  omemo_decrypted_free(decrypted);
+  omemo_result_free(result);
+  account_free(&romeo);
+  account_free(&juliet);
+}
+
+static void a_stanza_that_holds_no_message_warns(void) {
+  struct account romeo, juliet;
+  start_pair(&juliet, JULIET, &romeo, ROMEO);
+  omemo_result *result = encrypted(&romeo, draft_to(JULIET, "text"));
+  const char *encrypted_xml = omemo_message_xml(omemo_result_message(result, 0), NULL);
+  static const char *const before[] = {"<message type='error'>", "<message><body>text</body>"};
+  if (!CHECK(encrypted_xml != NULL)) return;
+  for (size_t i = 0; i < 2; i++) {
+    omemo_decrypted *decrypted = NULL;
+    char *xml = need(malloc(strlen(encrypted_xml) + 64));
+    strcpy(xml, before[i]);
+    if (i == 0) strcat(xml, encrypted_xml);
+    strcat(xml, "</message>");
+    CHECK(omemo_manager_decrypt_xml(juliet.manager, ROMEO, NULL, xml, strlen(xml), &decrypted) == OMEMO_OK);
+    CHECK(omemo_decrypted_status(decrypted) == OMEMO_ERR_MALFORMED);
+    CHECK(omemo_decrypted_action(decrypted) == OMEMO_ACTION_WARN);
+    omemo_decrypted_free(decrypted);
+    free(xml);
+  }
+  omemo_result_free(result);
+  account_free(&romeo);
+  account_free(&juliet);
+}
+
 unsigned contract_messages(void) {
   RUN(the_same_recipients_keep_their_order);
   RUN(messages_go_both_ways);
   RUN(half_a_success_is_reported);
   RUN(questions_of_trust);
+  RUN(without_recipients_the_own_devices_are_served);
+  RUN(another_own_device_that_was_taken_off_stays_off);
+  RUN(without_decide_trust_the_default_level_decides);
+  RUN(a_stanza_that_holds_no_message_warns);
+  server_wipe();
+  run_in_both("content_without_a_text_is_shown_without_a_body", content_without_a_text_is_shown_without_a_body);
   server_wipe();
   return cases_failed;
 }
