@@ -96,9 +96,10 @@
  *    thread that made the work. Have the loop call omemo_manager_run soon after; it cannot run inside `wakeup`.
  *    omemo_manager_timeout returns when run is needed without `wakeup`. A client that calls run in every turn of its
  *    loop may leave `wakeup` NULL. A blocking program answers inside the callbacks and calls omemo_manager_wait.
- * 13 Time. To call run late is harmless. Deadlines and pauses are measured by a clock that does not go back. If `now`
- *    is set, that clock measures them, without its jumps: forward by more than an hour, or back by any time. Due dates
- *    that are stored use the wall clock.
+ * 13 Time. To call run late is harmless. Deadlines are measured by a clock that does not go back. If `now` is set, that
+ *    clock measures them, without its jumps: forward by more than an hour, or back by any time. What ages (a fetched
+ *    list or bundle, a pause before a failed fetch is tried again) ages also by a jump forward. Due dates that are
+ *    stored use the wall clock.
  * 14 Free. omemo_manager_free completes all operations with OMEMO_ERR_CANCELLED, withdraws all questions, closes the
  *    store, and at the very end runs omemo_destroy, once, with no lock held, unless a configuration still uses its
  *    table. It never waits: while the manager is in use, inside an event or on another thread, it only marks the

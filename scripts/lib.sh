@@ -2,7 +2,7 @@
 # Shared by the scripts: finds the project, installs what is missing, runs steps and counts cases.
 # Source it; it knows nothing of what the suites test.
 #
-#   needs SUITE...                 installs what these need: a suite's name, or check, demo, bench, fuzz
+#   needs SUITE...                 installs what these need: a suite's name, or check, demo, bench, fuzz, mutants
 #   need_c_peers                   target/interop/peer_omemo_c and peer_signal_c, with the libraries that they are linked with
 #   step NAME COMMAND...           one case: passed if the command ends with 0
 #   cases KIND NAME COMMAND...     many cases: counts what the command prints (KIND: cargo, tap)
@@ -72,7 +72,7 @@ needs() { # SUITE...
             need_command shellcheck shellcheck
             ;;
         rust) need_command shellcheck shellcheck ;;
-        sim | planted) ;;
+        sim | planted | mutants) ;;
         header)
             need_command g++ g++
             need_command clang clang

@@ -302,6 +302,12 @@ mod tests {
         ] {
             assert_eq!(read(key, indices, keys).err(), Some(Status::StorageCorrupt), "{indices:?} {keys}");
         }
+        // No key, but large by a field that is unknown here.
+        let empty = GroupRecord { ratchet_key: vec![1; 32], indices: Vec::new(), keys: Vec::new() };
+        let group = [empty.encode_to_vec(), vec![0x22, 40], vec![0; 40]].concat();
+        let record = [&[8, 1, 0x12, group.len() as u8], group.as_slice()].concat();
+        assert!(groups_are_large(&record));
+        assert_eq!(SkippedKeys::decode(&record).err().unwrap().status(), Status::StorageCorrupt);
         let newer = SkippedRecord { version: 2, groups: Vec::new() };
         assert_eq!(
             SkippedKeys::decode(&newer.encode_to_vec()).err().unwrap().status(),
