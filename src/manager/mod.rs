@@ -220,13 +220,13 @@ impl Manager {
     }
 
     /// The client is at it: nobody needs to be rung up until the next `sleep`.
-    pub fn rouse(&self) {
-        self.context.engine.rouse();
+    pub fn mark_awake(&self) {
+        self.context.engine.mark_awake();
     }
 
     /// Rings, if nobody has rung since `sleep`: for callers that stop before all work is done.
-    pub fn ring(&self) {
-        self.context.engine.ring();
+    pub fn wake_again(&self) {
+        self.context.engine.wake_again();
     }
 
     /// Milliseconds until `next_event` is wanted although nobody rings; `None`: never.

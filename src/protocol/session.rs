@@ -13,9 +13,9 @@ use super::ranges::Ranges;
 use super::ratchet::{PendingReceive, Ratchet, SkippedInChain};
 use super::role::Role;
 use super::skipped_keys::SkippedKeys;
-use super::x3dh;
+use super::x3dh::{self, ResponderKeys};
 use crate::crypto::identity::IdentityKeyPair;
-use crate::crypto::keys::{KeyPair, PublicKey};
+use crate::crypto::keys::PublicKey;
 use crate::crypto::rng::Rng;
 use crate::error::{Error, Result, Status};
 use subtle::ConstantTimeEq;
@@ -115,9 +115,7 @@ impl Session {
 
     /// Takes up a session that somebody began, by the message in the key exchange.
     pub fn accept(
-        own: &IdentityKeyPair,
-        signed_pre_key: &KeyPair,
-        pre_key: &KeyPair,
+        own: &ResponderKeys<'_>,
         exchange: &KeyExchange,
         budget: &mut ChainBudget,
         rng: &mut dyn Rng,
@@ -126,13 +124,13 @@ impl Session {
         let profile = namespace.profile();
         let id = *exchange.id();
         let identity = PublicKey::from_bytes(id.identity);
-        let secret = x3dh::respond(namespace, own, signed_pre_key, pre_key, &identity, &id.ephemeral)?;
+        let secret = x3dh::respond(namespace, own, &identity, &id.ephemeral)?;
         let parties = match (profile.wire, exchange.identity_ed()) {
-            (Wire::Omemo, Some(ed)) => Parties { initiator: *ed, responder: *own.public().ed() },
-            _ => Parties { initiator: id.identity, responder: *own.public().mont() },
+            (Wire::Omemo, Some(ed)) => Parties { initiator: *ed, responder: *own.identity.public().ed() },
+            _ => Parties { initiator: id.identity, responder: *own.identity.public().mont() },
         };
         let message = exchange.message();
-        let received = Ratchet::responder(profile, &secret, signed_pre_key, &message.header(), budget)?;
+        let received = Ratchet::responder(profile, &secret, own.signed_pre_key, &message.header(), budget)?;
         let plaintext = message.open(&received.key, &parties, Role::Initiator)?;
         let (ratchet, newly_skipped) = received.complete(profile, rng)?;
         let mut session = Session {

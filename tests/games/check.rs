@@ -14,6 +14,7 @@ use omemo::protocol::messages::key_exchange::KeyExchange;
 use omemo::protocol::messages::ratchet_message::RatchetMessage;
 use omemo::protocol::namespace::Namespace;
 use omemo::protocol::session::{ChainBudget, Session, SkipLimits};
+use omemo::protocol::x3dh::ResponderKeys;
 use std::collections::BTreeSet;
 
 /// A bundle that is older may not begin a session (E7).
@@ -223,7 +224,12 @@ impl Game {
                             let wanted = exchange.id().pre_key_id;
                             let pair = &keys.pre_keys.iter().find(|(id, _)| *id == wanted).unwrap().1;
                             let signed = &keys.signed.pair;
-                            Session::accept(&keys.identity, signed, pair, &exchange, &mut budget, &mut rng)
+                            Session::accept(
+                                &ResponderKeys::new(&keys.identity, signed, pair),
+                                &exchange,
+                                &mut budget,
+                                &mut rng,
+                            )
                         }
                     }
                 }

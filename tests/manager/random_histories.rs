@@ -12,6 +12,7 @@ use omemo::protocol::messages::key_exchange::KeyExchange;
 use omemo::protocol::messages::ratchet_message::RatchetMessage;
 use omemo::protocol::namespace::Namespace::{self, Legacy, Omemo2};
 use omemo::protocol::session::{ChainBudget, Session, SkipLimits};
+use omemo::protocol::x3dh::ResponderKeys;
 use omemo::runtime::next_number;
 use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng};
@@ -44,7 +45,8 @@ impl Program {
             let pre_key = device.pre_keys.iter().find(|(id, _)| *id == exchange.id().pre_key_id);
             let (_, pair) = pre_key.unwrap();
             let (signed, rng) = (&device.signed.pair, &mut device.rng);
-            Session::accept(&device.identity, signed, pair, &exchange, &mut budget, rng).is_ok()
+            Session::accept(&ResponderKeys::new(&device.identity, signed, pair), &exchange, &mut budget, rng)
+                .is_ok()
         } else {
             let message = RatchetMessage::parse(namespace, bytes).unwrap();
             let mut sessions = self.sessions.iter_mut().filter(|session| session.namespace() == namespace);

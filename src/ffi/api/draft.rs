@@ -356,7 +356,7 @@ pub unsafe extern "C" fn omemo_manager_encrypt(
         let draft = draft.finish(manager.jid(), manager.now())?;
         // SAFETY: the client gives a place or NULL.
         let op = unsafe { Out::new(op) };
-        let completion = Completion::new(done, user_data, op.is_some());
+        let completion = Completion::new(done, user_data, op.as_ref());
         manager.start(completion, op, |manager, op| manager.encrypt(op, draft))
     })
 }

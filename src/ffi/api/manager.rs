@@ -115,7 +115,7 @@ pub unsafe extern "C" fn omemo_manager_connected(
         if catch_up != omemo_catch_up::OMEMO_CATCH_UP_NONE as i32 {
             return Err(Error::new(Status::Argument, "The number is not an omemo_catch_up."));
         }
-        manager.start(Completion::new(done, user_data, op.is_some()), op, |manager, op| manager.connected(op))
+        manager.start(Completion::new(done, user_data, op.as_ref()), op, |manager, op| manager.connected(op))
     })
 }
 

@@ -149,7 +149,7 @@ pub unsafe extern "C" fn omemo_manager_refresh_devices(
         let (jid, ns) = unsafe { (args::optional_jid(jid)?, args::optional_namespace(ns)?) };
         // SAFETY: the client gives a place or NULL.
         let op = unsafe { Out::new(op) };
-        let completion = Completion::new(done, user_data, op.is_some());
+        let completion = Completion::new(done, user_data, op.as_ref());
         manager.start(completion, op, |manager, op| manager.refresh_devices(op, jid, ns))
     })
 }

@@ -174,7 +174,7 @@ impl Services for ClientCallbacks {
     }
 
     fn wakeup(&self) {
-        self.signal.ring();
+        self.signal.notify();
         let Some(tables) = self.tables() else { return };
         if let Some(wakeup) = tables.callbacks.table.wakeup {
             // SAFETY: the client's function.

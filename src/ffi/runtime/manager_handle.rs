@@ -102,11 +102,16 @@ pub(in crate::ffi) enum Completion {
 }
 
 impl Completion {
-    pub(in crate::ffi) fn new(done: omemo_done, user_data: *mut c_void, numbered: bool) -> Completion {
-        match done {
-            Some(done) => Completion::Call(done, UserData::new(user_data, None)),
-            None if numbered => Completion::Keep,
-            None => Completion::Forget,
+    /// Returns what the client wants: `number` is where it takes the operation's number to wait for it.
+    pub(in crate::ffi) fn new(
+        done: omemo_done,
+        user_data: *mut c_void,
+        number: Option<&Out<u64>>,
+    ) -> Completion {
+        match (done, number) {
+            (Some(done), _) => Completion::Call(done, UserData::new(user_data, None)),
+            (None, Some(_)) => Completion::Keep,
+            (None, None) => Completion::Forget,
         }
     }
 }
@@ -279,7 +284,7 @@ impl Drop for Running<'_> {
             std::mem::take(&mut state.refused)
         };
         if refused {
-            self.0.signal.ring();
+            self.0.signal.notify();
         }
     }
 }
@@ -326,7 +331,7 @@ impl omemo_manager {
             CallGuard { manager: self.clone(), panicking: std::thread::panicking() }
         };
         self.manager.shut();
-        self.signal.ring();
+        self.signal.notify();
         drop(user);
     }
 
@@ -370,7 +375,7 @@ impl omemo_manager {
     /// Delivers events until there is none or the budget is used up.
     fn deliver_events(self: &Arc<Self>, budget: &mut usize) -> Result<()> {
         let running = self.take_turn()?;
-        self.manager.rouse();
+        self.manager.mark_awake();
         while *budget > 0 {
             let Some(event) = self.next_event() else { break };
             *budget = budget.saturating_sub(1);
@@ -441,7 +446,7 @@ impl omemo_manager {
             if state.results.len() > RESULTS { state.results.pop_first() } else { None }
         };
         drop(forgotten);
-        self.signal.ring();
+        self.signal.notify();
     }
 
     /// See `omemo_manager_run`.
@@ -450,7 +455,7 @@ impl omemo_manager {
         self.deliver_events(&mut budget)?;
         loop {
             if budget == 0 {
-                self.manager.ring();
+                self.manager.wake_again();
                 return Ok(());
             }
             if self.manager.sleep() {
@@ -504,7 +509,7 @@ impl omemo_manager {
         }
         loop {
             let mut budget = EVENTS_PER_RUN;
-            let before = self.signal.rings();
+            let before = self.signal.count();
             let elsewhere = match self.deliver_events(&mut budget) {
                 Err(error) if error.status() == Status::Busy => true,
                 other => {
@@ -512,7 +517,7 @@ impl omemo_manager {
                     false
                 }
             };
-            let heard = if elsewhere { before } else { self.signal.rings() };
+            let seen = if elsewhere { before } else { self.signal.count() };
             if let Some(result) = self.take_result(op)? {
                 return Ok(result);
             }
@@ -525,7 +530,7 @@ impl omemo_manager {
             }
             let wanted = if elsewhere { None } else { self.timeout() };
             let wanted = wanted.and_then(|wanted| now.checked_add(Duration::from_millis(wanted)));
-            self.signal.wait(heard, [deadline, wanted].into_iter().flatten().min());
+            self.signal.wait(seen, [deadline, wanted].into_iter().flatten().min());
         }
     }
 }

@@ -47,12 +47,12 @@ fn apply(context: &Context, at: &SessionAddress, response: &Response) -> Result<
         if tx.memory().key_stamps.is_outdated(&subject, response.stamp) {
             return Ok(Fetched::Outdated);
         }
-        let known = tx.is_known(&at.jid);
+        let standing = tx.standing(&at.jid);
         let failure = match fetched {
             Err(error) => error,
             Ok(fetched) => {
                 let (stamp, blocked) = (response.stamp, see_identity(tx, at, fetched.verified.identity())?);
-                tx.after(move |memory| memory.key_stamps.note(known, subject, stamp));
+                tx.after(move |memory| memory.key_stamps.note(standing, subject, stamp));
                 match blocked {
                     None => {
                         let at = at.clone();
@@ -65,7 +65,7 @@ fn apply(context: &Context, at: &SessionAddress, response: &Response) -> Result<
         };
         if response.stream == context.engine.requests().stream() {
             let (error, at, now) = (failure.clone(), at.clone(), tx.now.aged_ms);
-            tx.after(move |memory| memory.bundles.failed(known, &at, error, now));
+            tx.after(move |memory| memory.bundles.failed(standing, &at, error, now));
         }
         Ok(Fetched::Failed(failure))
     })

@@ -9,6 +9,7 @@ use super::super::api::services::LogLevel;
 use super::super::engine::Class;
 use super::super::model::address::SessionAddress;
 use super::super::model::job::Job;
+use super::super::model::own_list::Arrival;
 use super::super::store::records::account::PurgeRecord;
 use super::super::store::removal;
 use super::super::store::transaction::Tx;
@@ -164,7 +165,7 @@ async fn own_list(context: &Context, namespace: Namespace) -> Result<(Stamp, Dev
         let list = device_list::list_in(namespace, &settled.response.answer)?;
         if settled.response.stream == context.engine.requests().stream() {
             let stamp = settled.response.stamp;
-            context.memory(|memory| memory.own_list(namespace).see(&list, stamp, false))?;
+            context.memory(|memory| memory.own_list(namespace).see(&list, stamp, Arrival::Fetched))?;
         }
     }
     let newest = announce::newest_list(context, namespace).await?;

@@ -5,6 +5,7 @@ use super::super::api::services::LogLevel;
 use super::super::engine::{Background, Jobs, Now};
 use super::super::model::backoff::Delays;
 use super::super::model::job::Job;
+use super::super::model::standing::Standing;
 use super::super::policy;
 use super::super::store::transaction::Tx;
 use super::announce::{self, Progress};
@@ -74,19 +75,21 @@ fn due(tx: &mut Tx<'_>, busy: &BTreeSet<Job>) -> Result<(Vec<Job>, Option<u64>)>
     }
     jobs.extend(tx.memory().unsolicited.waiting().cloned());
     let (mut next, mut ready) = (None::<u64>, Vec::new());
-    let mut count = |known: bool| {
-        busy.iter().filter(|job| job.jid().is_some_and(|jid| tx.is_known(jid) == known)).count()
+    let mut count = |standing: Standing| {
+        busy.iter().filter(|job| job.jid().is_some_and(|jid| tx.standing(jid) == standing)).count()
     };
-    let (mut of_known, mut of_strangers) = (count(true), count(false));
+    let (mut of_known, mut of_strangers) = (count(Standing::Known), count(Standing::Stranger));
     for job in jobs {
         // What messages cause leaves half of the places to what the account itself needs, and strangers half of these to
         // known JIDs.
-        let known = job.jid().map(|jid| tx.is_known(jid));
+        let standing = job.jid().map(|jid| tx.standing(jid));
         let unsolicited = of_known.saturating_add(of_strangers);
-        let crowded = match known {
+        let crowded = match standing {
             None => false,
-            Some(true) => unsolicited >= policy::UNSOLICITED_JOBS,
-            Some(false) => unsolicited >= policy::UNSOLICITED_JOBS || of_strangers >= policy::STRANGER_JOBS,
+            Some(Standing::Known) => unsolicited >= policy::UNSOLICITED_JOBS,
+            Some(Standing::Stranger) => {
+                unsolicited >= policy::UNSOLICITED_JOBS || of_strangers >= policy::STRANGER_JOBS
+            }
         };
         if busy.contains(&job) || crowded || conflicts(&job, busy) || conflicts(&job, &ready) {
             continue;
@@ -94,8 +97,8 @@ fn due(tx: &mut Tx<'_>, busy: &BTreeSet<Job>) -> Result<(Vec<Job>, Option<u64>)>
         let delayed = tx.memory().delayed.get(&job).copied().unwrap_or_default();
         let not_before = tx.memory().backoff.not_before(&job).max(delayed);
         if not_before <= tx.now.steady_ms {
-            of_known = of_known.saturating_add((known == Some(true)).into());
-            of_strangers = of_strangers.saturating_add((known == Some(false)).into());
+            of_known = of_known.saturating_add((standing == Some(Standing::Known)).into());
+            of_strangers = of_strangers.saturating_add((standing == Some(Standing::Stranger)).into());
             ready.push(job);
         } else {
             next = Some(next.map_or(not_before, |next| next.min(not_before)));
@@ -147,7 +150,7 @@ async fn perform_job(context: &Context, job: &Job) -> Result<Progress> {
 
 /// Tries again what `connected` could not do.
 async fn reconcile(context: &Context) -> Result<Progress> {
-    let outcome = connect::reconcile(context, false).await?;
+    let outcome = connect::reconcile(context, connect::Until::Compared).await?;
     match (context.memory(|memory| memory.reconcile_again)?, outcome.error) {
         (false, _) => Ok(Progress::Done),
         (true, error) if error.status() != Status::Ok => Err(error),

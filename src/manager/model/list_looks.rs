@@ -3,7 +3,8 @@
 //! Nothing in here is stored, and nothing that strangers cause pushes out what concerns known JIDs.
 
 use super::super::policy;
-use super::bounded::ByAcquaintance;
+use super::bounded::ByStanding;
+use super::standing::Standing;
 use crate::error::Error;
 use crate::protocol::address::BareJid;
 use crate::protocol::namespace::Namespace;
@@ -38,18 +39,18 @@ struct Failure {
 }
 
 /// See the module. Times are aged milliseconds.
-pub(in crate::manager) struct ListLooks(ByAcquaintance<(Namespace, BareJid), Look>);
+pub(in crate::manager) struct ListLooks(ByStanding<(Namespace, BareJid), Look>);
 
 impl Default for ListLooks {
     fn default() -> ListLooks {
-        ListLooks(ByAcquaintance::new(policy::REMEMBERED_LOOKS, policy::REMEMBERED_STRANGER_LOOKS))
+        ListLooks(ByStanding::new(policy::REMEMBERED_LOOKS, policy::REMEMBERED_STRANGER_LOOKS))
     }
 }
 
 impl ListLooks {
-    fn look(&mut self, known: bool, at: &(Namespace, BareJid)) -> Option<&mut Look> {
+    fn look(&mut self, standing: Standing, at: &(Namespace, BareJid)) -> Option<&mut Look> {
         let before = self.0.remove(at).unwrap_or_default();
-        self.0.insert(known, at.clone(), before);
+        self.0.insert(standing, at.clone(), before);
         self.0.get_mut(at)
     }
 
@@ -60,7 +61,7 @@ impl ListLooks {
     /// A list came in this stream.
     pub(in crate::manager) fn seen(
         &mut self,
-        known: bool,
+        standing: Standing,
         at: &(Namespace, BareJid),
         source: Source,
         unserved: BTreeSet<u32>,
@@ -70,7 +71,7 @@ impl ListLooks {
             Source::Pushed { empty: true } => policy::EMPTY_PUSH_LOOK_MS,
             _ => policy::NO_DEVICES_LOOK_MS,
         };
-        if let Some(look) = self.look(known, at) {
+        if let Some(look) = self.look(standing, at) {
             look.fresh_since = Some(now);
             look.quiet_until = now.saturating_add(quiet);
             look.not_found = (source == Source::Fetched { found: false }).then_some(now);
@@ -89,7 +90,7 @@ impl ListLooks {
     /// A list could not be had.
     pub(in crate::manager) fn failed(
         &mut self,
-        known: bool,
+        standing: Standing,
         at: &(Namespace, BareJid),
         error: Error,
         now: u64,
@@ -98,7 +99,7 @@ impl ListLooks {
         if crate::planted::is_planted(6) {
             return;
         }
-        if let Some(look) = self.look(known, at) {
+        if let Some(look) = self.look(standing, at) {
             let count = look.failure.as_ref().map_or(0, |failure| failure.count);
             let wait = policy::doubled(policy::LIST_FAILED_MS, count, policy::FAILED_MAX_MS);
             let until = now.saturating_add(wait);
@@ -168,7 +169,7 @@ mod tests {
 
     fn seen(source: Source) -> ListLooks {
         let mut looks = ListLooks::default();
-        looks.seen(true, &(Omemo2, romeo()), source, BTreeSet::from([5, 7]), NOW);
+        looks.seen(Standing::Known, &(Omemo2, romeo()), source, BTreeSet::from([5, 7]), NOW);
         looks
     }
 
@@ -213,19 +214,19 @@ mod tests {
         let mut looks = ListLooks::default();
         let mut wait = policy::LIST_FAILED_MS;
         for _ in 0..10 {
-            looks.failed(false, &(Omemo2, romeo()), Status::Timeout.into(), NOW);
+            looks.failed(Standing::Stranger, &(Omemo2, romeo()), Status::Timeout.into(), NOW);
             let status = |now| looks.failure(Omemo2, &romeo(), now).map(Error::status);
             assert_eq!((status(NOW + wait - 1), status(NOW + wait)), (Some(Status::Timeout), None), "{wait}");
             wait = (wait * 2).min(policy::FAILED_MAX_MS);
         }
-        looks.seen(true, &(Omemo2, romeo()), FOUND, BTreeSet::new(), NOW);
+        looks.seen(Standing::Known, &(Omemo2, romeo()), FOUND, BTreeSet::new(), NOW);
         assert!(looks.failure(Omemo2, &romeo(), NOW).is_none());
     }
 
     #[test]
     fn a_new_stream_relies_on_nothing_and_remembers_what_cannot_be_served() {
         let mut looks = seen(FOUND);
-        looks.failed(true, &(Omemo2, romeo()), Status::Timeout.into(), NOW);
+        looks.failed(Standing::Known, &(Omemo2, romeo()), Status::Timeout.into(), NOW);
         assert!(looks.is_fresh(Omemo2, &romeo(), NOW), "a failure makes nothing older");
         looks.new_stream();
         assert!(!looks.is_fresh(Omemo2, &romeo(), NOW) && !looks.is_quiet(Omemo2, &romeo(), NOW));

@@ -115,6 +115,7 @@ impl Memory {
 mod tests {
     use super::super::super::engine::Now;
     use super::super::list_looks::Source;
+    use super::super::standing::Standing;
     use super::*;
     use crate::error::Status;
     use crate::protocol::address::DeviceId;
@@ -129,9 +130,19 @@ mod tests {
     #[test]
     fn a_new_stream_relies_on_nothing_of_the_one_before() {
         let (mut memory, at) = (Memory::default(), romeo());
-        memory.lists.seen(true, &(Omemo2, at.jid.clone()), Source::Pushed { empty: false }, [].into(), 0);
-        memory.bundles.failed(true, &at, Status::Timeout.into(), 0);
-        memory.own_list(Omemo2).see(&DeviceList::new(Omemo2), Stamp(1), true);
+        memory.lists.seen(
+            Standing::Known,
+            &(Omemo2, at.jid.clone()),
+            Source::Pushed { empty: false },
+            [].into(),
+            0,
+        );
+        memory.bundles.failed(Standing::Known, &at, Status::Timeout.into(), 0);
+        memory.own_list(Omemo2).see(
+            &DeviceList::new(Omemo2),
+            Stamp(1),
+            super::super::own_list::Arrival::Pushed,
+        );
         memory.verified_in.insert(Legacy);
         memory.backoff.fail(&Job::Reconcile, super::super::backoff::Delays::RETRY, 0);
         assert!(!memory.online && memory.lists.is_fresh(Omemo2, &at.jid, 0));
@@ -168,7 +179,12 @@ mod tests {
     fn a_device_is_forgiven_in_all_namespaces() {
         let mut memory = Memory::default();
         for namespace in Namespace::ALL {
-            memory.bundles.failed(true, &romeo().in_namespace(namespace), Status::Timeout.into(), 0);
+            memory.bundles.failed(
+                Standing::Known,
+                &romeo().in_namespace(namespace),
+                Status::Timeout.into(),
+                0,
+            );
         }
         memory.clear_bundle_failures(&romeo());
         for namespace in Namespace::ALL {

@@ -4,6 +4,7 @@
 use super::super::model::address::SessionAddress;
 use super::super::model::identity::Identity;
 use super::super::model::session_set::{Archive, ArchiveReason, ArchivedSlot, SessionOrder};
+use super::super::model::standing::Standing;
 use super::super::policy;
 use super::current_session::CurrentSession;
 use super::keys;
@@ -276,7 +277,10 @@ impl<'t, 'a> Sessions<'t, 'a> {
     /// Notes what a message changed of a chain that is over.
     pub(super) fn note_chain(&mut self, event: Option<&ChainEvent>) -> Result<()> {
         let Some(event) = event else { return Ok(()) };
-        let quota = if self.tx.is_known(&self.at.jid) { Quota::Known } else { Quota::Stranger };
+        let quota = match self.tx.standing(&self.at.jid) {
+            Standing::Known => Quota::Known,
+            Standing::Stranger => Quota::Stranger,
+        };
         let load = &mut |number| self.tx.raw(&keys::chains(&self.at, number));
         let page = closed_chains::note(event, quota, load)?;
         self.tx.put_raw(keys::chains(&self.at, page.number), Some(Zeroizing::new(page.bytes)));

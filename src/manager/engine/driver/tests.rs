@@ -100,11 +100,11 @@ fn a_panic_goes_out_of_next_event_once_and_the_operation_ends() {
 #[test]
 fn the_client_is_woken_for_work_that_comes_while_it_falls_asleep() {
     let (client, engine) = engine();
-    engine.rouse();
+    engine.mark_awake();
     fetching(&engine, 1);
     assert_eq!(client.wakeups(), 0, "it is awake");
     assert!(!engine.sleep(), "there is work");
-    engine.ring();
+    engine.wake_again();
     assert_eq!(client.wakeups(), 1);
     engine.wake();
     assert_eq!(client.wakeups(), 0, "it is woken once");

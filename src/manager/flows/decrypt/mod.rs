@@ -107,8 +107,9 @@ impl Incoming<'_> {
         let attempts = senders.iter().flat_map(|sender| keys.iter().map(move |key| (*key, sender)));
         for (key, sender) in attempts.take(limits::ATTEMPTS_PER_MESSAGE) {
             let at = SessionAddress { jid: sender.clone(), device, namespace: self.message.namespace };
-            let hint = if self.from.is_some() { Sender::Named } else { Sender::Guessed };
-            match tx.savepoint(|tx| open::open_key(tx, key, &at, self.message, hint, &mut budget)) {
+            let sender_is = if self.from.is_some() { Sender::Named } else { Sender::Guessed };
+            let attempt = open::Attempt { at: &at, message: self.message, sender: sender_is };
+            match tx.savepoint(|tx| open::open_key(tx, key, &attempt, &mut budget)) {
                 Ok(opened) => return Ok(self.opened(&at, opened)),
                 Err(error) if is_about_message(error.status()) => {
                     let (status, detail) = (error.status().name(), at.namespace.uri());

@@ -21,7 +21,15 @@ use crate::protocol::messages::key_exchange::{ExchangeHash, KeyExchange};
 use crate::protocol::messages::ratchet_message::RatchetMessage;
 use crate::protocol::payload::{self, KeyParts};
 use crate::protocol::session::{ChainBudget, Session, SkipLimits, Step};
+use crate::protocol::x3dh::ResponderKeys;
 use zeroize::Zeroizing;
+
+/// One sender in whose name the keys of a message are tried.
+pub(super) struct Attempt<'a> {
+    pub(super) at: &'a SessionAddress,
+    pub(super) message: &'a Message,
+    pub(super) sender: Sender,
+}
 
 /// What stands in a message.
 pub(super) struct Payload {
@@ -48,29 +56,28 @@ pub(super) fn skip_limits(config: &Config) -> SkipLimits {
 pub(super) fn open_key(
     tx: &mut Tx<'_>,
     key: &MessageKey,
-    at: &SessionAddress,
-    message: &Message,
-    hint: Sender,
+    attempt: &Attempt<'_>,
     budget: &mut ChainBudget,
 ) -> Result<DecryptedMessage> {
+    let at = attempt.at;
     let bytes =
         key.bytes.as_ref().ok_or(Error::new(Status::Malformed, "The key for this device cannot be read."))?;
     if key.key_exchange {
         let exchange = KeyExchange::parse(at.namespace, bytes)?;
-        return open_exchange(tx, &exchange, at, message, hint, budget);
+        return open_exchange(tx, &exchange, attempt, budget);
     }
     let ratchet_message = RatchetMessage::parse(at.namespace, bytes)?;
     let opened = Sessions::new(tx, at).open(&ratchet_message, budget)?;
-    store_opened(tx, at, message, opened)
+    store_opened(tx, attempt, opened)
 }
 
 /// Stores the step of a session that exists.
 fn store_opened(
     tx: &mut Tx<'_>,
-    at: &SessionAddress,
-    message: &Message,
+    attempt: &Attempt<'_>,
     opened: opening::OpenedMessage,
 ) -> Result<DecryptedMessage> {
+    let at = attempt.at;
     let session = opened.step.session.clone();
     let sender = sender(tx, at, session.peer_mont(), session.peer_ed())?;
     if sender.core_trust == CoreTrust::Distrusted {
@@ -79,7 +86,7 @@ fn store_opened(
     let transported = Sessions::new(tx, at).store(opened)?;
     log_step(tx, "known session", &session);
     effects::heartbeat(tx, at, &session)?;
-    let inside = open_payload(message, &transported)?;
+    let inside = open_payload(attempt.message, &transported)?;
     effects::after_success(tx, at);
     Ok(DecryptedMessage { inside, sender, new_session: false, not_listed: is_not_listed(tx, at)? })
 }
@@ -87,15 +94,14 @@ fn store_opened(
 fn open_exchange(
     tx: &mut Tx<'_>,
     exchange: &KeyExchange,
-    at: &SessionAddress,
-    message: &Message,
-    hint: Sender,
+    attempt: &Attempt<'_>,
     budget: &mut ChainBudget,
 ) -> Result<DecryptedMessage> {
+    let at = attempt.at;
     let mont = *exchange.identity_mont();
     let known = device(tx, at)?;
     // Where the sender is guessed a stranger's key must not be put on somebody's device, nor be said to be its.
-    if hint == Sender::Guessed && !known.identity.key().is_some_and(|key| key.is(&mont)) {
+    if attempt.sender == Sender::Guessed && !known.identity.key().is_some_and(|key| key.is(&mont)) {
         return Err(Status::SenderNotFound.into());
     }
     let sender = sender(tx, at, &mont, exchange.identity_ed())?;
@@ -110,7 +116,7 @@ fn open_exchange(
     }
     let began = |session: &Session| session.was_begun_by(exchange);
     if let Some(opened) = Sessions::new(tx, at).open_begun_by(began, exchange.message(), budget)? {
-        return store_opened(tx, at, message, opened);
+        return store_opened(tx, attempt, opened);
     }
     let hash = ExchangeHash::new(&at.jid, at.device, exchange.id());
     #[cfg(omemo_planted)]
@@ -127,7 +133,7 @@ fn open_exchange(
     let whose = ProcessedExchange::whose(&at.jid);
     check_stranger_room(tx, at, whose)?;
     let step = accept(tx, exchange, at, budget)?;
-    let inside = open_payload(message, &step.plaintext)?;
+    let inside = open_payload(attempt.message, &step.plaintext)?;
     begin_session(tx, exchange, at, &step, relation)?;
     let wall_ms = tx.now.wall_ms;
     let (pre_key_id, opened) = (exchange.id().pre_key_id, exchange.message().header().n);
@@ -135,7 +141,7 @@ fn open_exchange(
         pre_key_id,
         hash: hash.as_bytes().to_vec(),
         opened,
-        known: tx.is_known(&at.jid),
+        standing: tx.standing(&at.jid),
         whose,
     };
     tx.pre_keys_mut(at.namespace)?.consume(exchange, wall_ms);
@@ -147,7 +153,7 @@ fn open_exchange(
 
 /// Refuses the key exchange of a stranger if strangers have used their share of the published pre keys.
 fn check_stranger_room(tx: &mut Tx<'_>, at: &SessionAddress, whose: u32) -> Result<()> {
-    if tx.is_known(&at.jid) || tx.pre_keys(at.namespace)?.has_stranger_room(whose) {
+    if tx.standing(&at.jid).is_known() || tx.pre_keys(at.namespace)?.has_stranger_room(whose) {
         return Ok(());
     }
     Err(Error::new(Status::Limit, "Strangers have used too many pre keys of the published bundle."))
@@ -205,7 +211,7 @@ fn accept(
         return Err(if decrypted { Status::Duplicate } else { Status::PreKeyUnknown }.into());
     };
     let (identity, rng) = tx.identity_and_rng()?;
-    Session::accept(identity, &signed, &pre_key, exchange, budget, rng)
+    Session::accept(&ResponderKeys::new(identity, &signed, &pre_key), exchange, budget, rng)
 }
 
 /// Returns whether a key is confirmed for another JID: then somebody may have copied a key exchange under this name, and

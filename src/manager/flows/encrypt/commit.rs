@@ -5,6 +5,7 @@ use super::super::super::api::draft::EncryptPolicy;
 use super::super::super::api::report::{Outcome, Row};
 use super::super::super::api::services::LogLevel;
 use super::super::super::model::address::SessionAddress;
+use super::super::super::model::standing::Standing;
 use super::super::super::store::sessions::Sessions;
 use super::super::super::store::transaction::Tx;
 use super::super::context::Context;
@@ -204,8 +205,8 @@ impl Commit<'_> {
         }
         if served > 0 && self.request.must_serve(jid) {
             self.served = self.served.saturating_add(1);
-            if !tx.contact(jid)?.known {
-                tx.contact_mut(jid)?.known = true;
+            if tx.contact(jid)?.standing == Standing::Stranger {
+                tx.contact_mut(jid)?.standing = Standing::Known;
             }
         }
         if served == 0 && self.request.must_serve(jid) {

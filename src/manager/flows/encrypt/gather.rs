@@ -104,8 +104,8 @@ async fn fetch_for_sessions(
     let fetched = fetch_bundles(context, wanted.clone()).await?;
     context.transact(|tx| {
         for at in wanted {
-            let (known, now) = (tx.is_known(&at.jid), tx.now.aged_ms);
-            tx.after(move |memory| memory.bundles.looked_at_unanswered(known, &at, now));
+            let (standing, now) = (tx.standing(&at.jid), tx.now.aged_ms);
+            tx.after(move |memory| memory.bundles.looked_at_unanswered(standing, &at, now));
         }
         Ok(())
     })?;

@@ -112,8 +112,9 @@ fn look_for_needed(
     let mut needed = Needed { lists: needed_lists(tx, request, jid, gathered)?, ..Needed::default() };
     let devices = recipient_devices(tx, jid, &request.namespaces)?;
     let hopeless = request.must_serve(jid) && !devices.is_empty() && is_hopeless(tx, &devices, gathered)?;
+    let back_off = if hopeless { BackOff::Shortened } else { BackOff::Full };
     for recipient in devices {
-        match needed_by(tx, &recipient, gathered, hopeless, &mut needed) {
+        match needed_by(tx, &recipient, gathered, back_off, &mut needed) {
             Err(error) if error.status() != Status::StorageCorrupt => return Err(error),
             _ => (),
         }
@@ -168,6 +169,14 @@ pub(super) fn has_lasting_session(tx: &mut Tx<'_>, at: &SessionAddress) -> Resul
     }
 }
 
+/// How long a bundle that failed is left alone.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum BackOff {
+    Full,
+    /// For seconds where there was none, or none that is usable: its JID would get nothing on any device.
+    Shortened,
+}
+
 /// Whether every device of a JID fails for want of its bundle: then back-off must not keep it from being reached.
 fn is_hopeless(tx: &mut Tx<'_>, devices: &[RecipientDevice], gathered: &Gathered) -> Result<bool> {
     let now = tx.now.aged_ms;
@@ -192,15 +201,17 @@ fn needed_by(
     tx: &mut Tx<'_>,
     recipient: &RecipientDevice,
     gathered: &Gathered,
-    hopeless: bool,
+    back_off: BackOff,
     needed: &mut Needed,
 ) -> Result<()> {
     let RecipientDevice { at, device } = recipient;
     let bundle = at.in_namespace(device.bundle_namespace(at.namespace));
     let now = tx.now.aged_ms;
     let looks = &tx.memory().bundles;
-    let held_back =
-        if hopeless { looks.is_quiet(&bundle, now) } else { looks.failure(&bundle, now).is_some() };
+    let held_back = match back_off {
+        BackOff::Full => looks.failure(&bundle, now).is_some(),
+        BackOff::Shortened => looks.is_quiet(&bundle, now),
+    };
     let untried = !held_back && !gathered.bundles.contains_key(&bundle);
     let blocked = device.blocks_sending(at.namespace).is_some();
     if !device.identity.is_confirmed() || blocked {

@@ -4,6 +4,7 @@ use super::super::super::model::contact::Contact;
 use super::super::super::model::device::KnownDevice;
 use super::super::super::model::identity::{Conflict, Identity, KnownKey};
 use super::super::super::model::namespaces::NamespaceSet;
+use super::super::super::model::standing::Standing;
 use super::super::super::model::trust::TrustLevels;
 use super::super::super::policy;
 use super::{bytes32, corrupt, record, silent};
@@ -181,7 +182,7 @@ impl ContactRecord {
             listed: contact.listed.codes(),
             devices: contact.devices.iter().map(DeviceRecord::new).collect(),
             trust: contact.trust.iter().map(trust).collect(),
-            known: contact.known,
+            known: contact.standing.is_known(),
         }
     }
 
@@ -193,7 +194,7 @@ impl ContactRecord {
         let trust = |trust: &TrustRecord| Ok((bytes32(&trust.identity, "a JID")?, trust.level.clone()));
         Ok(Contact {
             jid: jid.clone(),
-            known: self.known,
+            standing: if self.known { Standing::Known } else { Standing::Stranger },
             listed: set(&self.listed)?,
             devices: self.devices.iter().map(DeviceRecord::device).collect::<Result<_>>()?,
             trust: TrustLevels::from_stored(self.trust.iter().map(trust).collect::<Result<_>>()?),
