@@ -4,6 +4,7 @@
 use super::*;
 use crate::protocol::chain::Chain;
 use crate::protocol::closed_chains::Quota;
+use crate::protocol::x3dh::ResponderKeys;
 use crate::test_support::{Met, Pages, Seeded, in_both_namespaces};
 
 struct Side {
