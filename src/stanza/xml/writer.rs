@@ -3,7 +3,7 @@
 //! Owns escaping. Characters that XML 1.0 cannot hold are left out: whoever must not lose any asks [`is_legal`]
 //! before. Line ends and tabs are written as references where a reader would change them.
 
-use super::is_legal;
+use super::text::is_legal;
 
 /// An XML text in the making. Names are ours, and written as they are.
 pub(in crate::stanza) struct Writer {
