@@ -1,7 +1,7 @@
 //! Section 8 of the header: answers to requests.
 
 use super::super::boundary::{args, guard};
-use super::super::runtime::manager_handle;
+use super::super::runtime::calls;
 use super::bundle::omemo_bundle;
 use super::callbacks::omemo_request;
 use super::device_list::omemo_device_list;
@@ -113,7 +113,7 @@ fn read(question: &Question, account: &BareJid, xml: &[u8]) -> Result<Answer> {
 /// Since: 0.1.0
 #[unsafe(no_mangle)]
 pub extern "C" fn omemo_request_resolve(request: omemo_request) -> omemo_status {
-    guard::outside_services(|| manager_handle::answer(request, Answer::Done))
+    guard::outside_services(|| calls::answer(request, Answer::Done))
 }
 
 /// Resolves a request with the XML that the server sent. The next omemo_manager_run commits the answer, and the
@@ -150,7 +150,7 @@ pub unsafe extern "C" fn omemo_request_resolve_xml(
             Err(error) if error.status() == Status::Limit => None,
             Err(error) => return Err(error),
         };
-        let manager = manager_handle::enter_by_request(request)?;
+        let manager = calls::enter_by_request(request)?;
         let question = manager.manager().question(request)?;
         let answer = match (question, xml) {
             (Question::DecideTrust { .. }, _) => return Err(Status::WrongAnswer.into()),
@@ -159,7 +159,7 @@ pub unsafe extern "C" fn omemo_request_resolve_xml(
             }
             (question, Some(xml)) => read(&question, manager.manager().jid(), xml)?,
         };
-        manager_handle::answer_to(&manager, request, answer)
+        manager.answer(request, answer)
     })
 }
 
@@ -180,7 +180,7 @@ pub unsafe extern "C" fn omemo_request_resolve_device_list(
     guard::outside_services(|| {
         // SAFETY: the client gives one of ours or NULL.
         let list = unsafe { args::copied(list, |list| list.list().clone()) }?;
-        manager_handle::answer(request, Answer::DeviceList(list))
+        calls::answer(request, Answer::DeviceList(list))
     })
 }
 
@@ -201,7 +201,7 @@ pub unsafe extern "C" fn omemo_request_resolve_bundle(
     guard::outside_services(|| {
         // SAFETY: the client gives one of ours or NULL.
         let bundle = unsafe { args::copied(bundle, |bundle| bundle.bundle().clone()) }?;
-        manager_handle::answer(request, Answer::Bundle(bundle))
+        calls::answer(request, Answer::Bundle(bundle))
     })
 }
 
@@ -226,7 +226,7 @@ pub unsafe extern "C" fn omemo_request_decide(
     guard::outside_services(|| {
         // SAFETY: the client gives a C string or NULL.
         let level = unsafe { args::text(level) }?.to_owned();
-        manager_handle::enter_by_request(request)?.manager().decide(request, index, &level)
+        calls::enter_by_request(request)?.manager().decide(request, index, &level)
     })
 }
 
@@ -243,5 +243,5 @@ pub unsafe extern "C" fn omemo_request_decide(
 /// Since: 0.1.0
 #[unsafe(no_mangle)]
 pub extern "C" fn omemo_request_reject(request: omemo_request, reason: i32) -> omemo_status {
-    guard::outside_services(|| manager_handle::answer(request, Answer::Rejected(self::reason(reason)?)))
+    guard::outside_services(|| calls::answer(request, Answer::Rejected(self::reason(reason)?)))
 }

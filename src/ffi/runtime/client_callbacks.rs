@@ -1,4 +1,4 @@
-//! The client's callbacks as the manager sees them: events that `manager_handle` delivers, and services that answer at once.
+//! The client's callbacks as the manager sees them: events that the manager has delivered, and services that answer at once.
 
 use super::super::api::bundle::omemo_bundle;
 use super::super::api::callbacks::Callbacks;
