@@ -6,7 +6,7 @@ use super::namespaces::*;
 use super::world::*;
 use omemo::error::Status;
 use omemo::manager::Config;
-use omemo::manager::api::question::{Answer, Reason};
+use omemo::manager::api::request::{Answer, Reason};
 use omemo::protocol::message::{Message, MessageKey};
 use omemo::protocol::messages::key_exchange::KeyExchange;
 use omemo::protocol::messages::ratchet_message::RatchetMessage;
@@ -199,7 +199,7 @@ fn troubled_stream(rng: &mut StdRng, romeo: &RustDevice, server: &mut Server) {
         romeo.storage.fail(1 + left / 3, fault);
     }
     let reason = if rng.random_bool(0.5) { Reason::Failed } else { Reason::Timeout };
-    let open = romeo.run_with(|question| {
+    let open = romeo.run_with(|request| {
         let due = left == 0;
         left = left.saturating_sub(1);
         match (trouble, due) {
@@ -212,7 +212,7 @@ fn troubled_stream(rng: &mut StdRng, romeo: &RustDevice, server: &mut Server) {
                 Some(Answer::Rejected(reason))
             }
             (3, true) => Some(Answer::Rejected(reason)), // all are, from here on
-            _ => Some(server.answer(romeo, question)),
+            _ => Some(server.answer(romeo, request)),
         }
     });
     *romeo.storage.fault.lock().unwrap() = None;
@@ -220,8 +220,8 @@ fn troubled_stream(rng: &mut StdRng, romeo: &RustDevice, server: &mut Server) {
         if rng.random_bool(0.5) {
             let _ = romeo.manager().cancel(operation); // it may be over already
         }
-        for (request, question) in open {
-            let _ = romeo.manager().answer(request, server.answer(romeo, &question)); // it may be withdrawn
+        for (request_id, request) in open {
+            let _ = romeo.manager().answer(request_id, server.answer(romeo, &request)); // it may be withdrawn
         }
         romeo.run(server);
     }

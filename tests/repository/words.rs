@@ -4,8 +4,9 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 /// Names in Rust that the glossary's words have replaced.
-const GONE: [&str; 44] = [
+const GONE: [&str; 46] = [
     "Bell",
+    "ByAcquaintance",
     "Column",
     "Comparison",
     "Desk",
@@ -22,6 +23,7 @@ const GONE: [&str; 44] = [
     "PlainAuthenticated",
     "PlainKeyExchange",
     "PlainMessage",
+    "Question",
     "Scene",
     "Sealed",
     "TailKey",

@@ -7,7 +7,7 @@ use super::callbacks::omemo_request;
 use super::device_list::omemo_device_list;
 use super::status::omemo_status;
 use crate::error::{Error, Result, Status};
-use crate::manager::api::question::{Answer, Question, Reason};
+use crate::manager::api::request::{Answer, Reason, Request};
 use crate::protocol::address::{BareJid, DeviceId};
 use crate::protocol::bundle::Bundle;
 use crate::protocol::namespace::Namespace;
@@ -64,36 +64,36 @@ fn meaning<T>(answer: answer::Answer<T>, found: impl FnOnce(T) -> Answer) -> Res
     })
 }
 
-/// Reads the answer to a question of this account.
-fn read(question: &Question, account: &BareJid, xml: &[u8]) -> Result<Answer> {
+/// Reads the answer to a request of this account.
+fn read(request: &Request, account: &BareJid, xml: &[u8]) -> Result<Answer> {
     let about = |jid, node| Asked { account, jid, node, item: None };
     let id = |device: &DeviceId| device.get().to_string();
-    match question {
-        Question::DecideTrust { .. } => Err(Status::WrongAnswer.into()),
-        Question::FetchDeviceList { namespace, jid } => {
+    match request {
+        Request::DecideTrust { .. } => Err(Status::WrongAnswer.into()),
+        Request::FetchDeviceList { namespace, jid } => {
             let asked = about(jid, Some(namespace.device_list_node()));
             meaning(answer::device_list(xml, *namespace, &asked), Answer::DeviceList)
         }
-        Question::PublishDeviceList { list } => {
+        Request::PublishDeviceList { list } => {
             let asked = about(account, Some(list.namespace.device_list_node()));
             meaning(answer::done(xml, &asked), |()| Answer::Done)
         }
-        Question::SendMessage { jid, .. } => meaning(answer::done(xml, &about(jid, None)), |()| Answer::Done),
-        Question::FetchBundle { namespace, jid, device } => {
+        Request::SendMessage { jid, .. } => meaning(answer::done(xml, &about(jid, None)), |()| Answer::Done),
+        Request::FetchBundle { namespace, jid, device } => {
             let (node, id) = (namespace.bundle_node(device.get()), id(device));
             let item = (*namespace == Namespace::Omemo2).then_some(id.as_str());
             let asked = Asked { item, ..about(jid, Some(&node)) };
             meaning(answer::bundle(xml, *namespace, device.get(), &asked), Answer::Bundle)
         }
-        Question::PublishBundle { device, bundle: Bundle { namespace, .. } }
-        | Question::DeleteBundle { device, namespace } => {
+        Request::PublishBundle { device, bundle: Bundle { namespace, .. } }
+        | Request::DeleteBundle { device, namespace } => {
             let (node, id) = (namespace.bundle_node(device.get()), id(device));
             let item = (*namespace == Namespace::Omemo2).then_some(id.as_str());
             let asked = Asked { item, ..about(account, Some(&node)) };
             match meaning(answer::done(xml, &asked), |()| Answer::Done)? {
                 // What is not there need not be deleted.
                 Answer::Refused(StanzaError { condition: Some(Condition::ItemNotFound), .. })
-                    if matches!(question, Question::DeleteBundle { .. }) =>
+                    if matches!(request, Request::DeleteBundle { .. }) =>
                 {
                     Ok(Answer::Rejected(Reason::NotFound))
                 }
@@ -151,13 +151,13 @@ pub unsafe extern "C" fn omemo_request_resolve_xml(
             Err(error) => return Err(error),
         };
         let manager = calls::enter_by_request(request)?;
-        let question = manager.manager().question(request)?;
-        let answer = match (question, xml) {
-            (Question::DecideTrust { .. }, _) => return Err(Status::WrongAnswer.into()),
+        let asked = manager.manager().request(request)?;
+        let answer = match (asked, xml) {
+            (Request::DecideTrust { .. }, _) => return Err(Status::WrongAnswer.into()),
             (_, None) => {
                 Answer::Unreadable(Error::new(Status::Limit, "The answer is longer than a stanza may be."))
             }
-            (question, Some(xml)) => read(&question, manager.manager().jid(), xml)?,
+            (asked, Some(xml)) => read(&asked, manager.manager().jid(), xml)?,
         };
         manager.answer(request, answer)
     })

@@ -4,8 +4,8 @@ use super::super::boundary::ids::IdRegistry;
 use super::super::boundary::{args, guard, handles};
 use super::manager_handle::{OPERATIONS, REQUESTS, omemo_manager};
 use crate::error::{Error, Result, Status};
-use crate::manager::api::question::Answer;
 use crate::manager::api::report::Outcome;
+use crate::manager::api::request::Answer;
 use crate::manager::api::services::{LogLevel, Services};
 use std::ops::Deref;
 use std::sync::Arc;
@@ -26,7 +26,7 @@ pub(in crate::ffi) struct CallGuard {
     panicking: bool,
 }
 
-/// The manager of an open question or a running operation, for the length of a call. One that was freed has neither.
+/// The manager of an open request or a running operation, for the length of a call. One that was freed has neither.
 fn enter_by_id(registry: &IdRegistry<omemo_manager>, id: u64) -> Result<CallGuard> {
     let guard = registry.owner(id).and_then(|manager| CallGuard::enter(manager).ok());
     guard.ok_or(Error::from(Status::Stale))
@@ -37,14 +37,14 @@ pub(in crate::ffi) fn enter_by_operation(op: u64) -> Result<CallGuard> {
     enter_by_id(&OPERATIONS, op)
 }
 
-/// The manager of an open question, for the length of a call.
-pub(in crate::ffi) fn enter_by_request(request: u64) -> Result<CallGuard> {
-    enter_by_id(&REQUESTS, request)
+/// The manager of an open request, for the length of a call.
+pub(in crate::ffi) fn enter_by_request(request_id: u64) -> Result<CallGuard> {
+    enter_by_id(&REQUESTS, request_id)
 }
 
 /// Answers a request of any manager.
-pub(in crate::ffi) fn answer(request: u64, answer: Answer) -> Result<()> {
-    enter_by_request(request)?.answer(request, answer)
+pub(in crate::ffi) fn answer(request_id: u64, answer: Answer) -> Result<()> {
+    enter_by_request(request_id)?.answer(request_id, answer)
 }
 
 impl Deref for CallGuard {

@@ -4,7 +4,7 @@ use super::super::boundary::guard;
 use super::manager_handle::{REQUESTS, omemo_manager};
 use crate::error::{Result, Status};
 use crate::manager::api::event::Event;
-use crate::manager::api::question::Answer;
+use crate::manager::api::request::Answer;
 use std::sync::Arc;
 
 /// Events that one run delivers.
@@ -64,16 +64,16 @@ impl omemo_manager {
 
     pub(super) fn deliver(self: &Arc<Self>, event: Event) {
         match event {
-            Event::Question(request, question) => {
-                REQUESTS.insert(request, self);
-                if let Err(reason) = self.client.ask(request, question) {
+            Event::Request(request_id, request) => {
+                REQUESTS.insert(request_id, self);
+                if let Err(reason) = self.client.ask(request_id, request) {
                     // It may have been withdrawn by another thread: then nobody needs this answer.
-                    drop(self.answer(request, Answer::Rejected(reason)));
+                    drop(self.answer(request_id, Answer::Rejected(reason)));
                 }
             }
-            Event::Withdrawn(request) => {
-                REQUESTS.remove(request);
-                self.client.withdrawn(request);
+            Event::Withdrawn(request_id) => {
+                REQUESTS.remove(request_id);
+                self.client.withdrawn(request_id);
             }
             Event::Done(op, outcome) => self.finish(op, outcome),
             Event::Notify(notice) => self.client.notify(&notice),

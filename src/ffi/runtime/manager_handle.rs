@@ -14,8 +14,8 @@ use super::completion::Operation;
 use super::wakeup::WakeupSignal;
 use crate::crypto::rng::SystemRng;
 use crate::error::{Result, Status};
-use crate::manager::api::question::Answer;
 use crate::manager::api::report::Outcome;
+use crate::manager::api::request::Answer;
 use crate::manager::api::services::Services;
 use crate::manager::{Config, Manager};
 use crate::protocol::address::BareJid;
@@ -23,7 +23,7 @@ use parking_lot::Mutex;
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
 
-/// Open questions.
+/// Open requests.
 pub(in crate::ffi) static REQUESTS: IdRegistry<omemo_manager> = IdRegistry::new();
 /// Running operations.
 pub(super) static OPERATIONS: IdRegistry<omemo_manager> = IdRegistry::new();
@@ -97,11 +97,11 @@ impl omemo_manager {
     }
 
     /// Answers a request of this manager.
-    pub(in crate::ffi) fn answer(&self, request: u64, answer: Answer) -> Result<()> {
-        let answered = self.manager.answer(request, answer);
+    pub(in crate::ffi) fn answer(&self, request_id: u64, answer: Answer) -> Result<()> {
+        let answered = self.manager.answer(request_id, answer);
         let over = answered.as_ref().err().is_none_or(|error| error.status() == Status::Stale);
         if over {
-            REQUESTS.remove(request);
+            REQUESTS.remove(request_id);
         }
         answered
     }

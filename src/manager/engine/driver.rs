@@ -91,7 +91,7 @@ impl<F: Default> Engine<F> {
         cancelled
     }
 
-    /// Notes that the stream is down: operations that need it end, network questions wait for the next one.
+    /// Notes that the stream is down: operations that need it end, network requests wait for the next one.
     pub(in crate::manager) fn disconnected(&self) {
         self.requests.disconnected();
         self.operations.end_all(OperationKind::EndsWithStream, Status::Offline);
@@ -124,7 +124,7 @@ impl<F: Default> Engine<F> {
                 break;
             }
         }
-        self.requests.next_question(now).map(|(request, question)| Event::Question(request, question))
+        self.requests.next_request(now).map(|(request_id, request)| Event::Request(request_id, request))
     }
 
     fn is_ready_at(&self, now: Now) -> bool {

@@ -1,7 +1,7 @@
 //! Empty messages: the answer to a key exchange, a heartbeat, the beginning of a repaired session. Queued in the commit
 //! that caused them, encrypted once in a commit of their own, and sent as the same bytes until they are sent.
 
-use super::super::api::question::{Answer, Question, Reason};
+use super::super::api::request::{Answer, Reason, Request};
 use super::super::engine::Class;
 use super::super::model::address::SessionAddress;
 use super::super::model::outbox::OutboxEntry;
@@ -127,8 +127,8 @@ pub(super) fn addressed(at: &SessionAddress) -> Option<crate::protocol::address:
 pub(super) async fn send(context: &Context, id: u64) -> Result<Progress> {
     let prepared = context.transact(|tx| prepare(tx, id))?;
     let Some((at, message)) = prepared else { return Ok(Progress::Done) };
-    let question = Question::SendMessage { jid: at.jid, message };
-    match context.ask(question, Class::Background).await.response.answer {
+    let request = Request::SendMessage { jid: at.jid, message };
+    match context.ask(request, Class::Background).await.response.answer {
         Answer::Done | Answer::Rejected(Reason::Declined) => {
             context.transact(|tx| removal::discard_outbox_message(tx, id))?;
             Ok(Progress::Done)

@@ -1,7 +1,7 @@
 //! Bundles: fetched, verified, and what they say of a device's identity key.
 
 use super::super::api::event::{Notice, NoticeKind};
-use super::super::api::question::{Answer, Question, Reason};
+use super::super::api::request::{Answer, Reason, Request};
 use super::super::engine::{Class, Response};
 use super::super::model::address::SessionAddress;
 use super::super::model::fact::{Fetched, FetchedBundle};
@@ -140,6 +140,6 @@ pub(super) fn retire(tx: &mut Tx<'_>, at: &SessionAddress) -> Result<()> {
 
 /// Fetches the bundle of a device.
 pub(super) async fn fetch(context: &Context, at: &SessionAddress, class: Class) -> Result<Fetched> {
-    let question = Question::FetchBundle { namespace: at.namespace, jid: at.jid.clone(), device: at.device };
-    context.ask(question, class).await.fact.bundle()
+    let request = Request::FetchBundle { namespace: at.namespace, jid: at.jid.clone(), device: at.device };
+    context.ask(request, class).await.fact.bundle()
 }

@@ -35,7 +35,7 @@ pub(in crate::manager) fn connected(context: &Arc<Context>, operation: Operation
     })
 }
 
-/// The stream is down: network questions are withdrawn, and asked again in the next one. What was answered and not taken
+/// The stream is down: network requests are withdrawn, and asked again in the next one. What was answered and not taken
 /// over yet is stored as of its time.
 pub(in crate::manager) fn disconnected(context: &Arc<Context>) -> Result<()> {
     let stamp = context.stamp();

@@ -1,7 +1,7 @@
 //! Device lists: fetched, pushed, and gone. Only a list from the JID's own node comes here.
 
 use super::super::api::event::{Notice, NoticeKind};
-use super::super::api::question::{Answer, Question, Reason, Stamp};
+use super::super::api::request::{Answer, Reason, Request, Stamp};
 use super::super::engine::{Class, Response};
 use super::super::model::list_looks::Source;
 use super::super::model::own_list::Arrival;
@@ -162,11 +162,11 @@ pub(super) async fn fetch(
     jid: &BareJid,
     class: Class,
 ) -> Result<DeviceList> {
-    let question = Question::FetchDeviceList { namespace, jid: jid.clone() };
-    context.ask(question, class).await.fact.list()
+    let request = Request::FetchDeviceList { namespace, jid: jid.clone() };
+    context.ask(request, class).await.fact.list()
 }
 
-/// Takes over a list that nobody asked for. One that is new answers the open question for it as well. One that was
+/// Takes over a list that nobody asked for. One that is new answers the open request for it as well. One that was
 /// delayed counts as old as the stream: it gives way to all that was said of the list since the stream came up, also to
 /// an answer that is noted and not taken over yet, and the list is not fresh by it.
 pub(in crate::manager) fn update(

@@ -1,7 +1,7 @@
 //! Trust: what levels amount to, judging keys, and accepting that a device shows another key.
 
 use super::super::api::device::{CoreTrust, Device};
-use super::super::api::question::Stamp;
+use super::super::api::request::Stamp;
 use super::super::api::services::LogLevel;
 use super::super::model::address::SessionAddress;
 use super::super::model::contact::Contact;
@@ -112,7 +112,7 @@ pub(in crate::manager) fn set_trust(
     })
 }
 
-/// Applies the decisions of an answered question, each unless something newer was said about its key.
+/// Applies the decisions of an answered request, each unless something newer was said about its key.
 pub(super) fn apply_decisions(
     context: &Context,
     decisions: &[(BareJid, [u8; 32], String, Stamp)],

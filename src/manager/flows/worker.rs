@@ -210,7 +210,7 @@ fn tell(context: &Context, namespace: Namespace, error: &Error) {
     });
 }
 
-/// Returns whether nothing is left to be done without new input: no operation, no open question, no job that is due now
+/// Returns whether nothing is left to be done without new input: no operation, no open request, no job that is due now
 /// or later in this stream.
 pub(in crate::manager) fn is_idle(context: &Context) -> bool {
     let busy = BTreeSet::new();

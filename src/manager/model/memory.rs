@@ -1,7 +1,7 @@
 //! What is known and not stored: when lists and bundles were looked at, what messages caused, what is being published,
 //! and which facts are the newest. It changes only after the commit that it belongs to.
 
-use super::super::api::question::Stamp;
+use super::super::api::request::Stamp;
 use super::super::policy;
 use super::address::SessionAddress;
 use super::backoff::Backoff;

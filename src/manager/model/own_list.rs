@@ -5,7 +5,7 @@
 //! whichever order the server took the two; it is redone from the newest list, in the next stream if this one breaks
 //! before. The push of our own publication tells nothing new.
 
-use super::super::api::question::Stamp;
+use super::super::api::request::Stamp;
 use crate::protocol::device_list::DeviceList;
 
 /// How a list came.

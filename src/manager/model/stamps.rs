@@ -1,7 +1,7 @@
 //! The order of facts: of each subject (the list of a JID, the key of a device, the level of a key) the stamp of the
 //! newest fact that was taken over. What the client said earlier never undoes what it said later.
 
-use super::super::api::question::Stamp;
+use super::super::api::request::Stamp;
 use super::bounded::ByStanding;
 use super::standing::Standing;
 use std::hash::Hash;

@@ -4,8 +4,8 @@
 //! another JID's server; then the prompt; bundles for sessions last, so that they are young when they are used.
 
 use super::super::super::api::device::Device;
-use super::super::super::api::question::{Answer, Question};
 use super::super::super::api::report::Row;
+use super::super::super::api::request::{Answer, Request};
 use super::super::super::engine::Class;
 use super::super::super::model::address::SessionAddress;
 use super::super::super::model::fact::{Fetched, FetchedBundle};
@@ -126,8 +126,8 @@ async fn prompt(
     let devices: Vec<Device> = undecided.iter().map(|(_, device)| device.clone()).collect();
     let keys = devices.iter().filter_map(|device| Some((device.jid.clone(), device.identity_key?)));
     gathered.asked.extend(keys);
-    let question = Question::DecideTrust { devices, context: request.draft.context.clone() };
-    let settled = context.ask(question, Class::Foreground).await;
+    let request = Request::DecideTrust { devices, context: request.draft.context.clone() };
+    let settled = context.ask(request, Class::Foreground).await;
     match &settled.response.answer {
         Answer::Levels(_) => settled.fact.stored(),
         _ => {
