@@ -90,9 +90,9 @@ impl Session {
         self.skipped > 0 && !in_order
     }
 
-    /// Opens a message. `skipped` is looked at only where `needs_skipped` says so. `closed` looks up what is remembered
-    /// of a chain that is over; it is called only for a message whose key is not at hand and that is not of the chain on
-    /// which new messages come. `budget` is what the message may still cost.
+    /// Opens a message. `skipped` is used only if `needs_skipped` says so. `closed` looks up what is remembered of a
+    /// receiving chain that is over; it is called only if the message is not of the current receiving chain and its key is
+    /// not kept. `budget` limits the chain steps that the message may still cost.
     pub fn decrypt(
         &self,
         message: &RatchetMessage,

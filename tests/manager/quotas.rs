@@ -60,9 +60,9 @@ fn fetches_that_strangers_cause_do_not_hold_up_a_message(ns: Namespace) {
                 waited += 1;
             }
         }
-        // With one slot a request that is open already keeps it until its deadline.
+        // With one place a request that is open already keeps it until its deadline.
         let most = if max_open_fetches == 1 { 65 } else { 5 };
-        assert!(waited < most, "with {max_open_fetches} slots the first message waited for {waited} s");
+        assert!(waited < most, "with {max_open_fetches} places the first message waited for {waited} s");
     }
 }
 

@@ -4,7 +4,8 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 /// Names in Rust that the glossary's words have replaced.
-const GONE: [&str; 46] = [
+const GONE: [&str; 51] = [
+    "ArchivedSlot",
     "Bell",
     "ByAcquaintance",
     "Column",
@@ -14,6 +15,7 @@ const GONE: [&str; 46] = [
     "Hand",
     "Host",
     "Inside",
+    "KnownKey",
     "Letter",
     "NeedsStream",
     "Numbers",
@@ -30,6 +32,7 @@ const GONE: [&str; 46] = [
     "TodoRecord",
     "Topic",
     "Turns",
+    "UNREADABLE_SLOTS",
     "VersionedKeyExchange",
     "VersionedMessage",
     "cause_message",
@@ -41,6 +44,7 @@ const GONE: [&str; 46] = [
     "hand_over",
     "leave_id",
     "left_out",
+    "looked_at_unanswered",
     "message_to_send",
     "note_identity",
     "note_levels",
@@ -48,6 +52,7 @@ const GONE: [&str; 46] = [
     "own_looked_at",
     "own_mut",
     "served_in",
+    "should_ring",
     "suspect_list",
     "take_back",
     "use_up",

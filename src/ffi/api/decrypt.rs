@@ -164,7 +164,7 @@ fn first_for_us(messages: &[Message], decrypt: impl Fn(&Message) -> Result<Decry
     }
     let mut first = first.ok_or(Error::from(Status::Malformed))?;
     if messages.len() > 1 && messages.iter().any(|message| message.payload.is_some()) {
-        // That its sender talks to us in the other namespace is no reason to hide it: here it did not.
+        // None is for us, in either namespace: what the sender sends us elsewhere is no reason to hide the stanza.
         first.action = Action::Warn;
     }
     Ok(first)

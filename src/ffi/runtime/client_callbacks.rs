@@ -53,11 +53,7 @@ impl ClientCallbacks {
     }
 
     /// Asks the client. The failure is the rejection that a missing callback stands for.
-    pub(in crate::ffi) fn ask(
-        &self,
-        request_id: RequestId,
-        request: Request,
-    ) -> std::result::Result<(), Reason> {
+    pub(in crate::ffi) fn ask(&self, id: RequestId, request: Request) -> std::result::Result<(), Reason> {
         let tables = self.tables().ok_or(Reason::Failed)?;
         let table = &tables.callbacks.table;
         let user_data = tables.callbacks.user_data.pointer();
@@ -66,43 +62,39 @@ impl ClientCallbacks {
                 let ask = table.fetch_device_list.ok_or(Reason::Failed)?;
                 let (ns, jid) = (returns::c_namespace(namespace), returns::c_string(jid.as_str()));
                 // SAFETY: the client's function; what it is given lives until it returns.
-                guard::event(|| unsafe { ask(user_data, request_id, ns.as_ptr(), jid.as_ptr()) });
+                guard::event(|| unsafe { ask(user_data, id, ns.as_ptr(), jid.as_ptr()) });
             }
             Request::FetchBundle { namespace, jid, device } => {
                 let ask = table.fetch_bundle.ok_or(Reason::Failed)?;
                 let (ns, jid) = (returns::c_namespace(namespace), returns::c_string(jid.as_str()));
                 // SAFETY: as above.
-                guard::event(|| unsafe {
-                    ask(user_data, request_id, ns.as_ptr(), jid.as_ptr(), device.get())
-                });
+                guard::event(|| unsafe { ask(user_data, id, ns.as_ptr(), jid.as_ptr(), device.get()) });
             }
             Request::PublishDeviceList { list } => {
                 let ask = table.publish_device_list.ok_or(Reason::Failed)?;
                 let ns = returns::c_namespace(list.namespace);
                 let list = omemo_device_list::new(list);
                 // SAFETY: as above.
-                guard::event(|| unsafe { ask(user_data, request_id, ns.as_ptr(), &raw const list) });
+                guard::event(|| unsafe { ask(user_data, id, ns.as_ptr(), &raw const list) });
             }
             Request::PublishBundle { device, bundle } => {
                 let ask = table.publish_bundle.ok_or(Reason::Failed)?;
                 let ns = returns::c_namespace(bundle.namespace);
                 let bundle = omemo_bundle::new(bundle);
                 // SAFETY: as above.
-                guard::event(|| unsafe {
-                    ask(user_data, request_id, ns.as_ptr(), device.get(), &raw const bundle)
-                });
+                guard::event(|| unsafe { ask(user_data, id, ns.as_ptr(), device.get(), &raw const bundle) });
             }
             Request::DeleteBundle { namespace, device } => {
                 let ask = table.delete_bundle.ok_or(Reason::Failed)?;
                 let ns = returns::c_namespace(namespace);
                 // SAFETY: as above.
-                guard::event(|| unsafe { ask(user_data, request_id, ns.as_ptr(), device.get()) });
+                guard::event(|| unsafe { ask(user_data, id, ns.as_ptr(), device.get()) });
             }
             Request::SendMessage { jid, message } => {
                 let ask = table.send_message.ok_or(Reason::Declined)?;
                 let (jid, message) = (returns::c_string(jid.as_str()), omemo_message::new(message));
                 // SAFETY: as above.
-                guard::event(|| unsafe { ask(user_data, request_id, jid.as_ptr(), &raw const message) });
+                guard::event(|| unsafe { ask(user_data, id, jid.as_ptr(), &raw const message) });
             }
             Request::DecideTrust { devices, context } => {
                 let ask = table.decide_trust.ok_or(Reason::Declined)?;
@@ -110,7 +102,7 @@ impl ClientCallbacks {
                     (omemo_devices::new(devices), context.as_deref().map(returns::c_string));
                 let context = returns::or_null(context.as_ref());
                 // SAFETY: as above.
-                guard::event(|| unsafe { ask(user_data, request_id, &raw const devices, context) });
+                guard::event(|| unsafe { ask(user_data, id, &raw const devices, context) });
             }
         }
         Ok(())

@@ -115,7 +115,7 @@ fn is_exhausted(tx: &Tx<'_>, namespace: Namespace) -> Result<bool> {
     } else {
         Some(Job::PurgeId(namespace))
     };
-    let until = next.and_then(|job| tx.memory().delayed.get(&job).copied()).unwrap_or_default();
+    let until = next.and_then(|job| tx.memory().delayed_until_ms.get(&job).copied()).unwrap_or_default();
     Ok(until.saturating_sub(tx.now.steady_ms) > policy::PUBLISH_WAIT_MS)
 }
 

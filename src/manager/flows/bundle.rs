@@ -52,7 +52,7 @@ fn apply(context: &Context, at: &SessionAddress, response: &Response) -> Result<
             Err(error) => error,
             Ok(fetched) => {
                 let (stamp, blocked) = (response.stamp, see_identity(tx, at, fetched.verified.identity())?);
-                tx.after(move |memory| memory.key_stamps.note(standing, subject, stamp));
+                tx.after(move |memory| memory.key_stamps.remember(standing, subject, stamp));
                 match blocked {
                     None => {
                         let at = at.clone();
@@ -64,8 +64,8 @@ fn apply(context: &Context, at: &SessionAddress, response: &Response) -> Result<
             }
         };
         if response.stream == context.engine.requests().stream() {
-            let (error, at, now) = (failure.clone(), at.clone(), tx.now.aged_ms);
-            tx.after(move |memory| memory.bundles.failed(standing, &at, error, now));
+            let (error, at, now_ms) = (failure.clone(), at.clone(), tx.now.aged_ms);
+            tx.after(move |memory| memory.bundles.failed(standing, &at, error, now_ms));
         }
         Ok(Fetched::Failed(failure))
     })

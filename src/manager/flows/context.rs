@@ -75,8 +75,8 @@ impl Context {
         self.engine.check_open()?;
         let now = self.now();
         let (result, released) = {
-            let mut slot = self.account.lock();
-            let account = slot.as_mut().ok_or(Error::from(Status::Cancelled))?;
+            let mut guard = self.account.lock();
+            let account = guard.as_mut().ok_or(Error::from(Status::Cancelled))?;
             account.transact(now, work)
         };
         if let Err(error) = &result
@@ -94,8 +94,8 @@ impl Context {
     /// Looks at, or changes, what is not stored.
     pub(in crate::manager) fn memory<T>(&self, work: impl FnOnce(&mut Memory) -> T) -> Result<T> {
         self.engine.check_open()?;
-        let mut slot = self.account.lock();
-        let account = slot.as_mut().ok_or(Error::from(Status::Cancelled))?;
+        let mut guard = self.account.lock();
+        let account = guard.as_mut().ok_or(Error::from(Status::Cancelled))?;
         Ok(work(&mut account.memory))
     }
 

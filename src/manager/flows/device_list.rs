@@ -113,15 +113,15 @@ pub(super) fn apply(tx: &mut Tx<'_>, fact: &ListFact<'_>) -> Result<()> {
         });
         tx.wake_worker();
     }
-    let (now, unserved) = (tx.now.aged_ms, unserved(list));
+    let (now_ms, unserved) = (tx.now.aged_ms, unserved(list));
     tx.after(move |memory| {
         if let Some(source) = source {
-            memory.lists.seen(standing, &subject, source, unserved, now);
+            memory.lists.seen(standing, &subject, source, unserved, now_ms);
         }
         if change.devices {
             memory.bundles.list_changed(subject.0, &subject.1);
         }
-        memory.list_stamps.note(standing, subject, stamp);
+        memory.list_stamps.remember(standing, subject, stamp);
     });
     Ok(())
 }
@@ -147,8 +147,8 @@ pub(super) fn apply_response(
     {
         let (error, at) = (error.clone(), (namespace, jid.clone()));
         context.transact(|tx| {
-            let (standing, now) = (tx.standing(jid), tx.now.aged_ms);
-            tx.after(move |memory| memory.lists.failed(standing, &at, error, now));
+            let (standing, now_ms) = (tx.standing(jid), tx.now.aged_ms);
+            tx.after(move |memory| memory.lists.failed(standing, &at, error, now_ms));
             Ok(())
         })?;
     }

@@ -58,9 +58,9 @@ pub(super) fn suggest_bundle(tx: &mut Tx<'_>, at: &SessionAddress) -> Result<()>
 
 fn suggest_job(tx: &mut Tx<'_>, job: Job) -> Result<()> {
     let standing = job.jid().map_or(Standing::Stranger, |jid| tx.standing(jid));
-    let now = tx.now.aged_ms;
+    let now_ms = tx.now.aged_ms;
     tx.after(move |memory| {
-        memory.unsolicited.cause(job, standing, now);
+        memory.unsolicited.cause(job, standing, now_ms);
     });
     tx.wake_worker();
     Ok(())

@@ -90,7 +90,7 @@ fn set_level(
     let contact = tx.contact_mut(jid)?;
     contact.standing = Standing::Known;
     contact.trust.set(identity.mont(), level)?;
-    tx.after(move |memory| memory.level_stamps.note(Standing::Known, subject, stamp));
+    tx.after(move |memory| memory.level_stamps.remember(Standing::Known, subject, stamp));
     Ok(())
 }
 
@@ -156,14 +156,14 @@ pub(in crate::manager) fn accept_identity(
         if !contact.devices.iter().any(on_another) && contact.trust.get(accepted.mont()).is_some() {
             contact.trust.set(accepted.mont(), &default)?;
             let subject = (jid.clone(), *accepted.mont());
-            tx.after(move |memory| memory.level_stamps.note(Standing::Known, subject, stamp));
+            tx.after(move |memory| memory.level_stamps.remember(Standing::Known, subject, stamp));
         }
         for namespace in Namespace::ALL {
             let at = SessionAddress { jid: jid.clone(), device, namespace };
             bundle::retire(tx, &at)?;
             tx.after(move |memory| {
                 memory.bundles.clear(&at);
-                memory.key_stamps.note(Standing::Known, at, stamp);
+                memory.key_stamps.remember(Standing::Known, at, stamp);
             });
         }
         tx.log(LogLevel::Info, "trust: accepted the conflicting key of a device");

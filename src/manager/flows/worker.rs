@@ -33,12 +33,12 @@ impl Jobs<Job> for AccountJobs {
         self.0.upgrade().map(|context| context.now()).unwrap_or_default()
     }
 
-    fn due(&self, now: Now, busy: &BTreeSet<Job>, _room: usize) -> (Vec<Job>, Option<u64>) {
+    fn due(&self, now_ms: Now, busy: &BTreeSet<Job>, _room: usize) -> (Vec<Job>, Option<u64>) {
         let Some(context) = self.0.upgrade().filter(|context| context.is_online()) else {
             return (Vec::new(), None);
         };
         // A store that cannot be read now may be readable soon.
-        let later = || (Vec::new(), Some(now.steady_ms.saturating_add(policy::STORE_RETRY_MS)));
+        let later = || (Vec::new(), Some(now_ms.steady_ms.saturating_add(policy::STORE_RETRY_MS)));
         context.transact(|tx| due(tx, busy)).unwrap_or_else(|_| later())
     }
 
@@ -51,7 +51,7 @@ impl Jobs<Job> for AccountJobs {
 
     fn panicked(&self, job: Job) {
         if let Some(context) = self.0.upgrade() {
-            note(&context, &job, Err(Status::Internal.into()));
+            record_end(&context, &job, Err(Status::Internal.into()));
         }
     }
 }
@@ -94,7 +94,7 @@ fn due(tx: &mut Tx<'_>, busy: &BTreeSet<Job>) -> Result<(Vec<Job>, Option<u64>)>
         if busy.contains(&job) || crowded || conflicts(&job, busy) || conflicts(&job, &ready) {
             continue;
         }
-        let delayed = tx.memory().delayed.get(&job).copied().unwrap_or_default();
+        let delayed = tx.memory().delayed_until_ms.get(&job).copied().unwrap_or_default();
         let not_before = tx.memory().backoff.not_before(&job).max(delayed);
         if not_before <= tx.now.steady_ms {
             of_known = of_known.saturating_add((standing == Some(Standing::Known)).into());
@@ -129,7 +129,7 @@ async fn perform(context: Arc<Context>, job: Job) {
             return;
         }
     };
-    note(&context, &job, result);
+    record_end(&context, &job, result);
 }
 
 async fn perform_job(context: &Context, job: &Job) -> Result<Progress> {
@@ -159,19 +159,19 @@ async fn reconcile(context: &Context) -> Result<Progress> {
 }
 
 /// Notes how a job ended.
-fn note(context: &Context, job: &Job, result: Result<Progress>) {
-    let (now, publishes) = (context.now().steady_ms, namespace(job));
+fn record_end(context: &Context, job: &Job, result: Result<Progress>) {
+    let (now_ms, publishes) = (context.now().steady_ms, namespace(job));
     let noted = context.memory(|memory| match &result {
         Ok(Progress::Done) => {
             memory.backoff.clear(job);
-            memory.delayed.remove(job);
+            memory.delayed_until_ms.remove(job);
         }
         Ok(Progress::Delayed(at)) => {
-            memory.delayed.insert(job.clone(), *at);
+            memory.delayed_until_ms.insert(job.clone(), *at);
         }
         Err(error) => {
             let delays = if job.jid().is_some() { Delays::LOOK } else { Delays::RETRY };
-            memory.backoff.fail(job, delays, now);
+            memory.backoff.fail(job, delays, now_ms);
             // What is not there is not asked for again within the hour.
             let not_there = error.status() == Status::BundleNotFound;
             if !not_there && memory.backoff.failures(job) < policy::UNSOLICITED_TRIES {
@@ -185,7 +185,7 @@ fn note(context: &Context, job: &Job, result: Result<Progress>) {
     if let (Ok(()), Err(error)) = (noted, result) {
         context.log(LogLevel::Info, &format!("{}: failed with {}", job.name(), error.status().name()));
         if let Some(namespace) = publishes {
-            tell(context, namespace, &error);
+            notify_failure(context, namespace, &error);
         }
     }
     context.progress.notify();
@@ -200,7 +200,7 @@ fn namespace(job: &Job) -> Option<Namespace> {
     }
 }
 
-fn tell(context: &Context, namespace: Namespace, error: &Error) {
+fn notify_failure(context: &Context, namespace: Namespace, error: &Error) {
     let (kind, status) = (NoticeKind::PublishFailed, error.status());
     let notice = Notice { kind, namespace: Some(namespace), jid: None, device: 0, status };
     // Where the store cannot be read this fails, too, and the client hears of the next failure.

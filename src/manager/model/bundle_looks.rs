@@ -11,8 +11,8 @@ use crate::protocol::namespace::Namespace;
 struct Failure {
     error: Error,
     count: u32,
-    at: u64,
-    until: u64,
+    at_ms: u64,
+    until_ms: u64,
 }
 
 /// See the module. Times are aged milliseconds.
@@ -21,7 +21,7 @@ pub(in crate::manager) struct BundleLooks {
     /// Devices of which something was reported in this run.
     reported: ByStanding<SessionAddress, ()>,
     /// When the bundle of a device that never answered was looked at.
-    unanswered: ByStanding<SessionAddress, u64>,
+    unanswered_looks_ms: ByStanding<SessionAddress, u64>,
 }
 
 impl Default for BundleLooks {
@@ -30,7 +30,7 @@ impl Default for BundleLooks {
         BundleLooks {
             failures: ByStanding::new(known, strangers),
             reported: ByStanding::new(known, strangers),
-            unanswered: ByStanding::new(known, strangers),
+            unanswered_looks_ms: ByStanding::new(known, strangers),
         }
     }
 }
@@ -42,36 +42,40 @@ impl BundleLooks {
         standing: Standing,
         at: &SessionAddress,
         error: Error,
-        now: u64,
+        now_ms: u64,
     ) {
         let count = self.failures.get(at).map_or(0, |failure| failure.count);
         let wait = policy::doubled(policy::BUNDLE_FAILED_MS, count, policy::FAILED_MAX_MS);
-        let failure =
-            Failure { error, count: count.saturating_add(1), at: now, until: now.saturating_add(wait) };
+        let failure = Failure {
+            error,
+            count: count.saturating_add(1),
+            at_ms: now_ms,
+            until_ms: now_ms.saturating_add(wait),
+        };
         self.failures.insert(standing, at.clone(), failure);
     }
 
     /// Returns why a bundle is not to be fetched now.
-    pub(in crate::manager) fn failure(&self, at: &SessionAddress, now: u64) -> Option<&Error> {
-        self.failures.get(at).filter(|failure| failure.until > now).map(|failure| &failure.error)
+    pub(in crate::manager) fn failure(&self, at: &SessionAddress, now_ms: u64) -> Option<&Error> {
+        self.failures.get(at).filter(|failure| failure.until_ms > now_ms).map(|failure| &failure.error)
     }
 
     /// Returns whether a bundle was missing or bad so lately that looking again, for a JID that would get nothing on
     /// any device, would tell nothing new. Other failures keep to their back-off.
-    pub(in crate::manager) fn is_quiet(&self, at: &SessionAddress, now: u64) -> bool {
+    pub(in crate::manager) fn is_quiet(&self, at: &SessionAddress, now_ms: u64) -> bool {
         self.failures.get(at).is_some_and(|failure| match failure.error.status() {
             Status::BundleNotFound | Status::BundleBad => {
-                now.saturating_sub(failure.at) < policy::NO_DEVICES_LOOK_MS
+                now_ms.saturating_sub(failure.at_ms) < policy::NO_DEVICES_LOOK_MS
             }
-            _ => failure.until > now,
+            _ => failure.until_ms > now_ms,
         })
     }
 
     /// Returns whether an unsolicited fetch would only repeat that there is no bundle.
-    pub(in crate::manager) fn was_not_found(&self, at: &SessionAddress, now: u64) -> bool {
+    pub(in crate::manager) fn was_not_found(&self, at: &SessionAddress, now_ms: u64) -> bool {
         self.failures.get(at).is_some_and(|failure| {
             failure.error.status() == Status::BundleNotFound
-                && now.saturating_sub(failure.at) < policy::BACKGROUND_NOT_FOUND_MS
+                && now_ms.saturating_sub(failure.at_ms) < policy::BACKGROUND_NOT_FOUND_MS
         })
     }
 
@@ -104,19 +108,19 @@ impl BundleLooks {
     }
 
     /// Returns whether the bundle of a device that never answered may be looked at now.
-    pub(in crate::manager) fn may_look_at_unanswered(&self, at: &SessionAddress, now: u64) -> bool {
-        let last = self.unanswered.get(at);
-        last.is_none_or(|last| now.saturating_sub(*last) >= policy::UNANSWERED_LOOK_MS)
+    pub(in crate::manager) fn may_look_at_unanswered(&self, at: &SessionAddress, now_ms: u64) -> bool {
+        let last = self.unanswered_looks_ms.get(at);
+        last.is_none_or(|last| now_ms.saturating_sub(*last) >= policy::UNANSWERED_LOOK_MS)
     }
 
     /// It was looked at.
-    pub(in crate::manager) fn looked_at_unanswered(
+    pub(in crate::manager) fn note_unanswered_look(
         &mut self,
         standing: Standing,
         at: &SessionAddress,
-        now: u64,
+        now_ms: u64,
     ) {
-        self.unanswered.insert(standing, at.clone(), now);
+        self.unanswered_looks_ms.insert(standing, at.clone(), now_ms);
     }
 
     /// A new stream: what failed may be tried again.
@@ -216,7 +220,7 @@ mod tests {
     fn the_bundle_of_a_device_that_never_answered_is_looked_at_once_a_day() {
         let (mut looks, at) = failing(Status::Timeout);
         assert!(looks.may_look_at_unanswered(&at, NOW));
-        looks.looked_at_unanswered(Standing::Known, &at, NOW);
+        looks.note_unanswered_look(Standing::Known, &at, NOW);
         let next = NOW + policy::UNANSWERED_LOOK_MS;
         assert!(!looks.may_look_at_unanswered(&at, next - 1) && looks.may_look_at_unanswered(&at, next));
     }

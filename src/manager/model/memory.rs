@@ -43,7 +43,7 @@ pub(in crate::manager) struct Memory {
     /// The comparison with the server that `connected` began has failed, and is to be tried again.
     pub(in crate::manager) reconcile_again: bool,
     /// Publications that a limit delays, until when by the steady clock.
-    pub(in crate::manager) delayed: BTreeMap<Job, u64>,
+    pub(in crate::manager) delayed_until_ms: BTreeMap<Job, u64>,
     pub(in crate::manager) backoff: Backoff<Job>,
     pub(in crate::manager) publish_failures: BTreeMap<Namespace, PublishFailures>,
     buckets: BTreeMap<Job, Bucket>,
@@ -64,7 +64,7 @@ impl Default for Memory {
             own_lists: BTreeMap::new(),
             verified_in: NamespaceSet::default(),
             reconcile_again: false,
-            delayed: BTreeMap::new(),
+            delayed_until_ms: BTreeMap::new(),
             backoff: Backoff::new(policy::REMEMBERED_LOOKS),
             publish_failures: BTreeMap::new(),
             buckets: BTreeMap::new(),

@@ -29,7 +29,7 @@ impl<K: Clone + Eq + Hash> NewestStamps<K> {
     }
 
     /// Takes note of a fact that was taken over.
-    pub(in crate::manager) fn note(&mut self, standing: Standing, subject: K, stamp: Stamp) {
+    pub(in crate::manager) fn remember(&mut self, standing: Standing, subject: K, stamp: Stamp) {
         let stamp = self.newest.get(&subject).copied().unwrap_or_default().max(stamp);
         if let Some((_, gone)) = self.newest.insert(standing, subject, stamp) {
             self.floor = self.floor.max(gone);
@@ -45,11 +45,11 @@ mod tests {
     fn an_older_fact_is_outdated_and_the_same_one_is_not() {
         let mut stamps = NewestStamps::new(2, 2);
         assert!(!stamps.is_outdated(&'a', Stamp(0)) && !stamps.is_outdated(&'a', Stamp(3)));
-        stamps.note(Standing::Known, 'a', Stamp(3));
+        stamps.remember(Standing::Known, 'a', Stamp(3));
         assert!(stamps.is_outdated(&'a', Stamp(2)));
         assert!(!stamps.is_outdated(&'a', Stamp(3)) && !stamps.is_outdated(&'b', Stamp(1)));
         // What comes late makes nothing older.
-        stamps.note(Standing::Known, 'a', Stamp(1));
+        stamps.remember(Standing::Known, 'a', Stamp(1));
         assert!(stamps.is_outdated(&'a', Stamp(2)));
     }
 
@@ -57,7 +57,7 @@ mod tests {
     fn everything_older_than_the_newest_forgotten_fact_is_outdated() {
         let mut stamps = NewestStamps::new(2, 2);
         for (subject, stamp) in [('a', 9), ('b', 5), ('c', 2), ('d', 3)] {
-            stamps.note(Standing::Stranger, subject, Stamp(stamp));
+            stamps.remember(Standing::Stranger, subject, Stamp(stamp));
         }
         // Forgotten are a and b.
         for subject in ['a', 'b', 'x'] {

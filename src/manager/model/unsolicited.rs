@@ -12,7 +12,7 @@ use std::collections::BTreeMap;
 /// See the module.
 pub(in crate::manager) struct Unsolicited {
     /// When each was last caused, in aged milliseconds. Repairs of a device are one, whatever the namespace.
-    caused: ByStanding<Job, u64>,
+    caused_ms: ByStanding<Job, u64>,
     /// Those that have not begun, and whose they are.
     waiting: BTreeMap<Job, Standing>,
 }
@@ -20,7 +20,7 @@ pub(in crate::manager) struct Unsolicited {
 impl Default for Unsolicited {
     fn default() -> Unsolicited {
         let (known, strangers) = (policy::REMEMBERED_LOOKS, policy::REMEMBERED_STRANGER_LOOKS);
-        Unsolicited { caused: ByStanding::new(known, strangers), waiting: BTreeMap::new() }
+        Unsolicited { caused_ms: ByStanding::new(known, strangers), waiting: BTreeMap::new() }
     }
 }
 
@@ -39,18 +39,18 @@ fn limited_as(job: &Job) -> Job {
 impl Unsolicited {
     /// Notes a job, unless it was caused lately or its quota is full. True: it is new.
     pub(in crate::manager) fn cause(&mut self, job: Job, standing: Standing, aged_ms: u64) -> bool {
-        let again = match job {
+        let again_ms = match job {
             Job::Repair(_) => policy::REPAIR_AGAIN_MS,
             Job::FetchBundle(_) => policy::BUNDLE_LOOK_AGAIN_MS,
             _ => policy::UNSOLICITED_AGAIN_MS,
         };
         let limited = limited_as(&job);
-        if self.caused.get(&limited).is_some_and(|at| aged_ms.saturating_sub(*at) < again)
+        if self.caused_ms.get(&limited).is_some_and(|at| aged_ms.saturating_sub(*at) < again_ms)
             || !self.has_room(&job, standing)
         {
             return false;
         }
-        self.caused.insert(standing, limited, aged_ms);
+        self.caused_ms.insert(standing, limited, aged_ms);
         self.waiting.insert(job, standing);
         true
     }
@@ -82,7 +82,7 @@ impl Unsolicited {
 
     /// A job that has begun was cut short, and is to be done again.
     pub(in crate::manager) fn again(&mut self, job: &Job) {
-        if let Some(standing) = self.caused.standing(&limited_as(job)) {
+        if let Some(standing) = self.caused_ms.standing(&limited_as(job)) {
             self.waiting.insert(job.clone(), standing);
         }
     }

@@ -27,7 +27,7 @@ pub(super) struct Entry {
 impl Entry {
     pub(super) fn of(contact: &Contact) -> Entry {
         let with_key = contact.devices.iter().filter(|device| device.identity.key().is_some());
-        let confirmed = contact.devices.iter().filter(|device| device.identity.is_confirmed());
+        let confirmed = contact.devices.iter().filter(|device| device.identity.is_key_confirmed());
         let keys: BTreeSet<KeyPrefix> =
             confirmed.filter_map(|device| device.identity.key()?.mont().first_chunk().copied()).collect();
         Entry {

@@ -46,7 +46,7 @@ pub(super) struct Staged {
 
 impl Staged {
     /// Takes over what a layer above has staged.
-    fn take_over(&mut self, upper: Staged) {
+    fn merge(&mut self, upper: Staged) {
         self.account = upper.account.or(self.account.take());
         self.outbox = upper.outbox.or(self.outbox.take());
         self.pre_keys.extend(upper.pre_keys);
@@ -136,7 +136,7 @@ impl Tx<'_> {
         let result = work(self);
         let upper = std::mem::replace(&mut self.staged, self.lower.pop().unwrap_or_default());
         match &result {
-            Ok(_) => self.staged.take_over(upper),
+            Ok(_) => self.staged.merge(upper),
             Err(_) => {
                 self.effects.memory.truncate(marks.0);
                 self.effects.notices.truncate(marks.1);

@@ -41,14 +41,14 @@ impl RequestKey {
     }
 }
 
-/// Who waits for a fetch. Other requests have no limit, so that their class does not matter.
+/// For whom a fetch is made, which decides when its turn comes. Requests that are no fetches have no limit and no class.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::manager) enum Class {
     /// An operation that the client started: it is served first.
     Foreground,
-    /// Work that the library gave itself: it gets at most half of the slots, and only those that nobody else wants.
+    /// Work of the library itself: at most half of the places for fetches, and only while no foreground fetch waits.
     Background,
-    /// The same for somebody whom the client has never named: at most half of that, and last.
+    /// The same for a JID that the client has never named: at most a quarter of the places, and last.
     Stranger,
 }
 
@@ -84,7 +84,7 @@ pub(super) fn is_network(request: &Request) -> bool {
     !matches!(request, Request::DecideTrust { .. })
 }
 
-/// Returns whether a request takes up a slot.
+/// Returns whether a request takes one of the limited places.
 pub(super) fn is_fetch(request: &Request) -> bool {
     matches!(request, Request::FetchDeviceList { .. } | Request::FetchBundle { .. })
 }

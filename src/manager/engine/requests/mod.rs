@@ -80,9 +80,9 @@ impl<F> OpenRequests<F> {
         table.queue_deferred(now.steady_ms);
         let id = table.next_queued()?;
         let request = table.entries.get_mut(id)?.request.clone();
-        let deadline = is_network(&request).then(|| now.steady_ms.saturating_add(self.timeout_ms));
+        let deadline_ms = is_network(&request).then(|| now.steady_ms.saturating_add(self.timeout_ms));
         let request_id = next_number();
-        table.set_state(id, State::Open { request_id, deadline });
+        table.set_state(id, State::Open { request_id, deadline_ms });
         Some((request_id, request))
     }
 
@@ -100,7 +100,7 @@ impl<F> OpenRequests<F> {
     }
 
     /// Returns when, after `now`, `expire` or `next_request` has something to do although nobody called, by
-    /// `Now::steady_ms`. A fetch that waits for a slot has no time of its own: an open one ends first.
+    /// `Now::steady_ms`. A fetch that waits for a place has no time of its own: an open one ends first.
     pub(in crate::manager) fn next_deadline(&self, now: Now) -> Option<u64> {
         let mut table = self.table.lock();
         table.queue_deferred(now.steady_ms);
@@ -131,9 +131,9 @@ impl<F> OpenRequests<F> {
         stamp: Stamp,
     ) -> Result<()> {
         let mut table = self.table.lock();
-        let slot = decision(table.open(request_id)?.1, index)?;
-        if slot.as_ref().is_none_or(|(_, noted)| *noted <= stamp) {
-            *slot = Some((level.to_owned(), stamp));
+        let place = decision(table.open(request_id)?.1, index)?;
+        if place.as_ref().is_none_or(|(_, noted)| *noted <= stamp) {
+            *place = Some((level.to_owned(), stamp));
         }
         Ok(())
     }
@@ -153,9 +153,9 @@ impl<F> OpenRequests<F> {
             return Err(Status::WrongAnswer.into());
         }
         if answer == Answer::Rejected(Reason::Offline)
-            && let State::Open { deadline: Some(until), .. } = entry.state
+            && let State::Open { deadline_ms: Some(until_ms), .. } = entry.state
         {
-            table.set_state(id, State::Deferred { until });
+            table.set_state(id, State::Deferred { until_ms });
             return Ok(());
         }
         let answer = with_levels(entry, answer);
@@ -164,8 +164,8 @@ impl<F> OpenRequests<F> {
         Ok(())
     }
 
-    /// Gives a fetch the answer that came another way and was taken over there, by a push for example. A fetch that was
-    /// asked is withdrawn. Returns false if there is no such fetch, or the answer does not fit it.
+    /// Answers a fetch with what came in another way, such as a push, and was taken over there. The client is told that it
+    /// need not answer any more. Returns false if there is no such fetch, or the answer does not fit it.
     pub(in crate::manager) fn supersede(
         &self,
         key: &RequestKey,
@@ -189,7 +189,7 @@ impl<F> OpenRequests<F> {
         true
     }
 
-    /// Rejects what has waited for too long as timed out, with a stamp of this moment.
+    /// Rejects the requests whose deadline has passed as timed out, with a stamp of this moment.
     pub(in crate::manager) fn expire(&self, now: Now, stamps: &Stamps) {
         let mut table = self.table.lock();
         while let Some((at, id)) = table.deadlines.first().copied()
@@ -198,7 +198,7 @@ impl<F> OpenRequests<F> {
             let answer = Answer::Rejected(Reason::Timeout);
             let response = Response { answer, stamp: stamps.take(), stream: table.stream, at: now };
             table.finish(id, response, None, Withdraw::Yes);
-            // The entry has left by itself; this holds even if there were none.
+            // `finish` has removed the deadline with its request; without a request the loop must end all the same.
             table.deadlines.remove(&(at, id));
         }
     }

@@ -12,9 +12,9 @@ pub(super) enum State {
     /// It is asked as soon as its lane allows it.
     Queued,
     /// It is not asked before this time, unless the stream comes up again.
-    Deferred { until: u64 },
+    Deferred { until_ms: u64 },
     /// It was asked under this number and ends at this time. A request that is asked again gets another number.
-    Open { request_id: RequestId, deadline: Option<u64> },
+    Open { request_id: RequestId, deadline_ms: Option<u64> },
 }
 
 /// One request, for all who asked it.
@@ -179,8 +179,8 @@ impl<F> RequestTable<F> {
         }
     }
 
-    /// Returns whether a lane may ask one more request. The background has half of the slots, strangers half of these, or
-    /// the only one.
+    /// Returns whether one more request of a lane may go out. The background has half of the places for fetches, strangers
+    /// have half of these; each has at least one.
     pub(super) fn may_ask(&self, lane: Lane) -> bool {
         let max = self.max_fetches.max(1);
         let background = self.background.open.saturating_add(self.strangers.open);
@@ -210,15 +210,15 @@ impl<F> RequestTable<F> {
         foreground.or_else(|| first(Lane::Background)).or_else(|| first(Lane::Stranger))
     }
 
-    /// Queues what was deferred until `now` or earlier.
-    pub(super) fn queue_deferred(&mut self, now: u64) {
+    /// Queues what was deferred until `now_ms` or earlier.
+    pub(super) fn queue_deferred(&mut self, now_ms: u64) {
         for lane in Lane::ALL {
-            while let Some((until, id)) = self.lane(lane).deferred.first().copied()
-                && until <= now
+            while let Some((until_ms, id)) = self.lane(lane).deferred.first().copied()
+                && until_ms <= now_ms
             {
                 self.set_state(id, State::Queued);
                 // The entry has left by itself; this holds even if there were none.
-                self.lane_mut(lane).deferred.remove(&(until, id));
+                self.lane_mut(lane).deferred.remove(&(until_ms, id));
             }
         }
     }
@@ -236,13 +236,13 @@ impl<F> RequestTable<F> {
             State::Queued => {
                 self.lane_mut(lane).queued.remove(&id);
             }
-            State::Deferred { until } => {
-                self.lane_mut(lane).deferred.remove(&(until, id));
+            State::Deferred { until_ms } => {
+                self.lane_mut(lane).deferred.remove(&(until_ms, id));
             }
-            State::Open { request_id, deadline } => {
+            State::Open { request_id, deadline_ms } => {
                 self.requests.remove(&request_id);
-                if let Some(deadline) = deadline {
-                    self.deadlines.remove(&(deadline, id));
+                if let Some(deadline_ms) = deadline_ms {
+                    self.deadlines.remove(&(deadline_ms, id));
                 }
                 let queue = self.lane_mut(lane);
                 queue.open = queue.open.saturating_sub(1);
@@ -255,13 +255,13 @@ impl<F> RequestTable<F> {
             State::Queued => {
                 self.lane_mut(lane).queued.insert(id);
             }
-            State::Deferred { until } => {
-                self.lane_mut(lane).deferred.insert((until, id));
+            State::Deferred { until_ms } => {
+                self.lane_mut(lane).deferred.insert((until_ms, id));
             }
-            State::Open { request_id, deadline } => {
+            State::Open { request_id, deadline_ms } => {
                 self.requests.insert(request_id, id);
-                if let Some(deadline) = deadline {
-                    self.deadlines.insert((deadline, id));
+                if let Some(deadline_ms) = deadline_ms {
+                    self.deadlines.insert((deadline_ms, id));
                 }
                 let queue = self.lane_mut(lane);
                 queue.open = queue.open.saturating_add(1);

@@ -1,4 +1,4 @@
-//! Sharing, slots, deadlines, and what a broken stream makes of requests.
+//! Sharing, limits, deadlines, and what a broken stream makes of requests.
 #![allow(clippy::arithmetic_side_effects)] // a test may panic
 
 use super::super::tests::{jid, key_of};
@@ -262,7 +262,7 @@ fn the_background_has_half_of_the_slots_and_the_foreground_goes_first() {
     let _publication = requests.ask(publication(), Class::Background);
     assert_eq!(asked(&requests), [11, 12, 13, 0]);
     assert!(!requests.is_ready(at(0)));
-    // A slot that a fetch of the background leaves goes to the foreground while that waits.
+    // A place that a fetch of the background leaves goes to the foreground while that waits.
     let first = requests.table.lock().requests.keys().copied().min().unwrap();
     answer(&requests, first, Answer::Rejected(Reason::NotFound), 0).unwrap();
     assert_eq!(asked(&requests), [14]);
@@ -387,7 +387,7 @@ fn a_deferred_fetch_waits_for_a_slot_without_a_time_of_its_own() {
     answer(&requests, request_id, Answer::Rejected(Reason::Offline), 5).unwrap();
     let _second = requests.ask(bundle_of(2), FETCH);
     requests.next_request(at(10)).unwrap();
-    assert_eq!(requests.next_deadline(at(10)), Some(10 + TIMEOUT), "that of the second, which has the slot");
+    assert_eq!(requests.next_deadline(at(10)), Some(10 + TIMEOUT), "that of the second, which has the place");
     assert!(!requests.is_ready(at(TIMEOUT)));
     expire(&requests, 10 + TIMEOUT);
     assert!(requests.next_request(at(10 + TIMEOUT)).is_some_and(|(_, request)| request == bundle_of(1)));
@@ -402,7 +402,7 @@ fn what_nobody_waits_for_is_withdrawn_or_never_asked() {
     assert!(requests.take_withdrawn().is_empty(), "the client has not heard of it");
     drop(first);
     assert!(!requests.is_idle() && requests.take_withdrawn() == [request_id]);
-    // Its slot is free for the next one.
+    // Its place is free for the next one.
     let (number, request) = requests.next_request(at(0)).unwrap();
     assert_eq!(request, bundle_of(3));
     // An answer that nobody fetches any more is not kept when it was taken over.

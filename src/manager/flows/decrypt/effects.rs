@@ -71,7 +71,7 @@ fn after_other_key(tx: &mut Tx<'_>, at: &SessionAddress) -> Result<()> {
     let standing = tx.standing(&at.jid);
     // Where nobody vouches for a key there is none that could have changed.
     let confirmed =
-        tx.contact(&at.jid)?.device(at.device).is_some_and(|device| device.identity.is_confirmed());
+        tx.contact(&at.jid)?.device(at.device).is_some_and(|device| device.identity.is_key_confirmed());
     if confirmed && !tx.memory().bundles.was_reported(at) {
         tx.notify(Notice {
             kind: NoticeKind::IdentityChanged,

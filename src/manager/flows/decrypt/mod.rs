@@ -143,11 +143,11 @@ impl Incoming<'_> {
     }
 
     fn opened(&self, at: &SessionAddress, opened: open::DecryptedMessage) -> Decrypted {
-        let open::DecryptedMessage { inside, sender, new_session, not_listed } = opened;
+        let open::DecryptedMessage { payload, sender, new_session, not_listed } = opened;
         Decrypted {
             error: Status::Ok.into(),
-            action: if inside.plaintext.is_some() { Action::Show } else { Action::Hide },
-            plaintext: inside.plaintext,
+            action: if payload.plaintext.is_some() { Action::Show } else { Action::Hide },
+            plaintext: payload.plaintext,
             from: Some(at.jid.clone()),
             device: at.device.get(),
             namespace: at.namespace,
@@ -157,8 +157,8 @@ impl Incoming<'_> {
             provisional: sender.provisional,
             not_listed,
             new_session,
-            key: inside.key,
-            tag_in_payload: inside.tag_in_payload,
+            key: payload.key,
+            tag_in_payload: payload.tag_in_payload,
         }
     }
 
@@ -191,8 +191,8 @@ impl Incoming<'_> {
         }
     }
 
-    /// A message that is not for us is no news if its sender's device talks to us in another namespace: then it says
-    /// everything there, too, and what it says here is for others.
+    /// Returns how a message that is not for us is rejected. If its sender's device has a session with us in another
+    /// namespace it sends everything there as well, so that the client may hide this message.
     fn rejected_here(&self, tx: &mut Tx<'_>, status: Status) -> Decrypted {
         let rejected = self.rejected(status.into(), self.from);
         // A record that cannot be read is no failure of a message that is not for us.
