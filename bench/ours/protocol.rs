@@ -21,6 +21,7 @@ use omemo::protocol::namespace::Namespace;
 use omemo::protocol::pre_key::SignedPreKey;
 use omemo::protocol::session::{ChainBudget, EncryptedKey, Session, SkipLimits, Step};
 use omemo::protocol::skipped_keys::SkippedKeys;
+use omemo::protocol::x3dh::ResponderKeys;
 use std::cell::RefCell;
 use std::hint::black_box;
 use std::time::{Duration, Instant};
@@ -62,7 +63,13 @@ impl Side {
         let pre_key = &self.pre_keys[exchange.id().pre_key_id as usize - 1];
         let mut steps = ChainBudget::new(SkipLimits::default());
         let signed = &self.signed_pre_key.pair;
-        Session::accept(&self.identity, signed, pre_key, &exchange, &mut steps, &mut SystemRng).unwrap()
+        Session::accept(
+            &ResponderKeys::new(&self.identity, signed, pre_key),
+            &exchange,
+            &mut steps,
+            &mut SystemRng,
+        )
+        .unwrap()
     }
 }
 

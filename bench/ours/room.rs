@@ -22,7 +22,7 @@
 mod support;
 
 use omemo::manager::api::draft::Draft;
-use omemo::manager::api::question::Question;
+use omemo::manager::api::request::Request;
 use omemo::protocol::device_list::{DeviceList, ListedDevice};
 use omemo::protocol::namespace::Namespace::{Legacy, Omemo2};
 use std::time::Instant;
@@ -67,11 +67,11 @@ fn encrypt(device: &RustDevice, server: &mut Server, operation: u64) -> (u32, u3
             continue;
         }
         device.advance(ROUND_TRIP_MS);
-        let of_lists = asked.iter().any(|(_, question)| matches!(question, Question::FetchDeviceList { .. }));
+        let of_lists = asked.iter().any(|(_, request)| matches!(request, Request::FetchDeviceList { .. }));
         *(if of_lists { &mut lists } else { &mut bundles }) += 1;
-        for (request, question) in asked {
-            let answer = server.answer(device, &question);
-            device.manager().answer(request, answer).unwrap();
+        for (request_id, request) in asked {
+            let answer = server.answer(device, &request);
+            device.manager().answer(request_id, answer).unwrap();
         }
     }
     (lists, bundles)

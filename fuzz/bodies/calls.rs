@@ -1,5 +1,5 @@
 //! The target `calls`: a program of C calls in odd order over two accounts. The input's bytes choose the calls, and what
-//! the callbacks do: answer, answer wrongly, reject, keep the question for later, call again, or free.
+//! the callbacks do: answer, answer wrongly, reject, keep the request for later, call again, or free.
 //!
 //! It keeps the contract on memory (nothing is used after its free) and breaks every other expectation. No call may
 //! panic, hang, or leak; INTERNAL is a bug.
@@ -133,7 +133,7 @@ unsafe fn string(pointer: *const c_char) -> Option<CString> {
 fn accounts() -> &'static ([Records; 2], BTreeMap<String, CString>) {
     static ACCOUNTS: OnceLock<([Records; 2], BTreeMap<String, CString>)> = OnceLock::new();
     ACCOUNTS.get_or_init(|| {
-        // Without any input every question is answered well.
+        // Without any input every request is answered well.
         STATE.set(Some(State::new(Vec::new(), Default::default(), BTreeMap::new())));
         for index in 0..2 {
             open(index);
@@ -242,7 +242,7 @@ fn namespace() -> *const c_char {
     }
 }
 
-/// Answers a question late, twice, or as another one.
+/// Answers a request late, twice, or as another one.
 fn answer(request: u64) {
     let xml = with(|state| state.server.values().next().cloned());
     let xml = pick(|state| &state.stanzas).or(xml).unwrap_or_default();

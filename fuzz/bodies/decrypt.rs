@@ -9,7 +9,7 @@ use std::sync::{Arc, OnceLock};
 use omemo::error::Status;
 use omemo::manager::api::decrypted::Action;
 use omemo::manager::api::draft::{Draft, EncryptPolicy};
-use omemo::manager::api::question::{Answer, Reason};
+use omemo::manager::api::request::{Answer, Reason};
 use omemo::protocol::message::Message;
 use omemo::protocol::namespace::Namespace;
 use omemo::runtime::next_number;

@@ -11,6 +11,7 @@ use omemo::protocol::namespace::Namespace;
 use omemo::protocol::payload;
 use omemo::protocol::pre_key::SignedPreKey;
 use omemo::protocol::session::{ChainBudget, Session, SkipLimits};
+use omemo::protocol::x3dh::ResponderKeys;
 
 use super::world::{Seeded, Server, jid};
 
@@ -63,7 +64,12 @@ impl Peer {
         let step = if key.key_exchange {
             let exchange = KeyExchange::parse(self.namespace, bytes).unwrap();
             let (own, signed) = (&self.identity, &self.signed.pair);
-            Session::accept(own, signed, &self.pre_key, &exchange, &mut budget, &mut self.rng)
+            Session::accept(
+                &ResponderKeys::new(own, signed, &self.pre_key),
+                &exchange,
+                &mut budget,
+                &mut self.rng,
+            )
         } else {
             let message = RatchetMessage::parse(self.namespace, bytes).unwrap();
             let session = self.session.as_ref().unwrap();

@@ -6,7 +6,7 @@
 
 use omemo::error::{Error, Status};
 use omemo::manager::api::draft::{Draft, EncryptPolicy};
-use omemo::manager::api::question::{Answer, Reason};
+use omemo::manager::api::request::{Answer, Reason};
 use omemo::protocol::namespace::Namespace;
 use omemo::runtime::next_number;
 use zeroize::Zeroizing;

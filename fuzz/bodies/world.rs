@@ -10,8 +10,8 @@ use omemo::crypto::rng::Rng;
 use omemo::error::{Result, Status};
 use omemo::manager::api::device::{CoreTrust, Device};
 use omemo::manager::api::event::Event;
-use omemo::manager::api::question::{Answer, Question, Reason};
 use omemo::manager::api::report::Outcome;
+use omemo::manager::api::request::{Answer, Reason, Request};
 use omemo::manager::api::services::{LogLevel, Services};
 use omemo::manager::{Config, Manager};
 use omemo::protocol::address::BareJid;
@@ -81,23 +81,23 @@ pub struct Server {
 }
 
 impl Server {
-    /// Answers a question of the account `own`.
-    pub fn answer(&mut self, own: &str, question: &Question) -> Answer {
+    /// Answers a request of the account `own`.
+    pub fn answer(&mut self, own: &str, request: &Request) -> Answer {
         let missing = Answer::Rejected(Reason::NotFound);
-        match question.clone() {
-            Question::FetchDeviceList { namespace, jid } => {
+        match request.clone() {
+            Request::FetchDeviceList { namespace, jid } => {
                 let list = self.lists.get(&(namespace.code(), jid.as_str().to_owned()));
                 list.map_or(missing, |list| Answer::DeviceList(list.clone()))
             }
-            Question::FetchBundle { namespace, jid, device } => {
+            Request::FetchBundle { namespace, jid, device } => {
                 let at = (namespace.code(), jid.as_str().to_owned(), device.get());
                 self.bundles.get(&at).map_or(missing, |bundle| Answer::Bundle(bundle.clone()))
             }
-            Question::PublishDeviceList { list } => {
+            Request::PublishDeviceList { list } => {
                 self.lists.insert((list.namespace.code(), own.to_owned()), list);
                 Answer::Done
             }
-            Question::PublishBundle { device, bundle } => {
+            Request::PublishBundle { device, bundle } => {
                 self.bundles.insert((bundle.namespace.code(), own.to_owned(), device.get()), bundle);
                 Answer::Done
             }
@@ -132,13 +132,13 @@ impl Account {
     }
 
     /// Runs until nothing more happens, and returns the ends of operations. Fails if that never comes.
-    pub fn run(&self, mut answer: impl FnMut(&Question) -> Option<Answer>) -> Vec<Outcome> {
+    pub fn run(&self, mut answer: impl FnMut(&Request) -> Option<Answer>) -> Vec<Outcome> {
         let mut outcomes = Vec::new();
         for _ in 0..2_000 {
             match self.manager.next_event() {
-                Some(Event::Question(request, question)) => {
-                    if let Some(answer) = answer(&question) {
-                        self.manager.answer(request, answer).unwrap();
+                Some(Event::Request(request_id, request)) => {
+                    if let Some(answer) = answer(&request) {
+                        self.manager.answer(request_id, answer).unwrap();
                     }
                 }
                 Some(Event::Done(_, outcome)) => outcomes.push(outcome),
@@ -151,7 +151,7 @@ impl Account {
 
     /// Runs with a server that answers everything.
     pub fn settle(&self, server: &mut Server) -> Vec<Outcome> {
-        self.run(|question| Some(server.answer(&self.own, question)))
+        self.run(|request| Some(server.answer(&self.own, request)))
     }
 
     /// Connects, and runs with a server until nothing more happens.

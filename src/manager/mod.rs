@@ -1,7 +1,7 @@
 //! One account: policy over traits. Knows no XML and no C.
 //!
 //! `api` are the words shared with the client, `engine` is how things advance, `store` is what is stored and how a call
-//! commits it, `model` is what is known, and `flows` are the use cases. Starting an operation, answering a question and
+//! commits it, `model` is what is known, and `flows` are the use cases. Starting an operation, answering a request and
 //! cancelling only take note; `next_event` is where operations advance and where events come out. Decryption and the
 //! setters are done at once.
 
@@ -24,7 +24,7 @@ use api::decrypted::Decrypted;
 use api::device::Device;
 use api::draft::Draft;
 use api::event::{Event, OperationId};
-use api::question::{Answer, Question, RequestId};
+use api::request::{Answer, Request, RequestId};
 use api::services::Services;
 pub use config::Config;
 use engine::{Engine, OperationKind};
@@ -71,7 +71,7 @@ impl Manager {
         connect::connected(&self.context, operation)
     }
 
-    /// The stream is down: network questions are withdrawn, and asked again after the next `connected`.
+    /// The stream is down: network requests are withdrawn, and asked again after the next `connected`.
     pub fn disconnected(&self) -> Result<()> {
         connect::disconnected(&self.context)
     }
@@ -108,9 +108,9 @@ impl Manager {
         self.context.engine.cancel(operation)
     }
 
-    /// The open question with this number.
-    pub fn question(&self, request: RequestId) -> Result<Question> {
-        self.context.engine.requests().question(request)
+    /// The open request with this number.
+    pub fn request(&self, request_id: RequestId) -> Result<Request> {
+        self.context.engine.requests().request(request_id)
     }
 
     /// The bare JID of the account.
@@ -118,18 +118,18 @@ impl Manager {
         &self.context.config.jid
     }
 
-    /// Notes the level of one device of a question about trust. The name of the level is checked at once.
-    pub fn decide(&self, request: RequestId, index: usize, level: &str) -> Result<()> {
+    /// Notes the level of one device of a request about trust. The name of the level is checked at once.
+    pub fn decide(&self, request_id: RequestId, index: usize, level: &str) -> Result<()> {
         let stamp = self.context.stamp();
-        self.context.engine.requests().check_decision(request, index)?;
+        self.context.engine.requests().check_decision(request_id, index)?;
         self.context.transact(|tx| trust::check_level(tx, level))?;
-        self.context.engine.requests().decide(request, index, level, stamp)
+        self.context.engine.requests().decide(request_id, index, level, stamp)
     }
 
-    /// Answers a question. The answer is noted; `next_event` commits what follows from it.
-    pub fn answer(&self, request: RequestId, answer: Answer) -> Result<()> {
+    /// Answers a request. The answer is noted; `next_event` commits what follows from it.
+    pub fn answer(&self, request_id: RequestId, answer: Answer) -> Result<()> {
         let (stamp, now) = (self.context.stamp(), self.context.now());
-        self.context.engine.requests().answer(request, answer, now, stamp)?;
+        self.context.engine.requests().answer(request_id, answer, now, stamp)?;
         self.context.engine.wake();
         Ok(())
     }
@@ -155,7 +155,7 @@ impl Manager {
     }
 
     /// Takes over a device list that came in a delayed stanza, unless something newer is known of it in this stream.
-    /// The list does not become fresh, and an open question for it stays open.
+    /// The list does not become fresh, and an open request for it stays open.
     pub fn update_device_list_from_archive(&self, jid: &BareJid, list: &DeviceList) -> Result<()> {
         let stamp = self.context.stamp();
         let updated = device_list::update(&self.context, jid, list, Delivery::Delayed, stamp);
@@ -220,13 +220,13 @@ impl Manager {
     }
 
     /// The client is at it: nobody needs to be rung up until the next `sleep`.
-    pub fn rouse(&self) {
-        self.context.engine.rouse();
+    pub fn mark_awake(&self) {
+        self.context.engine.mark_awake();
     }
 
     /// Rings, if nobody has rung since `sleep`: for callers that stop before all work is done.
-    pub fn ring(&self) {
-        self.context.engine.ring();
+    pub fn wake_again(&self) {
+        self.context.engine.wake_again();
     }
 
     /// Milliseconds until `next_event` is wanted although nobody rings; `None`: never.

@@ -52,6 +52,8 @@ pub(super) const SUPERSEDED_MS: i64 = 90 * 24 * 3_600_000;
 pub(super) const ARCHIVED_UNANSWERED: usize = 5;
 /// Skipped keys that such a session keeps in the archive.
 pub(super) const SKIPPED_UNANSWERED: usize = 100;
+/// Slots of archived sessions that are emptied where the list of them cannot be read: few devices ever need more.
+pub(super) const ARCHIVE_SLOTS_EMPTIED: u32 = 256;
 /// A chain that is this long makes us answer, so that the sender's ratchet steps (XEP-0384 4.3, 53 messages).
 pub(super) const HEARTBEAT: u32 = 53;
 
@@ -84,6 +86,11 @@ pub(super) const PUBLISHES_PER_MINUTE: usize = 3;
 pub(super) const PUBLISH_WAIT_MS: u64 = MINUTE;
 
 // -- Background jobs --
+
+/// What failed at the server or in the store is tried again after a second...
+pub(super) const RETRY_FIRST_MS: u64 = 1_000;
+/// ... later after twice as long each time, up to five minutes.
+pub(super) const RETRY_MAX_MS: u64 = 5 * MINUTE;
 
 /// Jobs done at a time.
 pub(super) const JOBS: usize = 32;

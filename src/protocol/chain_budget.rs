@@ -20,7 +20,7 @@ impl Default for SkipLimits {
 
 impl SkipLimits {
     /// Returns `gap` if one message may skip so many keys of one chain.
-    pub(super) fn allow(&self, gap: u32) -> Option<usize> {
+    pub(super) fn within_limit(&self, gap: u32) -> Option<usize> {
         usize::try_from(gap).ok().filter(|gap| *gap <= self.per_message)
     }
 }

@@ -63,7 +63,7 @@ pub enum Unserveable {
 
 /// What stands in a list, in order.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Slot {
+pub(crate) enum Child {
     /// The place of the device with this id, as long as it is in the list.
     Device(u32),
     /// An entry of a device that is none of `devices`.
@@ -78,7 +78,7 @@ pub struct Others {
     /// The attributes of the list itself.
     pub(crate) attributes: Vec<Attribute>,
     /// Empty where the list holds nothing but devices.
-    pub(crate) slots: Vec<Slot>,
+    pub(crate) children: Vec<Child>,
 }
 
 /// A device list (XEP-0384 5.3.1).
@@ -112,9 +112,9 @@ impl DeviceList {
     pub fn unserveable(&self) -> impl Iterator<Item = Unserveable> {
         let listed = self.devices.iter().map(|device| device.id);
         let listed = listed.filter(|id| DeviceId::new(*id).is_none()).map(Unserveable::Id);
-        listed.chain(self.others.slots.iter().filter_map(|slot| match slot {
-            Slot::Other(OtherDevice::OutOfRange, _) => Some(Unserveable::OutOfRange),
-            Slot::Other(OtherDevice::NoNumber, _) => Some(Unserveable::NoNumber),
+        listed.chain(self.others.children.iter().filter_map(|child| match child {
+            Child::Other(OtherDevice::OutOfRange, _) => Some(Unserveable::OutOfRange),
+            Child::Other(OtherDevice::NoNumber, _) => Some(Unserveable::NoNumber),
             _ => None,
         }))
     }
@@ -162,8 +162,8 @@ impl DeviceList {
     pub fn remove(&mut self, id: u32) -> bool {
         let before = self.devices.len();
         self.devices.retain(|device| device.id != id);
-        self.others.slots.retain(|slot| match slot {
-            Slot::Device(other) | Slot::Other(OtherDevice::Repeated(other), _) => *other != id,
+        self.others.children.retain(|child| match child {
+            Child::Device(other) | Child::Other(OtherDevice::Repeated(other), _) => *other != id,
             _ => true,
         });
         self.devices.len() != before
@@ -176,19 +176,19 @@ impl DeviceList {
                 self.add(device.clone())?;
             }
         }
-        let has = |slots: &[Slot], slot: &Slot| slots.contains(slot);
-        for slot in &other.others.slots {
-            if matches!(slot, Slot::Device(_)) || has(&self.others.slots, slot) {
+        let has = |children: &[Child], child: &Child| children.contains(child);
+        for child in &other.others.children {
+            if matches!(child, Child::Device(_)) || has(&self.others.children, child) {
                 continue;
             }
             self.pin_order();
-            if self.others.slots.len() >= limits::FOREIGN_BYTES / SHORTEST_ENTRY {
+            if self.others.children.len() >= limits::FOREIGN_BYTES / SHORTEST_ENTRY {
                 return Err(Error::new(
                     Status::Limit,
                     "The old and the new device list together contain too much data.",
                 ));
             }
-            self.others.slots.push(slot.clone());
+            self.others.children.push(child.clone());
         }
         for attribute in &other.others.attributes {
             if self.others.attributes.iter().all(|own| own.name != attribute.name) {
@@ -202,13 +202,13 @@ impl DeviceList {
     fn pin_order(&mut self) {
         let placed: HashSet<u32> = self.placed().collect();
         let missing = self.devices.iter().map(|device| device.id).filter(|id| !placed.contains(id));
-        let missing: Vec<Slot> = missing.map(Slot::Device).collect();
-        self.others.slots.extend(missing);
+        let missing: Vec<Child> = missing.map(Child::Device).collect();
+        self.others.children.extend(missing);
     }
 
     fn placed(&self) -> impl Iterator<Item = u32> {
-        self.others.slots.iter().filter_map(|slot| match slot {
-            Slot::Device(id) => Some(*id),
+        self.others.children.iter().filter_map(|child| match child {
+            Child::Device(id) => Some(*id),
             _ => None,
         })
     }
@@ -218,9 +218,9 @@ impl DeviceList {
         let by_id: HashMap<u32, &ListedDevice> =
             self.devices.iter().map(|device| (device.id, device)).collect();
         let placed: HashSet<u32> = self.placed().collect();
-        let kept = self.others.slots.iter().filter_map(move |slot| match slot {
-            Slot::Device(id) => by_id.get(id).map(|device| Entry::Device(device)),
-            Slot::Other(_, element) | Slot::Foreign(element) => Some(Entry::Element(element)),
+        let kept = self.others.children.iter().filter_map(move |child| match child {
+            Child::Device(id) => by_id.get(id).map(|device| Entry::Device(device)),
+            Child::Other(_, element) | Child::Foreign(element) => Some(Entry::Element(element)),
         });
         let added = self.devices.iter().filter(move |device| !placed.contains(&device.id));
         kept.chain(added.map(Entry::Device))

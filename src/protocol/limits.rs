@@ -12,10 +12,10 @@ pub const XML_NAMESPACES: usize = 128;
 /// Devices of one JID in one namespace, in a list that is read as in one that is written. Real accounts have fewer than
 /// 20; QXmpp allows 200.
 pub const DEVICES_PER_JID: usize = 256;
-/// Bytes, as they are written, of what a device list holds beside ids and sound labels: all is kept for those who wrote
-/// it. With 256 labels of 256 code points the list still fits into one stanza.
+/// Bytes of what a device list holds beside ids and valid labels, as written: other clients put it there, so it is
+/// published again. Together with 256 labels of 256 code points the list still fits into one stanza.
 pub const FOREIGN_BYTES: usize = 64 * 1024;
-/// Nesting of elements that are kept. A list is published 5 levels deep, which must leave it readable.
+/// Nesting of such elements. The list around them is 5 levels deep, and the whole must stay within the depth that is read.
 pub const FOREIGN_DEPTH: usize = 16;
 /// Pre keys of one bundle: 100 are recommended, and some clients publish a few hundred.
 pub const PRE_KEYS_PER_BUNDLE: usize = 1_000;
@@ -32,8 +32,8 @@ pub const WIRE_KEY_BYTES: usize = 33;
 pub const MESSAGE_JIDS_BYTES: usize = 1024 * 1024;
 /// Bytes of the initialisation vector of legacy: 12, or 16 from old clients.
 pub const MESSAGE_IV_BYTES: usize = 64;
-/// Bytes of an SCE envelope that is written. In base64 and with a key for each of a thousand devices it still fits
-/// into one stanza; nobody shall send what nobody reads.
+/// Bytes of an SCE envelope that is written. In base64 and with keys for a thousand devices it still fits into one stanza:
+/// a longer one could not be read by the recipients.
 pub const ENVELOPE_BYTES: usize = 512 * 1024;
 /// Code points of a device label that is kept (XEP-0384 recommends fewer than 53).
 pub const LABEL_CHARS: usize = 256;
@@ -49,25 +49,26 @@ pub const SKIPPED_PER_MESSAGE: usize = 1_000;
 pub const ARCHIVED_SESSIONS: usize = 40;
 /// Superseded sessions on which a speculative step of the DH ratchet is tried.
 pub const SPECULATIVE_SESSIONS: usize = 5;
-/// Chains in which one message may skip `OMEMO_OPTION_SKIPPED_PER_MESSAGE` keys (1,000; at most 2,000): it closes one and
-/// opens another. Over all sessions, keys and senders that are tried it costs no more chain steps than both together, so
-/// that a forged message costs what the dearest genuine one does: 2,000 steps, or 4,000 with the largest option.
+/// Chains in which one message may skip `OMEMO_OPTION_SKIPPED_PER_MESSAGE` keys (1,000; at most 2,000): the one that it
+/// closes and the one that it opens. All attempts at a message share this budget, over sessions, keys and senders, so that
+/// a forged message costs no more than the most expensive genuine one: 2,000 steps, or 4,000 with the largest option.
 pub const CHAINS_PER_MESSAGE: usize = 2;
 /// Closed receiving chains of which the key at index pn is kept (libsignal sends pn - 1).
 pub const KEYS_AT_PN: usize = 5;
 /// Pages in which the closed chains of a device are remembered, so that a message that was decrypted and is given again
-/// is a duplicate. Room for the last 1,000 chains and more; what is older than they are warns.
+/// counts as a duplicate. There is room for more than the last 1,000 chains; a repeated message of an older one is
+/// reported as one that cannot be read.
 pub const CLOSED_CHAIN_PAGES: u8 = 16;
-/// Closed chains in one page. Chains are spread over the pages by a hash, so that of 1,000 chains no page gets more.
+/// Closed chains in one page. A hash spreads the chains over the pages, and of 1,000 chains no page gets more than these.
 pub const CLOSED_CHAINS_PER_PAGE: usize = 128;
-/// Bytes of one page, which is what a step of the DH ratchet writes beside the session. The oldest chains make room; an
-/// ordinary one takes about 11 bytes.
+/// Bytes of one page. A DH ratchet step writes one page beside the session. In a full page the oldest chains are
+/// forgotten; a chain usually takes about 11 bytes.
 pub const CLOSED_CHAIN_PAGE_BYTES: usize = 2_048;
 /// Closed chains that are remembered of a device of a stranger.
 pub const CLOSED_CHAINS_OF_STRANGERS: usize = 32;
-/// Ranges of decrypted messages that are remembered of a closed chain above the one that begins with its first message,
-/// and ranges of keys that were given up in a chain that goes on. Where there are more, messages that were decrypted
-/// warn when they are given again; a message that was not decrypted is never taken for a duplicate.
+/// Ranges of decrypted messages that are remembered of a closed chain, beside the range that begins with its first
+/// message; and ranges of keys that were given up in the current chain. If there are more, some repeated messages are
+/// reported as unreadable; a message that was not decrypted never counts as a duplicate.
 pub const CLOSED_CHAIN_RANGES: usize = 4;
 /// Bytes of the record of one session, its skipped keys apart. The largest that is written has fewer than 1,100.
 pub const SESSION_RECORD_BYTES: usize = 4 * 1024;
@@ -75,11 +76,12 @@ pub const SESSION_RECORD_BYTES: usize = 4 * 1024;
 pub const KNOWN_DEVICES_PER_JID: usize = 1_000;
 /// Bytes of one of the 256 buckets of the index of JIDs: at 40 bytes a JID, 400,000 JIDs in all.
 pub const INDEX_BUCKET_BYTES: usize = 64 * 1024;
-/// Key exchanges of which it is remembered that they used up a pre key.
+/// Key exchanges that are remembered because they used up a pre key: each opens once.
 pub const REMEMBERED_EXCHANGES: usize = 256;
-/// Empty messages that wait to be sent. More are not caused.
+/// Empty messages that wait to be sent. While there are so many no further ones are queued.
 pub const WAITING_MESSAGES: usize = 1_000;
-/// Keys with our id in one message that are tried. Ids of legacy collide between accounts, but seldom.
+/// Keys with our device id that are tried in one message. In legacy, devices of different accounts may have the same id,
+/// but seldom do.
 pub const KEYS_TRIED: usize = 16;
 /// Attempts at one message over all keys and senders: each may cost some key agreements.
 pub const ATTEMPTS_PER_MESSAGE: usize = 100;

@@ -135,7 +135,7 @@ impl Ratchet {
         match &self.receiving {
             Some(chain) if self.remote == header.ratchet_key => {
                 let gap = header.n.checked_sub(chain.length()).ok_or(Error::from(Status::Duplicate))?;
-                let gap = budget.limits().allow(gap).ok_or(Error::from(Status::TooManySkipped))?;
+                let gap = budget.limits().within_limit(gap).ok_or(Error::from(Status::TooManySkipped))?;
                 budget.spend(gap)?;
                 let mut chain = chain.clone();
                 let skipped = vec![(header.ratchet_key, take(&mut chain, header.n)?)];
@@ -160,11 +160,11 @@ impl Ratchet {
 impl StepBase<'_> {
     /// The receiving half of a DH ratchet step.
     fn step(self, profile: &Profile, header: &Header, budget: &mut ChainBudget) -> Result<PendingReceive> {
-        let gap = budget.limits().allow(header.n).ok_or(Error::from(Status::TooManySkipped))?;
+        let gap = budget.limits().within_limit(header.n).ok_or(Error::from(Status::TooManySkipped))?;
         // More than the limit missing at the end of the old chain is no error: those keys are given up.
         let closing = self.receiving.and_then(|(ratchet_key, chain)| {
             let missing = header.pn.checked_sub(chain.length())?;
-            Some((ratchet_key, chain, budget.limits().allow(missing)?))
+            Some((ratchet_key, chain, budget.limits().within_limit(missing)?))
         });
         let closing_steps = closing.map_or(0, |(_, _, missing)| missing);
         budget.spend(gap.saturating_add(closing_steps))?;

@@ -2,7 +2,6 @@
 //!
 //! Decryption leaves the session as it is and gives the next one. Knows neither JIDs nor device ids.
 
-use super::bundle::{Bundle, VerifiedBundle};
 use super::closed_chains::{ChainEvent, ChainRecord, Lookup};
 use super::limits;
 use super::messages::key_exchange::{ExchangeId, KeyExchange};
@@ -13,13 +12,13 @@ use super::ranges::Ranges;
 use super::ratchet::{PendingReceive, Ratchet, SkippedInChain};
 use super::role::Role;
 use super::skipped_keys::SkippedKeys;
-use super::x3dh;
-use crate::crypto::identity::IdentityKeyPair;
-use crate::crypto::keys::{KeyPair, PublicKey};
+use crate::crypto::keys::PublicKey;
 use crate::crypto::rng::Rng;
 use crate::error::{Error, Result, Status};
 use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
+
+mod begin;
 
 pub use super::chain_budget::{ChainBudget, SkipLimits};
 
@@ -62,95 +61,6 @@ pub struct Step {
 }
 
 impl Session {
-    /// Begins a session on somebody's bundle, which is verified first.
-    pub fn initiate(own: &IdentityKeyPair, bundle: &Bundle, rng: &mut dyn Rng) -> Result<Session> {
-        Session::initiate_verified(own, &bundle.clone().verified()?, rng)
-    }
-
-    /// The same with a bundle that was verified before.
-    pub fn initiate_verified(
-        own: &IdentityKeyPair,
-        verified: &VerifiedBundle,
-        rng: &mut dyn Rng,
-    ) -> Result<Session> {
-        let agreement = x3dh::initiate(own, verified, rng)?;
-        Session::initiated(own, verified.bundle(), &agreement, rng)
-    }
-
-    pub(super) fn initiated(
-        own: &IdentityKeyPair,
-        bundle: &Bundle,
-        agreement: &x3dh::Agreement,
-        rng: &mut dyn Rng,
-    ) -> Result<Session> {
-        let namespace = bundle.namespace;
-        let remote = PublicKey::from_bytes(bundle.signed_pre_key);
-        let ratchet = Ratchet::initiator(namespace.profile(), &agreement.secret, remote, rng)?;
-        let parties = match namespace.profile().wire {
-            Wire::Omemo => Parties { initiator: *own.public().ed(), responder: *agreement.identity.ed() },
-            Wire::Signal => {
-                Parties { initiator: *own.public().mont(), responder: *agreement.identity.mont() }
-            }
-        };
-        let exchange = ExchangeId {
-            ephemeral: agreement.ephemeral,
-            identity: *own.public().mont(),
-            signed_pre_key_id: bundle.signed_pre_key_id,
-            pre_key_id: agreement.pre_key_id,
-        };
-        let peer = *agreement.identity.mont();
-        Ok(Session {
-            namespace,
-            role: Role::Initiator,
-            confirmed: false,
-            parties,
-            peer,
-            exchange,
-            ratchet,
-            skipped: 0,
-            answered: false,
-            evicted: Ranges::default(),
-        })
-    }
-
-    /// Takes up a session that somebody began, by the message in the key exchange.
-    pub fn accept(
-        own: &IdentityKeyPair,
-        signed_pre_key: &KeyPair,
-        pre_key: &KeyPair,
-        exchange: &KeyExchange,
-        budget: &mut ChainBudget,
-        rng: &mut dyn Rng,
-    ) -> Result<Step> {
-        let namespace = exchange.namespace();
-        let profile = namespace.profile();
-        let id = *exchange.id();
-        let identity = PublicKey::from_bytes(id.identity);
-        let secret = x3dh::respond(namespace, own, signed_pre_key, pre_key, &identity, &id.ephemeral)?;
-        let parties = match (profile.wire, exchange.identity_ed()) {
-            (Wire::Omemo, Some(ed)) => Parties { initiator: *ed, responder: *own.public().ed() },
-            _ => Parties { initiator: id.identity, responder: *own.public().mont() },
-        };
-        let message = exchange.message();
-        let received = Ratchet::responder(profile, &secret, signed_pre_key, &message.header(), budget)?;
-        let plaintext = message.open(&received.key, &parties, Role::Initiator)?;
-        let (ratchet, newly_skipped) = received.complete(profile, rng)?;
-        let mut session = Session {
-            namespace,
-            role: Role::Responder,
-            confirmed: true,
-            parties,
-            peer: id.identity,
-            exchange: id,
-            ratchet,
-            skipped: 0,
-            answered: false,
-            evicted: Ranges::default(),
-        };
-        let skipped = session.keep(None, newly_skipped, budget.limits());
-        Ok(Step { session, skipped, plaintext, advanced: true, chain: None })
-    }
-
     /// Encrypts. As long as a session of our own beginning was not answered, every message repeats the key exchange.
     pub fn encrypt(&mut self, plaintext: &[u8]) -> Result<EncryptedKey> {
         let (header, key) = self.ratchet.send()?;
@@ -180,9 +90,9 @@ impl Session {
         self.skipped > 0 && !in_order
     }
 
-    /// Opens a message. `skipped` is looked at only where `needs_skipped` says so. `closed` looks up what is remembered
-    /// of a chain that is over; it is called only for a message whose key is not at hand and that is not of the chain on
-    /// which new messages come. `budget` is what the message may still cost.
+    /// Opens a message. `skipped` is used only if `needs_skipped` says so. `closed` looks up what is remembered of a
+    /// receiving chain that is over; it is called only if the message is not of the current receiving chain and its key is
+    /// not kept. `budget` limits the chain steps that the message may still cost.
     pub fn decrypt(
         &self,
         message: &RatchetMessage,

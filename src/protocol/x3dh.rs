@@ -65,22 +65,38 @@ fn choose<'a>(pre_keys: &'a [PublicPreKey], rng: &mut dyn Rng) -> Result<&'a Pub
     pre_key.ok_or(Error::new(Status::BundleBad, "The bundle contains no pre key."))
 }
 
+/// The responder's keys that a key exchange names.
+#[derive(Clone, Copy)]
+pub struct ResponderKeys<'a> {
+    /// Our identity key.
+    pub identity: &'a IdentityKeyPair,
+    /// Our signed pre key.
+    pub signed_pre_key: &'a KeyPair,
+    /// Our one-time pre key.
+    pub pre_key: &'a KeyPair,
+}
+
+impl<'a> ResponderKeys<'a> {
+    /// Puts the three keys together.
+    pub fn new(identity: &'a IdentityKeyPair, signed_pre_key: &'a KeyPair, pre_key: &'a KeyPair) -> Self {
+        ResponderKeys { identity, signed_pre_key, pre_key }
+    }
+}
+
 /// The responder's side: `identity` and `ephemeral` are the initiator's.
 pub fn respond(
     namespace: Namespace,
-    own: &IdentityKeyPair,
-    signed_pre_key: &KeyPair,
-    pre_key: &KeyPair,
+    own: &ResponderKeys<'_>,
     identity: &PublicKey,
     ephemeral: &PublicKey,
 ) -> Result<Secret> {
     derive(
         namespace,
         [
-            signed_pre_key.agree(identity)?,
-            own.agree(ephemeral)?,
-            signed_pre_key.agree(ephemeral)?,
-            pre_key.agree(ephemeral)?,
+            own.signed_pre_key.agree(identity)?,
+            own.identity.agree(ephemeral)?,
+            own.signed_pre_key.agree(ephemeral)?,
+            own.pre_key.agree(ephemeral)?,
         ],
     )
 }

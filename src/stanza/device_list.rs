@@ -10,7 +10,7 @@ use super::pep::{self, Found, Query};
 use super::xml::writer::Writer;
 use super::xml::{self, Event, Ns, Reader, is_space, malformed};
 use crate::error::{Error, Result, Status};
-use crate::protocol::device_list::{DeviceList, Entry, ListedDevice, OtherDevice, Slot};
+use crate::protocol::device_list::{Child, DeviceList, Entry, ListedDevice, OtherDevice};
 use crate::protocol::foreign::{Attribute, Element, Name, Node};
 use crate::protocol::limits;
 use crate::protocol::namespace::Namespace;
@@ -49,7 +49,7 @@ fn name(namespace: Namespace) -> &'static str {
 struct Gathered {
     list: DeviceList,
     /// Everything in order.
-    slots: Vec<Slot>,
+    children: Vec<Child>,
     /// Whether there is anything but devices, whose order needs no notes.
     mixed: bool,
     /// Whether any device with a number was there.
@@ -61,7 +61,7 @@ fn read(reader: &mut Reader<'_>, element: &xml::Element<'_>, namespace: Namespac
     let mut budget = Budget::new();
     let mut list = DeviceList::new(namespace);
     list.others.attributes = foreign::attributes(reader, element, &mut budget)?;
-    let mut gathered = Gathered { list, slots: Vec::new(), mixed: false, understood: false, budget };
+    let mut gathered = Gathered { list, children: Vec::new(), mixed: false, understood: false, budget };
     let level = element.level();
     while reader.level() >= level {
         match reader.next()? {
@@ -73,12 +73,12 @@ fn read(reader: &mut Reader<'_>, element: &xml::Element<'_>, namespace: Namespac
             Event::Eof => break,
         }
     }
-    let Gathered { mut list, slots, mixed, understood, .. } = gathered;
+    let Gathered { mut list, children, mixed, understood, .. } = gathered;
     if mixed {
         if !understood {
             return Err(malformed("The device list holds elements, but no device."));
         }
-        list.others.slots = slots;
+        list.others.children = children;
     }
     Ok(list)
 }
@@ -93,7 +93,7 @@ impl Gathered {
             }
             let kept = foreign::read(reader, child, namespace.uri(), &mut self.budget)?;
             self.mixed = true;
-            self.slots.push(Slot::Foreign(kept));
+            self.children.push(Child::Foreign(kept));
             return Ok(());
         }
         let (id, label) = (child.number("id"), label(child, namespace));
@@ -110,7 +110,7 @@ impl Gathered {
         };
         self.budget.take(budget.used())?;
         self.mixed = true;
-        self.slots.push(Slot::Other(kind, read));
+        self.children.push(Child::Other(kind, read));
         Ok(())
     }
 
@@ -132,7 +132,7 @@ impl Gathered {
             self.budget.take(bytes)?;
             device.as_read = Some(Box::new(read));
         }
-        self.slots.push(Slot::Device(id));
+        self.children.push(Child::Device(id));
         self.list.devices.push(device);
         Ok(())
     }

@@ -2,6 +2,7 @@
 
 mod base64;
 pub mod bundle;
+pub mod content;
 pub mod device_list;
 pub mod envelope;
 mod foreign;

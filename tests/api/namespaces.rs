@@ -241,8 +241,8 @@ fn an_account_takes_a_namespace_up_and_leaves_one() {
         romeo.restart_with(&[kept]);
         world.clear_journal();
         let mut refusals = 1;
-        world.set_fault(move |question| {
-            let refuse = question.kind == Kind::DeleteBundle && refusals > 0;
+        world.set_fault(move |request| {
+            let refuse = request.kind == Kind::DeleteBundle && refusals > 0;
             refusals -= i32::from(refuse);
             refuse.then_some(support::Answer::Reject(abi::REJECT_FAILED))
         });
@@ -262,7 +262,7 @@ fn an_account_takes_a_namespace_up_and_leaves_one() {
         world.clear_journal();
         romeo.disconnect();
         romeo.connect().ok();
-        assert_eq!(world.journal().iter().filter(|question| question.ns == gone).count(), 0);
+        assert_eq!(world.journal().iter().filter(|request| request.ns == gone).count(), 0);
     }
 }
 

@@ -7,13 +7,14 @@ use crate::world::jid;
 use omemo::error::Status;
 use omemo::manager::api::decrypted::{Action, Decrypted};
 use omemo::manager::api::device::CoreTrust;
-use omemo::manager::api::question::Question;
 use omemo::manager::api::report::Outcome;
+use omemo::manager::api::request::Request;
 use omemo::protocol::message::{Message, MessageKey};
 use omemo::protocol::messages::key_exchange::KeyExchange;
 use omemo::protocol::messages::ratchet_message::RatchetMessage;
 use omemo::protocol::namespace::Namespace;
 use omemo::protocol::session::{ChainBudget, Session, SkipLimits};
+use omemo::protocol::x3dh::ResponderKeys;
 use std::collections::BTreeSet;
 
 /// A bundle that is older may not begin a session (E7).
@@ -72,27 +73,27 @@ impl Game {
         Ok(())
     }
 
-    /// A question is asked: is it one that may be asked now?
-    pub fn check_question(&mut self, request: u64) -> Check {
+    /// A request is asked: is it one that may be asked now?
+    pub fn check_request(&mut self, request_id: u64) -> Check {
         let now = self.now();
-        match self.open[&request].question.clone() {
-            Question::FetchDeviceList { namespace, jid } => {
+        match self.open[&request_id].request.clone() {
+            Request::FetchDeviceList { namespace, jid } => {
                 let failed = self.list_failures.get(&(namespace, jid.clone()));
                 let young = failed.is_some_and(|at| now - at < FAILED_MS);
                 if young && jid.as_str() != OWN && !self.suggested.contains(&jid) {
                     let name = jid.as_str();
                     return Err(format!("{name}: its list has failed and is asked for again at once"));
                 }
-                let of_flood = |question: &Question| match question {
-                    Question::FetchDeviceList { jid, .. } => jid.as_str().ends_with("@flood.lit"),
+                let of_flood = |request: &Request| match request {
+                    Request::FetchDeviceList { jid, .. } => jid.as_str().ends_with("@flood.lit"),
                     _ => false,
                 };
-                let flood = self.open.values().filter(|open| of_flood(&open.question)).count();
+                let flood = self.open.values().filter(|open| of_flood(&open.request)).count();
                 if flood > FETCHES / 2 {
                     return Err(format!("strangers have {flood} of {FETCHES} slots"));
                 }
             }
-            Question::SendMessage { message, .. } => {
+            Request::SendMessage { message, .. } => {
                 self.note_headers(&message)?;
                 for key in &message.keys {
                     let Some(actor) = actor(key.device) else { continue };
@@ -223,7 +224,12 @@ impl Game {
                             let wanted = exchange.id().pre_key_id;
                             let pair = &keys.pre_keys.iter().find(|(id, _)| *id == wanted).unwrap().1;
                             let signed = &keys.signed.pair;
-                            Session::accept(&keys.identity, signed, pair, &exchange, &mut budget, &mut rng)
+                            Session::accept(
+                                &ResponderKeys::new(&keys.identity, signed, pair),
+                                &exchange,
+                                &mut budget,
+                                &mut rng,
+                            )
                         }
                     }
                 }

@@ -6,8 +6,8 @@ use crate::game::{Game, entries, ids, is_own};
 use crate::server::Stanza;
 use crate::world::jid;
 use omemo::manager::api::draft::EncryptPolicy;
-use omemo::manager::api::question::{Answer, Question, Reason};
 use omemo::manager::api::report::Row;
+use omemo::manager::api::request::{Answer, Reason, Request};
 use omemo::protocol::namespace::Namespace;
 use std::collections::BTreeSet;
 
@@ -25,18 +25,18 @@ impl Game {
         self.answer_all(true)
     }
 
-    /// The same; questions about trust may be left to be answered later.
+    /// The same; requests about trust may be left to be answered later.
     pub fn answer_all(&mut self, judge: bool) -> Check {
         for _ in 0..200 {
             self.run()?;
             let mut quiet = true;
-            for request in self.open.keys().copied().collect::<Vec<_>>() {
-                let Some(open) = self.open.get(&request) else { continue };
-                if !judge && matches!(open.question, Question::DecideTrust { .. }) {
+            for request_id in self.open.keys().copied().collect::<Vec<_>>() {
+                let Some(open) = self.open.get(&request_id) else { continue };
+                if !judge && matches!(open.request, Request::DecideTrust { .. }) {
                     continue;
                 }
                 quiet = false;
-                self.answer_truly(request);
+                self.answer_truly(request_id);
             }
             while self.deliver() {
                 quiet = false;
@@ -48,21 +48,21 @@ impl Game {
         Err("questions without end".into())
     }
 
-    fn answer_truly(&mut self, request: u64) {
-        let Some(open) = self.open.get(&request) else { return };
-        match open.question.clone() {
-            question if is_own(&question) => self.process(request),
-            Question::SendMessage { message, .. } => {
-                self.answer(request, Answer::Done);
+    fn answer_truly(&mut self, request_id: u64) {
+        let Some(open) = self.open.get(&request_id) else { return };
+        match open.request.clone() {
+            request if is_own(&request) => self.process(request_id),
+            Request::SendMessage { message, .. } => {
+                self.answer(request_id, Answer::Done);
                 self.receive(&message);
             }
-            Question::DecideTrust { .. } => {
-                self.tell(format!("question {request} is left as it is"));
-                self.answer(request, Answer::Done);
+            Request::DecideTrust { .. } => {
+                self.tell(format!("question {request_id} is left as it is"));
+                self.answer(request_id, Answer::Done);
             }
-            question => {
-                let answer = self.server.look(&question).unwrap();
-                self.answer(request, answer);
+            request => {
+                let answer = self.server.look(&request).unwrap();
+                self.answer(request_id, answer);
             }
         }
     }
@@ -232,14 +232,14 @@ impl Game {
             self.run()?;
             let mut asked = 0;
             for _ in 0..5 {
-                let of_contact = |question: &Question| matches!(question, Question::FetchDeviceList { jid, .. } if jid.as_str() == CONTACT);
-                for request in self.open.keys().copied().collect::<Vec<_>>() {
-                    let Some(open) = self.open.get(&request) else { continue };
-                    if of_contact(&open.question) {
+                let of_contact = |request: &Request| matches!(request, Request::FetchDeviceList { jid, .. } if jid.as_str() == CONTACT);
+                for request_id in self.open.keys().copied().collect::<Vec<_>>() {
+                    let Some(open) = self.open.get(&request_id) else { continue };
+                    if of_contact(&open.request) {
                         asked += 1;
-                        self.answer(request, Answer::Rejected(Reason::Failed));
+                        self.answer(request_id, Answer::Rejected(Reason::Failed));
                     } else {
-                        self.answer_truly(request);
+                        self.answer_truly(request_id);
                         while self.deliver() {}
                     }
                 }
@@ -270,16 +270,16 @@ impl Game {
         for _ in 0..20 {
             self.run()?;
             let mut crossed = false;
-            for request in self.open.keys().copied().collect::<Vec<_>>() {
-                let own = |question: &Question| matches!(question, Question::PublishDeviceList { list } if list.namespace == namespace);
-                if self.open.get(&request).is_some_and(|open| own(&open.question)) && !crossed {
+            for request_id in self.open.keys().copied().collect::<Vec<_>>() {
+                let own = |request: &Request| matches!(request, Request::PublishDeviceList { list } if list.namespace == namespace);
+                if self.open.get(&request_id).is_some_and(|open| own(&open.request)) && !crossed {
                     crossed = true;
                     self.announce(namespace, 32);
                     let list = self.server.write_own_list(namespace, self.own_id());
                     self.tell(format!("another device writes {namespace:?} {}", entries(&list)));
                     self.server.inbox.push_back(Stanza::Push(list));
                 }
-                self.answer_truly(request);
+                self.answer_truly(request_id);
             }
             while self.deliver() {}
             if crossed {

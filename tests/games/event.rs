@@ -7,7 +7,7 @@ use crate::server::Stanza;
 use crate::world::{Fault, id, jid};
 use omemo::error::Status;
 use omemo::manager::api::draft::{Draft, EncryptPolicy};
-use omemo::manager::api::question::{Answer, Question, Reason};
+use omemo::manager::api::request::{Answer, Reason, Request};
 use omemo::protocol::device_list::DeviceList;
 use omemo::protocol::message::{Message, MessageKey};
 use omemo::protocol::namespace::Namespace;
@@ -86,7 +86,7 @@ impl Kind {
 impl Game {
     pub fn next_kind(&mut self) -> Kind {
         // What is seldom possible is done where it is.
-        let judging = self.open.values().any(|open| matches!(open.question, Question::DecideTrust { .. }));
+        let judging = self.open.values().any(|open| matches!(open.request, Request::DecideTrust { .. }));
         if judging && self.chance(15) {
             return Kind::Decide;
         }
@@ -130,67 +130,66 @@ impl Game {
         }
     }
 
-    /// Returns one of the open questions of a kind.
-    fn question(&mut self, which: impl Fn(&Open) -> bool) -> Option<u64> {
+    /// Returns one of the open requests of a kind.
+    fn request(&mut self, which: impl Fn(&Open) -> bool) -> Option<u64> {
         let open: Vec<u64> =
-            self.open.iter().filter(|(_, open)| which(open)).map(|(request, _)| *request).collect();
+            self.open.iter().filter(|(_, open)| which(open)).map(|(request_id, _)| *request_id).collect();
         self.pick(&open)
     }
 
     /// Answers a fetch: with what the server has now, or had when it was asked. Results of the own server come in
     /// their order, behind all that it has sent before.
-    fn answer_fetch(&mut self, request: u64) {
-        let question = self.open[&request].question.clone();
-        if is_own(&question) {
-            self.process(request);
-            while self.open.contains_key(&request) && self.deliver() {}
+    fn answer_fetch(&mut self, request_id: u64) {
+        let request = self.open[&request_id].request.clone();
+        if is_own(&request) {
+            self.process(request_id);
+            while self.open.contains_key(&request_id) && self.deliver() {}
             return;
         }
-        let fresh = self.server.look(&question);
-        let old = self.open[&request].asked.clone();
+        let fresh = self.server.look(&request);
+        let old = self.open[&request_id].asked.clone();
         let answer = if self.chance(60) { fresh } else { old }.unwrap();
         let shown = match &answer {
             Answer::DeviceList(list) => format!("{:?}", ids(list)),
             Answer::Bundle(bundle) => format!("bundle {}", bundle.signed_pre_key_id),
             _ => "not found".into(),
         };
-        self.tell(format!("answer to {request}: {shown}"));
-        self.answer(request, answer);
+        self.tell(format!("answer to {request_id}: {shown}"));
+        self.answer(request_id, answer);
     }
 
     fn answer_list(&mut self) -> bool {
-        let request = self.question(|open| matches!(open.question, Question::FetchDeviceList { .. }));
-        request.map(|request| self.answer_fetch(request)).is_some()
+        let request_id = self.request(|open| matches!(open.request, Request::FetchDeviceList { .. }));
+        request_id.map(|request_id| self.answer_fetch(request_id)).is_some()
     }
 
     fn answer_bundle(&mut self) -> bool {
-        let request = self.question(|open| matches!(open.question, Question::FetchBundle { .. }));
-        request.map(|request| self.answer_fetch(request)).is_some()
+        let request_id = self.request(|open| matches!(open.request, Request::FetchBundle { .. }));
+        request_id.map(|request_id| self.answer_fetch(request_id)).is_some()
     }
 
     fn answer_publication(&mut self) -> bool {
-        let sent = |question: &Question| {
-            is_publication(question) || matches!(question, Question::SendMessage { .. })
-        };
-        let Some(request) = self.question(|open| sent(&open.question)) else { return false };
-        if let Question::SendMessage { message, .. } = self.open[&request].question.clone() {
-            self.tell(format!("sent {request}"));
-            self.answer(request, Answer::Done);
+        let sent =
+            |request: &Request| is_publication(request) || matches!(request, Request::SendMessage { .. });
+        let Some(request_id) = self.request(|open| sent(&open.request)) else { return false };
+        if let Request::SendMessage { message, .. } = self.open[&request_id].request.clone() {
+            self.tell(format!("sent {request_id}"));
+            self.answer(request_id, Answer::Done);
             self.receive(&message);
             return true;
         }
-        self.process(request);
-        while self.open.contains_key(&request) && self.deliver() {}
+        self.process(request_id);
+        while self.open.contains_key(&request_id) && self.deliver() {}
         true
     }
 
     fn fail(&mut self) -> bool {
-        let Some(request) = self.question(|open| !open.processed) else { return false };
-        let question = self.open[&request].question.clone();
-        let answers = match question {
+        let Some(request_id) = self.request(|open| !open.processed) else { return false };
+        let request = self.open[&request_id].request.clone();
+        let answers = match request {
             // The first run needs an answer that is true.
-            _ if is_own(&question) => vec![Answer::Rejected(Reason::Failed)],
-            Question::DecideTrust { .. } => vec![Answer::Rejected(Reason::Declined)],
+            _ if is_own(&request) => vec![Answer::Rejected(Reason::Failed)],
+            Request::DecideTrust { .. } => vec![Answer::Rejected(Reason::Declined)],
             _ => vec![
                 Answer::Rejected(Reason::Failed),
                 Answer::Rejected(Reason::NotFound),
@@ -198,17 +197,17 @@ impl Game {
                 Answer::Unreadable(Status::Malformed.into()),
             ],
         };
-        if is_publication(&question) && self.chance(30) {
+        if is_publication(&request) && self.chance(30) {
             // Nobody knows that it was taken; what the server sent before comes before.
             while self.deliver() {}
-            if self.open.contains_key(&request) {
-                self.tell(format!("the server has processed {request}"));
-                self.server.publish(&question);
+            if self.open.contains_key(&request_id) {
+                self.tell(format!("the server has processed {request_id}"));
+                self.server.publish(&request);
             }
         }
         let answer = self.pick(&answers).unwrap();
-        self.tell(format!("question {request} fails: {answer:?}"));
-        self.answer(request, answer);
+        self.tell(format!("question {request_id} fails: {answer:?}"));
+        self.answer(request_id, answer);
         true
     }
 
@@ -283,11 +282,11 @@ impl Game {
     }
 
     fn decide(&mut self) -> bool {
-        let Some(request) = self.question(|open| matches!(open.question, Question::DecideTrust { .. }))
+        let Some(request_id) = self.request(|open| matches!(open.request, Request::DecideTrust { .. }))
         else {
             return false;
         };
-        let Question::DecideTrust { devices, .. } = self.open[&request].question.clone() else {
+        let Request::DecideTrust { devices, .. } = self.open[&request_id].request.clone() else {
             return false;
         };
         for (index, device) in devices.iter().enumerate() {
@@ -295,7 +294,7 @@ impl Game {
                 continue;
             }
             let level = self.random_level();
-            if self.manager().decide(request, index, level).is_err() {
+            if self.manager().decide(request_id, index, level).is_err() {
                 continue;
             }
             let actor = actor(device.id).unwrap();
@@ -303,11 +302,11 @@ impl Game {
             self.tell(format!("decide {} {identity} {level}", actor.id));
             let stamp = self.model.number();
             let fact = Fact::Level(actor.id, identity, level.to_owned());
-            self.open.get_mut(&request).unwrap().decisions.push((stamp, fact));
+            self.open.get_mut(&request_id).unwrap().decisions.push((stamp, fact));
         }
         if self.chance(60) {
-            self.tell(format!("question {request} is decided"));
-            self.answer(request, Answer::Done);
+            self.tell(format!("question {request_id} is decided"));
+            self.answer(request_id, Answer::Done);
         }
         true
     }

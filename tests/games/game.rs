@@ -9,7 +9,7 @@ use crate::world::{FaultyStorage, Seeded, config, jid};
 use omemo::manager::Manager;
 use omemo::manager::api::draft::EncryptPolicy;
 use omemo::manager::api::event::Event;
-use omemo::manager::api::question::{Answer, Question};
+use omemo::manager::api::request::{Answer, Request};
 use omemo::protocol::address::BareJid;
 use omemo::protocol::device_list::{DeviceList, ListedDevice};
 use omemo::protocol::message::Message;
@@ -25,9 +25,9 @@ pub const FETCHES: usize = 4;
 /// Events that are shown of a game that differs.
 const SHOWN: usize = 45;
 
-/// A question that waits for its answer.
+/// A request that waits for its answer.
 pub struct Open {
-    pub question: Question,
+    pub request: Request,
     /// What the server had when it was asked.
     pub asked: Option<Answer>,
     pub asked_ms: u64,
@@ -253,12 +253,12 @@ impl Game {
     pub fn lose_stream(&mut self, restart: bool) {
         let told = !self.server.inbox.iter().any(|stanza| matches!(stanza, Stanza::Push(_)));
         self.server.inbox.clear();
-        for request in self.open.keys().copied().collect::<Vec<_>>() {
-            let open = &self.open[&request];
-            if told && !open.processed && is_publication(&open.question) && self.chance(50) {
-                let question = self.open[&request].question.clone();
-                self.server.publish(&question);
-                self.tell(format!("the server has processed {request}"));
+        for request_id in self.open.keys().copied().collect::<Vec<_>>() {
+            let open = &self.open[&request_id];
+            if told && !open.processed && is_publication(&open.request) && self.chance(50) {
+                let request = self.open[&request_id].request.clone();
+                self.server.publish(&request);
+                self.tell(format!("the server has processed {request_id}"));
             }
         }
         if !told || restart {
@@ -269,19 +269,19 @@ impl Game {
             }
         }
         // A person may still answer.
-        self.open.retain(|_, open| matches!(open.question, Question::DecideTrust { .. }));
+        self.open.retain(|_, open| matches!(open.request, Request::DecideTrust { .. }));
         self.online = false;
     }
 
-    /// Gives the client's answer to a question to the manager. False: it is not open any more.
-    pub fn answer(&mut self, request: u64, answer: Answer) -> bool {
-        let Some(open) = self.open.remove(&request) else { return false };
-        if self.manager().answer(request, answer.clone()).is_err() {
+    /// Gives the client's answer to a request to the manager. False: it is not open any more.
+    pub fn answer(&mut self, request_id: u64, answer: Answer) -> bool {
+        let Some(open) = self.open.remove(&request_id) else { return false };
+        if self.manager().answer(request_id, answer.clone()).is_err() {
             return false;
         }
-        match (&open.question, &answer) {
-            (Question::FetchDeviceList { namespace, jid }, answer) => self.note_list(*namespace, jid, answer),
-            (Question::FetchBundle { namespace, device, .. }, Answer::Bundle(bundle)) => {
+        match (&open.request, &answer) {
+            (Request::FetchDeviceList { namespace, jid }, answer) => self.note_list(*namespace, jid, answer),
+            (Request::FetchBundle { namespace, device, .. }, Answer::Bundle(bundle)) => {
                 if let Some(actor) = actor(device.get()) {
                     let identity = actor.identity_of(&bundle.identity_key).unwrap();
                     let version = usize::try_from(bundle.signed_pre_key_id).unwrap() - 1;
@@ -291,7 +291,7 @@ impl Game {
                     self.model.note(Fact::Bundle(*namespace, actor.id, identity));
                 }
             }
-            (Question::DecideTrust { .. }, Answer::Done) => {
+            (Request::DecideTrust { .. }, Answer::Done) => {
                 open.decisions.into_iter().for_each(|(stamp, fact)| self.model.note_at(stamp, fact));
             }
             _ => (),
@@ -303,7 +303,7 @@ impl Game {
         let at = (namespace, jid.clone());
         let ids = match answer {
             Answer::DeviceList(list) => ids(list),
-            Answer::Rejected(omemo::manager::api::question::Reason::NotFound) => BTreeSet::new(),
+            Answer::Rejected(omemo::manager::api::request::Reason::NotFound) => BTreeSet::new(),
             _ => {
                 self.failed.push(at);
                 return;
@@ -324,26 +324,25 @@ impl Game {
         pushed
     }
 
-    /// What was said of a list answers the open question for it.
+    /// What was said of a list answers the open request for it.
     pub fn supersede(&mut self, namespace: Namespace, jid: &BareJid) {
         self.list_failures.remove(&(namespace, jid.clone()));
         for open in self.open.values_mut() {
-            open.superseded |=
-                list_of(&open.question).is_some_and(|(of, who)| (of, &who) == (namespace, jid));
+            open.superseded |= list_of(&open.request).is_some_and(|(of, who)| (of, &who) == (namespace, jid));
         }
     }
 
-    /// The own server processes a question.
-    pub fn process(&mut self, request: u64) {
-        let Some(open) = self.open.get_mut(&request) else { return };
+    /// The own server processes a request.
+    pub fn process(&mut self, request_id: u64) {
+        let Some(open) = self.open.get_mut(&request_id) else { return };
         if std::mem::replace(&mut open.processed, true) {
             return;
         }
-        let question = open.question.clone();
-        let result = Stanza::Result(request, self.server.look(&question).unwrap_or(Answer::Done));
-        self.server.publish(&question);
-        let echo = match &question {
-            Question::PublishDeviceList { list } if self.chance(60) => Some(Stanza::Push(list.clone())),
+        let request = open.request.clone();
+        let result = Stanza::Result(request_id, self.server.look(&request).unwrap_or(Answer::Done));
+        self.server.publish(&request);
+        let echo = match &request {
+            Request::PublishDeviceList { list } if self.chance(60) => Some(Stanza::Push(list.clone())),
             _ => None,
         };
         if self.chance(50) {
@@ -359,9 +358,9 @@ impl Game {
     pub fn deliver(&mut self) -> bool {
         match self.server.inbox.pop_front() {
             None => return false,
-            Some(Stanza::Result(request, answer)) => {
-                self.tell(format!("result of question {request}"));
-                self.answer(request, answer);
+            Some(Stanza::Result(request_id, answer)) => {
+                self.tell(format!("result of question {request_id}"));
+                self.answer(request_id, answer);
             }
             Some(Stanza::Push(list)) => {
                 self.tell(format!("own push {:?} {}", list.namespace, entries(&list)));
@@ -377,8 +376,8 @@ impl Game {
         self.model.settle();
         let now = self.now();
         let late = |open: &Open| now >= open.asked_ms + 60_000 && !open.superseded;
-        let late = self.open.values().filter(|open| late(open)).map(|open| open.question.clone());
-        let mut failed: Vec<_> = late.filter_map(|question| list_of(&question)).collect();
+        let late = self.open.values().filter(|open| late(open)).map(|open| open.request.clone());
+        let mut failed: Vec<_> = late.filter_map(|request| list_of(&request)).collect();
         failed.append(&mut self.failed);
         let wanted: Vec<Encryption> = self.encryptions.values().cloned().collect();
         let manager = self.manager();
@@ -395,10 +394,10 @@ impl Game {
                 return self.compare();
             };
             match event {
-                Event::Question(request, question) => self.asked(request, question)?,
-                Event::Withdrawn(request) => {
-                    self.tell(format!("question {request} is withdrawn"));
-                    self.open.remove(&request);
+                Event::Request(request_id, request) => self.asked(request_id, request)?,
+                Event::Withdrawn(request_id) => {
+                    self.tell(format!("question {request_id} is withdrawn"));
+                    self.open.remove(&request_id);
                 }
                 Event::Done(operation, outcome) => self.done(operation, outcome, &before)?,
                 Event::Notify(_) => (),
@@ -407,15 +406,15 @@ impl Game {
         Err("events without end".into())
     }
 
-    fn asked(&mut self, request: u64, question: Question) -> Result<(), String> {
-        self.tell(format!("question {request}: {}", describe(&question)));
-        let (asked, asked_ms) = (self.server.look(&question), self.now());
+    fn asked(&mut self, request_id: u64, request: Request) -> Result<(), String> {
+        self.tell(format!("question {request_id}: {}", describe(&request)));
+        let (asked, asked_ms) = (self.server.look(&request), self.now());
         let open =
-            Open { question, asked, asked_ms, processed: false, superseded: false, decisions: Vec::new() };
-        self.open.insert(request, open);
-        self.check_question(request)?;
-        if is_own(&self.open[&request].question) && self.chance(40) {
-            self.process(request);
+            Open { request, asked, asked_ms, processed: false, superseded: false, decisions: Vec::new() };
+        self.open.insert(request_id, open);
+        self.check_request(request_id)?;
+        if is_own(&self.open[&request_id].request) && self.chance(40) {
+            self.process(request_id);
         }
         Ok(())
     }
@@ -503,10 +502,10 @@ impl Game {
     }
 }
 
-/// Returns the list that a question asks for.
-fn list_of(question: &Question) -> Option<(Namespace, BareJid)> {
-    match question {
-        Question::FetchDeviceList { namespace, jid } => Some((*namespace, jid.clone())),
+/// Returns the list that a request asks for.
+fn list_of(request: &Request) -> Option<(Namespace, BareJid)> {
+    match request {
+        Request::FetchDeviceList { namespace, jid } => Some((*namespace, jid.clone())),
         _ => None,
     }
 }
@@ -525,34 +524,34 @@ pub fn entries(list: &DeviceList) -> String {
     list.devices.iter().map(entry).collect::<Vec<_>>().join(", ")
 }
 
-pub fn is_publication(question: &Question) -> bool {
-    use Question::{DeleteBundle, PublishBundle, PublishDeviceList};
-    matches!(question, PublishDeviceList { .. } | PublishBundle { .. } | DeleteBundle { .. })
+pub fn is_publication(request: &Request) -> bool {
+    use Request::{DeleteBundle, PublishBundle, PublishDeviceList};
+    matches!(request, PublishDeviceList { .. } | PublishBundle { .. } | DeleteBundle { .. })
 }
 
 /// Returns whether the own server answers it.
-pub fn is_own(question: &Question) -> bool {
-    match question {
-        Question::FetchDeviceList { jid, .. } | Question::FetchBundle { jid, .. } => jid.as_str() == OWN,
-        question => is_publication(question),
+pub fn is_own(request: &Request) -> bool {
+    match request {
+        Request::FetchDeviceList { jid, .. } | Request::FetchBundle { jid, .. } => jid.as_str() == OWN,
+        request => is_publication(request),
     }
 }
 
-fn describe(question: &Question) -> String {
-    match question {
-        Question::FetchDeviceList { namespace, jid } => format!("list of {} in {namespace:?}", jid.as_str()),
-        Question::FetchBundle { namespace, jid, device } => {
+fn describe(request: &Request) -> String {
+    match request {
+        Request::FetchDeviceList { namespace, jid } => format!("list of {} in {namespace:?}", jid.as_str()),
+        Request::FetchBundle { namespace, jid, device } => {
             format!("bundle of {} {} in {namespace:?}", jid.as_str(), device.get())
         }
-        Question::PublishDeviceList { list } => format!("publish {:?} {}", list.namespace, entries(list)),
-        Question::PublishBundle { bundle, .. } => format!("publish the bundle in {:?}", bundle.namespace),
-        Question::DeleteBundle { .. } => "delete a bundle".into(),
-        Question::SendMessage { message, .. } => {
+        Request::PublishDeviceList { list } => format!("publish {:?} {}", list.namespace, entries(list)),
+        Request::PublishBundle { bundle, .. } => format!("publish the bundle in {:?}", bundle.namespace),
+        Request::DeleteBundle { .. } => "delete a bundle".into(),
+        Request::SendMessage { message, .. } => {
             let keys: Vec<(u32, bool)> =
                 message.keys.iter().map(|key| (key.device, key.key_exchange)).collect();
             format!("send an empty message to {keys:?}")
         }
-        Question::DecideTrust { devices, .. } => {
+        Request::DecideTrust { devices, .. } => {
             format!("judge {:?}", devices.iter().map(|device| device.id).collect::<Vec<_>>())
         }
     }

@@ -84,7 +84,7 @@ impl Model {
         self.pending.push((stamp, fact));
     }
 
-    /// Decisions of a question that is answered: each has the number of its own call.
+    /// Decisions of a request that is answered: each has the number of its own call.
     pub fn note_at(&mut self, stamp: u64, fact: Fact) {
         self.pending.push((stamp, fact));
     }

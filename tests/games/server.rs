@@ -3,7 +3,7 @@
 
 use crate::cast::{Actor, CAST, OWN};
 use crate::world::jid;
-use omemo::manager::api::question::{Answer, Question, Reason};
+use omemo::manager::api::request::{Answer, Reason, Request};
 use omemo::protocol::address::BareJid;
 use omemo::protocol::bundle::Bundle;
 use omemo::protocol::device_list::{DeviceList, ListedDevice};
@@ -49,13 +49,13 @@ impl Server {
     }
 
     /// Returns what a fetch would get now; `None`: it is no fetch.
-    pub fn look(&self, question: &Question) -> Option<Answer> {
+    pub fn look(&self, request: &Request) -> Option<Answer> {
         let missing = Answer::Rejected(Reason::NotFound);
-        Some(match question {
-            Question::FetchDeviceList { namespace, jid } => {
+        Some(match request {
+            Request::FetchDeviceList { namespace, jid } => {
                 self.list(*namespace, jid).map_or(missing, Answer::DeviceList)
             }
-            Question::FetchBundle { namespace, jid, device } => {
+            Request::FetchBundle { namespace, jid, device } => {
                 let actor = CAST.iter().find(|actor| actor.id == device.get() && actor.jid == *jid);
                 match actor {
                     Some(actor) => {
@@ -75,16 +75,16 @@ impl Server {
     }
 
     /// Processes a publication: the node changes, and everybody is told.
-    pub fn publish(&mut self, question: &Question) {
-        match question {
-            Question::PublishDeviceList { list } => {
+    pub fn publish(&mut self, request: &Request) {
+        match request {
+            Request::PublishDeviceList { list } => {
                 self.lists.insert((list.namespace, jid(OWN)), list.clone());
                 self.ours.insert(list.namespace, list.clone());
             }
-            Question::PublishBundle { device, bundle } => {
+            Request::PublishBundle { device, bundle } => {
                 self.own_bundles.insert((bundle.namespace, device.get()), bundle.clone());
             }
-            Question::DeleteBundle { namespace, device } => {
+            Request::DeleteBundle { namespace, device } => {
                 self.own_bundles.remove(&(*namespace, device.get()));
             }
             _ => (),

@@ -9,7 +9,7 @@ use crate::support::{Client, Peer, Setup, Trust, abi, seeds, settle};
 with_managing_peers![
     a_long_monologue_is_answered_by_heartbeats,
     trust_decides_who_reads_and_who_is_read,
-    a_question_of_trust_waits_for_its_answer,
+    a_request_of_trust_waits_for_its_answer,
     both_sides_know_the_same_devices_and_fingerprints,
 ];
 
@@ -81,7 +81,7 @@ fn trust_decides_who_reads_and_who_is_read(config: PeerConfig) {
     });
 }
 
-fn a_question_of_trust_waits_for_its_answer(config: PeerConfig) {
+fn a_request_of_trust_waits_for_its_answer(config: PeerConfig) {
     let mut peer = Peer::start(config.kind);
     seeds::at_most(&format!("{} ({})", "a question of trust", config.name), 4, |seed| {
         let setup = Setup { trust: Trust::Hold, ..config.setup() };
@@ -97,7 +97,7 @@ fn a_question_of_trust_waits_for_its_answer(config: PeerConfig) {
         assert_eq!(run.ours[0].outcome(op), None, "the dialog is open");
         let held = run.ours[0].held();
         assert_eq!(held.len(), 1, "one question for all devices");
-        let (request, devices) = &held[0];
+        let (request_id, devices) = &held[0];
         assert_eq!(devices.len(), 2);
         for device in devices {
             let identity = device.identity.as_ref().expect("asked about a key");
@@ -106,7 +106,7 @@ fn a_question_of_trust_waits_for_its_answer(config: PeerConfig) {
                 (JULIET, abi::CORE_UNDECIDED, 32)
             );
         }
-        assert_eq!(support::client::decide(*request, &["trusted", "trusted"]), abi::OK);
+        assert_eq!(support::client::decide(*request_id, &["trusted", "trusted"]), abi::OK);
         let outcome = run.ours[0].finish(op).ok();
         for index in 0..2 {
             let sealed = SentStanza { stanza: outcome.messages[0].clone(), text: "not yet".to_owned() };

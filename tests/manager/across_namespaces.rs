@@ -8,7 +8,7 @@ use omemo::error::Status;
 use omemo::manager::api::decrypted::Action;
 use omemo::manager::api::draft::EncryptPolicy;
 use omemo::manager::api::event::NoticeKind;
-use omemo::manager::api::question::{Answer, Question, Reason};
+use omemo::manager::api::request::{Answer, Reason, Request};
 use omemo::protocol::message::Message;
 use omemo::protocol::namespace::Namespace::{self, Legacy, Omemo2};
 use omemo::runtime::next_number;
@@ -27,7 +27,7 @@ fn a_connected_that_is_cancelled_at_once_still_lets_the_bundle_out() {
     assert_eq!(text(&romeo.read(&juliet.jid, &message)), "x");
     romeo.run(&mut server);
     romeo.run_later(&mut server);
-    assert_eq!(romeo.count_asked(|q| matches!(q, Question::PublishBundle { .. })), 1);
+    assert_eq!(romeo.count_asked(|q| matches!(q, Request::PublishBundle { .. })), 1);
 }
 
 #[test]
@@ -45,17 +45,17 @@ fn taking_up_never_overwrites_a_foreign_bundle_although_the_list_cannot_be_had()
             romeo.manager().cancel(operation).unwrap();
         }
         let mut failed = false;
-        romeo.run_with(|question| {
-            let fails = match question {
-                Question::FetchDeviceList { namespace: Legacy, .. } => case == 0,
-                Question::FetchBundle { namespace: Legacy, .. } => case == 1,
+        romeo.run_with(|request| {
+            let fails = match request {
+                Request::FetchDeviceList { namespace: Legacy, .. } => case == 0,
+                Request::FetchBundle { namespace: Legacy, .. } => case == 1,
                 _ => false,
             };
             if fails && !failed {
                 failed = true;
                 return Some(Answer::Rejected(Reason::Failed));
             }
-            Some(server.answer(&romeo, question))
+            Some(server.answer(&romeo, request))
         });
         romeo.run_later(&mut server);
         assert!(

@@ -11,6 +11,7 @@ use omemo::protocol::messages::key_exchange::KeyExchange;
 use omemo::protocol::messages::ratchet_message::RatchetMessage;
 use omemo::protocol::namespace::Namespace::{self, Legacy, Omemo2};
 use omemo::protocol::session::{ChainBudget, Session, SkipLimits};
+use omemo::protocol::x3dh::ResponderKeys;
 use std::sync::atomic::Ordering::SeqCst;
 
 in_both_namespaces! {
@@ -210,8 +211,13 @@ fn table_no_session_and_its_repair(ns: Namespace) {
         let pair = &peer.pre_keys.iter().find(|(id, _)| *id == exchange.id().pre_key_id).unwrap().1;
         let mut budget = ChainBudget::new(SkipLimits::default());
         let own = &peer.identity;
-        let step =
-            Session::accept(own, &peer.signed.pair, pair, &exchange, &mut budget, &mut peer.rng).unwrap();
+        let step = Session::accept(
+            &ResponderKeys::new(own, &peer.signed.pair, pair),
+            &exchange,
+            &mut budget,
+            &mut peer.rng,
+        )
+        .unwrap();
         let mut theirs = step.session;
         let answer = theirs.encrypt(&[0; 32]).unwrap();
         let ratchet = RatchetMessage::parse(ns, &answer.bytes).unwrap();

@@ -6,8 +6,8 @@ use omemo::error::Status;
 use omemo::manager::Config;
 use omemo::manager::api::device::CoreTrust;
 use omemo::manager::api::draft::EncryptPolicy;
-use omemo::manager::api::question::{Answer, Question, Reason};
 use omemo::manager::api::report::Outcome;
+use omemo::manager::api::request::{Answer, Reason, Request};
 use omemo::protocol::address::BareJid;
 use omemo::protocol::device_list::{DeviceList, ListedDevice};
 use omemo::protocol::limits;
@@ -18,19 +18,19 @@ use std::sync::atomic::Ordering::SeqCst;
 
 in_both_namespaces! {
     f4_messages_to_devices_that_are_distrusted_or_undecided,
-    a_shared_question_about_trust_judges_keys_and_not_positions,
+    a_shared_request_about_trust_judges_keys_and_not_positions,
     f16_a_question_about_trust_that_decides_nothing_sends_nothing,
     f19_pre_keys_of_the_smallest_and_the_largest_id_are_used,
     r51_a_device_that_came_during_a_prompt_is_judged_before_anything_is_sent,
     a_hundred_new_devices_take_five_round_trips,
     encrypts_for_the_same_recipients_complete_in_order_and_now_overtakes,
     cancelling_the_first_lets_the_second_go_on,
-    a_question_that_nobody_needs_is_withdrawn,
+    a_request_that_nobody_needs_is_withdrawn,
     policies_without_a_stream,
     the_end_of_the_stream_ends_connected_and_not_encrypts,
     a_list_that_cannot_be_fetched_leaves_the_stored_one,
     a_bundle_that_does_not_come_in_time_is_a_row,
-    a_question_rejected_as_offline_is_asked_again_under_a_new_number,
+    a_request_rejected_as_offline_is_asked_again_under_a_new_number,
     f15_devices_that_left_get_nothing_and_are_not_forgotten,
     a_list_of_too_many_devices_grows_nothing_without_bound,
     what_a_message_allocates_for_a_device_does_not_grow_with_their_number,
@@ -49,25 +49,25 @@ fn f4_messages_to_devices_that_are_distrusted_or_undecided(ns: Namespace) {
     let outcome = romeo.encrypt(&[juliet], "x", EncryptPolicy::Now, &mut server);
     let rows = |outcome: &Outcome| [1, 2, 3].map(|id| row(outcome, juliet, id).unwrap_or(Status::Ok));
     assert_eq!(rows(&outcome)[1..], [Status::Distrusted, Status::Undecided]);
-    assert_eq!(romeo.count_asked(|question| matches!(question, Question::DecideTrust { .. })), 0);
-    // Two drafts that miss the same keys share one question.
+    assert_eq!(romeo.count_asked(|request| matches!(request, Request::DecideTrust { .. })), 0);
+    // Two drafts that miss the same keys share one request.
     let operations =
         [EncryptPolicy::Wait, EncryptPolicy::Wait].map(|policy| romeo.begin_encrypt(&[juliet], "x", policy));
-    let open = romeo.run_with(|question| match question {
-        Question::DecideTrust { .. } => None,
-        _ => Some(server.answer(&romeo, question)),
+    let open = romeo.run_with(|request| match request {
+        Request::DecideTrust { .. } => None,
+        _ => Some(server.answer(&romeo, request)),
     });
     assert_eq!(open.len(), 1);
-    let (request, Question::DecideTrust { devices: asked, .. }) = &open[0] else {
+    let (request_id, Request::DecideTrust { devices: asked, .. }) = &open[0] else {
         panic!("another question")
     };
     assert_eq!(asked.iter().map(|device| device.id).collect::<Vec<_>>(), [3]);
     assert_eq!(
-        romeo.manager().decide(*request, 0, "mystery").unwrap_err().status(),
+        romeo.manager().decide(*request_id, 0, "mystery").unwrap_err().status(),
         Status::UnknownTrustLevel
     );
-    romeo.manager().decide(*request, 0, "trusted").unwrap();
-    romeo.manager().answer(*request, Answer::Done).unwrap();
+    romeo.manager().decide(*request_id, 0, "trusted").unwrap();
+    romeo.manager().answer(*request_id, Answer::Done).unwrap();
     romeo.run(&mut server);
     for operation in operations {
         let outcome = romeo.take(operation);
@@ -76,7 +76,7 @@ fn f4_messages_to_devices_that_are_distrusted_or_undecided(ns: Namespace) {
     }
 }
 
-fn a_shared_question_about_trust_judges_keys_and_not_positions(ns: Namespace) {
+fn a_shared_request_about_trust_judges_keys_and_not_positions(ns: Namespace) {
     let mut server = Server::of(ns);
     let romeo = RustDevice::with(config(ns, ROMEO, "undecided"), &mut server);
     let (first, second) = (RawDevice::of(ns, JULIET, 1), RawDevice::of(ns, JULIET, 2));
@@ -93,18 +93,18 @@ fn a_shared_question_about_trust_judges_keys_and_not_positions(ns: Namespace) {
             romeo.push(juliet, &server);
         }
         romeo.begin_encrypt(&[juliet], "x", EncryptPolicy::Wait);
-        open.extend(romeo.run_with(|question| match question {
-            Question::DecideTrust { .. } => None,
-            _ => Some(server.answer(&romeo, question)),
+        open.extend(romeo.run_with(|request| match request {
+            Request::DecideTrust { .. } => None,
+            _ => Some(server.answer(&romeo, request)),
         }));
     }
     assert_eq!(open.len(), 1, "both share one question");
-    let (request, Question::DecideTrust { devices, .. }) = &open[0] else { panic!("another question") };
+    let (request_id, Request::DecideTrust { devices, .. }) = &open[0] else { panic!("another question") };
     for (index, device) in devices.iter().enumerate() {
         let level = if device.identity_key == Some(first.key()) { "trusted" } else { "distrusted" };
-        romeo.manager().decide(*request, index, level).unwrap();
+        romeo.manager().decide(*request_id, index, level).unwrap();
     }
-    romeo.manager().answer(*request, Answer::Done).unwrap();
+    romeo.manager().answer(*request_id, Answer::Done).unwrap();
     romeo.run(&mut server);
     assert_eq!(romeo.device(juliet, 3).unwrap().core_trust, CoreTrust::Trusted);
     assert_eq!(romeo.device(juliet, 2).unwrap().core_trust, CoreTrust::Distrusted);
@@ -123,9 +123,9 @@ fn f16_a_question_about_trust_that_decides_nothing_sends_nothing(ns: Namespace) 
         let juliet = RawDevice::of(ns, JULIET, 1);
         juliet.publish(&mut server);
         let operation = romeo.begin_encrypt(&[&juliet.jid], "x", policy);
-        romeo.run_with(|question| match question {
-            Question::DecideTrust { .. } => Some(answer.clone()),
-            _ => Some(server.answer(&romeo, question)),
+        romeo.run_with(|request| match request {
+            Request::DecideTrust { .. } => Some(answer.clone()),
+            _ => Some(server.answer(&romeo, request)),
         });
         let outcome = romeo.take(operation);
         assert_eq!(outcome.status(), expected, "{policy:?}");
@@ -173,8 +173,8 @@ fn a_hundred_new_devices_take_five_round_trips(ns: Namespace) {
         while !romeo.is_done(operation) {
             assert!(open.len() <= 32, "{} fetches at a time", open.len());
             romeo.advance(50);
-            for (request, question) in open {
-                romeo.manager().answer(request, server.answer(&romeo, &question)).unwrap();
+            for (request_id, request) in open {
+                romeo.manager().answer(request_id, server.answer(&romeo, &request)).unwrap();
             }
             open = romeo.step();
         }
@@ -196,7 +196,7 @@ fn encrypts_for_the_same_recipients_complete_in_order_and_now_overtakes(ns: Name
     let second = romeo.begin_encrypt(&[&juliet.jid], "2", EncryptPolicy::All);
     let now = romeo.begin_encrypt(&[&juliet.jid], "3", EncryptPolicy::Now);
     let held = romeo
-        .run_with(|question| if is_bundle(question) { None } else { Some(server.answer(&romeo, question)) });
+        .run_with(|request| if is_bundle(request) { None } else { Some(server.answer(&romeo, request)) });
     assert_eq!(held.len(), 1);
     assert!(romeo.is_done(now) && !romeo.is_done(first) && !romeo.is_done(second));
     // Another chat waits for nobody here.
@@ -234,7 +234,7 @@ fn cancelling_the_first_lets_the_second_go_on(ns: Namespace) {
     assert_eq!(romeo.take(second).status(), Status::Ok);
 }
 
-fn a_question_that_nobody_needs_is_withdrawn(ns: Namespace) {
+fn a_request_that_nobody_needs_is_withdrawn(ns: Namespace) {
     let (_, romeo, juliet) = two(ns);
     let operation = romeo.begin_encrypt(&[&juliet.jid], "1", EncryptPolicy::Wait);
     let held = romeo.run_with(|_| None);
@@ -296,9 +296,9 @@ fn a_list_that_cannot_be_fetched_leaves_the_stored_one(ns: Namespace) {
     romeo.manager().disconnected().unwrap();
     romeo.connect(&mut server);
     let operation = romeo.begin_encrypt(&[&juliet.jid], "x", EncryptPolicy::Wait);
-    romeo.run_with(|question| match question {
-        Question::FetchDeviceList { .. } => Some(Answer::Rejected(Reason::Failed)),
-        _ => Some(server.answer(&romeo, question)),
+    romeo.run_with(|request| match request {
+        Request::FetchDeviceList { .. } => Some(Answer::Rejected(Reason::Failed)),
+        _ => Some(server.answer(&romeo, request)),
     });
     let outcome = romeo.take(operation);
     assert_eq!(outcome.status(), Status::Ok);
@@ -313,7 +313,7 @@ fn a_bundle_that_does_not_come_in_time_is_a_row(ns: Namespace) {
     romeo.push(&juliet.jid, &server);
     let operation = romeo.begin_encrypt(&[&juliet.jid], "x", EncryptPolicy::Wait);
     let held = romeo
-        .run_with(|question| if is_bundle(question) { None } else { Some(server.answer(&romeo, question)) });
+        .run_with(|request| if is_bundle(request) { None } else { Some(server.answer(&romeo, request)) });
     assert_eq!(held.len(), 1);
     assert!(romeo.manager().timeout().is_some_and(|ms| ms <= 60_000));
     romeo.advance(60_000);
@@ -323,7 +323,7 @@ fn a_bundle_that_does_not_come_in_time_is_a_row(ns: Namespace) {
     assert_eq!(*romeo.withdrawn.borrow(), [held[0].0]);
 }
 
-fn a_question_rejected_as_offline_is_asked_again_under_a_new_number(ns: Namespace) {
+fn a_request_rejected_as_offline_is_asked_again_under_a_new_number(ns: Namespace) {
     let (mut server, romeo, juliet) = two(ns);
     let operation = romeo.begin_encrypt(&[&juliet.jid], "x", EncryptPolicy::Wait);
     let held = romeo.run_with(|_| None);
@@ -367,7 +367,7 @@ fn a_list_of_too_many_devices_grows_nothing_without_bound(ns: Namespace) {
     assert!(romeo.storage.all() == before);
 }
 
-/// What is copied once for each device (a question about all of them, a list, a table) costs the square of their number.
+/// What is copied once for each device (a request about all of them, a list, a table) costs the square of their number.
 fn what_a_message_allocates_for_a_device_does_not_grow_with_their_number(ns: Namespace) {
     let mut server = Server::of(ns);
     let devices: Vec<_> = (1..=400)
@@ -381,17 +381,17 @@ fn what_a_message_allocates_for_a_device_does_not_grow_with_their_number(ns: Nam
         while !romeo.is_done(operation) {
             let (asked, bytes) = heap::allocated(|| romeo.step());
             total += bytes;
-            for (request, question) in asked {
-                if let Question::DecideTrust { devices, .. } = &question {
+            for (request_id, request) in asked {
+                if let Request::DecideTrust { devices, .. } = &request {
                     for index in 0..devices.len() {
-                        let decide = || romeo.manager().decide(request, index, "trusted").unwrap();
+                        let decide = || romeo.manager().decide(request_id, index, "trusted").unwrap();
                         total += heap::allocated(decide).1;
                     }
                 }
-                answers.push((request, server.answer(romeo, &question)));
+                answers.push((request_id, server.answer(romeo, &request)));
             }
-            for (request, answer) in answers.drain(..) {
-                total += heap::allocated(|| romeo.manager().answer(request, answer).unwrap()).1;
+            for (request_id, answer) in answers.drain(..) {
+                total += heap::allocated(|| romeo.manager().answer(request_id, answer).unwrap()).1;
             }
         }
         let outcome = romeo.take(operation);
@@ -426,7 +426,7 @@ fn f19_pre_keys_of_the_smallest_and_the_largest_id_are_used(ns: Namespace) {
 }
 
 fn r51_a_device_that_came_during_a_prompt_is_judged_before_anything_is_sent(ns: Namespace) {
-    let is_prompt = |question: &Question| matches!(question, Question::DecideTrust { .. });
+    let is_prompt = |request: &Request| matches!(request, Request::DecideTrust { .. });
     let mut server = Server::of(ns);
     let romeo = RustDevice::with(config(ns, ROMEO, "undecided"), &mut server);
     let juliet = RawDevice::of(ns, JULIET, 1);
@@ -434,13 +434,13 @@ fn r51_a_device_that_came_during_a_prompt_is_judged_before_anything_is_sent(ns: 
     let operation = romeo.begin_encrypt(&[&juliet.jid], "x", EncryptPolicy::Wait);
     for device in [1, 2] {
         let open = romeo.run_holding(&mut server, is_prompt);
-        let [(request, Question::DecideTrust { devices, .. })] = &open[..] else { panic!("{open:?}") };
+        let [(request_id, Request::DecideTrust { devices, .. })] = &open[..] else { panic!("{open:?}") };
         assert_eq!(devices.iter().map(|device| device.id).collect::<Vec<_>>(), [device]);
         // Another device appears while the user thinks.
         RawDevice::of(ns, JULIET, 2).publish(&mut server);
         romeo.push(&juliet.jid, &server);
-        romeo.manager().decide(*request, 0, "trusted").unwrap();
-        romeo.manager().answer(*request, Answer::Done).unwrap();
+        romeo.manager().decide(*request_id, 0, "trusted").unwrap();
+        romeo.manager().answer(*request_id, Answer::Done).unwrap();
     }
     romeo.run(&mut server);
     let keys = &romeo.take(operation).messages[0].keys;
@@ -467,7 +467,7 @@ fn an_outdated_list_is_noticed_before_anybody_is_served(ns: Namespace) {
     romeo.begin_encrypt(&to, "x", EncryptPolicy::Wait);
     let asked = romeo.step();
     assert!(
-        matches!(&asked[..], [(_, Question::FetchDeviceList { jid, .. })] if *jid == romeo.jid),
+        matches!(&asked[..], [(_, Request::FetchDeviceList { jid, .. })] if *jid == romeo.jid),
         "{asked:?}"
     );
     let evaluations = romeo.services.evaluations.load(SeqCst) - before;

@@ -45,8 +45,8 @@ fn a_prompt_is_answered<D: Device>(ns: Namespace) {
     romeo.go_on();
     let prompt = romeo.prompts().remove(0);
     assert_eq!(prompt.devices, [(JULIET.to_owned(), juliet.own_id())]);
-    assert_eq!(romeo.decide(prompt.request, 0, "trusted"), Status::Ok);
-    assert_eq!(romeo.give(prompt.request, &crate::support::Answer::Done), Status::Ok);
+    assert_eq!(romeo.decide(prompt.request_id, 0, "trusted"), Status::Ok);
+    assert_eq!(romeo.give(prompt.request_id, &crate::support::Answer::Done), Status::Ok);
     let report = romeo.finish(operation).ok();
     assert_eq!(juliet.read(ROMEO, &report.messages[0]).text.as_deref(), Some("text"));
     assert_eq!(romeo.set_trust(JULIET, &juliet.own_key(), "distrusted"), Status::Ok);
@@ -62,11 +62,11 @@ fn answers_come_in_the_order_that_the_test_wants<D: Device>(ns: Namespace) {
     world.set_answering(Answering::Held);
     let operation = romeo.begin_encrypt(&[JULIET, "paris@verona.lit"], "text", EncryptPolicy::Wait).unwrap();
     romeo.go_on();
-    // The later question first.
-    while let Some(held) = world.held().into_iter().rfind(|held| held.question.endpoint == romeo.endpoint()) {
-        let held = world.take_held(romeo.endpoint(), |question| *question == held.question).unwrap();
-        assert!(matches!(held.question.kind, Kind::FetchList | Kind::FetchBundle), "{:?}", held.question);
-        assert_eq!(romeo.give(held.request, &world.serve(&held.question)), Status::Ok);
+    // The later request first.
+    while let Some(held) = world.held().into_iter().rfind(|held| held.request.endpoint == romeo.endpoint()) {
+        let held = world.take_held(romeo.endpoint(), |request| *request == held.request).unwrap();
+        assert!(matches!(held.request.kind, Kind::FetchList | Kind::FetchBundle), "{:?}", held.request);
+        assert_eq!(romeo.give(held.request_id, &world.serve(&held.request)), Status::Ok);
         romeo.go_on();
     }
     let report = romeo.report(operation).expect("all is answered").ok();

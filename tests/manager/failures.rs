@@ -188,8 +188,8 @@ fn a_commit_that_fails_elsewhere_ends_no_encryption(ns: Namespace) {
     let message = juliet.say(&romeo.jid, "in between", &mut server);
     romeo.storage.fail(1, Fault::Nothing);
     assert!(romeo.manager().decrypt(Some(&juliet.jid), None, &message).is_err());
-    for (request, question) in open {
-        romeo.manager().answer(request, server.answer(&romeo, &question)).unwrap();
+    for (request_id, request) in open {
+        romeo.manager().answer(request_id, server.answer(&romeo, &request)).unwrap();
     }
     // What is read anew between the answers may fail, too: here only the commit in between did.
     romeo.run(&mut server);

@@ -4,7 +4,7 @@ use super::world::*;
 use omemo::error::Status;
 use omemo::manager::api::draft::EncryptPolicy;
 use omemo::manager::api::event::NoticeKind;
-use omemo::manager::api::question::{Answer, Question, Reason};
+use omemo::manager::api::request::{Answer, Reason, Request};
 use omemo::protocol::device_list::ListedDevice;
 use omemo::protocol::messages::key_exchange::KeyExchange;
 use omemo::protocol::messages::ratchet_message::RatchetMessage;
@@ -59,18 +59,18 @@ fn r45_what_is_sent_is_stored_first(ns: Namespace) {
     let hello = romeo.say(&juliet.jid, "hello", &mut server);
     assert_eq!(text(&juliet.read(&romeo.jid, &hello)), "hello");
     // The empty answer is asked to be sent; the process dies at once, and what it stored goes on.
-    let open = juliet.run_with(|question| match is_send(question) {
+    let open = juliet.run_with(|request| match is_send(request) {
         true => None,
-        false => Some(server.answer(&juliet, question)),
+        false => Some(server.answer(&juliet, request)),
     });
     assert_eq!(open.len(), 1);
-    let Question::SendMessage { message: first, .. } = &open[0].1 else { panic!("no message") };
+    let Request::SendMessage { message: first, .. } = &open[0].1 else { panic!("no message") };
     juliet.restart();
     juliet.begin_connect();
     let operation = juliet.begin_encrypt(&[&romeo.jid], "after the crash", EncryptPolicy::Wait);
-    juliet.run_with(|question| match is_send(question) {
+    juliet.run_with(|request| match is_send(request) {
         true => Some(Answer::Rejected(Reason::Failed)),
-        false => Some(server.answer(&juliet, question)),
+        false => Some(server.answer(&juliet, request)),
     });
     let message = juliet.take(operation).messages.remove(0);
     assert_eq!(text(&romeo.read(&juliet.jid, &message)), "after the crash");
@@ -88,9 +88,9 @@ fn nothing_is_sent_whose_commit_failed(ns: Namespace) {
     for _ in 0..3 {
         let open = juliet.step();
         let failed = juliet.storage.has_failed();
-        assert!(failed || !open.iter().any(|(_, question)| is_send(question)), "sent before it was stored");
-        for (request, question) in open {
-            juliet.manager().answer(request, server.answer(&juliet, &question)).unwrap();
+        assert!(failed || !open.iter().any(|(_, request)| is_send(request)), "sent before it was stored");
+        for (request_id, request) in open {
+            juliet.manager().answer(request_id, server.answer(&juliet, &request)).unwrap();
         }
     }
     juliet.run_later(&mut server);
@@ -106,12 +106,12 @@ fn a_follow_up_that_fails_sends_the_same_bytes_again(ns: Namespace) {
     assert_eq!(text(&juliet.read(&romeo.jid, &hello)), "hello");
     let mut failures = 3;
     for _ in 0..4 {
-        juliet.run_with(|question| match is_send(question) && failures > 0 {
+        juliet.run_with(|request| match is_send(request) && failures > 0 {
             true => {
                 failures -= 1;
                 Some(Answer::Rejected(Reason::Failed))
             }
-            false => Some(server.answer(&juliet, question)),
+            false => Some(server.answer(&juliet, request)),
         });
         juliet.advance(10_000);
     }
@@ -126,9 +126,9 @@ fn a_follow_up_survives_a_crash_and_ends_when_declined(ns: Namespace) {
     assert_eq!(text(&juliet.read(&romeo.jid, &hello)), "hello");
     juliet.restart();
     let operation = juliet.begin_connect();
-    juliet.run_with(|question| match is_send(question) {
+    juliet.run_with(|request| match is_send(request) {
         true => Some(Answer::Rejected(Reason::Declined)),
-        false => Some(server.answer(&juliet, question)),
+        false => Some(server.answer(&juliet, request)),
     });
     assert_eq!(juliet.take(operation).status(), Status::Ok);
     assert_eq!(juliet.sent.borrow().len(), 1, "the answer was lost in the crash");
@@ -162,9 +162,9 @@ fn r10_the_plaintext_is_given_whatever_becomes_of_the_follow_ups(ns: Namespace) 
     let (mut server, romeo, juliet) = two(ns);
     let hello = romeo.say(&juliet.jid, "hello", &mut server);
     assert_eq!(text(&juliet.read(&romeo.jid, &hello)), "hello");
-    juliet.run_with(|question| match question {
-        Question::FetchDeviceList { .. } | Question::FetchBundle { .. } => {
-            Some(server.answer(&juliet, question))
+    juliet.run_with(|request| match request {
+        Request::FetchDeviceList { .. } | Request::FetchBundle { .. } => {
+            Some(server.answer(&juliet, request))
         }
         _ => Some(Answer::Rejected(Reason::Failed)),
     });
@@ -327,9 +327,9 @@ fn r11_a_send_that_fails_takes_no_other_with_it(ns: Namespace) {
         assert_eq!(text(&juliet.read(&guest.jid, &greeting)), "hello");
     }
     // The answer to one of them cannot be sent, and then the process ends.
-    juliet.run_with(|question| match question {
-        Question::SendMessage { jid, .. } if *jid == guests[1] => Some(Answer::Rejected(Reason::Failed)),
-        _ => Some(server.answer(&juliet, question)),
+    juliet.run_with(|request| match request {
+        Request::SendMessage { jid, .. } if *jid == guests[1] => Some(Answer::Rejected(Reason::Failed)),
+        _ => Some(server.answer(&juliet, request)),
     });
     juliet.restart();
     juliet.connect(&mut server);

@@ -4,7 +4,7 @@ use super::help::*;
 use super::world::*;
 use omemo::error::Status;
 use omemo::manager::api::draft::EncryptPolicy;
-use omemo::manager::api::question::{Answer, Question, Reason};
+use omemo::manager::api::request::{Answer, Reason, Request};
 use omemo::protocol::namespace::Namespace;
 
 in_both_namespaces! {
@@ -33,7 +33,7 @@ in_both_namespaces! {
     offline_now_completes_with_rows,
     offline_now_says_so_for_a_device_without_bundle,
     a_thousand_encryptions_wait_offline_and_no_more,
-    background_questions_never_repeat_item_not_found_within_an_hour,
+    background_requests_never_repeat_item_not_found_within_an_hour,
     a_bundle_that_is_not_there_is_asked_for_once_an_hour_by_itself,
     a_wall_clock_that_is_set_back_makes_nothing_fresh,
     an_own_key_on_another_own_device_is_a_row,
@@ -42,12 +42,12 @@ in_both_namespaces! {
     a_bundle_of_a_long_prompt_is_fetched_anew,
 }
 
-/// Lets seconds pass until an operation is over; those questions are never answered. How many seconds.
+/// Lets seconds pass until an operation is over; those requests are never answered. How many seconds.
 fn seconds_until_done(
     client: &RustDevice,
     operation: u64,
     server: &mut Server,
-    dead: impl Fn(&Question) -> bool,
+    dead: impl Fn(&Request) -> bool,
 ) -> u32 {
     for seconds in 0..3_600 {
         client.run_holding(server, &dead);
@@ -97,9 +97,9 @@ fn a_failed_list_fetch_is_remembered_with_doubling_back_off(ns: Namespace) {
     let dead = is_list_of(&paris.jid);
     for _ in 0..120 {
         let operation = romeo.begin_encrypt(&[&juliet.jid, &paris.jid], "text", EncryptPolicy::Wait);
-        romeo.run_with(|question| match dead(question) {
+        romeo.run_with(|request| match dead(request) {
             true => Some(Answer::Rejected(Reason::Failed)),
-            false => Some(server.answer(&romeo, question)),
+            false => Some(server.answer(&romeo, request)),
         });
         assert!(romeo.is_done(operation));
         romeo.advance(30_000);
@@ -121,9 +121,9 @@ fn a_stored_list_that_could_not_be_fetched_is_used_with_a_row(ns: Namespace) {
     let dead = is_list_of(&paris.jid);
     for n in 0..3 {
         let operation = romeo.begin_encrypt(&[&juliet.jid, &paris.jid], "text", EncryptPolicy::Wait);
-        romeo.run_with(|question| match dead(question) {
+        romeo.run_with(|request| match dead(request) {
             true => Some(Answer::Rejected(Reason::Failed)),
-            false => Some(server.answer(&romeo, question)),
+            false => Some(server.answer(&romeo, request)),
         });
         let outcome = romeo.take(operation);
         assert!(serves(&outcome, paris.id()));
@@ -142,8 +142,8 @@ fn a_list_that_is_outdated_after_the_last_round_is_a_row(ns: Namespace) {
     let mut number = 1;
     for _ in 0..8 {
         let open = romeo.run_holding(&mut server, is_prompt);
-        let Some((prompt, question)) = open.into_iter().next() else { break };
-        let Question::DecideTrust { devices, .. } = question else { panic!() };
+        let Some((prompt, request)) = open.into_iter().next() else { break };
+        let Request::DecideTrust { devices, .. } = request else { panic!() };
         for index in 0..devices.len() {
             romeo.manager().decide(prompt, index, "trusted").unwrap();
         }
@@ -391,7 +391,7 @@ fn a_thousand_encryptions_wait_offline_and_no_more(ns: Namespace) {
     assert_eq!(refused, Some(Status::Limit));
 }
 
-fn background_questions_never_repeat_item_not_found_within_an_hour(ns: Namespace) {
+fn background_requests_never_repeat_item_not_found_within_an_hour(ns: Namespace) {
     let (mut server, romeo, _) = two(ns);
     // Somebody of whom no list can be found writes all day.
     let mut stranger = RawDevice::of(ns, "s@evil.example", 5);

@@ -4,7 +4,7 @@ use super::help::*;
 use super::world::*;
 use omemo::error::Status;
 use omemo::manager::api::draft::EncryptPolicy;
-use omemo::manager::api::question::{Answer, Reason};
+use omemo::manager::api::request::{Answer, Reason};
 use omemo::protocol::namespace::Namespace;
 
 in_both_namespaces! {
@@ -195,9 +195,9 @@ fn a_used_pre_key_still_opens_what_was_begun_on_it(ns: Namespace) {
     // The bundle without it does not reach the server.
     for _ in 0..3 {
         romeo.advance(HOUR);
-        romeo.run_with(|question| match is_publish(question) {
+        romeo.run_with(|request| match is_publish(request) {
             true => Some(Answer::Rejected(Reason::Failed)),
-            false => Some(server.answer(&romeo, question)),
+            false => Some(server.answer(&romeo, request)),
         });
     }
     romeo.restart();
@@ -224,9 +224,9 @@ fn used_pre_key_ends(ns: Namespace, reaches: bool) {
     // Whether the bundle without it reaches the server or not.
     for _ in 0..26 {
         romeo.advance(HOUR);
-        romeo.run_with(|question| match is_publish(question) && !reaches {
+        romeo.run_with(|request| match is_publish(request) && !reaches {
             true => Some(Answer::Rejected(Reason::Failed)),
-            false => Some(server.answer(&romeo, question)),
+            false => Some(server.answer(&romeo, request)),
         });
     }
     romeo.refuse(&second.jid, &welcome, Status::PreKeyUnknown);
@@ -283,9 +283,9 @@ fn a_bundle_that_cannot_be_fetched_again_is_a_row(ns: Namespace) {
     romeo.advance(HOUR / 2);
     romeo.manager().decide(open[0].0, 0, "trusted").unwrap();
     romeo.manager().answer(open[0].0, Answer::Done).unwrap();
-    romeo.run_with(|question| match is_bundle(question) {
+    romeo.run_with(|request| match is_bundle(request) {
         true => Some(Answer::Rejected(Reason::Failed)),
-        false => Some(server.answer(&romeo, question)),
+        false => Some(server.answer(&romeo, request)),
     });
     let outcome = romeo.take(operation);
     assert_eq!(
@@ -405,9 +405,9 @@ fn a_repair_whose_bundle_cannot_be_had_at_first_is_made_later(ns: Namespace) {
             assert_eq!(open.len(), 1);
             romeo.reconnect(&mut server);
         } else {
-            romeo.run_with(|question| match wanted(question) {
+            romeo.run_with(|request| match wanted(request) {
                 true => Some(Answer::Rejected(Reason::Failed)),
-                false => Some(server.answer(&romeo, question)),
+                false => Some(server.answer(&romeo, request)),
             });
             let asked = romeo.count_asked(&wanted);
             romeo.advance(30_000);
@@ -436,9 +436,9 @@ fn a_session_that_was_never_answered_does_where_its_bundle_is_of_an_old_stream(n
         romeo.run_holding(&mut server, is_bundle_of(&tybalt.jid));
         romeo.manager().disconnected().unwrap();
         romeo.begin_connect();
-        romeo.run_with(|question| match is_bundle_of(&juliet.jid)(question) && !fetched_again {
+        romeo.run_with(|request| match is_bundle_of(&juliet.jid)(request) && !fetched_again {
             true => Some(Answer::Rejected(Reason::Failed)),
-            false => Some(server.answer(&romeo, question)),
+            false => Some(server.answer(&romeo, request)),
         });
         let outcome = romeo.take(operation);
         assert!(serves(&outcome, 7) && serves(&outcome, 8), "{:?}", outcome.rows);

@@ -1,10 +1,10 @@
-//! Short words for the tests by subject: lists, questions, rows, and messages that somebody changed on the way.
+//! Short words for the tests by subject: lists, requests, rows, and messages that somebody changed on the way.
 
 use super::world::*;
 use omemo::error::Status;
 use omemo::manager::api::draft::EncryptPolicy;
-use omemo::manager::api::question::Question;
 use omemo::manager::api::report::Outcome;
+use omemo::manager::api::request::Request;
 use omemo::protocol::address::BareJid;
 use omemo::protocol::device_list::{DeviceList, ListedDevice};
 use omemo::protocol::message::Message;
@@ -24,26 +24,26 @@ pub fn push(client: &RustDevice, jid: &BareJid, ids: &[u32]) {
     client.manager().update_device_list(jid, &list(client.config.namespaces[0], ids)).unwrap();
 }
 
-pub fn is_list_of(jid: &BareJid) -> impl Fn(&Question) -> bool {
+pub fn is_list_of(jid: &BareJid) -> impl Fn(&Request) -> bool {
     let wanted = jid.clone();
-    move |question| matches!(question, Question::FetchDeviceList { jid, .. } if *jid == wanted)
+    move |request| matches!(request, Request::FetchDeviceList { jid, .. } if *jid == wanted)
 }
 
-pub fn is_bundle_of(jid: &BareJid) -> impl Fn(&Question) -> bool {
+pub fn is_bundle_of(jid: &BareJid) -> impl Fn(&Request) -> bool {
     let wanted = jid.clone();
-    move |question| matches!(question, Question::FetchBundle { jid, .. } if *jid == wanted)
+    move |request| matches!(request, Request::FetchBundle { jid, .. } if *jid == wanted)
 }
 
-pub fn is_prompt(question: &Question) -> bool {
-    matches!(question, Question::DecideTrust { .. })
+pub fn is_prompt(request: &Request) -> bool {
+    matches!(request, Request::DecideTrust { .. })
 }
 
-pub fn is_list_publication(question: &Question) -> bool {
-    matches!(question, Question::PublishDeviceList { .. })
+pub fn is_list_publication(request: &Request) -> bool {
+    matches!(request, Request::PublishDeviceList { .. })
 }
 
-pub fn is_bundle_publication(question: &Question) -> bool {
-    matches!(question, Question::PublishBundle { .. })
+pub fn is_bundle_publication(request: &Request) -> bool {
+    matches!(request, Request::PublishBundle { .. })
 }
 
 /// Device and status of the rows of a JID.

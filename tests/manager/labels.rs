@@ -4,7 +4,7 @@
 use super::world::*;
 use omemo::error::Status;
 use omemo::manager::Config;
-use omemo::manager::api::question::Question;
+use omemo::manager::api::request::Request;
 use omemo::protocol::device_list::{DeviceList, ListedDevice};
 use omemo::protocol::namespace::Namespace::{self, Legacy, Omemo2};
 use omemo::stanza::device_list;
@@ -35,8 +35,8 @@ fn published(client: &RustDevice, namespace: Namespace) -> DeviceList {
         .asked
         .borrow()
         .iter()
-        .filter_map(|question| match question {
-            Question::PublishDeviceList { list } if list.namespace == namespace => Some(list.clone()),
+        .filter_map(|request| match request {
+            Request::PublishDeviceList { list } if list.namespace == namespace => Some(list.clone()),
             _ => None,
         })
         .collect::<Vec<_>>();

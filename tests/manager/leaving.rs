@@ -5,7 +5,7 @@ use super::world::*;
 use omemo::error::Status;
 use omemo::manager::Config;
 use omemo::manager::api::event::NoticeKind;
-use omemo::manager::api::question::{Answer, Question, Reason};
+use omemo::manager::api::request::{Answer, Reason, Request};
 use omemo::protocol::device_list::{DeviceList, ListedDevice};
 use omemo::protocol::namespace::Namespace::{self, Legacy, Omemo2};
 use omemo::runtime::next_number;
@@ -138,11 +138,11 @@ fn a_namespace_less_is_left_here_at_once_and_on_the_server_at_the_next_stream() 
         // It is over: nothing is asked about the other namespace ever again.
         romeo.asked.borrow_mut().clear();
         romeo.reconnect(&mut server);
-        let about = |question: &Question| match question {
-            Question::FetchDeviceList { namespace, .. } | Question::DeleteBundle { namespace, .. } => {
+        let about = |request: &Request| match request {
+            Request::FetchDeviceList { namespace, .. } | Request::DeleteBundle { namespace, .. } => {
                 *namespace == gone
             }
-            Question::PublishDeviceList { list } => list.namespace == gone,
+            Request::PublishDeviceList { list } => list.namespace == gone,
             _ => false,
         };
         assert_eq!(romeo.count_asked(about), 0);
@@ -171,19 +171,19 @@ fn leaving_is_taken_up_again_wherever_it_was_cut_short() {
             let romeo = reopened(&romeo, &[Omemo2]);
             let operation = romeo.begin_connect();
             let mut failed = 0;
-            let fails = |question: &Question| match question {
-                Question::FetchBundle { namespace: Legacy, .. } => failing == 0,
-                Question::FetchDeviceList { namespace: Legacy, .. } => failing == 1,
-                Question::PublishDeviceList { list } => failing == 2 && list.namespace == Legacy,
-                Question::DeleteBundle { .. } => failing == 3,
+            let fails = |request: &Request| match request {
+                Request::FetchBundle { namespace: Legacy, .. } => failing == 0,
+                Request::FetchDeviceList { namespace: Legacy, .. } => failing == 1,
+                Request::PublishDeviceList { list } => failing == 2 && list.namespace == Legacy,
+                Request::DeleteBundle { .. } => failing == 3,
                 _ => false,
             };
-            romeo.run_with(|question| {
-                if fails(question) {
+            romeo.run_with(|request| {
+                if fails(request) {
                     failed += 1;
                     return (!crash).then_some(Answer::Rejected(Reason::Failed));
                 }
-                Some(server.answer(&romeo, question))
+                Some(server.answer(&romeo, request))
             });
             assert_eq!(failed, 1);
             if crash {
@@ -237,7 +237,7 @@ fn leaving_survives_a_store_that_fails_and_coming_back_calls_it_off() {
     for namespace in Namespace::ALL {
         assert!(listed(&server, namespace, &romeo) && has_bundle(&server, namespace, &romeo));
     }
-    let deletes = |question: &Question| matches!(question, Question::DeleteBundle { .. });
+    let deletes = |request: &Request| matches!(request, Request::DeleteBundle { .. });
     assert_eq!(romeo.count_asked(deletes), 0);
 }
 

@@ -1,15 +1,15 @@
-//! The log says what happens: at DEBUG each message, question and commit, at INFO what happens to the account; and never
+//! The log says what happens: at DEBUG each message, request and commit, at INFO what happens to the account; and never
 //! a JID, a text or a secret.
 
 use super::help::*;
 use super::world::*;
-use omemo::manager::api::question::{Answer, Reason};
+use omemo::manager::api::request::{Answer, Reason};
 use omemo::protocol::namespace::Namespace;
 
 in_both_namespaces! {
     each_message_that_is_read_is_a_line,
     each_message_that_fails_says_why,
-    each_question_is_a_line_when_asked_and_when_answered,
+    each_request_is_a_line_when_asked_and_when_answered,
     each_commit_is_a_line,
     what_happens_to_the_account_is_said_at_info,
     r29_no_line_holds_a_jid_or_a_text,
@@ -45,7 +45,7 @@ fn each_message_that_fails_says_why(ns: Namespace) {
     assert!(all.iter().any(|line| line.contains(&device)), "{all:?}");
 }
 
-fn each_question_is_a_line_when_asked_and_when_answered(ns: Namespace) {
+fn each_request_is_a_line_when_asked_and_when_answered(ns: Namespace) {
     let (mut server, romeo, _) = two(ns);
     RawDevice::of(ns, TYBALT, 5).publish(&mut server);
     lines(&romeo);

@@ -6,7 +6,7 @@ use omemo::manager::Config;
 use omemo::manager::api::decrypted::Action;
 use omemo::manager::api::draft::{Draft, EncryptPolicy};
 use omemo::manager::api::event::NoticeKind;
-use omemo::manager::api::question::Question;
+use omemo::manager::api::request::Request;
 use omemo::protocol::namespace::Namespace::{self, Legacy, Omemo2};
 use omemo::runtime::next_number;
 use zeroize::Zeroizing;
@@ -95,8 +95,8 @@ fn each_device_is_served_in_the_first_namespace_in_which_it_is_announced() {
         assert_eq!(outcome.messages[0].namespace, order[0], "messages come in the order of the namespaces");
         // No bundle was fetched in a namespace that serves nobody there.
         let other = if expected == Legacy { Omemo2 } else { Legacy };
-        let needless = |question: &Question| {
-            matches!(question, Question::FetchBundle { namespace, device, .. }
+        let needless = |request: &Request| {
+            matches!(request, Request::FetchBundle { namespace, device, .. }
                 if *namespace == other && device.get() == 5)
         };
         assert_eq!(romeo.count_asked(needless), 0);

@@ -139,10 +139,10 @@ fn an_older_answer_does_not_undo_that_a_node_is_gone(ns: Namespace) {
     let (_server, romeo, _) = two(ns);
     let tybalt = jid(TYBALT);
     romeo.begin_refresh(&tybalt);
-    for (request, question) in romeo.step() {
-        if is_list_of(&tybalt)(&question) {
-            let answer = omemo::manager::api::question::Answer::DeviceList(list(ns, &[7]));
-            romeo.manager().answer(request, answer).unwrap();
+    for (request_id, request) in romeo.step() {
+        if is_list_of(&tybalt)(&request) {
+            let answer = omemo::manager::api::request::Answer::DeviceList(list(ns, &[7]));
+            romeo.manager().answer(request_id, answer).unwrap();
         }
     }
     list_is_gone(&romeo, &tybalt, ns);
@@ -154,7 +154,7 @@ fn a_manager_is_idle_when_run_would_do_nothing(ns: Namespace) {
     let (mut server, romeo, juliet) = friends(ns);
     romeo.run_later(&mut server);
     assert!(is_idle(&romeo));
-    // Noted and not applied; then an open question; then nothing.
+    // Noted and not applied; then an open request; then nothing.
     let operation = romeo.begin_encrypt(&[&juliet.jid], "x", EncryptPolicy::Wait);
     assert!(!is_idle(&romeo));
     romeo.run(&mut server);

@@ -5,20 +5,20 @@ use super::world::*;
 use omemo::error::Status;
 use omemo::manager::api::device::CoreTrust;
 use omemo::manager::api::draft::EncryptPolicy;
-use omemo::manager::api::question::{Answer, Question, Reason};
+use omemo::manager::api::request::{Answer, Reason, Request};
 use omemo::protocol::address::BareJid;
 use omemo::protocol::namespace::Namespace::{self, Legacy, Omemo2};
 
 in_both_namespaces! {
     an_older_answer_does_not_undo_a_newer_push,
-    an_answer_to_a_question_of_before_the_push_does_not_undo_it,
+    an_answer_to_a_request_of_before_the_push_does_not_undo_it,
     an_older_answer_does_not_undo_a_newer_push_of_the_own_list,
     a_push_behind_the_answer_of_a_refresh_holds,
     a_newer_answer_holds_over_an_older_push,
     the_last_of_several_pushes_before_run_holds,
     an_older_decision_does_not_undo_a_newer_judgement,
     a_newer_decision_holds_over_an_older_judgement,
-    one_newer_judgement_leaves_the_other_decisions_of_a_question,
+    one_newer_judgement_leaves_the_other_decisions_of_a_request,
     an_answer_of_the_old_stream_is_not_fresh_in_the_new_one,
     an_answer_of_the_old_stream_is_stored,
     a_push_of_the_old_stream_is_not_fresh_in_the_new_one,
@@ -38,9 +38,9 @@ fn an_older_answer_does_not_undo_a_newer_push(ns: Namespace) {
     let tybalt = jid(TYBALT);
     romeo.begin_refresh(&tybalt);
     let asked = romeo.step();
-    let (request, _) = asked.iter().find(|(_, question)| is_list_of(&tybalt)(question)).unwrap();
+    let (request_id, _) = asked.iter().find(|(_, request)| is_list_of(&tybalt)(request)).unwrap();
     // Device 7, which was stolen, is on the list. The answer is noted; `run` comes later.
-    romeo.manager().answer(*request, Answer::DeviceList(list(ns, &[7]))).unwrap();
+    romeo.manager().answer(*request_id, Answer::DeviceList(list(ns, &[7]))).unwrap();
     // The next stanza: Tybalt took 7 off, and put 8 on.
     push(&romeo, &tybalt, &[8]);
     romeo.step();
@@ -50,22 +50,22 @@ fn an_older_answer_does_not_undo_a_newer_push(ns: Namespace) {
     assert_eq!((romeo.is_active(&tybalt, 7), romeo.is_active(&tybalt, 8)), (false, true));
 }
 
-fn an_answer_to_a_question_of_before_the_push_does_not_undo_it(ns: Namespace) {
+fn an_answer_to_a_request_of_before_the_push_does_not_undo_it(ns: Namespace) {
     let (_server, romeo, _juliet) = two(ns);
     let tybalt = jid(TYBALT);
     let operation = romeo.begin_refresh(&tybalt);
     let asked = romeo.step();
     push(&romeo, &tybalt, &[8]);
     let later = romeo.step();
-    for (request, question) in asked {
-        if is_list_of(&tybalt)(&question) {
+    for (request_id, request) in asked {
+        if is_list_of(&tybalt)(&request) {
             // It was superseded: the server may have answered before it took the new list.
-            let answered = romeo.manager().answer(request, Answer::DeviceList(list(ns, &[7])));
-            assert!(answered.is_ok() || romeo.withdrawn.borrow().contains(&request));
+            let answered = romeo.manager().answer(request_id, Answer::DeviceList(list(ns, &[7])));
+            assert!(answered.is_ok() || romeo.withdrawn.borrow().contains(&request_id));
         }
     }
-    for (request, _) in later {
-        romeo.manager().answer(request, Answer::Rejected(Reason::NotFound)).unwrap();
+    for (request_id, _) in later {
+        romeo.manager().answer(request_id, Answer::Rejected(Reason::NotFound)).unwrap();
     }
     romeo.run_with(|_| Some(Answer::Rejected(Reason::NotFound)));
     assert!(romeo.is_done(operation), "a refresh that a push has answered is over");
@@ -77,9 +77,9 @@ fn an_older_answer_does_not_undo_a_newer_push_of_the_own_list(ns: Namespace) {
     let own = romeo.id();
     romeo.begin_refresh(&romeo.jid);
     let asked = romeo.step();
-    for (request, question) in asked {
-        if is_list_of(&romeo.jid)(&question) {
-            romeo.manager().answer(request, Answer::DeviceList(list(ns, &[own, 7]))).unwrap();
+    for (request_id, request) in asked {
+        if is_list_of(&romeo.jid)(&request) {
+            romeo.manager().answer(request_id, Answer::DeviceList(list(ns, &[own, 7]))).unwrap();
         }
     }
     server.lists.insert((ns, romeo.jid.clone()), list(ns, &[own, 8]));
@@ -95,9 +95,9 @@ fn pushed_and_answered(ns: Namespace, answered: u32) -> (RustDevice, BareJid) {
     let tybalt = jid(TYBALT);
     push(&romeo, &tybalt, &[7]);
     romeo.begin_refresh(&tybalt);
-    for (request, question) in romeo.step() {
-        if is_list_of(&tybalt)(&question) {
-            romeo.manager().answer(request, Answer::DeviceList(list(ns, &[answered]))).unwrap();
+    for (request_id, request) in romeo.step() {
+        if is_list_of(&tybalt)(&request) {
+            romeo.manager().answer(request_id, Answer::DeviceList(list(ns, &[answered]))).unwrap();
         }
     }
     (romeo, tybalt)
@@ -136,14 +136,14 @@ fn asked_about(ns: Namespace, count: u32) -> (Server, RustDevice, Vec<RawDevice>
     devices.iter().for_each(|device| device.publish(&mut server));
     let operation = romeo.begin_encrypt(&[&jid(JULIET)], "text", EncryptPolicy::Wait);
     let open = romeo.run_holding(&mut server, is_prompt);
-    let Question::DecideTrust { devices: rows, .. } = &open[0].1 else { panic!("no prompt") };
+    let Request::DecideTrust { devices: rows, .. } = &open[0].1 else { panic!("no prompt") };
     assert_eq!(rows.len(), devices.len());
     let prompt = open[0].0;
     (server, romeo, devices, prompt, operation)
 }
 
 fn decide_all(romeo: &RustDevice, prompt: u64, level: &str) {
-    let Question::DecideTrust { devices, .. } = romeo.manager().question(prompt).unwrap() else { panic!() };
+    let Request::DecideTrust { devices, .. } = romeo.manager().request(prompt).unwrap() else { panic!() };
     for index in 0..devices.len() {
         romeo.manager().decide(prompt, index, level).unwrap();
     }
@@ -171,7 +171,7 @@ fn a_newer_decision_holds_over_an_older_judgement(ns: Namespace) {
     assert!(serves(&romeo.take(operation), 1));
 }
 
-fn one_newer_judgement_leaves_the_other_decisions_of_a_question(ns: Namespace) {
+fn one_newer_judgement_leaves_the_other_decisions_of_a_request(ns: Namespace) {
     let (mut server, romeo, devices, prompt, operation) = asked_about(ns, 10);
     decide_all(&romeo, prompt, "trusted");
     romeo.manager().set_trust(&devices[4].jid, &devices[4].key(), "distrusted").unwrap();
@@ -189,9 +189,9 @@ fn an_answer_of_the_old_stream_is_not_fresh_in_the_new_one(ns: Namespace) {
     let (mut server, romeo, _juliet) = two(ns);
     let tybalt = RawDevice::of(ns, TYBALT, 8);
     let operation = romeo.begin_encrypt(&[&tybalt.jid], "text", EncryptPolicy::Wait);
-    for (request, question) in romeo.run_holding(&mut server, is_list_of(&tybalt.jid)) {
-        assert!(is_list_of(&tybalt.jid)(&question));
-        romeo.manager().answer(request, Answer::DeviceList(list(ns, &[7]))).unwrap();
+    for (request_id, request) in romeo.run_holding(&mut server, is_list_of(&tybalt.jid)) {
+        assert!(is_list_of(&tybalt.jid)(&request));
+        romeo.manager().answer(request_id, Answer::DeviceList(list(ns, &[7]))).unwrap();
     }
     // The stream breaks for a week before `run` is called; meanwhile 8 took the place of 7.
     romeo.manager().disconnected().unwrap();
@@ -207,9 +207,9 @@ fn an_answer_of_the_old_stream_is_stored(ns: Namespace) {
     let (_server, romeo, _juliet) = two(ns);
     let tybalt = jid(TYBALT);
     romeo.begin_refresh(&tybalt);
-    for (request, question) in romeo.step() {
-        if is_list_of(&tybalt)(&question) {
-            romeo.manager().answer(request, Answer::DeviceList(list(ns, &[7]))).unwrap();
+    for (request_id, request) in romeo.step() {
+        if is_list_of(&tybalt)(&request) {
+            romeo.manager().answer(request_id, Answer::DeviceList(list(ns, &[7]))).unwrap();
         }
     }
     romeo.manager().disconnected().unwrap();
@@ -235,9 +235,9 @@ fn an_answer_that_comes_after_its_stream_is_stale(ns: Namespace) {
     romeo.begin_refresh(&tybalt);
     let asked = romeo.step();
     romeo.manager().disconnected().unwrap();
-    for (request, question) in asked.into_iter().filter(|(_, question)| is_list_of(&tybalt)(question)) {
-        let answered = romeo.manager().answer(request, Answer::DeviceList(list(ns, &[7])));
-        assert_eq!(answered.unwrap_err().status(), Status::Stale, "{question:?}");
+    for (request_id, request) in asked.into_iter().filter(|(_, request)| is_list_of(&tybalt)(request)) {
+        let answered = romeo.manager().answer(request_id, Answer::DeviceList(list(ns, &[7])));
+        assert_eq!(answered.unwrap_err().status(), Status::Stale, "{request:?}");
     }
     romeo.step();
     assert!(!romeo.is_active(&tybalt, 7));
@@ -254,8 +254,8 @@ fn an_older_bundle_does_not_undo_an_accepted_key(ns: Namespace) {
     // The bundle of before comes from a server that lags, and is noted before the user accepts the new key.
     romeo.advance(HOUR);
     romeo.begin_encrypt(&[&new.jid], "x", EncryptPolicy::Wait);
-    for (request, _) in romeo.run_holding(&mut server, is_bundle_of(&new.jid)) {
-        romeo.manager().answer(request, Answer::Bundle(old.bundle())).unwrap();
+    for (request_id, _) in romeo.run_holding(&mut server, is_bundle_of(&new.jid)) {
+        romeo.manager().answer(request_id, Answer::Bundle(old.bundle())).unwrap();
     }
     romeo.manager().accept_identity(&new.jid, id(7), &new.key()).unwrap();
     romeo.run(&mut server);
@@ -273,9 +273,9 @@ fn a_push_in_one_namespace_leaves_the_other_to_its_answer(ns: Namespace) {
     romeo.begin_refresh(&tybalt);
     let asked = romeo.step();
     romeo.manager().update_device_list(&tybalt, &list(ns, &[8])).unwrap();
-    for (request, question) in asked {
-        let Question::FetchDeviceList { namespace, .. } = question else { continue };
-        let answered = romeo.manager().answer(request, Answer::DeviceList(list(namespace, &[7])));
+    for (request_id, request) in asked {
+        let Request::FetchDeviceList { namespace, .. } = request else { continue };
+        let answered = romeo.manager().answer(request_id, Answer::DeviceList(list(namespace, &[7])));
         assert!(answered.is_ok() || namespace == ns);
     }
     romeo.step();
@@ -298,9 +298,9 @@ fn a_list_counts_although_nobody_waits_for_it_any_more(ns: Namespace) {
         let tybalt = jid(TYBALT);
         push(&romeo, &tybalt, &[7]);
         let operation = romeo.begin_refresh(&tybalt);
-        for (request, question) in romeo.step() {
-            if is_list_of(&tybalt)(&question) {
-                romeo.manager().answer(request, Answer::DeviceList(list(ns, &[8]))).unwrap();
+        for (request_id, request) in romeo.step() {
+            if is_list_of(&tybalt)(&request) {
+                romeo.manager().answer(request_id, Answer::DeviceList(list(ns, &[8]))).unwrap();
             }
         }
         if cancel {
@@ -320,8 +320,8 @@ fn a_key_counts_although_nobody_waits_for_it_any_more(ns: Namespace) {
         let juliet = RawDevice::of(ns, JULIET, 7);
         juliet.publish(&mut server);
         let operation = romeo.begin_refresh(&juliet.jid);
-        for (request, _) in romeo.run_holding(&mut server, is_bundle_of(&juliet.jid)) {
-            romeo.manager().answer(request, Answer::Bundle(juliet.bundle())).unwrap();
+        for (request_id, _) in romeo.run_holding(&mut server, is_bundle_of(&juliet.jid)) {
+            romeo.manager().answer(request_id, Answer::Bundle(juliet.bundle())).unwrap();
         }
         if cancel {
             romeo.manager().cancel(operation).unwrap();
@@ -342,12 +342,12 @@ fn a_crossed_publication_is_redone_in_the_next_stream(ns: Namespace) {
         server.lists.insert((ns, jid.clone()), list(ns, &[300]));
         push(&romeo, &jid, &[300]);
         let open = romeo.run_holding(&mut server, is_list_publication);
-        let (request, Question::PublishDeviceList { list: ours }) = open[0].clone() else {
+        let (request_id, Request::PublishDeviceList { list: ours }) = open[0].clone() else {
             panic!("{open:?}")
         };
         push(&romeo, &jid, &[300, 301]);
         if answered {
-            romeo.manager().answer(request, Answer::Done).unwrap();
+            romeo.manager().answer(request_id, Answer::Done).unwrap();
         }
         let last = if ours_is_last { ours } else { list(ns, &[300, 301]) };
         server.lists.insert((ns, jid.clone()), last);
@@ -400,9 +400,9 @@ fn a_list_that_is_not_found_counts_for_an_encryption_that_was_ready_before(ns: N
     // The encryption has what it needs; then the server says that Juliet has no list any more.
     romeo.manager().answer(wanted[0].0, Answer::Bundle(tybalt.bundle())).unwrap();
     romeo.manager().answer(looked[0].0, Answer::Rejected(Reason::NotFound)).unwrap();
-    romeo.run_with(|question| match is_list_of(&juliet.jid)(question) {
+    romeo.run_with(|request| match is_list_of(&juliet.jid)(request) {
         true => Some(Answer::Rejected(Reason::NotFound)),
-        false => Some(server.answer(&romeo, question)),
+        false => Some(server.answer(&romeo, request)),
     });
     assert!(!serves(&romeo.take(operation), 7), "a device whose list is gone is served");
 }

@@ -7,7 +7,7 @@ use crate::support::world::{Answering, Kind, World};
 use omemo::error::Status;
 use omemo::manager::api::draft::EncryptPolicy;
 use omemo::manager::api::event::NoticeKind;
-use omemo::manager::api::question::{Answer, Question, Reason};
+use omemo::manager::api::request::{Answer, Reason, Request};
 use omemo::protocol::device_list::ListedDevice;
 use omemo::protocol::namespace::Namespace::{self, Legacy, Omemo2};
 
@@ -143,13 +143,13 @@ fn about_to_publish<D: Device>(world: &World, ns: Namespace) -> (D, crate::suppo
     world.publish_list(ns.uri(), ROMEO, &theirs);
     assert_eq!(romeo.update_device_list(ROMEO, &theirs), Status::Ok);
     romeo.go_on();
-    let held = world.take_held(romeo.endpoint(), |question| question.kind == Kind::PublishList);
+    let held = world.take_held(romeo.endpoint(), |request| request.kind == Kind::PublishList);
     (romeo, held.expect("we do not publish ourselves"))
 }
 
 fn assert_all_three<D: Device>(world: &World, ns: Namespace, romeo: &D) {
     while let Some(held) = world.take_held(romeo.endpoint(), |_| true) {
-        let _ = romeo.give(held.request, &world.serve(&held.question));
+        let _ = romeo.give(held.request_id, &world.serve(&held.request));
     }
     world.set_answering(Answering::InCallback);
     for _ in 0..10 {
@@ -170,19 +170,19 @@ fn r47_a_push_that_crosses_our_publication_is_not_undone<D: Device>(ns: Namespac
     world.publish_list(ns.uri(), ROMEO, &both);
     assert_eq!(romeo.update_device_list(ROMEO, &both), Status::Ok);
     romeo.go_on();
-    let answer = world.serve(&held.question);
-    let _ = romeo.give(held.request, &answer);
+    let answer = world.serve(&held.request);
+    let _ = romeo.give(held.request_id, &answer);
     assert_all_three(&world, ns, &romeo);
 }
 
 fn a_push_behind_the_answer_to_our_publication_is_not_undone<D: Device>(ns: Namespace) {
     let world = World::speaking(ns.uri(), 4);
     let (romeo, held) = about_to_publish::<D>(&world, ns);
-    let answer = world.serve(&held.question);
+    let answer = world.serve(&held.request);
     let both = list_xml(ns, "<device id='17'/><device id='18'/>");
     world.publish_list(ns.uri(), ROMEO, &both);
     // The result of our publication, then the push, before the library runs.
-    assert_eq!(romeo.give(held.request, &answer), Status::Ok);
+    assert_eq!(romeo.give(held.request_id, &answer), Status::Ok);
     assert_eq!(romeo.update_device_list(ROMEO, &both), Status::Ok);
     assert_all_three(&world, ns, &romeo);
 }
@@ -246,23 +246,23 @@ fn a_list_of_more_than_64_kib_stays_as_it_is<D: Device>(ns: Namespace) {
     assert!(rows.iter().any(|row| row.status == Status::Limit), "{rows:?}");
 }
 
-/// A client that was taken off its list and whose publication is held: the request and the question.
-fn publishing(ns: Namespace) -> (Server, RustDevice, u64, Question) {
+/// A client that was taken off its list and whose publication is held: the request and the request.
+fn publishing(ns: Namespace) -> (Server, RustDevice, u64, Request) {
     let mut server = Server::of(ns);
     let romeo = RustDevice::new(ROMEO, &mut server);
     server.lists.insert((ns, romeo.jid.clone()), list(ns, &[100]));
     push(&romeo, &romeo.jid, &[100]);
     let open = romeo.run_holding(&mut server, is_list_publication);
-    let (request, question) = open.into_iter().next().expect("no publication");
-    (server, romeo, request, question)
+    let (request_id, request) = open.into_iter().next().expect("no publication");
+    (server, romeo, request_id, request)
 }
 
 fn whoever_overwrites_the_list_right_behind_us_does_not_take_us_off(ns: Namespace) {
-    let (mut server, romeo, request, question) = publishing(ns);
+    let (mut server, romeo, request_id, request) = publishing(ns);
     // The server takes our list; another client, which had read the one before, overwrites it, and that is pushed.
-    server.answer(&romeo, &question);
+    server.answer(&romeo, &request);
     server.lists.insert((ns, romeo.jid.clone()), list(ns, &[100, 300]));
-    romeo.manager().answer(request, Answer::Done).unwrap();
+    romeo.manager().answer(request_id, Answer::Done).unwrap();
     push(&romeo, &romeo.jid, &[100, 300]);
     romeo.run_hours(24, &mut server);
     let ids = server.list(&romeo.jid);
@@ -278,9 +278,9 @@ fn connecting_does_not_wipe_out_a_device_that_was_pushed(ns: Namespace) {
     // Somebody took us off meanwhile.
     server.lists.insert((ns, romeo.jid.clone()), list(ns, &[100]));
     romeo.begin_connect();
-    for (request, question) in romeo.step() {
-        let answer = server.answer(&romeo, &question);
-        romeo.manager().answer(request, answer).unwrap();
+    for (request_id, request) in romeo.step() {
+        let answer = server.answer(&romeo, &request);
+        romeo.manager().answer(request_id, answer).unwrap();
     }
     // A new device announces itself; its push comes before `run`.
     server.lists.insert((ns, romeo.jid.clone()), list(ns, &[100, 300]));
@@ -291,10 +291,10 @@ fn connecting_does_not_wipe_out_a_device_that_was_pushed(ns: Namespace) {
 }
 
 fn a_publication_that_failed_is_made_again_from_the_newest_list(ns: Namespace) {
-    let (mut server, romeo, request, _) = publishing(ns);
+    let (mut server, romeo, request_id, _) = publishing(ns);
     server.lists.insert((ns, romeo.jid.clone()), list(ns, &[100, 300]));
     push(&romeo, &romeo.jid, &[100, 300]);
-    let _ = romeo.manager().answer(request, Answer::Rejected(Reason::Failed));
+    let _ = romeo.manager().answer(request_id, Answer::Rejected(Reason::Failed));
     romeo.run_later(&mut server);
     let ids = server.list(&romeo.jid);
     assert!([100, 300, romeo.id()].iter().all(|id| ids.contains(id)), "{ids:?}");
@@ -303,9 +303,9 @@ fn a_publication_that_failed_is_made_again_from_the_newest_list(ns: Namespace) {
 fn a_publication_that_was_cut_off_is_made_again_from_the_newest_list(ns: Namespace) {
     // Whether the server had taken it or not.
     for taken in [false, true] {
-        let (mut server, romeo, _, question) = publishing(ns);
+        let (mut server, romeo, _, request) = publishing(ns);
         if taken {
-            server.answer(&romeo, &question);
+            server.answer(&romeo, &request);
         }
         romeo.manager().disconnected().unwrap();
         romeo.step();
@@ -349,9 +349,9 @@ fn a_bundle_that_could_not_be_looked_at_is_not_overwritten(ns: Namespace) {
         other.publish(&mut server);
         romeo.begin_connect();
         let own = is_bundle_of(&romeo.jid);
-        romeo.run_with(|question| match own(question) {
+        romeo.run_with(|request| match own(request) {
             true => Some(Answer::Rejected(reason)),
-            false => Some(server.answer(&romeo, question)),
+            false => Some(server.answer(&romeo, request)),
         });
         assert_eq!(server.bundle(&romeo).identity_key, other.key(), "somebody else's bundle was overwritten");
     }
@@ -425,11 +425,11 @@ fn a_bundle_that_changed_while_it_was_published_is_published_again(ns: Namespace
             open = romeo.run_holding(&mut server, is_bundle_publication);
         }
     }
-    let (request, question) = open.remove(0);
+    let (request_id, request) = open.remove(0);
     // While it is on its way the second pre key is used up; the server has the bundle with it.
     romeo.read(&second.jid, &welcome);
-    let answer = server.answer(&romeo, &question);
-    romeo.manager().answer(request, answer).unwrap();
+    let answer = server.answer(&romeo, &request);
+    romeo.manager().answer(request_id, answer).unwrap();
     romeo.run_later(&mut server);
     let left = server.bundle(&romeo).pre_keys;
     assert!(left.iter().all(|key| key.id != used), "a used pre key stays on the server");
@@ -468,11 +468,11 @@ fn an_own_bundle_that_could_not_be_looked_at_is_looked_at_again(ns: Namespace) {
     server.bundles.clear();
     romeo.begin_connect();
     let is_own = is_bundle_of(&romeo.jid);
-    let failing = |server: &mut Server, question: &Question| match is_own(question) {
+    let failing = |server: &mut Server, request: &Request| match is_own(request) {
         true => Some(Answer::Rejected(Reason::Failed)),
-        false => Some(server.answer(&romeo, question)),
+        false => Some(server.answer(&romeo, request)),
     };
-    romeo.run_with(|question| failing(&mut server, question));
+    romeo.run_with(|request| failing(&mut server, request));
     for _ in 0..8 {
         romeo.advance(10_000);
         romeo.run(&mut server);
@@ -488,24 +488,24 @@ fn an_id_that_was_given_up_stops_no_encryption(ns: Namespace) {
     server.lists.insert((ns, romeo.jid.clone()), list(ns, &[old]));
     romeo.manager().disconnected().unwrap();
     romeo.begin_connect();
-    let refuse = |server: &mut Server, question: &Question| match is_list_publication(question) {
+    let refuse = |server: &mut Server, request: &Request| match is_list_publication(request) {
         true => Some(Answer::Rejected(Reason::Failed)),
-        false => Some(server.answer(&romeo, question)),
+        false => Some(server.answer(&romeo, request)),
     };
-    romeo.run_with(|question| refuse(&mut server, question));
+    romeo.run_with(|request| refuse(&mut server, request));
     assert_ne!(romeo.id(), old);
     let operation = romeo.begin_encrypt(&[&juliet.jid], "text", EncryptPolicy::Wait);
-    romeo.run_with(|question| refuse(&mut server, question));
+    romeo.run_with(|request| refuse(&mut server, request));
     let outcome = romeo.take(operation);
     assert!(serves(&outcome, juliet.id()) && !serves(&outcome, old), "{:?}", outcome.rows);
     // A bundle under it that cannot be read keeps it no longer on the list.
     let is_old =
-        |question: &Question| matches!(question, Question::FetchBundle { device, .. } if device.get() == old);
+        |request: &Request| matches!(request, Request::FetchBundle { device, .. } if device.get() == old);
     for _ in 0..6 {
         romeo.advance(61_000);
-        romeo.run_with(|question| match is_old(question) {
+        romeo.run_with(|request| match is_old(request) {
             true => Some(Answer::Unreadable(Status::Malformed.into())),
-            false => Some(server.answer(&romeo, question)),
+            false => Some(server.answer(&romeo, request)),
         });
     }
     assert_eq!(server.list(&romeo.jid), [romeo.id()]);
@@ -523,17 +523,17 @@ fn a_crossing_is_not_undone_where_others_have_written_more<D: Device>(ns: Namesp
             world.publish_list(ns.uri(), ROMEO, &theirs);
             assert_eq!(romeo.update_device_list(ROMEO, &theirs), Status::Ok);
             romeo.go_on();
-            let held = world.take_held(romeo.endpoint(), |question| question.kind == Kind::PublishList);
+            let held = world.take_held(romeo.endpoint(), |request| request.kind == Kind::PublishList);
             let held = held.expect("we do not publish ourselves");
             // 18 comes first, then ours overwrites it; its push comes before or behind the answer.
             let both = list_xml(ns, &format!("<device id='17'/><device id='18'/>{more}"));
             assert_eq!(romeo.update_device_list(ROMEO, &both), Status::Ok);
-            let answer = world.serve(&held.question);
+            let answer = world.serve(&held.request);
             let echo = world.list(ns.uri(), ROMEO).unwrap();
             if echo_first {
                 assert_eq!(romeo.update_device_list(ROMEO, &echo), Status::Ok);
             }
-            let _ = romeo.give(held.request, &answer);
+            let _ = romeo.give(held.request_id, &answer);
             if !echo_first {
                 romeo.go_on();
                 assert_eq!(romeo.update_device_list(ROMEO, &echo), Status::Ok);
@@ -550,9 +550,9 @@ fn what_cannot_be_read_under_our_id_is_overwritten(ns: Namespace) {
     server.bundles.clear();
     romeo.begin_connect();
     let is_own = is_bundle_of(&romeo.jid);
-    romeo.run_with(|question| match is_own(question) {
+    romeo.run_with(|request| match is_own(request) {
         true => Some(Answer::Unreadable(Status::Malformed.into())),
-        false => Some(server.answer(&romeo, question)),
+        false => Some(server.answer(&romeo, request)),
     });
     assert_eq!(server.bundle(&romeo).identity_key, romeo.key());
 }

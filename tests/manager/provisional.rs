@@ -6,7 +6,7 @@ use omemo::error::Status;
 use omemo::manager::api::device::CoreTrust;
 use omemo::manager::api::draft::EncryptPolicy;
 use omemo::manager::api::event::NoticeKind;
-use omemo::manager::api::question::{Answer, Reason};
+use omemo::manager::api::request::{Answer, Reason};
 use omemo::protocol::namespace::Namespace;
 
 in_both_namespaces! {
@@ -380,9 +380,9 @@ fn a_refused_list_does_not_end_connected(ns: Namespace) {
         romeo.manager().disconnected().unwrap();
         let operation = romeo.begin_connect();
         let of_own = is_list_of(&romeo.jid);
-        romeo.run_with(|question| match of_own(question) {
+        romeo.run_with(|request| match of_own(request) {
             true => Some(Answer::Rejected(rejected)),
-            false => Some(server.answer(&romeo, question)),
+            false => Some(server.answer(&romeo, request)),
         });
         let outcome = romeo.take(operation);
         let statuses: Vec<_> = outcome.rows.iter().map(|row| row.error.status()).collect();
@@ -416,10 +416,10 @@ fn the_gathered_bundle_is_compared_with_the_judged_key(ns: Namespace) {
     romeo.advance(HOUR);
     let operation = romeo.begin_encrypt(&[&judged.jid], "text", EncryptPolicy::Wait);
     let of_juliet = is_bundle_of(&judged.jid);
-    romeo.run_with(|question| match question {
-        question if is_prompt(question) => None,
-        question if of_juliet(question) => Some(Answer::Bundle(other.bundle())),
-        question => Some(server.answer(&romeo, question)),
+    romeo.run_with(|request| match request {
+        request if is_prompt(request) => None,
+        request if of_juliet(request) => Some(Answer::Bundle(other.bundle())),
+        request => Some(server.answer(&romeo, request)),
     });
     let outcome = romeo.take(operation);
     assert!(!serves(&outcome, 7), "a session was begun with a key that nobody judged");

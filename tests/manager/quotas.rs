@@ -5,7 +5,7 @@ use super::world::*;
 use omemo::error::Status;
 use omemo::manager::api::draft::EncryptPolicy;
 use omemo::manager::api::event::NoticeKind;
-use omemo::manager::api::question::Question;
+use omemo::manager::api::request::Request;
 use omemo::protocol::namespace::Namespace;
 
 in_both_namespaces! {
@@ -27,8 +27,8 @@ in_both_namespaces! {
     the_budget_of_chain_steps_is_exact,
 }
 
-fn is_of_stranger(question: &Question) -> bool {
-    matches!(question, Question::FetchDeviceList { jid, .. } | Question::FetchBundle { jid, .. }
+fn is_of_stranger(request: &Request) -> bool {
+    matches!(request, Request::FetchDeviceList { jid, .. } | Request::FetchBundle { jid, .. }
         if jid.as_str().ends_with("evil.example"))
 }
 
@@ -60,9 +60,9 @@ fn fetches_that_strangers_cause_do_not_hold_up_a_message(ns: Namespace) {
                 waited += 1;
             }
         }
-        // With one slot a question that is open already keeps it until its deadline.
+        // With one place a request that is open already keeps it until its deadline.
         let most = if max_open_fetches == 1 { 65 } else { 5 };
-        assert!(waited < most, "with {max_open_fetches} slots the first message waited for {waited} s");
+        assert!(waited < most, "with {max_open_fetches} places the first message waited for {waited} s");
     }
 }
 

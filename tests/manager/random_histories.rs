@@ -6,12 +6,13 @@ use super::namespaces::*;
 use super::world::*;
 use omemo::error::Status;
 use omemo::manager::Config;
-use omemo::manager::api::question::{Answer, Reason};
+use omemo::manager::api::request::{Answer, Reason};
 use omemo::protocol::message::{Message, MessageKey};
 use omemo::protocol::messages::key_exchange::KeyExchange;
 use omemo::protocol::messages::ratchet_message::RatchetMessage;
 use omemo::protocol::namespace::Namespace::{self, Legacy, Omemo2};
 use omemo::protocol::session::{ChainBudget, Session, SkipLimits};
+use omemo::protocol::x3dh::ResponderKeys;
 use omemo::runtime::next_number;
 use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng};
@@ -44,7 +45,8 @@ impl Program {
             let pre_key = device.pre_keys.iter().find(|(id, _)| *id == exchange.id().pre_key_id);
             let (_, pair) = pre_key.unwrap();
             let (signed, rng) = (&device.signed.pair, &mut device.rng);
-            Session::accept(&device.identity, signed, pair, &exchange, &mut budget, rng).is_ok()
+            Session::accept(&ResponderKeys::new(&device.identity, signed, pair), &exchange, &mut budget, rng)
+                .is_ok()
         } else {
             let message = RatchetMessage::parse(namespace, bytes).unwrap();
             let mut sessions = self.sessions.iter_mut().filter(|session| session.namespace() == namespace);
@@ -197,7 +199,7 @@ fn troubled_stream(rng: &mut StdRng, romeo: &RustDevice, server: &mut Server) {
         romeo.storage.fail(1 + left / 3, fault);
     }
     let reason = if rng.random_bool(0.5) { Reason::Failed } else { Reason::Timeout };
-    let open = romeo.run_with(|question| {
+    let open = romeo.run_with(|request| {
         let due = left == 0;
         left = left.saturating_sub(1);
         match (trouble, due) {
@@ -210,7 +212,7 @@ fn troubled_stream(rng: &mut StdRng, romeo: &RustDevice, server: &mut Server) {
                 Some(Answer::Rejected(reason))
             }
             (3, true) => Some(Answer::Rejected(reason)), // all are, from here on
-            _ => Some(server.answer(romeo, question)),
+            _ => Some(server.answer(romeo, request)),
         }
     });
     *romeo.storage.fault.lock().unwrap() = None;
@@ -218,8 +220,8 @@ fn troubled_stream(rng: &mut StdRng, romeo: &RustDevice, server: &mut Server) {
         if rng.random_bool(0.5) {
             let _ = romeo.manager().cancel(operation); // it may be over already
         }
-        for (request, question) in open {
-            let _ = romeo.manager().answer(request, server.answer(romeo, &question)); // it may be withdrawn
+        for (request_id, request) in open {
+            let _ = romeo.manager().answer(request_id, server.answer(romeo, &request)); // it may be withdrawn
         }
         romeo.run(server);
     }

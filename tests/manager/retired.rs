@@ -5,7 +5,7 @@ use super::world::*;
 use omemo::error::Status;
 use omemo::manager::api::draft::EncryptPolicy;
 use omemo::manager::api::event::NoticeKind;
-use omemo::manager::api::question::{Answer, Reason};
+use omemo::manager::api::request::{Answer, Reason};
 use omemo::protocol::messages::ratchet_message::RatchetMessage;
 use omemo::protocol::namespace::Namespace::{self, Legacy, Omemo2};
 use omemo::protocol::session::Session;
@@ -136,9 +136,9 @@ fn waiting_empty_messages_of_a_given_up_session_go(ns: Namespace) {
     // The answer to her key exchange is encrypted and cannot be sent.
     let (_, hello) = old.greet(&romeo, &server, "hello");
     assert_eq!(text(&romeo.read(&old.jid, &hello)), "hello");
-    romeo.run_with(|question| match is_send(question) {
+    romeo.run_with(|request| match is_send(request) {
         true => Some(Answer::Rejected(Reason::Failed)),
-        false => Some(server.answer(&romeo, question)),
+        false => Some(server.answer(&romeo, request)),
     });
     let mut new = RawDevice::of(ns, JULIET, 7);
     show_other_key(&romeo, &mut new, &mut server);
@@ -195,12 +195,12 @@ fn an_empty_message_that_begins_a_session_is_sent_again_byte_by_byte(ns: Namespa
     let before = romeo.sent.borrow().len();
     let mut failures = 3;
     for _ in 0..6 {
-        romeo.run_with(|question| match is_send(question) && failures > 0 {
+        romeo.run_with(|request| match is_send(request) && failures > 0 {
             true => {
                 failures -= 1;
                 Some(Answer::Rejected(Reason::Failed))
             }
-            false => Some(server.answer(&romeo, question)),
+            false => Some(server.answer(&romeo, request)),
         });
         romeo.advance(61_000);
     }
@@ -218,8 +218,8 @@ fn connected_succeeds_with_rows_when_one_namespace_fails(ns: Namespace) {
         let romeo = RustDevice::closed(settings, std::sync::Arc::default());
         romeo.open().unwrap();
         let operation = romeo.begin_connect();
-        romeo.run_with(|question| match question {
-            omemo::manager::api::question::Question::PublishBundle { bundle, .. }
+        romeo.run_with(|request| match request {
+            omemo::manager::api::request::Request::PublishBundle { bundle, .. }
                 if bundle.namespace == failing =>
             {
                 Some(Answer::Rejected(Reason::Failed))

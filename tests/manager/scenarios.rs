@@ -127,8 +127,8 @@ fn an_older_answer_does_not_undo_a_newer_push<D: Device>(ns: Namespace) {
     world.publish_list(ns.uri(), "tybalt@capulet.lit", &list(7));
     romeo.begin_refresh("tybalt@capulet.lit").unwrap();
     romeo.go_on();
-    let held = world.take_held(romeo.endpoint(), |question| question.kind == Kind::FetchList).unwrap();
-    assert_eq!(romeo.give(held.request, &world.serve(&held.question)), Status::Ok);
+    let held = world.take_held(romeo.endpoint(), |request| request.kind == Kind::FetchList).unwrap();
+    assert_eq!(romeo.give(held.request_id, &world.serve(&held.request)), Status::Ok);
     assert_eq!(romeo.update_device_list("tybalt@capulet.lit", &list(8)), Status::Ok);
     romeo.go_on();
     let active: Vec<u32> = romeo

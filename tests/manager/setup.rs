@@ -3,7 +3,7 @@
 use super::world::*;
 use omemo::error::Status;
 use omemo::manager::api::event::NoticeKind;
-use omemo::manager::api::question::{Answer, Question, Reason};
+use omemo::manager::api::request::{Answer, Reason, Request};
 use omemo::protocol::device_list::{DeviceList, ListedDevice};
 use omemo::protocol::namespace::Namespace::{self};
 use std::sync::Arc;
@@ -90,8 +90,8 @@ fn f23_the_bundle_is_published_before_the_list_and_nobody_is_taken_off(ns: Names
     server.lists.insert((ns, jid(ROMEO)), list);
     let romeo = RustDevice::new(ROMEO, &mut server);
     let publishes: Vec<_> =
-        romeo.asked.borrow().iter().filter(|question| is_publish(question)).cloned().collect();
-    assert!(matches!(publishes[..], [Question::PublishBundle { .. }, Question::PublishDeviceList { .. }]));
+        romeo.asked.borrow().iter().filter(|request| is_publish(request)).cloned().collect();
+    assert!(matches!(publishes[..], [Request::PublishBundle { .. }, Request::PublishDeviceList { .. }]));
     let devices = &server.lists[&(ns, romeo.jid.clone())].devices;
     assert_eq!(devices.len(), 2);
     assert!(devices.contains(&other), "a label was lost");
@@ -164,10 +164,10 @@ fn every_step_resumes_after_a_failed_answer_and_after_a_crash(ns: Namespace) {
             romeo.open().unwrap();
             let operation = romeo.begin_connect();
             let mut count = 0;
-            let open = romeo.run_with(|question| {
+            let open = romeo.run_with(|request| {
                 count += 1;
                 match (count == n, reason) {
-                    (false, _) => Some(server.answer(&romeo, question)),
+                    (false, _) => Some(server.answer(&romeo, request)),
                     (true, Some(reason)) => Some(Answer::Rejected(reason)),
                     (true, None) => None,
                 }
@@ -198,9 +198,9 @@ fn publishing_that_fails_is_told_and_done_later(ns: Namespace) {
     let romeo = RustDevice::closed(config(ns, ROMEO, "trusted"), Arc::default());
     romeo.open().unwrap();
     let operation = romeo.begin_connect();
-    romeo.run_with(|question| match is_publish(question) {
+    romeo.run_with(|request| match is_publish(request) {
         true => Some(Answer::Rejected(Reason::Failed)),
-        false => Some(server.answer(&romeo, question)),
+        false => Some(server.answer(&romeo, request)),
     });
     let outcome = romeo.take(operation);
     assert_eq!(outcome.status(), Status::BundleUploadFailed);
@@ -234,7 +234,7 @@ fn an_own_list_without_us_is_repaired_but_not_for_ever(ns: Namespace) {
     let mut server = Server::of(ns);
     let romeo = RustDevice::new(ROMEO, &mut server);
     let empty = DeviceList::new(ns);
-    let is_list = |question: &Question| matches!(question, Question::PublishDeviceList { .. });
+    let is_list = |request: &Request| matches!(request, Request::PublishDeviceList { .. });
     let before = romeo.count_asked(is_list);
     // Another client takes us off the list each time, twenty times in a minute.
     for _ in 0..20 {

@@ -6,7 +6,7 @@ use super::world::*;
 use crate::support::world::storage::Records;
 use omemo::error::Status;
 use omemo::manager::api::draft::EncryptPolicy;
-use omemo::manager::api::question::{Answer, Question, Reason};
+use omemo::manager::api::request::{Answer, Reason, Request};
 use omemo::protocol::namespace::Namespace;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -285,15 +285,15 @@ fn an_encryption_that_fails_early_ends_in_its_order(ns: Namespace) {
     RawDevice::of(ns, JULIET, 2).publish(&mut server);
     romeo.push(&juliet.jid, &server);
     let second = romeo.begin_encrypt(&[&juliet.jid], "second", EncryptPolicy::Wait);
-    romeo.run_with(|question| match question {
-        Question::DecideTrust { .. } => Some(Answer::Rejected(Reason::Declined)),
-        _ => Some(server.answer(&romeo, question)),
+    romeo.run_with(|request| match request {
+        Request::DecideTrust { .. } => Some(Answer::Rejected(Reason::Declined)),
+        _ => Some(server.answer(&romeo, request)),
     });
     assert!(!romeo.is_done(second), "it has overtaken the first one");
     romeo.manager().answer(open[0].0, server.answer(&romeo, &open[0].1)).unwrap();
-    romeo.run_with(|question| match question {
-        Question::DecideTrust { .. } => Some(Answer::Done),
-        _ => Some(server.answer(&romeo, question)),
+    romeo.run_with(|request| match request {
+        Request::DecideTrust { .. } => Some(Answer::Done),
+        _ => Some(server.answer(&romeo, request)),
     });
     assert_eq!(romeo.order.borrow()[romeo.order.borrow().len() - 2..], [first, second]);
     assert_eq!(romeo.take(first).status(), Status::Ok);

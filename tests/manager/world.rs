@@ -1,4 +1,4 @@
-//! What these tests share beside the world of all tests (`support::world`): two friends and short questions.
+//! What these tests share beside the world of all tests (`support::world`): two friends and short requests.
 
 pub use crate::support::world::rng::Seeded;
 pub use crate::support::world::rust::{config, draft};
@@ -7,8 +7,8 @@ pub use crate::support::world::{Fault, FaultyStorage, RawDevice, RustDevice};
 pub use crate::support::{JULIET, ROMEO, TYBALT};
 use omemo::error::Status;
 use omemo::manager::api::decrypted::Decrypted;
-use omemo::manager::api::question::Question;
 use omemo::manager::api::report::Outcome;
+use omemo::manager::api::request::Request;
 use omemo::protocol::address::BareJid;
 use omemo::protocol::namespace::Namespace;
 
@@ -30,16 +30,16 @@ pub fn as_told(namespace: Namespace, mut key: [u8; 32]) -> [u8; 32] {
     key
 }
 
-pub fn is_send(question: &Question) -> bool {
-    matches!(question, Question::SendMessage { .. })
+pub fn is_send(request: &Request) -> bool {
+    matches!(request, Request::SendMessage { .. })
 }
 
-pub fn is_bundle(question: &Question) -> bool {
-    matches!(question, Question::FetchBundle { .. })
+pub fn is_bundle(request: &Request) -> bool {
+    matches!(request, Request::FetchBundle { .. })
 }
 
-pub fn is_publish(question: &Question) -> bool {
-    matches!(question, Question::PublishBundle { .. } | Question::PublishDeviceList { .. })
+pub fn is_publish(request: &Request) -> bool {
+    matches!(request, Request::PublishBundle { .. } | Request::PublishDeviceList { .. })
 }
 
 pub const MALLORY: u32 = 4_711;

@@ -13,6 +13,7 @@ use omemo::protocol::namespace::Namespace;
 use omemo::protocol::pre_key::SignedPreKey;
 use omemo::protocol::session::{ChainBudget, Session, SkipLimits};
 use omemo::protocol::skipped_keys::SkippedKeys;
+use omemo::protocol::x3dh::ResponderKeys;
 use proptest::prelude::*;
 use std::cell::Cell;
 use std::collections::{BTreeMap, HashSet, VecDeque};
@@ -133,7 +134,12 @@ impl Peer {
                     return Err(Status::PreKeyUnknown.into());
                 }
                 let (signed, mut budget) = (&self.signed.pair, ChainBudget::new(*limits));
-                Session::accept(&self.own, signed, &self.pre_key, exchange, &mut budget, &mut self.rng)?
+                Session::accept(
+                    &ResponderKeys::new(&self.own, signed, &self.pre_key),
+                    exchange,
+                    &mut budget,
+                    &mut self.rng,
+                )?
             }
             (None, None) => return Err(Status::NoSession.into()),
         };

@@ -10,6 +10,7 @@ use omemo::protocol::messages::ratchet_message::RatchetMessage;
 use omemo::protocol::namespace::Namespace;
 use omemo::protocol::pre_key::SignedPreKey;
 use omemo::protocol::session::{ChainBudget, Session, SkipLimits, Step};
+use omemo::protocol::x3dh::ResponderKeys;
 
 /// Who takes a key exchange, and a session that begins with one.
 struct Responder {
@@ -47,7 +48,12 @@ impl Responder {
     fn accept(&self, bytes: &[u8]) -> Result<Step> {
         let exchange = KeyExchange::parse(self.namespace, bytes)?;
         let (mut budget, rng) = (ChainBudget::new(SkipLimits::default()), &mut SystemRng);
-        Session::accept(&self.own, &self.signed.pair, &self.pre_key, &exchange, &mut budget, rng)
+        Session::accept(
+            &ResponderKeys::new(&self.own, &self.signed.pair, &self.pre_key),
+            &exchange,
+            &mut budget,
+            rng,
+        )
     }
 
     /// Bytes before the protobuf message: the version of legacy.

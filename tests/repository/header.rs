@@ -20,10 +20,10 @@ const SECTIONS: [(&str, &[&str]); 14] = [
     ("Callbacks", &["api/core_trust", "api/callbacks"]),
     ("Manager", &["runtime/manager_handle", "api/operations", "api/manager"]),
     ("Requests", &["api/requests"]),
-    ("Results", &["api/key_parts", "api/results"]),
+    ("Results", &["api/results"]),
     ("Device lists, bundles, messages", &["api/device_list", "api/bundle", "api/message"]),
-    ("Encrypt", &["api/draft"]),
-    ("Decrypt", &["api/decrypted"]),
+    ("Encrypt", &["api/encrypt"]),
+    ("Decrypt", &["api/decrypt", "api/decrypted"]),
     ("Trust", &["api/trust"]),
     ("Devices", &["api/devices", "api/manager_devices"]),
 ];

@@ -101,12 +101,6 @@ fn parameters(signature: &str) -> Vec<String> {
 
 #[test]
 fn files_and_functions_are_short() {
-    const LONG: &[&str] = &[
-        "src/ffi/api/decrypted.rs",
-        "src/ffi/runtime/manager_handle.rs",
-        "src/protocol/session.rs",
-        "src/stanza/xml/reader.rs",
-    ];
     let mut found = Vec::new();
     for source in sources() {
         let most = if source.is_test { TEST_LINES } else { FILE_LINES };
@@ -125,38 +119,11 @@ fn files_and_functions_are_short() {
             }
         }
     }
-    compare(found, LONG);
+    compare(found, &[]);
 }
 
 #[test]
 fn functions_take_few_parameters_and_no_flags() {
-    const WIDE: &[&str] = &[
-        "src/ffi/runtime/manager_handle.rs new bool",
-        "src/manager/engine/wake.rs should_ring bool",
-        "src/manager/flows/answer.rs empty_message bool",
-        "src/manager/flows/connect.rs compare bool",
-        "src/manager/flows/connect.rs reconcile bool",
-        "src/manager/flows/decrypt/open.rs open_exchange",
-        "src/manager/flows/decrypt/open.rs open_key",
-        "src/manager/flows/encrypt/needed.rs needed_by bool",
-        "src/manager/model/bounded.rs insert bool",
-        "src/manager/model/bundle_looks.rs failed bool",
-        "src/manager/model/bundle_looks.rs looked_at_unanswered bool",
-        "src/manager/model/bundle_looks.rs report_once bool",
-        "src/manager/model/list_looks.rs failed bool",
-        "src/manager/model/list_looks.rs look bool",
-        "src/manager/model/list_looks.rs seen bool",
-        "src/manager/model/outbox.rs has_room bool",
-        "src/manager/model/own_list.rs see bool",
-        "src/manager/model/stamps.rs note bool",
-        "src/manager/model/unsolicited.rs cause bool",
-        "src/manager/model/unsolicited.rs has_room bool",
-        "src/manager/store/directory.rs add bool",
-        "src/protocol/session.rs accept",
-        "src/protocol/x3dh.rs respond",
-        "src/stanza/xml/writer.rs escape bool",
-        "src/stanza/xml/writer.rs reference bool",
-    ];
     let mut found = Vec::new();
     for source in sources().iter().filter(|source| source.path.ends_with(".rs") && !source.is_test) {
         for (name, signature) in signatures(&bare(&source.text)) {
@@ -175,7 +142,7 @@ fn functions_take_few_parameters_and_no_flags() {
             }
         }
     }
-    compare(found, WIDE);
+    compare(found, &[]);
 }
 
 #[test]
@@ -217,7 +184,7 @@ fn namespaces_differ_in_protocol_and_stanza() {
             found.push((source.path.clone(), "decides by the namespace".to_owned()));
         }
     }
-    compare(found, &["src/ffi/api/decrypted.rs"]);
+    compare(found, &[]);
 }
 
 #[test]
@@ -233,12 +200,11 @@ fn numbers_of_policy_stand_in_two_files() {
             }
         }
     }
-    // What a record may hold at most, what an entry weighs, and units of time.
+    // A definition of the clock, in a room that knows no policy; a unit of time; what an entry weighs in memory.
     const OTHERS: &[&str] = &[
         "src/manager/engine/clock.rs",
         "src/manager/model/bucket.rs",
         "src/manager/store/current_session.rs",
-        "src/manager/store/sessions.rs",
     ];
     compare(found, OTHERS);
 }

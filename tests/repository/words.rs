@@ -4,8 +4,10 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 /// Names in Rust that the glossary's words have replaced.
-const GONE: [&str; 44] = [
+const GONE: [&str; 51] = [
+    "ArchivedSlot",
     "Bell",
+    "ByAcquaintance",
     "Column",
     "Comparison",
     "Desk",
@@ -13,6 +15,7 @@ const GONE: [&str; 44] = [
     "Hand",
     "Host",
     "Inside",
+    "KnownKey",
     "Letter",
     "NeedsStream",
     "Numbers",
@@ -22,12 +25,14 @@ const GONE: [&str; 44] = [
     "PlainAuthenticated",
     "PlainKeyExchange",
     "PlainMessage",
+    "Question",
     "Scene",
     "Sealed",
     "TailKey",
     "TodoRecord",
     "Topic",
     "Turns",
+    "UNREADABLE_SLOTS",
     "VersionedKeyExchange",
     "VersionedMessage",
     "cause_message",
@@ -39,6 +44,7 @@ const GONE: [&str; 44] = [
     "hand_over",
     "leave_id",
     "left_out",
+    "looked_at_unanswered",
     "message_to_send",
     "note_identity",
     "note_levels",
@@ -46,6 +52,7 @@ const GONE: [&str; 44] = [
     "own_looked_at",
     "own_mut",
     "served_in",
+    "should_ring",
     "suspect_list",
     "take_back",
     "use_up",

@@ -314,8 +314,8 @@ fn a_plaintext_is_not_lost_when_what_follows_fails<D: Device>(ns: &'static str) 
     let (romeo, mut juliet) = pair::<D>(&world);
     let used = |world: &World, juliet: &D| world.bundle(ns, JULIET, juliet.own_id()).unwrap();
     let before = used(&world, &juliet);
-    world.set_fault(|question| {
-        matches!(question.kind, Kind::PublishBundle | Kind::SendMessage)
+    world.set_fault(|request| {
+        matches!(request.kind, Kind::PublishBundle | Kind::SendMessage)
             .then_some(Answer::Reject(abi::REJECT_FAILED))
     });
     let first = romeo.seal(JULIET, "first");
@@ -446,9 +446,9 @@ fn what_is_sent_was_stored_before<D: Device>(ns: &'static str) {
     // The answer leaves, and at that moment the process dies.
     let at_sending = Rc::new(RefCell::new(Vec::new()));
     let (seen, store) = (Rc::clone(&at_sending), juliet.storage().clone());
-    world.set_fault(move |question| {
-        (question.kind == Kind::SendMessage).then(|| {
-            seen.borrow_mut().push((question.xml.clone().unwrap(), store.all()));
+    world.set_fault(move |request| {
+        (request.kind == Kind::SendMessage).then(|| {
+            seen.borrow_mut().push((request.xml.clone().unwrap(), store.all()));
             Answer::Reject(abi::REJECT_FAILED)
         })
     });

@@ -1,11 +1,11 @@
 //! The simulated world of the tests is itself tested: what it promises to them holds.
 
 use crate::support::world::Wire;
-use crate::support::{Answer, Answering, Kind, Mail, NS_2, Question, World, seeds};
+use crate::support::{Answer, Answering, Kind, Mail, NS_2, Request, World, seeds};
 use std::collections::BTreeMap;
 
-fn fetch(world: &World, endpoint: usize, jid: &str) -> Question {
-    Question {
+fn fetch(world: &World, endpoint: usize, jid: &str) -> Request {
+    Request {
         kind: Kind::FetchList,
         endpoint,
         ns: NS_2.to_owned(),
@@ -22,7 +22,7 @@ fn a_list_that_nobody_published_is_not_found_and_one_that_was_is_pushed() {
     let romeo = world.join("romeo@montague.lit");
     let juliet = world.join("juliet@capulet.lit");
     assert_eq!(world.ask(1, fetch(&world, romeo, "juliet@capulet.lit")), Some(Answer::Reject(1)));
-    let list = Question {
+    let list = Request {
         kind: Kind::PublishList,
         xml: Some("<devices/>".to_owned()),
         ..fetch(&world, juliet, "juliet@capulet.lit")
@@ -47,15 +47,15 @@ fn later_answers_come_when_they_are_due_each_once_and_in_an_order_of_the_seed() 
         let world = World::new(seed);
         let romeo = world.join("romeo@montague.lit");
         world.set_answering(Answering::Later { least_ms: 50, most_ms: 50 });
-        for request in 1..=8 {
-            assert_eq!(world.ask(request, fetch(&world, romeo, "juliet@capulet.lit")), None);
+        for request_id in 1..=8 {
+            assert_eq!(world.ask(request_id, fetch(&world, romeo, "juliet@capulet.lit")), None);
         }
         assert_eq!(world.open_most(), 8);
         assert_eq!(world.due_answers(), []);
         world.advance(50);
         let due = world.due_answers();
         assert_eq!(world.due_answers(), []);
-        due.into_iter().map(|(request, _)| request).collect::<Vec<_>>()
+        due.into_iter().map(|(request_id, _)| request_id).collect::<Vec<_>>()
     };
     let first = order(1);
     assert_eq!(first, order(1));
@@ -79,10 +79,10 @@ fn a_fault_replaces_the_answer_and_silence_is_none() {
             _ => None,
         }
     });
-    let question = || fetch(&world, romeo, "romeo@montague.lit");
-    assert_eq!(world.ask(1, question()), Some(Answer::Reject(2)));
-    assert_eq!(world.ask(2, question()), None);
-    assert!(matches!(world.ask(3, question()), Some(Answer::Xml(_))));
+    let request = || fetch(&world, romeo, "romeo@montague.lit");
+    assert_eq!(world.ask(1, request()), Some(Answer::Reject(2)));
+    assert_eq!(world.ask(2, request()), None);
+    assert!(matches!(world.ask(3, request()), Some(Answer::Xml(_))));
 }
 
 #[test]

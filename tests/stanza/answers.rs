@@ -14,7 +14,7 @@ const ME: &str = "romeo@montague.example";
 const JULIET: &str = "juliet@capulet.example";
 
 /// What was asked of whom, in one namespace.
-struct Question {
+struct Query {
     namespace: Namespace,
     account: BareJid,
     jid: BareJid,
@@ -22,21 +22,15 @@ struct Question {
     item: Option<String>,
 }
 
-impl Question {
-    fn list(namespace: Namespace, whose: &str) -> Question {
+impl Query {
+    fn list(namespace: Namespace, whose: &str) -> Query {
         let node = Some(namespace.device_list_node().to_owned());
-        Question {
-            namespace,
-            account: jid::bare(ME).unwrap(),
-            jid: jid::bare(whose).unwrap(),
-            node,
-            item: None,
-        }
+        Query { namespace, account: jid::bare(ME).unwrap(), jid: jid::bare(whose).unwrap(), node, item: None }
     }
 
-    fn bundle(namespace: Namespace, whose: &str, device: u32) -> Question {
+    fn bundle(namespace: Namespace, whose: &str, device: u32) -> Query {
         let item = (namespace == Omemo2).then(|| device.to_string());
-        Question { node: Some(namespace.bundle_node(device)), item, ..Question::list(namespace, whose) }
+        Query { node: Some(namespace.bundle_node(device)), item, ..Query::list(namespace, whose) }
     }
 
     fn asked(&self) -> Asked<'_> {
@@ -153,8 +147,8 @@ fn senders(whose: &str) -> (Vec<Option<&'static str>>, Vec<Option<&'static str>>
 fn only_whoever_was_asked_can_answer_in_whatever_way() {
     for namespace in Namespace::ALL {
         for whose in [ME, JULIET] {
-            let question = Question::list(namespace, whose);
-            let bundle = Question::bundle(namespace, whose, 7);
+            let query = Query::list(namespace, whose);
+            let bundle = Query::bundle(namespace, whose, 7);
             let node = namespace.device_list_node();
             let (right, wrong) = senders(whose);
             let found = items(node, &item("current", &list(namespace, &[7])));
@@ -171,23 +165,23 @@ fn only_whoever_was_asked_can_answer_in_whatever_way() {
             );
             let published = items(&namespace.bundle_node(7), &item("7", &keys(namespace, 5)));
             for from in right {
-                assert_eq!(question.ids(&result(from, &found)), Answer::Found(vec![7]), "{from:?}");
-                assert_eq!(unreadable(question.ids(&result(from, &broken))), Status::Malformed);
-                assert_eq!(question.ids(&result(from, &items(node, ""))), Answer::NotFound);
-                assert_eq!(question.ids(&error(from, &condition("item-not-found"))), Answer::NotFound);
-                assert!(matches!(question.ids(&error(from, &condition("forbidden"))), Answer::Refused(_)));
+                assert_eq!(query.ids(&result(from, &found)), Answer::Found(vec![7]), "{from:?}");
+                assert_eq!(unreadable(query.ids(&result(from, &broken))), Status::Malformed);
+                assert_eq!(query.ids(&result(from, &items(node, ""))), Answer::NotFound);
+                assert_eq!(query.ids(&error(from, &condition("item-not-found"))), Answer::NotFound);
+                assert!(matches!(query.ids(&error(from, &condition("forbidden"))), Answer::Refused(_)));
                 assert_eq!(bundle.keys(&result(from, &published), 7), Answer::Found(5));
                 for kind in ["get", "set"] {
                     let request = result(from, &found).replace("type='result'", &format!("type='{kind}'"));
-                    assert_eq!(question.ids(&request), Answer::Wrong, "{kind}");
+                    assert_eq!(query.ids(&request), Answer::Wrong, "{kind}");
                 }
             }
             for from in wrong {
                 for content in [&found, &broken, &items(node, ""), &String::new()] {
-                    assert_eq!(question.ids(&result(from, content)), Answer::Wrong, "{from:?}");
+                    assert_eq!(query.ids(&result(from, content)), Answer::Wrong, "{from:?}");
                 }
                 for name in ["item-not-found", "forbidden", "remote-server-timeout"] {
-                    assert_eq!(question.ids(&error(from, &condition(name))), Answer::Wrong, "{from:?}");
+                    assert_eq!(query.ids(&error(from, &condition(name))), Answer::Wrong, "{from:?}");
                     assert_eq!(bundle.keys(&error(from, &condition(name)), 7), Answer::Wrong, "{from:?}");
                 }
                 assert_eq!(bundle.keys(&result(from, &published), 7), Answer::Wrong, "{from:?}");
@@ -201,7 +195,7 @@ fn an_answer_about_another_node_or_item_is_none() {
     for namespace in Namespace::ALL {
         let other = Namespace::ALL.into_iter().find(|other| *other != namespace).unwrap();
         for whose in [ME, JULIET] {
-            let question = Question::list(namespace, whose);
+            let query = Query::list(namespace, whose);
             let content = item("current", &list(namespace, &[7]));
             for node in [other.device_list_node(), "urn:xmpp:bookmarks:1", "", &namespace.bundle_node(7)] {
                 for xml in [
@@ -212,7 +206,7 @@ fn an_answer_about_another_node_or_item_is_none() {
                     // The request that failed was another one.
                     error(Some(whose), &(items(node, "") + &condition("item-not-found"))),
                 ] {
-                    assert_eq!(question.ids(&xml), Answer::Wrong, "{xml}");
+                    assert_eq!(query.ids(&xml), Answer::Wrong, "{xml}");
                 }
             }
             // Bare payloads, whose way the client knows.
@@ -224,9 +218,9 @@ fn an_answer_about_another_node_or_item_is_none() {
                 items(namespace.device_list_node(), &content),
                 result(Some(whose), &format!("<pubsub xmlns='{PUBSUB}'><items>{content}</items></pubsub>")),
             ] {
-                assert_eq!(question.ids(&xml), Answer::Found(vec![7]), "{xml}");
+                assert_eq!(query.ids(&xml), Answer::Found(vec![7]), "{xml}");
             }
-            let question = Question::bundle(namespace, whose, 7);
+            let query = Query::bundle(namespace, whose, 7);
             let wrong = match namespace {
                 Omemo2 => items(
                     "urn:xmpp:omemo:2:bundles",
@@ -234,10 +228,10 @@ fn an_answer_about_another_node_or_item_is_none() {
                 ),
                 Legacy => items(&namespace.bundle_node(8), &item("current", &keys(namespace, 8))),
             };
-            assert_eq!(question.keys(&result(Some(whose), &wrong), 7), Answer::Wrong);
-            assert_eq!(question.keys(&wrong, 7), Answer::Wrong);
+            assert_eq!(query.keys(&result(Some(whose), &wrong), 7), Answer::Wrong);
+            assert_eq!(query.keys(&wrong, 7), Answer::Wrong);
             assert_eq!(
-                question.keys(&error(Some(whose), &(wrong + &condition("item-not-found"))), 7),
+                query.keys(&error(Some(whose), &(wrong + &condition("item-not-found"))), 7),
                 Answer::Wrong
             );
         }
@@ -246,10 +240,10 @@ fn an_answer_about_another_node_or_item_is_none() {
 
 #[test]
 fn the_bundle_of_another_device_is_never_taken() {
-    let question = Question::bundle(Omemo2, JULIET, 7);
+    let query = Query::bundle(Omemo2, JULIET, 7);
     let of = |id: u32| item(&id.to_string(), &keys(Omemo2, id));
     let answer =
-        |content: &str| question.keys(&result(Some(JULIET), &items("urn:xmpp:omemo:2:bundles", content)), 7);
+        |content: &str| query.keys(&result(Some(JULIET), &items("urn:xmpp:omemo:2:bundles", content)), 7);
     assert_eq!(answer(&[of(6), of(7), of(8)].concat()), Answer::Found(7));
     assert_eq!(answer(&[of(6), of(8)].concat()), Answer::Wrong);
     assert_eq!(answer(&of(70)), Answer::Wrong);
@@ -257,40 +251,40 @@ fn the_bundle_of_another_device_is_never_taken() {
     assert_eq!(answer(""), Answer::NotFound);
     // Without an id there is nothing that contradicts.
     assert_eq!(answer(&format!("<item>{}</item>", keys(Omemo2, 3))), Answer::Found(3));
-    assert_eq!(question.keys(&keys(Omemo2, 4), 7), Answer::Found(4));
+    assert_eq!(query.keys(&keys(Omemo2, 4), 7), Answer::Found(4));
     // The namespaces do not stand in for each other.
-    assert_eq!(unreadable(question.keys(&keys(Legacy, 4), 7)), Status::Malformed);
+    assert_eq!(unreadable(query.keys(&keys(Legacy, 4), 7)), Status::Malformed);
 }
 
 #[test]
 fn publications_are_done_or_not() {
     for namespace in Namespace::ALL {
-        let question = Question::list(namespace, ME);
+        let query = Query::list(namespace, ME);
         let published = |node: &str, id: &str| {
             format!("<pubsub xmlns='{PUBSUB}'><publish node='{node}'><item id='{id}'/></publish></pubsub>")
         };
         let own = namespace.device_list_node();
         let (right, wrong) = senders(ME);
         for from in right {
-            assert_eq!(question.done(&result(from, "")), Answer::Found(()), "{from:?}");
-            assert_eq!(question.done(&result(from, &published(own, "current"))), Answer::Found(()));
-            assert_eq!(question.done(&result(from, &published("other", "current"))), Answer::Wrong);
+            assert_eq!(query.done(&result(from, "")), Answer::Found(()), "{from:?}");
+            assert_eq!(query.done(&result(from, &published(own, "current"))), Answer::Found(()));
+            assert_eq!(query.done(&result(from, &published("other", "current"))), Answer::Wrong);
             for condition in [Condition::ItemNotFound, Condition::Conflict] {
-                let refused = question.done(&error(from, &self::condition(condition.name())));
+                let refused = query.done(&error(from, &self::condition(condition.name())));
                 assert!(matches!(refused, Answer::Refused(error) if error.condition == Some(condition)));
             }
             let echo = published("other", "current") + &condition("conflict");
-            assert_eq!(question.done(&error(from, &echo)), Answer::Wrong);
+            assert_eq!(query.done(&error(from, &echo)), Answer::Wrong);
         }
         for from in wrong {
-            assert_eq!(question.done(&result(from, "")), Answer::Wrong, "{from:?}");
-            assert_eq!(question.done(&error(from, &condition("conflict"))), Answer::Wrong, "{from:?}");
+            assert_eq!(query.done(&result(from, "")), Answer::Wrong, "{from:?}");
+            assert_eq!(query.done(&error(from, &condition("conflict"))), Answer::Wrong, "{from:?}");
         }
-        assert_eq!(question.done("<iq type='set'/>"), Answer::Wrong);
+        assert_eq!(query.done("<iq type='set'/>"), Answer::Wrong);
         for xml in ["<message/>", "<presence type='result'/>", "<iq", "", "<iq/>"] {
-            assert_eq!(unreadable(question.done(xml)), Status::Malformed, "{xml}");
+            assert_eq!(unreadable(query.done(xml)), Status::Malformed, "{xml}");
         }
-        let bundle = Question::bundle(namespace, ME, 7);
+        let bundle = Query::bundle(namespace, ME, 7);
         let node = namespace.bundle_node(7);
         assert_eq!(bundle.done(&result(None, &published(&node, "7"))), Answer::Found(()));
         let other = if namespace == Omemo2 { Answer::Wrong } else { Answer::Found(()) };
@@ -301,7 +295,7 @@ fn publications_are_done_or_not() {
 
 #[test]
 fn a_message_comes_back_from_where_it_went_or_not_at_all() {
-    let question = Question { node: None, ..Question::list(Omemo2, JULIET) };
+    let query = Query { node: None, ..Query::list(Omemo2, JULIET) };
     let bounce = |from: &str| {
         format!(
             "<message xmlns='jabber:client' type='error' from='{from}'>{}</message>",
@@ -309,17 +303,17 @@ fn a_message_comes_back_from_where_it_went_or_not_at_all() {
         )
     };
     for from in [JULIET, "juliet@capulet.example/balcony", "capulet.example", ME, "montague.example"] {
-        assert!(matches!(question.done(&bounce(from)), Answer::Refused(_)), "{from}");
+        assert!(matches!(query.done(&bounce(from)), Answer::Refused(_)), "{from}");
     }
     for from in ["tybalt@capulet.example", "evil.example", "juliet@evil.example", ""] {
-        assert_eq!(question.done(&bounce(from)), Answer::Wrong, "{from}");
+        assert_eq!(query.done(&bounce(from)), Answer::Wrong, "{from}");
     }
 }
 
 #[test]
 fn streams_of_components_and_servers_are_read_like_those_of_clients() {
     for namespace in Namespace::ALL {
-        let question = Question::list(namespace, JULIET);
+        let query = Query::list(namespace, JULIET);
         let found = result(
             Some(JULIET),
             &items(namespace.device_list_node(), &item("current", &list(namespace, &[7]))),
@@ -327,12 +321,12 @@ fn streams_of_components_and_servers_are_read_like_those_of_clients() {
         let gone = error(Some(JULIET), &condition("item-not-found"));
         for stream in ["jabber:client", "jabber:server", "jabber:component:accept"] {
             let in_stream = |xml: &str| xml.replace("jabber:client", stream);
-            assert_eq!(question.ids(&in_stream(&found)), Answer::Found(vec![7]), "{stream}");
-            assert_eq!(question.ids(&in_stream(&gone)), Answer::NotFound, "{stream}");
-            assert_eq!(Question::list(namespace, ME).done(&in_stream(&result(None, ""))), Answer::Found(()));
+            assert_eq!(query.ids(&in_stream(&found)), Answer::Found(vec![7]), "{stream}");
+            assert_eq!(query.ids(&in_stream(&gone)), Answer::NotFound, "{stream}");
+            assert_eq!(Query::list(namespace, ME).done(&in_stream(&result(None, ""))), Answer::Found(()));
         }
         assert_eq!(
-            unreadable(question.ids(&found.replace("jabber:client", "jabber:component:connect"))),
+            unreadable(query.ids(&found.replace("jabber:client", "jabber:component:connect"))),
             Status::Malformed
         );
     }
@@ -342,10 +336,10 @@ fn streams_of_components_and_servers_are_read_like_those_of_clients() {
 
 #[test]
 fn not_found_is_kept_apart_from_every_other_failure() {
-    let question = Question::list(Omemo2, ME);
+    let query = Query::list(Omemo2, ME);
     let node = Omemo2.device_list_node();
     assert_eq!(
-        question.ids(&format!("<error type='cancel'><item-not-found xmlns='{ERRORS}'/></error>")),
+        query.ids(&format!("<error type='cancel'><item-not-found xmlns='{ERRORS}'/></error>")),
         Answer::NotFound
     );
     for (content, expected) in [
@@ -358,7 +352,7 @@ fn not_found_is_kept_apart_from_every_other_failure() {
         // The echo of a request inside of an error is no answer.
         (items(node, &item("current", &list(Omemo2, &[]))), None),
     ] {
-        let Answer::Refused(refused) = question.ids(&error(None, &content)) else { panic!("{content}") };
+        let Answer::Refused(refused) = query.ids(&error(None, &content)) else { panic!("{content}") };
         assert_eq!((refused.condition, refused.text), (expected, None), "{content}");
     }
     for xml in [
@@ -370,16 +364,16 @@ fn not_found_is_kept_apart_from_every_other_failure() {
         "no xml".to_owned(),
         String::new(),
     ] {
-        assert_eq!(unreadable(question.ids(&xml)), Status::Malformed, "{xml}");
+        assert_eq!(unreadable(query.ids(&xml)), Status::Malformed, "{xml}");
     }
     // An empty list is a list.
-    assert_eq!(question.ids(&list(Omemo2, &[])), Answer::Found(Vec::new()));
+    assert_eq!(query.ids(&list(Omemo2, &[])), Answer::Found(Vec::new()));
     // Too many devices: not readable, and certainly not "none".
     for count in [257, 300, 1_000] {
         let ids: Vec<u32> = (1..=count).collect();
-        assert_eq!(unreadable(question.ids(&list(Omemo2, &ids))), Status::Limit);
+        assert_eq!(unreadable(query.ids(&list(Omemo2, &ids))), Status::Limit);
         assert_eq!(
-            unreadable(question.ids(&result(None, &items(node, &item("current", &list(Omemo2, &ids)))))),
+            unreadable(query.ids(&result(None, &items(node, &item("current", &list(Omemo2, &ids)))))),
             Status::Limit
         );
     }
@@ -387,8 +381,8 @@ fn not_found_is_kept_apart_from_every_other_failure() {
 
 #[test]
 fn what_the_server_says_is_carried_and_harmless() {
-    let question = Question::list(Legacy, JULIET);
-    let refused = |content: &str| match question
+    let query = Query::list(Legacy, JULIET);
+    let refused = |content: &str| match query
         .ids(&error(Some(JULIET), &format!("<error type='auth'>{content}</error>")))
     {
         Answer::Refused(error) => error,
@@ -417,7 +411,7 @@ fn of_others_the_newest_item_counts_and_of_this_account_all() {
     for namespace in Namespace::ALL {
         let node = namespace.device_list_node();
         let of = |id: &str, ids: &[u32]| item(id, &list(namespace, ids));
-        let (mine, hers) = (Question::list(namespace, ME), Question::list(namespace, JULIET));
+        let (mine, hers) = (Query::list(namespace, ME), Query::list(namespace, JULIET));
         let both = |content: &str| {
             let content = items(node, content);
             (mine.ids(&result(None, &content)), hers.ids(&result(Some(JULIET), &content)))
@@ -462,14 +456,12 @@ fn of_others_the_newest_item_counts_and_of_this_account_all() {
 
 #[test]
 fn the_union_keeps_what_others_wrote_in_any_item() {
-    let question = Question::list(Omemo2, ME);
+    let query = Query::list(Omemo2, ME);
     let content =
         item("a", "<devices xmlns='urn:xmpp:omemo:2'><device id='1' label='x'/><y xmlns='z'/></devices>")
             + &item("b", "<devices xmlns='urn:xmpp:omemo:2'><device id='2'/></devices>");
     let xml = result(None, &items(Omemo2.device_list_node(), &content));
-    let Answer::Found(list) = answer::device_list(xml.as_bytes(), Omemo2, &question.asked()) else {
-        panic!()
-    };
+    let Answer::Found(list) = answer::device_list(xml.as_bytes(), Omemo2, &query.asked()) else { panic!() };
     assert_eq!(
         device_list::write(&list),
         "<devices xmlns='urn:xmpp:omemo:2'><device id='2'/><device id='1' label='x'/><y xmlns='z'/></devices>"

@@ -9,7 +9,7 @@ use std::rc::Rc;
 use super::abi;
 use super::client::{decide, give};
 use super::values::*;
-use super::world::{Answer, Kind, Question, World};
+use super::world::{Answer, Kind, Request, World};
 
 /// What the callbacks see; the library's user_data.
 pub(super) struct Shared {
@@ -50,7 +50,7 @@ pub(super) unsafe fn ask(
 ) {
     // SAFETY: by contract.
     let (shared, ns) = unsafe { (event(user_data), text(ns).unwrap_or_default()) };
-    let question = Question {
+    let asked = Request {
         kind,
         endpoint: shared.endpoint,
         ns,
@@ -59,7 +59,7 @@ pub(super) unsafe fn ask(
         xml,
         at_ms: shared.world.now_ms(),
     };
-    if let Some(answer) = shared.world.ask(request, question) {
+    if let Some(answer) = shared.world.ask(request, asked) {
         give(request, &answer);
     }
 }

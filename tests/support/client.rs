@@ -11,7 +11,7 @@ use super::abi;
 use super::callbacks::*;
 pub use super::requests::*;
 pub use super::values::*;
-use super::world::{Answer, Kind, Mail, Question, World};
+use super::world::{Answer, Kind, Mail, Request, World};
 
 /// What a client may be given beside its JID.
 pub struct Setup {
@@ -507,7 +507,7 @@ impl Client {
         }
     }
 
-    /// How trust questions are answered from now on.
+    /// How trust requests are answered from now on.
     pub fn set_trust_policy(&self, trust: Trust) {
         *self.shared.trust.borrow_mut() = trust;
     }
@@ -517,12 +517,12 @@ impl Client {
         *self.shared.levels.borrow_mut() = levels;
     }
 
-    /// The trust questions that were held back, and forget them.
+    /// The trust requests that were held back, and forget them.
     pub fn held(&self) -> Vec<(u64, Vec<Device>)> {
         std::mem::take(&mut self.shared.held.borrow_mut())
     }
 
-    /// How many trust questions were asked.
+    /// How many trust requests were asked.
     pub fn asked(&self) -> u64 {
         self.shared.asked.get()
     }

@@ -33,7 +33,7 @@ pub mod world;
 pub use client::{Client, Decrypted, Device, KeyParts, Outcome, Row, Setup, Trust, settle, status_name};
 pub use peer::Peer;
 pub use world::raw::RawDevice;
-pub use world::{Answer, Answering, Kind, Mail, Question, World};
+pub use world::{Answer, Answering, Kind, Mail, Request, World};
 
 /// What a `Client` stores in.
 pub type Store = std::sync::Arc<world::FaultyStorage>;

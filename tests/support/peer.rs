@@ -118,7 +118,7 @@ pub struct Peer {
     places: BTreeMap<String, Place>,
     /// Levels for `decide`, for devices that ask; "trusted" where nothing stands.
     pub levels: BTreeMap<u32, String>,
-    /// Trust questions so far: who asked is not told.
+    /// Trust requests so far: who asked is not told.
     pub decided: u64,
 }
 
@@ -162,7 +162,7 @@ impl Peer {
 
     // -- the wire to the process
 
-    /// A request, its questions about PEP answered from the world.
+    /// A request, its requests about PEP answered from the world.
     #[track_caller]
     pub fn request(&mut self, request: Record) -> Record {
         self.send(&request);
@@ -203,14 +203,14 @@ impl Peer {
         }
     }
 
-    fn answer(&mut self, question: &Record) -> Record {
-        let (ns, jid) = (question.text("ns"), question.text("jid"));
-        let (device, xml) = (question.number("device"), question.text("xml"));
+    fn answer(&mut self, request: &Record) -> Record {
+        let (ns, jid) = (request.text("ns"), request.text("jid"));
+        let (device, xml) = (request.number("device"), request.text("xml"));
         let found = |xml: Option<String>| match xml {
             Some(xml) => Record::default().with("xml", xml),
             None => Record::default().with("missing", 1),
         };
-        match question.text("ask") {
+        match request.text("ask") {
             "fetch_list" => return found(self.world.list(ns, jid)),
             "fetch_bundle" => return found(self.world.bundle(ns, jid, device)),
             "publish_list" => self.world.publish_list(ns, jid, xml),

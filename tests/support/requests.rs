@@ -44,13 +44,13 @@ pub fn give(request: u64, answer: &Answer) -> i32 {
     }
 }
 
-/// Sets the level of one device in a trust question that was held.
+/// Sets the level of one device in a trust request that was held.
 pub fn note_level(request: u64, index: usize, level: &str) -> i32 {
     // SAFETY: numbers and a string that lives for the call.
     unsafe { abi::omemo_request_decide(request, index, c_string(level).as_ptr()) }
 }
 
-/// Answers a trust question that was held: a level for each device.
+/// Answers a trust request that was held: a level for each device.
 pub fn decide(request: u64, levels: &[&str]) -> i32 {
     for (index, level) in levels.iter().enumerate() {
         let status = note_level(request, index, level);

@@ -52,7 +52,7 @@ pub(super) unsafe extern "C" fn destroy(data: *mut c_void) {
     with(|state| state.slots[slot_of(data)].alive -= 1);
 }
 
-/// A question: what the input says is done about it.
+/// A request: what the input says is done about it.
 fn question(data: *mut c_void, request: u64, node: String, xml: Option<CString>) {
     with(|state| state.requests.push(request));
     let found = with(|state| match xml.clone() {

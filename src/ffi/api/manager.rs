@@ -2,8 +2,9 @@
 
 use super::super::boundary::returns::Out;
 use super::super::boundary::{args, guard, handles};
-use super::super::runtime::manager_handle;
-use super::super::runtime::manager_handle::{Completion, omemo_manager};
+use super::super::runtime::completion::Completion;
+use super::super::runtime::manager_handle::omemo_manager;
+use super::super::runtime::{calls, manager_handle};
 use super::config;
 use super::config::omemo_config;
 use super::operations::{omemo_done, omemo_op};
@@ -113,11 +114,11 @@ pub unsafe extern "C" fn omemo_manager_connected(
         // SAFETY: the client gives a place or NULL.
         let op = unsafe { Out::new(op) };
         // SAFETY: the client gives one of ours or NULL.
-        let manager = unsafe { manager_handle::enter(manager) }?;
+        let manager = unsafe { calls::enter(manager) }?;
         if catch_up != omemo_catch_up::OMEMO_CATCH_UP_NONE as i32 {
             return Err(Error::new(Status::Argument, "The number is not an omemo_catch_up."));
         }
-        manager.start(Completion::new(done, user_data, op.is_some()), op, |manager, op| manager.connected(op))
+        manager.start(Completion::new(done, user_data, op.as_ref()), op, |manager, op| manager.connected(op))
     })
 }
 
@@ -134,7 +135,7 @@ pub unsafe extern "C" fn omemo_manager_connected(
 pub unsafe extern "C" fn omemo_manager_disconnected(manager: *mut omemo_manager) -> omemo_status {
     guard::outside_services(|| {
         // SAFETY: the client gives one of ours or NULL.
-        unsafe { manager_handle::enter(manager) }?.manager().disconnected()
+        unsafe { calls::enter(manager) }?.manager().disconnected()
     })
 }
 
@@ -147,7 +148,7 @@ pub unsafe extern "C" fn omemo_manager_disconnected(manager: *mut omemo_manager)
 pub unsafe extern "C" fn omemo_manager_run(manager: *mut omemo_manager) -> omemo_status {
     guard::outside_services(|| {
         // SAFETY: the client gives one of ours or NULL.
-        unsafe { manager_handle::enter(manager) }?.run()
+        unsafe { calls::enter(manager) }?.run()
     })
 }
 
@@ -161,7 +162,7 @@ pub unsafe extern "C" fn omemo_manager_timeout(manager: *const omemo_manager) ->
             return -1;
         }
         // SAFETY: the client gives one of ours or NULL.
-        let manager = unsafe { manager_handle::enter(manager) };
+        let manager = unsafe { calls::enter(manager) };
         let timeout = manager.ok().and_then(|manager| manager.timeout());
         timeout.map_or(-1, |timeout| i64::try_from(timeout).unwrap_or(i64::MAX))
     })
@@ -184,7 +185,7 @@ pub unsafe extern "C" fn omemo_manager_is_idle(manager: *const omemo_manager) ->
             return false;
         }
         // SAFETY: the client gives one of ours or NULL.
-        unsafe { manager_handle::enter(manager) }.is_ok_and(|manager| manager.is_idle())
+        unsafe { calls::enter(manager) }.is_ok_and(|manager| manager.is_idle())
     })
 }
 
@@ -203,7 +204,7 @@ pub unsafe extern "C" fn omemo_manager_device_id(
         // SAFETY: the client gives a place or NULL.
         let id = args::required(unsafe { Out::new(id) })?;
         // SAFETY: the client gives one of ours or NULL.
-        let manager = unsafe { manager_handle::enter(manager) }?;
+        let manager = unsafe { calls::enter(manager) }?;
         id.write(manager.manager().device_id()?.ok_or(Error::from(Status::NotReady))?.get());
         Ok(())
     })
@@ -244,7 +245,7 @@ pub unsafe extern "C" fn omemo_manager_wait(
             _ => return Err(Error::new(Status::Argument, "timeout_ms is negative and not -1.")),
         };
         // SAFETY: the client gives one of ours or NULL.
-        unsafe { manager_handle::enter(manager) }?.wait(op, deadline)
+        unsafe { calls::enter(manager) }?.wait(op, deadline)
     });
     guard::call(std::ptr::null_mut(), || handles::into_handle(waited.unwrap_or_else(omemo_result::bare)))
 }
@@ -258,5 +259,5 @@ pub unsafe extern "C" fn omemo_manager_wait(
 /// Since: 0.1.0
 #[unsafe(no_mangle)]
 pub extern "C" fn omemo_op_cancel(op: omemo_op) -> omemo_status {
-    guard::outside_services(|| manager_handle::enter_by_operation(op)?.manager().cancel(op))
+    guard::outside_services(|| calls::enter_by_operation(op)?.manager().cancel(op))
 }

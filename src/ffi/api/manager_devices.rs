@@ -2,8 +2,9 @@
 
 use super::super::boundary::returns::Out;
 use super::super::boundary::{args, guard, handles};
-use super::super::runtime::manager_handle;
-use super::super::runtime::manager_handle::{Completion, omemo_manager};
+use super::super::runtime::calls;
+use super::super::runtime::completion::Completion;
+use super::super::runtime::manager_handle::omemo_manager;
 use super::device_list::omemo_device_list;
 use super::devices::omemo_devices;
 use super::operations::{omemo_done, omemo_op};
@@ -27,7 +28,7 @@ pub unsafe extern "C" fn omemo_manager_devices(
 ) -> omemo_status {
     guard::outside_services(|| {
         // SAFETY: the client gives one of ours or NULL.
-        let manager = unsafe { manager_handle::enter(manager) }?;
+        let manager = unsafe { calls::enter(manager) }?;
         // SAFETY: the client gives a place or NULL.
         let out = args::required(unsafe { Out::new(devices) })?;
         // SAFETY: the client gives a C string or NULL.
@@ -57,7 +58,7 @@ pub unsafe extern "C" fn omemo_manager_prefer_namespace(
 ) -> omemo_status {
     guard::outside_services(|| {
         // SAFETY: the client gives one of ours or NULL.
-        let manager = unsafe { manager_handle::enter(manager) }?;
+        let manager = unsafe { calls::enter(manager) }?;
         // SAFETY: the client gives C strings or NULL.
         let (jid, namespace) = unsafe { (args::required_jid(jid)?, args::optional_namespace(ns)?) };
         manager.manager().prefer_namespace(&jid, args::device(device)?, namespace)
@@ -86,7 +87,7 @@ pub unsafe extern "C" fn omemo_manager_update_device_list(
 ) -> omemo_status {
     guard::outside_services(|| {
         // SAFETY: the client gives one of ours or NULL.
-        let manager = unsafe { manager_handle::enter(manager) }?;
+        let manager = unsafe { calls::enter(manager) }?;
         // SAFETY: the client gives a C string or NULL.
         let jid = unsafe { args::required_jid(jid) }?;
         // SAFETY: the client gives one of ours or NULL.
@@ -115,7 +116,7 @@ pub unsafe extern "C" fn omemo_manager_device_list_gone(
 ) -> omemo_status {
     guard::outside_services(|| {
         // SAFETY: the client gives one of ours or NULL.
-        let manager = unsafe { manager_handle::enter(manager) }?;
+        let manager = unsafe { calls::enter(manager) }?;
         // SAFETY: the client gives C strings or NULL.
         let (jid, namespace) = unsafe { (args::required_jid(jid)?, args::namespace(ns)?) };
         manager.manager().device_list_gone(&jid, namespace)
@@ -144,12 +145,12 @@ pub unsafe extern "C" fn omemo_manager_refresh_devices(
 ) -> omemo_status {
     guard::outside_services(|| {
         // SAFETY: the client gives one of ours or NULL.
-        let manager = unsafe { manager_handle::enter(manager) }?;
+        let manager = unsafe { calls::enter(manager) }?;
         // SAFETY: the client gives C strings or NULL.
         let (jid, ns) = unsafe { (args::optional_jid(jid)?, args::optional_namespace(ns)?) };
         // SAFETY: the client gives a place or NULL.
         let op = unsafe { Out::new(op) };
-        let completion = Completion::new(done, user_data, op.is_some());
+        let completion = Completion::new(done, user_data, op.as_ref());
         manager.start(completion, op, |manager, op| manager.refresh_devices(op, jid, ns))
     })
 }

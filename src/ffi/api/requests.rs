@@ -1,13 +1,13 @@
 //! Section 8 of the header: answers to requests.
 
 use super::super::boundary::{args, guard};
-use super::super::runtime::manager_handle;
+use super::super::runtime::calls;
 use super::bundle::omemo_bundle;
 use super::callbacks::omemo_request;
 use super::device_list::omemo_device_list;
 use super::status::omemo_status;
 use crate::error::{Error, Result, Status};
-use crate::manager::api::question::{Answer, Question, Reason};
+use crate::manager::api::request::{Answer, Reason, Request};
 use crate::protocol::address::{BareJid, DeviceId};
 use crate::protocol::bundle::Bundle;
 use crate::protocol::namespace::Namespace;
@@ -64,36 +64,36 @@ fn meaning<T>(answer: answer::Answer<T>, found: impl FnOnce(T) -> Answer) -> Res
     })
 }
 
-/// Reads the answer to a question of this account.
-fn read(question: &Question, account: &BareJid, xml: &[u8]) -> Result<Answer> {
+/// Reads the answer to a request of this account.
+fn read(request: &Request, account: &BareJid, xml: &[u8]) -> Result<Answer> {
     let about = |jid, node| Asked { account, jid, node, item: None };
     let id = |device: &DeviceId| device.get().to_string();
-    match question {
-        Question::DecideTrust { .. } => Err(Status::WrongAnswer.into()),
-        Question::FetchDeviceList { namespace, jid } => {
+    match request {
+        Request::DecideTrust { .. } => Err(Status::WrongAnswer.into()),
+        Request::FetchDeviceList { namespace, jid } => {
             let asked = about(jid, Some(namespace.device_list_node()));
             meaning(answer::device_list(xml, *namespace, &asked), Answer::DeviceList)
         }
-        Question::PublishDeviceList { list } => {
+        Request::PublishDeviceList { list } => {
             let asked = about(account, Some(list.namespace.device_list_node()));
             meaning(answer::done(xml, &asked), |()| Answer::Done)
         }
-        Question::SendMessage { jid, .. } => meaning(answer::done(xml, &about(jid, None)), |()| Answer::Done),
-        Question::FetchBundle { namespace, jid, device } => {
+        Request::SendMessage { jid, .. } => meaning(answer::done(xml, &about(jid, None)), |()| Answer::Done),
+        Request::FetchBundle { namespace, jid, device } => {
             let (node, id) = (namespace.bundle_node(device.get()), id(device));
             let item = (*namespace == Namespace::Omemo2).then_some(id.as_str());
             let asked = Asked { item, ..about(jid, Some(&node)) };
             meaning(answer::bundle(xml, *namespace, device.get(), &asked), Answer::Bundle)
         }
-        Question::PublishBundle { device, bundle: Bundle { namespace, .. } }
-        | Question::DeleteBundle { device, namespace } => {
+        Request::PublishBundle { device, bundle: Bundle { namespace, .. } }
+        | Request::DeleteBundle { device, namespace } => {
             let (node, id) = (namespace.bundle_node(device.get()), id(device));
             let item = (*namespace == Namespace::Omemo2).then_some(id.as_str());
             let asked = Asked { item, ..about(account, Some(&node)) };
             match meaning(answer::done(xml, &asked), |()| Answer::Done)? {
                 // What is not there need not be deleted.
                 Answer::Refused(StanzaError { condition: Some(Condition::ItemNotFound), .. })
-                    if matches!(question, Question::DeleteBundle { .. }) =>
+                    if matches!(request, Request::DeleteBundle { .. }) =>
                 {
                     Ok(Answer::Rejected(Reason::NotFound))
                 }
@@ -114,7 +114,7 @@ fn read(question: &Question, account: &BareJid, xml: &[u8]) -> Result<Answer> {
 /// Since: 0.1.0
 #[unsafe(no_mangle)]
 pub extern "C" fn omemo_request_resolve(request: omemo_request) -> omemo_status {
-    guard::outside_services(|| manager_handle::answer(request, Answer::Done))
+    guard::outside_services(|| calls::answer(request, Answer::Done))
 }
 
 /// Resolves a request with the XML that the server sent. The next omemo_manager_run commits the answer, and the
@@ -152,16 +152,16 @@ pub unsafe extern "C" fn omemo_request_resolve_xml(
             Err(error) if error.status() == Status::Limit => None,
             Err(error) => return Err(error),
         };
-        let manager = manager_handle::enter_by_request(request)?;
-        let question = manager.manager().question(request)?;
-        let answer = match (question, xml) {
-            (Question::DecideTrust { .. }, _) => return Err(Status::WrongAnswer.into()),
+        let manager = calls::enter_by_request(request)?;
+        let asked = manager.manager().request(request)?;
+        let answer = match (asked, xml) {
+            (Request::DecideTrust { .. }, _) => return Err(Status::WrongAnswer.into()),
             (_, None) => {
                 Answer::Unreadable(Error::new(Status::Limit, "The answer is longer than a stanza may be."))
             }
-            (question, Some(xml)) => read(&question, manager.manager().jid(), xml)?,
+            (asked, Some(xml)) => read(&asked, manager.manager().jid(), xml)?,
         };
-        manager_handle::answer_to(&manager, request, answer)
+        manager.answer(request, answer)
     })
 }
 
@@ -182,7 +182,7 @@ pub unsafe extern "C" fn omemo_request_resolve_device_list(
     guard::outside_services(|| {
         // SAFETY: the client gives one of ours or NULL.
         let list = unsafe { args::copied(list, |list| list.list().clone()) }?;
-        manager_handle::answer(request, Answer::DeviceList(list))
+        calls::answer(request, Answer::DeviceList(list))
     })
 }
 
@@ -203,7 +203,7 @@ pub unsafe extern "C" fn omemo_request_resolve_bundle(
     guard::outside_services(|| {
         // SAFETY: the client gives one of ours or NULL.
         let bundle = unsafe { args::copied(bundle, |bundle| bundle.bundle().clone()) }?;
-        manager_handle::answer(request, Answer::Bundle(bundle))
+        calls::answer(request, Answer::Bundle(bundle))
     })
 }
 
@@ -228,7 +228,7 @@ pub unsafe extern "C" fn omemo_request_decide(
     guard::outside_services(|| {
         // SAFETY: the client gives a C string or NULL.
         let level = unsafe { args::text(level) }?.to_owned();
-        manager_handle::enter_by_request(request)?.manager().decide(request, index, &level)
+        calls::enter_by_request(request)?.manager().decide(request, index, &level)
     })
 }
 
@@ -245,5 +245,5 @@ pub unsafe extern "C" fn omemo_request_decide(
 /// Since: 0.1.0
 #[unsafe(no_mangle)]
 pub extern "C" fn omemo_request_reject(request: omemo_request, reason: i32) -> omemo_status {
-    guard::outside_services(|| manager_handle::answer(request, Answer::Rejected(self::reason(reason)?)))
+    guard::outside_services(|| calls::answer(request, Answer::Rejected(self::reason(reason)?)))
 }

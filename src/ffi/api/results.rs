@@ -1,7 +1,6 @@
 //! Section 9 of the header: results of operations.
 
 use super::super::boundary::{guard, handles, returns};
-use super::key_parts;
 use super::message::omemo_message;
 use super::status::omemo_status;
 use crate::error::{Error, Status};
@@ -10,6 +9,19 @@ use crate::protocol::namespace::Namespace;
 use crate::protocol::payload::KeyParts;
 use std::ffi::{CString, c_char};
 use std::mem::MaybeUninit;
+
+/// Parts of the key of a message, for protocols that use OMEMO as key transport (XEP-0396). They are parameters of
+/// omemo_result_key for sent messages and of omemo_decrypted_key for received ones.
+#[repr(i32)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum omemo_key_part {
+    /// The key itself.
+    OMEMO_KEY_PART_KEY = 0,
+    /// The authentication tag of the payload, if it came with the key.
+    OMEMO_KEY_PART_TAG = 1,
+    /// The initialisation vector of OMEMO_NS_LEGACY.
+    OMEMO_KEY_PART_IV = 2,
+}
 
 /// End of an operation: a status, a report, and the messages to send.
 ///
@@ -60,6 +72,21 @@ impl omemo_result {
     pub(in crate::ffi) fn status(&self) -> omemo_status {
         self.status.into()
     }
+}
+
+/// Returns the part with this number.
+pub(in crate::ffi) fn give_key_part(
+    key: Option<&KeyParts>,
+    part: i32,
+    len: Option<&mut MaybeUninit<usize>>,
+) -> *const u8 {
+    let bytes = key.and_then(|key| match part {
+        _ if part == omemo_key_part::OMEMO_KEY_PART_KEY as i32 => Some(key.key.as_slice()),
+        _ if part == omemo_key_part::OMEMO_KEY_PART_TAG as i32 => key.tag.as_ref().map(|tag| tag.as_slice()),
+        _ if part == omemo_key_part::OMEMO_KEY_PART_IV as i32 => key.iv.as_deref(),
+        _ => None,
+    });
+    returns::give_bytes(bytes, len)
 }
 
 /// The row with this index.
@@ -198,7 +225,7 @@ pub extern "C" fn omemo_result_key(
     len: Option<&mut MaybeUninit<usize>>,
 ) -> *const u8 {
     guard::call(std::ptr::null(), || {
-        key_parts::give(result.and_then(|result| result.keys.get(index)), part, len)
+        give_key_part(result.and_then(|result| result.keys.get(index)), part, len)
     })
 }
 

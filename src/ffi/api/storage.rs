@@ -237,13 +237,13 @@ pub unsafe extern "C" fn omemo_value_set(
     len: usize,
 ) -> omemo_status {
     guard::status(|| {
-        let slot = &mut args::required(value)?.bytes;
-        if slot.is_some() {
+        let place = &mut args::required(value)?.bytes;
+        if place.is_some() {
             return Err(Error::new(Status::Argument, "omemo_value_set was called twice."));
         }
         // SAFETY: the client gives len bytes or NULL.
         let bytes = unsafe { args::bytes(bytes, len, VALUE_BYTES) };
-        *slot = Some(match &bytes {
+        *place = Some(match &bytes {
             Ok(bytes) => Ok(Zeroizing::new(bytes.to_vec())),
             Err(_) => Err(Error::new(Status::Storage, "The store returned a value that no record can have.")),
         });

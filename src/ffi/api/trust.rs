@@ -1,7 +1,7 @@
 //! Section 13 of the header: judging keys.
 
 use super::super::boundary::{args, guard, handles, returns};
-use super::super::runtime::manager_handle;
+use super::super::runtime::calls;
 use super::super::runtime::manager_handle::omemo_manager;
 use super::devices::fingerprint;
 use super::status::omemo_status;
@@ -32,7 +32,7 @@ pub unsafe extern "C" fn omemo_manager_set_trust(
 ) -> omemo_status {
     guard::outside_services(|| {
         // SAFETY: the client gives one of ours or NULL.
-        let manager = unsafe { manager_handle::enter(manager) }?;
+        let manager = unsafe { calls::enter(manager) }?;
         // SAFETY: the client gives C strings and key_len bytes, or NULL.
         let (jid, key, level) =
             unsafe { (args::required_jid(jid)?, args::key(key, key_len)?, args::text(level)?.to_owned()) };
@@ -64,7 +64,7 @@ pub unsafe extern "C" fn omemo_manager_accept_identity(
 ) -> omemo_status {
     guard::outside_services(|| {
         // SAFETY: the client gives one of ours or NULL.
-        let manager = unsafe { manager_handle::enter(manager) }?;
+        let manager = unsafe { calls::enter(manager) }?;
         // SAFETY: the client gives a C string and key_len bytes, or NULL.
         let (jid, key) = unsafe { (args::required_jid(jid)?, args::key(key, key_len)?) };
         manager.manager().accept_identity(&jid, args::device(device)?, &key)

@@ -1,4 +1,4 @@
-//! The client's callbacks as the manager sees them: events that `manager_handle` delivers, and services that answer at once.
+//! The client's callbacks as the manager sees them: events that the manager has delivered, and services that answer at once.
 
 use super::super::api::bundle::omemo_bundle;
 use super::super::api::callbacks::Callbacks;
@@ -12,7 +12,7 @@ use super::wakeup::WakeupSignal;
 use crate::error::{Error, Result, Status};
 use crate::manager::api::device::{CoreTrust, Device};
 use crate::manager::api::event::Notice;
-use crate::manager::api::question::{Question, Reason, RequestId};
+use crate::manager::api::request::{Reason, Request, RequestId};
 use crate::manager::api::services::{LogLevel, Services};
 use parking_lot::Mutex;
 use std::sync::Arc;
@@ -53,73 +53,67 @@ impl ClientCallbacks {
     }
 
     /// Asks the client. The failure is the rejection that a missing callback stands for.
-    pub(in crate::ffi) fn ask(
-        &self,
-        request: RequestId,
-        question: Question,
-    ) -> std::result::Result<(), Reason> {
+    pub(in crate::ffi) fn ask(&self, id: RequestId, request: Request) -> std::result::Result<(), Reason> {
         let tables = self.tables().ok_or(Reason::Failed)?;
         let table = &tables.callbacks.table;
         let user_data = tables.callbacks.user_data.pointer();
-        match question {
-            Question::FetchDeviceList { namespace, jid } => {
+        match request {
+            Request::FetchDeviceList { namespace, jid } => {
                 let ask = table.fetch_device_list.ok_or(Reason::Failed)?;
                 let (ns, jid) = (returns::c_namespace(namespace), returns::c_string(jid.as_str()));
                 // SAFETY: the client's function; what it is given lives until it returns.
-                guard::event(|| unsafe { ask(user_data, request, ns.as_ptr(), jid.as_ptr()) });
+                guard::event(|| unsafe { ask(user_data, id, ns.as_ptr(), jid.as_ptr()) });
             }
-            Question::FetchBundle { namespace, jid, device } => {
+            Request::FetchBundle { namespace, jid, device } => {
                 let ask = table.fetch_bundle.ok_or(Reason::Failed)?;
                 let (ns, jid) = (returns::c_namespace(namespace), returns::c_string(jid.as_str()));
                 // SAFETY: as above.
-                guard::event(|| unsafe { ask(user_data, request, ns.as_ptr(), jid.as_ptr(), device.get()) });
+                guard::event(|| unsafe { ask(user_data, id, ns.as_ptr(), jid.as_ptr(), device.get()) });
             }
-            Question::PublishDeviceList { list } => {
+            Request::PublishDeviceList { list } => {
                 let ask = table.publish_device_list.ok_or(Reason::Failed)?;
                 let ns = returns::c_namespace(list.namespace);
                 let list = omemo_device_list::new(list);
                 // SAFETY: as above.
-                guard::event(|| unsafe { ask(user_data, request, ns.as_ptr(), &raw const list) });
+                guard::event(|| unsafe { ask(user_data, id, ns.as_ptr(), &raw const list) });
             }
-            Question::PublishBundle { device, bundle } => {
+            Request::PublishBundle { device, bundle } => {
                 let ask = table.publish_bundle.ok_or(Reason::Failed)?;
                 let ns = returns::c_namespace(bundle.namespace);
                 let bundle = omemo_bundle::new(bundle);
                 // SAFETY: as above.
-                guard::event(|| unsafe {
-                    ask(user_data, request, ns.as_ptr(), device.get(), &raw const bundle)
-                });
+                guard::event(|| unsafe { ask(user_data, id, ns.as_ptr(), device.get(), &raw const bundle) });
             }
-            Question::DeleteBundle { namespace, device } => {
+            Request::DeleteBundle { namespace, device } => {
                 let ask = table.delete_bundle.ok_or(Reason::Failed)?;
                 let ns = returns::c_namespace(namespace);
                 // SAFETY: as above.
-                guard::event(|| unsafe { ask(user_data, request, ns.as_ptr(), device.get()) });
+                guard::event(|| unsafe { ask(user_data, id, ns.as_ptr(), device.get()) });
             }
-            Question::SendMessage { jid, message } => {
+            Request::SendMessage { jid, message } => {
                 let ask = table.send_message.ok_or(Reason::Declined)?;
                 let (jid, message) = (returns::c_string(jid.as_str()), omemo_message::new(message));
                 // SAFETY: as above.
-                guard::event(|| unsafe { ask(user_data, request, jid.as_ptr(), &raw const message) });
+                guard::event(|| unsafe { ask(user_data, id, jid.as_ptr(), &raw const message) });
             }
-            Question::DecideTrust { devices, context } => {
+            Request::DecideTrust { devices, context } => {
                 let ask = table.decide_trust.ok_or(Reason::Declined)?;
                 let (devices, context) =
                     (omemo_devices::new(devices), context.as_deref().map(returns::c_string));
                 let context = returns::or_null(context.as_ref());
                 // SAFETY: as above.
-                guard::event(|| unsafe { ask(user_data, request, &raw const devices, context) });
+                guard::event(|| unsafe { ask(user_data, id, &raw const devices, context) });
             }
         }
         Ok(())
     }
 
     /// Tells the client that a request needs no answer any more.
-    pub(in crate::ffi) fn withdrawn(&self, request: RequestId) {
+    pub(in crate::ffi) fn withdrawn(&self, request_id: RequestId) {
         let Some(tables) = self.tables() else { return };
         if let Some(withdrawn) = tables.callbacks.table.request_withdrawn {
             // SAFETY: the client's function, which is given a number.
-            guard::event(|| unsafe { withdrawn(tables.callbacks.user_data.pointer(), request) });
+            guard::event(|| unsafe { withdrawn(tables.callbacks.user_data.pointer(), request_id) });
         }
     }
 
@@ -174,7 +168,7 @@ impl Services for ClientCallbacks {
     }
 
     fn wakeup(&self) {
-        self.signal.ring();
+        self.signal.notify();
         let Some(tables) = self.tables() else { return };
         if let Some(wakeup) = tables.callbacks.table.wakeup {
             // SAFETY: the client's function.

@@ -6,29 +6,29 @@ use std::time::Instant;
 /// Wakes the threads that wait in `omemo_manager_wait`.
 #[derive(Default)]
 pub(in crate::ffi) struct WakeupSignal {
-    rings: Mutex<u64>,
-    ringing: Condvar,
+    count: Mutex<u64>,
+    changed: Condvar,
 }
 
 impl WakeupSignal {
-    /// Returns how often it rang.
-    pub(in crate::ffi) fn rings(&self) -> u64 {
-        *self.rings.lock()
+    /// Returns how often it was given.
+    pub(in crate::ffi) fn count(&self) -> u64 {
+        *self.count.lock()
     }
 
-    pub(in crate::ffi) fn ring(&self) {
-        let mut rings = self.rings.lock();
-        *rings = rings.wrapping_add(1);
-        self.ringing.notify_all();
+    pub(in crate::ffi) fn notify(&self) {
+        let mut count = self.count.lock();
+        *count = count.wrapping_add(1);
+        self.changed.notify_all();
     }
 
-    /// Waits until it has rung since it had rung `heard` times, or until a time.
-    pub(in crate::ffi) fn wait(&self, heard: u64, until: Option<Instant>) {
-        let mut rings = self.rings.lock();
-        while *rings == heard {
+    /// Waits until it was given once more than `seen` times, or until a time.
+    pub(in crate::ffi) fn wait(&self, seen: u64, until: Option<Instant>) {
+        let mut count = self.count.lock();
+        while *count == seen {
             match until {
-                None => self.ringing.wait(&mut rings),
-                Some(until) if self.ringing.wait_until(&mut rings, until).timed_out() => return,
+                None => self.changed.wait(&mut count),
+                Some(until) if self.changed.wait_until(&mut count, until).timed_out() => return,
                 Some(_) => {}
             }
         }

@@ -33,7 +33,7 @@ pub struct Draft {
     pub policy: EncryptPolicy,
     /// Namespaces for this draft, most preferred first; `None`: those of the account.
     pub namespaces: Option<Vec<Namespace>>,
-    /// A word of the client's for questions and results.
+    /// A word of the client's for requests and results.
     pub context: Option<String>,
 }
 

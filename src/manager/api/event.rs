@@ -1,7 +1,7 @@
-//! What reaches the client: questions, ends of operations, notices.
+//! What reaches the client: requests, ends of operations, notices.
 
-use super::question::{Question, RequestId};
 use super::report::Outcome;
+use super::request::{Request, RequestId};
 use crate::error::Status;
 use crate::protocol::address::BareJid;
 use crate::protocol::namespace::Namespace;
@@ -40,8 +40,8 @@ pub enum NoticeKind {
 /// What `next_event` gives.
 #[derive(Debug)]
 pub enum Event {
-    /// A question is asked, once.
-    Question(RequestId, Question),
+    /// A request is asked, once.
+    Request(RequestId, Request),
     /// Nobody needs this answer any more.
     Withdrawn(RequestId),
     /// An operation is over.

@@ -4,6 +4,6 @@ pub mod decrypted;
 pub mod device;
 pub mod draft;
 pub mod event;
-pub mod question;
 pub mod report;
+pub mod request;
 pub mod services;

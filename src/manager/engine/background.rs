@@ -162,7 +162,7 @@ impl<J: Clone + Ord + Send + 'static> Background<J> {
         });
         let mut state = self.state.lock();
         let unused = match state.running.get_mut(&job) {
-            Some(slot) => slot.replace(task),
+            Some(entry) => entry.replace(task),
             None => Some(task),
         };
         drop(state);

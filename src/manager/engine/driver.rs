@@ -1,7 +1,7 @@
 //! The parts of the engine put together: what `next_event` advances, and when the client is woken.
 
 use super::operations::Events;
-use super::wake::WakeUp;
+use super::wake::{WakeUp, Work};
 use super::{
     Clock, Event, Noted, Now, OpenRequests, OperationId, OperationKind, Operations, Outcome, Services, Stamp,
     Stamps,
@@ -91,7 +91,7 @@ impl<F: Default> Engine<F> {
         cancelled
     }
 
-    /// Notes that the stream is down: operations that need it end, network questions wait for the next one.
+    /// Notes that the stream is down: operations that need it end, network requests wait for the next one.
     pub(in crate::manager) fn disconnected(&self) {
         self.requests.disconnected();
         self.operations.end_all(OperationKind::EndsWithStream, Status::Offline);
@@ -124,12 +124,16 @@ impl<F: Default> Engine<F> {
                 break;
             }
         }
-        self.requests.next_question(now).map(|(request, question)| Event::Question(request, question))
+        self.requests.next_request(now).map(|(request_id, request)| Event::Request(request_id, request))
     }
 
     fn is_ready_at(&self, now: Now) -> bool {
         let timer = self.runtime.next_timer().is_some_and(|at| at <= now.steady_ms);
         self.runtime.is_ready() || timer || !self.events.is_empty() || self.requests.is_ready(now)
+    }
+
+    fn work(&self, now: Now) -> Work {
+        if self.is_ready_at(now) { Work::Now } else { Work::Later(self.next_time(now)) }
     }
 
     fn next_time(&self, now: Now) -> Option<u64> {
@@ -140,7 +144,7 @@ impl<F: Default> Engine<F> {
     /// with a lock held.
     pub(in crate::manager) fn wake(&self) {
         let now = self.now();
-        if self.wake_up.should_ring(self.is_ready_at(now), self.next_time(now)) {
+        if self.wake_up.should_wake(self.work(now)) {
             self.services.wakeup();
         }
     }
@@ -151,17 +155,17 @@ impl<F: Default> Engine<F> {
         let now = self.now();
         self.wake_up.sleep(self.next_time(now));
         // Work that came before the note has woken nobody.
-        !(self.is_ready_at(now) && self.wake_up.rouse())
+        !(self.is_ready_at(now) && self.wake_up.mark_awake())
     }
 
     /// Notes that the client is awake: it is not woken until the next `sleep`.
-    pub(in crate::manager) fn rouse(&self) {
-        self.wake_up.rouse();
+    pub(in crate::manager) fn mark_awake(&self) {
+        self.wake_up.mark_awake();
     }
 
     /// Wakes the client if there is work: for callers that stop before all of it is done.
-    pub(in crate::manager) fn ring(&self) {
-        self.wake_up.doze();
+    pub(in crate::manager) fn wake_again(&self) {
+        self.wake_up.mark_asleep();
         self.wake();
     }
 

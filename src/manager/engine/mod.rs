@@ -14,8 +14,8 @@ mod wake;
 
 // The words shared with the client: the files of this room take them from here.
 use super::api::event::{Event, OperationId};
-use super::api::question::{Answer, Question, Reason, RequestId, Stamp};
 use super::api::report::Outcome;
+use super::api::request::{Answer, Reason, Request, RequestId, Stamp};
 use super::api::services::Services;
 
 pub(in crate::manager) use background::{Background, Jobs};

@@ -66,7 +66,7 @@ impl Ticket {
         if queue.first_key_value().is_none_or(|(first, _)| first == number) {
             return Poll::Ready(());
         }
-        let old = queue.get_mut(number).and_then(|slot| slot.replace(context.waker().clone()));
+        let old = queue.get_mut(number).and_then(|entry| entry.replace(context.waker().clone()));
         drop(queues);
         drop(old);
         Poll::Pending

@@ -3,6 +3,14 @@
 
 use parking_lot::Mutex;
 
+/// When the client is wanted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Work {
+    Now,
+    /// At this time by the steady clock; `None`: not by itself.
+    Later(Option<u64>),
+}
+
 /// What the client knows about the next call that is wanted.
 pub(super) struct WakeUp {
     state: Mutex<Sleeping>,
@@ -24,18 +32,19 @@ impl Default for WakeUp {
 
 impl WakeUp {
     /// Returns whether the client has to be woken now, and notes that it will be.
-    pub(super) fn should_ring(&self, ready: bool, next_ms: Option<u64>) -> bool {
+    pub(super) fn should_wake(&self, work: Work) -> bool {
         let mut state = self.state.lock();
-        let earlier = match (next_ms, state.until_ms) {
-            (Some(next), Some(until)) => next < until,
-            (Some(_), None) => true,
-            (None, _) => false,
+        let wanted = match (work, state.until_ms) {
+            (Work::Now, _) => true,
+            (Work::Later(Some(next)), Some(until)) => next < until,
+            (Work::Later(Some(_)), None) => true,
+            (Work::Later(None), _) => false,
         };
-        let ring = state.asleep && (ready || earlier);
-        if ring {
+        let wake = state.asleep && wanted;
+        if wake {
             state.asleep = false;
         }
-        ring
+        wake
     }
 
     /// Notes that the client sleeps, and comes back by itself at `until_ms`.
@@ -44,12 +53,12 @@ impl WakeUp {
     }
 
     /// Notes that the client is awake. Returns whether it slept, that is, whether nobody had woken it.
-    pub(super) fn rouse(&self) -> bool {
+    pub(super) fn mark_awake(&self) -> bool {
         std::mem::replace(&mut self.state.lock().asleep, false)
     }
 
-    /// Notes that the client has to be woken by the next `should_ring` that finds work.
-    pub(super) fn doze(&self) {
+    /// Notes that the client has to be woken by the next `should_wake` that finds work.
+    pub(super) fn mark_asleep(&self) {
         self.state.lock().asleep = true;
     }
 }
@@ -61,21 +70,21 @@ mod tests {
     #[test]
     fn a_sleeper_is_woken_once_for_work_or_for_an_earlier_time() {
         let wake = WakeUp::default();
-        assert!(!wake.should_ring(false, None));
-        assert!(wake.should_ring(true, None) && !wake.should_ring(true, None));
+        assert!(!wake.should_wake(Work::Later(None)));
+        assert!(wake.should_wake(Work::Now) && !wake.should_wake(Work::Now));
         wake.sleep(Some(100));
-        assert!(!wake.should_ring(false, Some(100)) && !wake.should_ring(false, Some(101)));
-        assert!(wake.should_ring(false, Some(99)) && !wake.should_ring(false, Some(1)));
+        assert!(!wake.should_wake(Work::Later(Some(100))) && !wake.should_wake(Work::Later(Some(101))));
+        assert!(wake.should_wake(Work::Later(Some(99))) && !wake.should_wake(Work::Later(Some(1))));
         wake.sleep(None);
-        assert!(wake.should_ring(false, Some(u64::MAX)));
+        assert!(wake.should_wake(Work::Later(Some(u64::MAX))));
     }
 
     #[test]
     fn who_is_awake_is_not_woken() {
         let wake = WakeUp::default();
-        assert!(wake.rouse() && !wake.rouse());
-        assert!(!wake.should_ring(true, Some(0)));
-        wake.doze();
-        assert!(wake.should_ring(true, None) && !wake.rouse());
+        assert!(wake.mark_awake() && !wake.mark_awake());
+        assert!(!wake.should_wake(Work::Now));
+        wake.mark_asleep();
+        assert!(wake.should_wake(Work::Now) && !wake.mark_awake());
     }
 }

@@ -5,7 +5,7 @@
 //! again.
 
 use super::super::api::event::{Notice, NoticeKind};
-use super::super::api::question::{Answer, Question, Reason, Stamp};
+use super::super::api::request::{Answer, Reason, Request, Stamp};
 use super::super::engine::Class;
 use super::super::model::job::Job;
 use super::super::model::list_looks::Source;
@@ -115,7 +115,7 @@ fn is_exhausted(tx: &Tx<'_>, namespace: Namespace) -> Result<bool> {
     } else {
         Some(Job::PurgeId(namespace))
     };
-    let until = next.and_then(|job| tx.memory().delayed.get(&job).copied()).unwrap_or_default();
+    let until = next.and_then(|job| tx.memory().delayed_until_ms.get(&job).copied()).unwrap_or_default();
     Ok(until.saturating_sub(tx.now.steady_ms) > policy::PUBLISH_WAIT_MS)
 }
 
@@ -155,7 +155,7 @@ pub(super) async fn publish_bundle(context: &Context, namespace: Namespace) -> R
     let (device, bundle) =
         context.transact(|tx| Ok((tx.own_device()?, own_keys::own_bundle(tx, namespace)?)))?;
     let published = bundle.clone();
-    let settled = context.ask(Question::PublishBundle { device, bundle }, Class::Foreground).await;
+    let settled = context.ask(Request::PublishBundle { device, bundle }, Class::Foreground).await;
     match &settled.response.answer {
         Answer::Done => context.transact(|tx| {
             // What changed while the answer was on its way is published next.
@@ -225,7 +225,7 @@ pub(super) async fn publish(context: &Context, list: DeviceList, built_on: Stamp
         return Ok(false);
     }
     let _in_flight = InFlight(context, namespace);
-    let settled = context.ask(Question::PublishDeviceList { list: list.clone() }, Class::Foreground).await;
+    let settled = context.ask(Request::PublishDeviceList { list: list.clone() }, Class::Foreground).await;
     let error: Error = match &settled.response.answer {
         Answer::Done => {
             let stamp = settled.response.stamp;

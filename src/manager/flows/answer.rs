@@ -1,7 +1,7 @@
 //! Empty messages: the answer to a key exchange, a heartbeat, the beginning of a repaired session. Queued in the commit
 //! that caused them, encrypted once in a commit of their own, and sent as the same bytes until they are sent.
 
-use super::super::api::question::{Answer, Question, Reason};
+use super::super::api::request::{Answer, Reason, Request};
 use super::super::engine::Class;
 use super::super::model::address::SessionAddress;
 use super::super::model::outbox::OutboxEntry;
@@ -21,17 +21,17 @@ use zeroize::Zeroizing;
 
 /// Queues an empty message on the current session with a device. One for each ratchet key is enough.
 pub(super) fn queue_empty_message(tx: &mut Tx<'_>, at: &SessionAddress, session: &Session) -> Result<()> {
-    let (known, ratchet_key) = (tx.is_known(&at.jid), session.own_ratchet_key());
+    let (standing, ratchet_key) = (tx.standing(&at.jid), session.own_ratchet_key());
     if tx.outbox()?.has(at, &ratchet_key) {
         return Ok(());
     }
-    if known && !tx.outbox()?.has_room(true) {
+    if standing.is_known() && !tx.outbox()?.has_room(standing) {
         // A stranger's message makes room.
         if let Some(id) = tx.outbox()?.oldest_of_strangers() {
             removal::discard_outbox_message(tx, id)?;
         }
     }
-    if !tx.outbox()?.has_room(known) {
+    if !tx.outbox()?.has_room(standing) {
         return Ok(());
     }
     discard_for(tx, at)?;
@@ -45,7 +45,7 @@ pub(super) fn queue_empty_message(tx: &mut Tx<'_>, at: &SessionAddress, session:
         encrypted: false,
         key_exchange: false,
         sent: session.sending_chain_length(),
-        known,
+        standing,
     };
     tx.outbox_mut()?.push(entry);
     tx.wake_worker();
@@ -81,33 +81,38 @@ fn prepare(tx: &mut Tx<'_>, id: u64) -> Result<Option<(SessionAddress, Message)>
         return Ok(None);
     };
     let bytes = if entry.encrypted { tx.outbox_message(id)? } else { None };
-    let (stored, key_exchange) = match bytes {
-        Some(bytes) => (bytes, entry.key_exchange),
+    let stored = match bytes {
+        Some(bytes) => StoredMessage { bytes, key_exchange: entry.key_exchange },
         None => {
             let empty = payload::empty_key(at.namespace, tx.rng())?;
             let encrypted = session.encrypt(&empty)?;
             Sessions::new(tx, &at).update(session)?;
             // Every attempt sends the same bytes, those of the IV included.
-            let mut stored = payload::empty_iv(at.namespace, tx.rng())?.unwrap_or_default();
-            stored.extend_from_slice(&encrypted.bytes);
-            let stored = Zeroizing::new(stored);
-            tx.put_outbox_message(id, Some(stored.clone()));
+            let mut bytes = payload::empty_iv(at.namespace, tx.rng())?.unwrap_or_default();
+            bytes.extend_from_slice(&encrypted.bytes);
+            let bytes = Zeroizing::new(bytes);
+            tx.put_outbox_message(id, Some(bytes.clone()));
             if let Some(entry) = tx.outbox_mut()?.get_mut(id) {
                 (entry.encrypted, entry.key_exchange) = (true, encrypted.key_exchange);
             }
-            (stored, encrypted.key_exchange)
+            StoredMessage { bytes, key_exchange: encrypted.key_exchange }
         }
     };
     let own = tx.own_device()?;
-    let message = empty_message(&at, own, &stored, key_exchange)?;
+    let message = empty_message(&at, own, &stored)?;
     Ok(Some((at, message)))
 }
 
-/// Returns the message, from its IV and its key as they are stored one behind the other.
-fn empty_message(at: &SessionAddress, own: DeviceId, stored: &[u8], key_exchange: bool) -> Result<Message> {
-    let split = stored.split_at_checked(payload::empty_iv_bytes(at.namespace));
+/// An empty message as it is stored: its IV, where the namespace has one, and behind it the key.
+struct StoredMessage {
+    bytes: Zeroizing<Vec<u8>>,
+    key_exchange: bool,
+}
+
+fn empty_message(at: &SessionAddress, own: DeviceId, stored: &StoredMessage) -> Result<Message> {
+    let split = stored.bytes.split_at_checked(payload::empty_iv_bytes(at.namespace));
     let (iv, bytes) = split.ok_or(Error::from(Status::StorageCorrupt))?;
-    let jid = addressed(at);
+    let (jid, key_exchange) = (addressed(at), stored.key_exchange);
     let keys = vec![MessageKey { jid, device: at.device.get(), key_exchange, bytes: Some(bytes.to_vec()) }];
     let iv = (!iv.is_empty()).then(|| iv.to_vec());
     Ok(Message { namespace: at.namespace, sender_device: own.get(), keys, payload: None, iv })
@@ -122,8 +127,8 @@ pub(super) fn addressed(at: &SessionAddress) -> Option<crate::protocol::address:
 pub(super) async fn send(context: &Context, id: u64) -> Result<Progress> {
     let prepared = context.transact(|tx| prepare(tx, id))?;
     let Some((at, message)) = prepared else { return Ok(Progress::Done) };
-    let question = Question::SendMessage { jid: at.jid, message };
-    match context.ask(question, Class::Background).await.response.answer {
+    let request = Request::SendMessage { jid: at.jid, message };
+    match context.ask(request, Class::Background).await.response.answer {
         Answer::Done | Answer::Rejected(Reason::Declined) => {
             context.transact(|tx| removal::discard_outbox_message(tx, id))?;
             Ok(Progress::Done)

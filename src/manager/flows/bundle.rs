@@ -1,7 +1,7 @@
 //! Bundles: fetched, verified, and what they say of a device's identity key.
 
 use super::super::api::event::{Notice, NoticeKind};
-use super::super::api::question::{Answer, Question, Reason};
+use super::super::api::request::{Answer, Reason, Request};
 use super::super::engine::{Class, Response};
 use super::super::model::address::SessionAddress;
 use super::super::model::fact::{Fetched, FetchedBundle};
@@ -47,12 +47,12 @@ fn apply(context: &Context, at: &SessionAddress, response: &Response) -> Result<
         if tx.memory().key_stamps.is_outdated(&subject, response.stamp) {
             return Ok(Fetched::Outdated);
         }
-        let known = tx.is_known(&at.jid);
+        let standing = tx.standing(&at.jid);
         let failure = match fetched {
             Err(error) => error,
             Ok(fetched) => {
                 let (stamp, blocked) = (response.stamp, see_identity(tx, at, fetched.verified.identity())?);
-                tx.after(move |memory| memory.key_stamps.note(known, subject, stamp));
+                tx.after(move |memory| memory.key_stamps.remember(standing, subject, stamp));
                 match blocked {
                     None => {
                         let at = at.clone();
@@ -64,8 +64,8 @@ fn apply(context: &Context, at: &SessionAddress, response: &Response) -> Result<
             }
         };
         if response.stream == context.engine.requests().stream() {
-            let (error, at, now) = (failure.clone(), at.clone(), tx.now.aged_ms);
-            tx.after(move |memory| memory.bundles.failed(known, &at, error, now));
+            let (error, at, now_ms) = (failure.clone(), at.clone(), tx.now.aged_ms);
+            tx.after(move |memory| memory.bundles.failed(standing, &at, error, now_ms));
         }
         Ok(Fetched::Failed(failure))
     })
@@ -140,6 +140,6 @@ pub(super) fn retire(tx: &mut Tx<'_>, at: &SessionAddress) -> Result<()> {
 
 /// Fetches the bundle of a device.
 pub(super) async fn fetch(context: &Context, at: &SessionAddress, class: Class) -> Result<Fetched> {
-    let question = Question::FetchBundle { namespace: at.namespace, jid: at.jid.clone(), device: at.device };
-    context.ask(question, class).await.fact.bundle()
+    let request = Request::FetchBundle { namespace: at.namespace, jid: at.jid.clone(), device: at.device };
+    context.ask(request, class).await.fact.bundle()
 }

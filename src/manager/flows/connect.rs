@@ -31,11 +31,11 @@ pub(in crate::manager) fn connected(context: &Arc<Context>, operation: Operation
     context.wake_worker();
     let shared = context.clone();
     context.engine.start(operation, OperationKind::EndsWithStream, async move {
-        reconcile(&shared, true).await.unwrap_or_else(Outcome::bare)
+        reconcile(&shared, Until::Published).await.unwrap_or_else(Outcome::bare)
     })
 }
 
-/// The stream is down: network questions are withdrawn, and asked again in the next one. What was answered and not taken
+/// The stream is down: network requests are withdrawn, and asked again in the next one. What was answered and not taken
 /// over yet is stored as of its time.
 pub(in crate::manager) fn disconnected(context: &Arc<Context>) -> Result<()> {
     let stamp = context.stamp();
@@ -57,11 +57,19 @@ pub(in crate::manager) fn disconnected(context: &Arc<Context>) -> Result<()> {
     Ok(())
 }
 
-/// Compares what the server has with what ought to stand there, and has it repaired; `wait`: until that has succeeded or
-/// failed once in each namespace.
-pub(super) async fn reconcile(context: &Context, wait: bool) -> Result<Outcome> {
+/// When a comparison with the server counts as done.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Until {
+    /// What there is to publish is known; the worker publishes it.
+    Compared,
+    /// Publishing has succeeded or failed once in each namespace.
+    Published,
+}
+
+/// Compares what the server has with what ought to stand there, and has it repaired.
+pub(super) async fn reconcile(context: &Context, until: Until) -> Result<Outcome> {
     let mut attempt = Attempt { context, stream: context.engine.requests().stream(), again: true };
-    let outcome = compare(context, wait, &mut attempt).await;
+    let outcome = compare(context, until, &mut attempt).await;
     // What failed by the store is tried again, too.
     attempt.again |= outcome.is_err();
     outcome
@@ -87,7 +95,7 @@ impl Drop for Attempt<'_> {
     }
 }
 
-async fn compare(context: &Context, wait: bool, attempt: &mut Attempt<'_>) -> Result<Outcome> {
+async fn compare(context: &Context, until: Until, attempt: &mut Attempt<'_>) -> Result<Outcome> {
     let namespaces = context.config.namespaces.clone();
     let (reported, before) = announce::begin_report(context)?;
     let fetches = namespaces
@@ -126,7 +134,10 @@ async fn compare(context: &Context, wait: bool, attempt: &mut Attempt<'_>) -> Re
     attempt.again = again;
     context.memory(|memory| memory.reconcile_again = again)?;
     context.wake_worker();
-    let rows = if wait { announce::wait(context, &reported, &before).await? } else { Vec::new() };
+    let rows = match until {
+        Until::Compared => Vec::new(),
+        Until::Published => announce::wait(context, &reported, &before).await?,
+    };
     Ok(outcome(&namespaces, &lists, &reported, rows))
 }
 

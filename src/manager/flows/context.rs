@@ -4,7 +4,7 @@
 //! `Services::wakeup` is not called, with one of them held.
 
 use super::super::api::event::Event;
-use super::super::api::question::{Answer, Question, Reason, Stamp};
+use super::super::api::request::{Answer, Reason, Request, Stamp};
 use super::super::api::services::{LogLevel, Services};
 use super::super::config::Config;
 use super::super::engine::{Background, Class, Engine, Now, SendOrder, Settled};
@@ -75,8 +75,8 @@ impl Context {
         self.engine.check_open()?;
         let now = self.now();
         let (result, released) = {
-            let mut slot = self.account.lock();
-            let account = slot.as_mut().ok_or(Error::from(Status::Cancelled))?;
+            let mut guard = self.account.lock();
+            let account = guard.as_mut().ok_or(Error::from(Status::Cancelled))?;
             account.transact(now, work)
         };
         if let Err(error) = &result
@@ -94,8 +94,8 @@ impl Context {
     /// Looks at, or changes, what is not stored.
     pub(in crate::manager) fn memory<T>(&self, work: impl FnOnce(&mut Memory) -> T) -> Result<T> {
         self.engine.check_open()?;
-        let mut slot = self.account.lock();
-        let account = slot.as_mut().ok_or(Error::from(Status::Cancelled))?;
+        let mut guard = self.account.lock();
+        let account = guard.as_mut().ok_or(Error::from(Status::Cancelled))?;
         Ok(work(&mut account.memory))
     }
 
@@ -107,10 +107,10 @@ impl Context {
     }
 
     /// Asks the client, and waits until the answer is taken over.
-    pub(in crate::manager) async fn ask(&self, question: Question, class: Class) -> Settled<Fact> {
-        let (name, begun) = (name(&question), self.now().aged_ms);
+    pub(in crate::manager) async fn ask(&self, request: Request, class: Class) -> Settled<Fact> {
+        let (name, begun) = (name(&request), self.now().aged_ms);
         self.log(LogLevel::Debug, &format!("{name}: requested"));
-        let settled = self.engine.requests().ask(question, class).await;
+        let settled = self.engine.requests().ask(request, class).await;
         let response = &settled.response;
         let after = response.at.aged_ms.saturating_sub(begun);
         self.log(LogLevel::Debug, &format!("{name}: {} after {after} ms", outcome(&response.answer)));
@@ -129,15 +129,15 @@ impl Context {
     }
 }
 
-fn name(question: &Question) -> &'static str {
-    match question {
-        Question::FetchDeviceList { .. } => "fetch device list",
-        Question::FetchBundle { .. } => "fetch bundle",
-        Question::PublishDeviceList { .. } => "publish device list",
-        Question::PublishBundle { .. } => "publish bundle",
-        Question::DeleteBundle { .. } => "delete bundle",
-        Question::SendMessage { .. } => "send empty message",
-        Question::DecideTrust { .. } => "decide trust",
+fn name(request: &Request) -> &'static str {
+    match request {
+        Request::FetchDeviceList { .. } => "fetch device list",
+        Request::FetchBundle { .. } => "fetch bundle",
+        Request::PublishDeviceList { .. } => "publish device list",
+        Request::PublishBundle { .. } => "publish bundle",
+        Request::DeleteBundle { .. } => "delete bundle",
+        Request::SendMessage { .. } => "send empty message",
+        Request::DecideTrust { .. } => "decide trust",
     }
 }
 
@@ -156,7 +156,7 @@ fn outcome(answer: &Answer) -> &'static str {
     }
 }
 
-/// A push answers the open question for the same list, unless a newer answer came before it.
+/// A push answers the open request for the same list, unless a newer answer came before it.
 pub(super) fn supersede_list(
     context: &Context,
     jid: &crate::protocol::address::BareJid,

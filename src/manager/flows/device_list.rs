@@ -1,9 +1,11 @@
 //! Device lists: fetched, pushed, and gone. Only a list from the JID's own node comes here.
 
 use super::super::api::event::{Notice, NoticeKind};
-use super::super::api::question::{Answer, Question, Reason, Stamp};
+use super::super::api::request::{Answer, Reason, Request, Stamp};
 use super::super::engine::{Class, Response};
 use super::super::model::list_looks::Source;
+use super::super::model::own_list::Arrival;
+use super::super::model::standing::Standing;
 use super::super::store::transaction::Tx;
 use super::context::Context;
 use crate::error::{Error, Result, Status};
@@ -77,7 +79,7 @@ pub(super) fn apply(tx: &mut Tx<'_>, fact: &ListFact<'_>) -> Result<()> {
     if tx.memory().list_stamps.is_outdated(&subject, stamp) {
         return Ok(());
     }
-    let (own, known) = (tx.is_own(jid), tx.is_known(jid));
+    let (own, standing) = (tx.is_own(jid), tx.standing(jid));
     let this = tx.device_id()?.filter(|_| own);
     let order = tx.config().namespaces.clone();
     let before = tx.contact(jid)?;
@@ -101,21 +103,25 @@ pub(super) fn apply(tx: &mut Tx<'_>, fact: &ListFact<'_>) -> Result<()> {
     }
     // What an earlier stream or an archive says of this account's list is nothing to publish a list from.
     if let Some(source) = source.filter(|_| own) {
-        let (seen, pushed) = (list.clone(), matches!(source, Source::Pushed { .. }));
+        let seen = list.clone();
+        let arrival = match source {
+            Source::Pushed { .. } => Arrival::Pushed,
+            Source::Fetched { .. } => Arrival::Fetched,
+        };
         tx.after(move |memory| {
-            memory.own_list(seen.namespace).see(&seen, stamp, pushed);
+            memory.own_list(seen.namespace).see(&seen, stamp, arrival);
         });
         tx.wake_worker();
     }
-    let (now, unserved) = (tx.now.aged_ms, unserved(list));
+    let (now_ms, unserved) = (tx.now.aged_ms, unserved(list));
     tx.after(move |memory| {
         if let Some(source) = source {
-            memory.lists.seen(known, &subject, source, unserved, now);
+            memory.lists.seen(standing, &subject, source, unserved, now_ms);
         }
         if change.devices {
             memory.bundles.list_changed(subject.0, &subject.1);
         }
-        memory.list_stamps.note(known, subject, stamp);
+        memory.list_stamps.remember(standing, subject, stamp);
     });
     Ok(())
 }
@@ -141,8 +147,8 @@ pub(super) fn apply_response(
     {
         let (error, at) = (error.clone(), (namespace, jid.clone()));
         context.transact(|tx| {
-            let (known, now) = (tx.is_known(jid), tx.now.aged_ms);
-            tx.after(move |memory| memory.lists.failed(known, &at, error, now));
+            let (standing, now_ms) = (tx.standing(jid), tx.now.aged_ms);
+            tx.after(move |memory| memory.lists.failed(standing, &at, error, now_ms));
             Ok(())
         })?;
     }
@@ -156,11 +162,11 @@ pub(super) async fn fetch(
     jid: &BareJid,
     class: Class,
 ) -> Result<DeviceList> {
-    let question = Question::FetchDeviceList { namespace, jid: jid.clone() };
-    context.ask(question, class).await.fact.list()
+    let request = Request::FetchDeviceList { namespace, jid: jid.clone() };
+    context.ask(request, class).await.fact.list()
 }
 
-/// Takes over a list that nobody asked for. One that is new answers the open question for it as well. One that was
+/// Takes over a list that nobody asked for. One that is new answers the open request for it as well. One that was
 /// delayed counts as old as the stream: it gives way to all that was said of the list since the stream came up, also to
 /// an answer that is noted and not taken over yet, and the list is not fresh by it.
 pub(in crate::manager) fn update(
@@ -175,7 +181,7 @@ pub(in crate::manager) fn update(
         return Err(Status::UnknownNamespace.into());
     }
     context.transact(|tx| {
-        if !tx.is_known(jid) && !tx.has_stranger_room(jid)? {
+        if tx.standing(jid) == Standing::Stranger && !tx.has_stranger_room(jid)? {
             return Err(Error::new(
                 Status::Limit,
                 "The store has no room for another JID that this client has never named.",
@@ -206,7 +212,7 @@ fn see_left(
     if *jid != context.config.jid || delivery == Delivery::Delayed {
         return Ok(());
     }
-    context.memory(|memory| memory.own_list(list.namespace).see(list, stamp, true))?;
+    context.memory(|memory| memory.own_list(list.namespace).see(list, stamp, Arrival::Pushed))?;
     Ok(())
 }
 

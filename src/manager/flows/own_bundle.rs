@@ -1,6 +1,6 @@
 //! What stands on the server under this device's id: its own bundle, nothing, or somebody else's.
 
-use super::super::api::question::{Answer, Question, Reason};
+use super::super::api::request::{Answer, Reason, Request};
 use super::super::engine::{Class, Response};
 use super::super::model::address::SessionAddress;
 use super::super::model::fact::Fact;
@@ -17,8 +17,8 @@ use std::collections::BTreeSet;
 
 /// Fetches what stands under our id. Without an answer nothing changes.
 pub(super) async fn check(context: &Context, namespace: Namespace, device: DeviceId) -> Result<()> {
-    let question = Question::FetchBundle { namespace, jid: context.config.jid.clone(), device };
-    let settled = context.ask(question, Class::Foreground).await;
+    let request = Request::FetchBundle { namespace, jid: context.config.jid.clone(), device };
+    let settled = context.ask(request, Class::Foreground).await;
     match settled.fact {
         // The other namespace has led to another id meanwhile.
         Fact::Bundle(_) | Fact::None if context.transact(|tx| tx.device_id())? != Some(device) => Ok(()),

@@ -4,11 +4,12 @@
 //! What the server still has to hear is stored with the account, so that it survives whatever cuts it short. The list
 //! goes first: who still finds a device on it would look for a bundle that is not there.
 
-use super::super::api::question::{Answer, Question, Reason, Stamp};
+use super::super::api::request::{Answer, Reason, Request, Stamp};
 use super::super::api::services::LogLevel;
 use super::super::engine::Class;
 use super::super::model::address::SessionAddress;
 use super::super::model::job::Job;
+use super::super::model::own_list::Arrival;
 use super::super::store::records::account::PurgeRecord;
 use super::super::store::removal;
 use super::super::store::transaction::Tx;
@@ -92,8 +93,8 @@ pub(super) async fn purge_id(context: &Context, namespace: Namespace) -> Result<
     {
         return Ok(Progress::Delayed(at));
     }
-    let question = Question::FetchBundle { namespace, jid: context.config.jid.clone(), device };
-    let (ours, has_bundle) = match &context.ask(question, Class::Foreground).await.response.answer {
+    let request = Request::FetchBundle { namespace, jid: context.config.jid.clone(), device };
+    let (ours, has_bundle) = match &context.ask(request, Class::Foreground).await.response.answer {
         Answer::Bundle(bundle) => {
             let identity = convert::ed_to_mont(&bundle.identity_key);
             (context.transact(|tx| Ok(identity.as_ref() == Some(tx.identity()?.public().mont())))?, true)
@@ -109,8 +110,8 @@ pub(super) async fn purge_id(context: &Context, namespace: Namespace) -> Result<
         return Ok(Progress::Delayed(at));
     }
     if ours && has_bundle {
-        let question = Question::DeleteBundle { namespace, device };
-        match &context.ask(question, Class::Foreground).await.response.answer {
+        let request = Request::DeleteBundle { namespace, device };
+        match &context.ask(request, Class::Foreground).await.response.answer {
             Answer::Done | Answer::Rejected(Reason::NotFound | Reason::Declined) => (),
             Answer::Rejected(Reason::Timeout) => return Err(Status::Timeout.into()),
             Answer::Refused(error) => {
@@ -159,12 +160,12 @@ async fn remove_from_list(
 async fn own_list(context: &Context, namespace: Namespace) -> Result<(Stamp, DeviceList)> {
     let seen = context.memory(|memory| memory.own_list(namespace).newest())?;
     if seen.is_none() && !context.config.namespaces.contains(&namespace) {
-        let question = Question::FetchDeviceList { namespace, jid: context.config.jid.clone() };
-        let settled = context.ask(question, Class::Foreground).await;
+        let request = Request::FetchDeviceList { namespace, jid: context.config.jid.clone() };
+        let settled = context.ask(request, Class::Foreground).await;
         let list = device_list::list_in(namespace, &settled.response.answer)?;
         if settled.response.stream == context.engine.requests().stream() {
             let stamp = settled.response.stamp;
-            context.memory(|memory| memory.own_list(namespace).see(&list, stamp, false))?;
+            context.memory(|memory| memory.own_list(namespace).see(&list, stamp, Arrival::Fetched))?;
         }
     }
     let newest = announce::newest_list(context, namespace).await?;

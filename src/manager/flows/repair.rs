@@ -5,6 +5,7 @@ use super::super::engine::Class;
 use super::super::model::address::SessionAddress;
 use super::super::model::fact::Fetched;
 use super::super::model::job::Job;
+use super::super::model::standing::Standing;
 use super::super::store::sessions::Sessions;
 use super::super::store::transaction::Tx;
 use super::announce::Progress;
@@ -56,10 +57,10 @@ pub(super) fn suggest_bundle(tx: &mut Tx<'_>, at: &SessionAddress) -> Result<()>
 }
 
 fn suggest_job(tx: &mut Tx<'_>, job: Job) -> Result<()> {
-    let known = job.jid().is_some_and(|jid| tx.is_known(jid));
-    let now = tx.now.aged_ms;
+    let standing = job.jid().map_or(Standing::Stranger, |jid| tx.standing(jid));
+    let now_ms = tx.now.aged_ms;
     tx.after(move |memory| {
-        memory.unsolicited.cause(job, known, now);
+        memory.unsolicited.cause(job, standing, now_ms);
     });
     tx.wake_worker();
     Ok(())
@@ -67,8 +68,10 @@ fn suggest_job(tx: &mut Tx<'_>, job: Job) -> Result<()> {
 
 /// Returns how urgent a look is that messages have caused.
 fn class(context: &Context, jid: &BareJid) -> Result<Class> {
-    let known = context.transact(|tx| Ok(tx.is_known(jid)))?;
-    Ok(if known { Class::Background } else { Class::Stranger })
+    Ok(match context.transact(|tx| Ok(tx.standing(jid)))? {
+        Standing::Known => Class::Background,
+        Standing::Stranger => Class::Stranger,
+    })
 }
 
 /// Looks whether a sender's device stands on its JID's list by now.

@@ -2,7 +2,7 @@
 //! device off counts for every encryption that is not finished, whoever asked for it. So does what was answered before
 //! the stream broke or its operation was cancelled.
 
-use super::super::api::question::Answer;
+use super::super::api::request::Answer;
 use super::super::engine::{Noted, RequestKey};
 use super::super::model::address::SessionAddress;
 use super::super::model::fact::{Fact, Fetched};

@@ -1,11 +1,12 @@
 //! Trust: what levels amount to, judging keys, and accepting that a device shows another key.
 
 use super::super::api::device::{CoreTrust, Device};
-use super::super::api::question::Stamp;
+use super::super::api::request::Stamp;
 use super::super::api::services::LogLevel;
 use super::super::model::address::SessionAddress;
 use super::super::model::contact::Contact;
 use super::super::model::device::KnownDevice;
+use super::super::model::standing::Standing;
 use super::super::policy;
 use super::super::store::transaction::Tx;
 use super::bundle;
@@ -87,9 +88,9 @@ fn set_level(
         return Ok(());
     }
     let contact = tx.contact_mut(jid)?;
-    contact.known = true;
+    contact.standing = Standing::Known;
     contact.trust.set(identity.mont(), level)?;
-    tx.after(move |memory| memory.level_stamps.note(true, subject, stamp));
+    tx.after(move |memory| memory.level_stamps.remember(Standing::Known, subject, stamp));
     Ok(())
 }
 
@@ -111,7 +112,7 @@ pub(in crate::manager) fn set_trust(
     })
 }
 
-/// Applies the decisions of an answered question, each unless something newer was said about its key.
+/// Applies the decisions of an answered request, each unless something newer was said about its key.
 pub(super) fn apply_decisions(
     context: &Context,
     decisions: &[(BareJid, [u8; 32], String, Stamp)],
@@ -145,7 +146,7 @@ pub(in crate::manager) fn accept_identity(
         }
         let default = tx.config().default_trust_level_name.clone();
         let contact = tx.contact_mut(jid)?;
-        contact.known = true;
+        contact.standing = Standing::Known;
         let known = contact.device_mut(device).ok_or(Error::from(Status::NotFound))?;
         let accepted = known.identity.accept().ok_or(Error::from(Status::Internal))?;
         // A key that was judged elsewhere keeps its level only if it is on another device.
@@ -155,14 +156,14 @@ pub(in crate::manager) fn accept_identity(
         if !contact.devices.iter().any(on_another) && contact.trust.get(accepted.mont()).is_some() {
             contact.trust.set(accepted.mont(), &default)?;
             let subject = (jid.clone(), *accepted.mont());
-            tx.after(move |memory| memory.level_stamps.note(true, subject, stamp));
+            tx.after(move |memory| memory.level_stamps.remember(Standing::Known, subject, stamp));
         }
         for namespace in Namespace::ALL {
             let at = SessionAddress { jid: jid.clone(), device, namespace };
             bundle::retire(tx, &at)?;
             tx.after(move |memory| {
                 memory.bundles.clear(&at);
-                memory.key_stamps.note(true, at, stamp);
+                memory.key_stamps.remember(Standing::Known, at, stamp);
             });
         }
         tx.log(LogLevel::Info, "trust: accepted the conflicting key of a device");

@@ -5,6 +5,7 @@ use super::super::api::services::LogLevel;
 use super::super::engine::{Background, Jobs, Now};
 use super::super::model::backoff::Delays;
 use super::super::model::job::Job;
+use super::super::model::standing::Standing;
 use super::super::policy;
 use super::super::store::transaction::Tx;
 use super::announce::{self, Progress};
@@ -32,12 +33,12 @@ impl Jobs<Job> for AccountJobs {
         self.0.upgrade().map(|context| context.now()).unwrap_or_default()
     }
 
-    fn due(&self, now: Now, busy: &BTreeSet<Job>, _room: usize) -> (Vec<Job>, Option<u64>) {
+    fn due(&self, now_ms: Now, busy: &BTreeSet<Job>, _room: usize) -> (Vec<Job>, Option<u64>) {
         let Some(context) = self.0.upgrade().filter(|context| context.is_online()) else {
             return (Vec::new(), None);
         };
         // A store that cannot be read now may be readable soon.
-        let later = || (Vec::new(), Some(now.steady_ms.saturating_add(policy::STORE_RETRY_MS)));
+        let later = || (Vec::new(), Some(now_ms.steady_ms.saturating_add(policy::STORE_RETRY_MS)));
         context.transact(|tx| due(tx, busy)).unwrap_or_else(|_| later())
     }
 
@@ -50,7 +51,7 @@ impl Jobs<Job> for AccountJobs {
 
     fn panicked(&self, job: Job) {
         if let Some(context) = self.0.upgrade() {
-            note(&context, &job, Err(Status::Internal.into()));
+            record_end(&context, &job, Err(Status::Internal.into()));
         }
     }
 }
@@ -74,28 +75,30 @@ fn due(tx: &mut Tx<'_>, busy: &BTreeSet<Job>) -> Result<(Vec<Job>, Option<u64>)>
     }
     jobs.extend(tx.memory().unsolicited.waiting().cloned());
     let (mut next, mut ready) = (None::<u64>, Vec::new());
-    let mut count = |known: bool| {
-        busy.iter().filter(|job| job.jid().is_some_and(|jid| tx.is_known(jid) == known)).count()
+    let mut count = |standing: Standing| {
+        busy.iter().filter(|job| job.jid().is_some_and(|jid| tx.standing(jid) == standing)).count()
     };
-    let (mut of_known, mut of_strangers) = (count(true), count(false));
+    let (mut of_known, mut of_strangers) = (count(Standing::Known), count(Standing::Stranger));
     for job in jobs {
         // What messages cause leaves half of the places to what the account itself needs, and strangers half of these to
         // known JIDs.
-        let known = job.jid().map(|jid| tx.is_known(jid));
+        let standing = job.jid().map(|jid| tx.standing(jid));
         let unsolicited = of_known.saturating_add(of_strangers);
-        let crowded = match known {
+        let crowded = match standing {
             None => false,
-            Some(true) => unsolicited >= policy::UNSOLICITED_JOBS,
-            Some(false) => unsolicited >= policy::UNSOLICITED_JOBS || of_strangers >= policy::STRANGER_JOBS,
+            Some(Standing::Known) => unsolicited >= policy::UNSOLICITED_JOBS,
+            Some(Standing::Stranger) => {
+                unsolicited >= policy::UNSOLICITED_JOBS || of_strangers >= policy::STRANGER_JOBS
+            }
         };
         if busy.contains(&job) || crowded || conflicts(&job, busy) || conflicts(&job, &ready) {
             continue;
         }
-        let delayed = tx.memory().delayed.get(&job).copied().unwrap_or_default();
+        let delayed = tx.memory().delayed_until_ms.get(&job).copied().unwrap_or_default();
         let not_before = tx.memory().backoff.not_before(&job).max(delayed);
         if not_before <= tx.now.steady_ms {
-            of_known = of_known.saturating_add((known == Some(true)).into());
-            of_strangers = of_strangers.saturating_add((known == Some(false)).into());
+            of_known = of_known.saturating_add((standing == Some(Standing::Known)).into());
+            of_strangers = of_strangers.saturating_add((standing == Some(Standing::Stranger)).into());
             ready.push(job);
         } else {
             next = Some(next.map_or(not_before, |next| next.min(not_before)));
@@ -126,7 +129,7 @@ async fn perform(context: Arc<Context>, job: Job) {
             return;
         }
     };
-    note(&context, &job, result);
+    record_end(&context, &job, result);
 }
 
 async fn perform_job(context: &Context, job: &Job) -> Result<Progress> {
@@ -147,7 +150,7 @@ async fn perform_job(context: &Context, job: &Job) -> Result<Progress> {
 
 /// Tries again what `connected` could not do.
 async fn reconcile(context: &Context) -> Result<Progress> {
-    let outcome = connect::reconcile(context, false).await?;
+    let outcome = connect::reconcile(context, connect::Until::Compared).await?;
     match (context.memory(|memory| memory.reconcile_again)?, outcome.error) {
         (false, _) => Ok(Progress::Done),
         (true, error) if error.status() != Status::Ok => Err(error),
@@ -156,19 +159,19 @@ async fn reconcile(context: &Context) -> Result<Progress> {
 }
 
 /// Notes how a job ended.
-fn note(context: &Context, job: &Job, result: Result<Progress>) {
-    let (now, publishes) = (context.now().steady_ms, namespace(job));
+fn record_end(context: &Context, job: &Job, result: Result<Progress>) {
+    let (now_ms, publishes) = (context.now().steady_ms, namespace(job));
     let noted = context.memory(|memory| match &result {
         Ok(Progress::Done) => {
             memory.backoff.clear(job);
-            memory.delayed.remove(job);
+            memory.delayed_until_ms.remove(job);
         }
         Ok(Progress::Delayed(at)) => {
-            memory.delayed.insert(job.clone(), *at);
+            memory.delayed_until_ms.insert(job.clone(), *at);
         }
         Err(error) => {
             let delays = if job.jid().is_some() { Delays::LOOK } else { Delays::RETRY };
-            memory.backoff.fail(job, delays, now);
+            memory.backoff.fail(job, delays, now_ms);
             // What is not there is not asked for again within the hour.
             let not_there = error.status() == Status::BundleNotFound;
             if !not_there && memory.backoff.failures(job) < policy::UNSOLICITED_TRIES {
@@ -182,7 +185,7 @@ fn note(context: &Context, job: &Job, result: Result<Progress>) {
     if let (Ok(()), Err(error)) = (noted, result) {
         context.log(LogLevel::Info, &format!("{}: failed with {}", job.name(), error.status().name()));
         if let Some(namespace) = publishes {
-            tell(context, namespace, &error);
+            notify_failure(context, namespace, &error);
         }
     }
     context.progress.notify();
@@ -197,7 +200,7 @@ fn namespace(job: &Job) -> Option<Namespace> {
     }
 }
 
-fn tell(context: &Context, namespace: Namespace, error: &Error) {
+fn notify_failure(context: &Context, namespace: Namespace, error: &Error) {
     let (kind, status) = (NoticeKind::PublishFailed, error.status());
     let notice = Notice { kind, namespace: Some(namespace), jid: None, device: 0, status };
     // Where the store cannot be read this fails, too, and the client hears of the next failure.
@@ -207,7 +210,7 @@ fn tell(context: &Context, namespace: Namespace, error: &Error) {
     });
 }
 
-/// Returns whether nothing is left to be done without new input: no operation, no open question, no job that is due now
+/// Returns whether nothing is left to be done without new input: no operation, no open request, no job that is due now
 /// or later in this stream.
 pub(in crate::manager) fn is_idle(context: &Context) -> bool {
     let busy = BTreeSet::new();

@@ -15,7 +15,8 @@ pub(in crate::manager) struct Delays {
 
 impl Delays {
     /// From a second to five minutes: for publications, messages, and commits that fail.
-    pub(in crate::manager) const RETRY: Delays = Delays { first_ms: 1_000, longest_ms: 300_000 };
+    pub(in crate::manager) const RETRY: Delays =
+        Delays { first_ms: policy::RETRY_FIRST_MS, longest_ms: policy::RETRY_MAX_MS };
     /// For lists and bundles that messages have us look at: those of servers that are down are no hurry.
     pub(in crate::manager) const LOOK: Delays =
         Delays { first_ms: policy::LIST_FAILED_MS, longest_ms: policy::FAILED_MAX_MS };

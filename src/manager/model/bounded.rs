@@ -1,6 +1,7 @@
 //! Maps in memory that cannot grow without bound: the oldest entry makes room. What known JIDs and strangers cause lies
 //! in two maps, so that strangers never push a known JID's entry out.
 
+use super::standing::Standing;
 use std::collections::{HashMap, VecDeque};
 use std::hash::Hash;
 
@@ -63,23 +64,27 @@ impl<K: Clone + Eq + Hash, V> Bounded<K, V> {
 }
 
 /// Two bounded maps: of known JIDs, and of strangers.
-pub(in crate::manager) struct ByAcquaintance<K, V> {
+pub(in crate::manager) struct ByStanding<K, V> {
     known: Bounded<K, V>,
     strangers: Bounded<K, V>,
 }
 
-impl<K: Clone + Eq + Hash, V> ByAcquaintance<K, V> {
-    pub(in crate::manager) fn new(known: usize, strangers: usize) -> ByAcquaintance<K, V> {
-        ByAcquaintance { known: Bounded::new(known), strangers: Bounded::new(strangers) }
+impl<K: Clone + Eq + Hash, V> ByStanding<K, V> {
+    pub(in crate::manager) fn new(known: usize, strangers: usize) -> ByStanding<K, V> {
+        ByStanding { known: Bounded::new(known), strangers: Bounded::new(strangers) }
     }
 
     pub(in crate::manager) fn get(&self, key: &K) -> Option<&V> {
         self.known.get(key).or_else(|| self.strangers.get(key))
     }
 
-    /// Returns whether an entry is one of a known JID.
-    pub(in crate::manager) fn is_known(&self, key: &K) -> bool {
-        self.known.get(key).is_some()
+    /// Returns whose entry one is, if it is there.
+    pub(in crate::manager) fn standing(&self, key: &K) -> Option<Standing> {
+        match (self.known.get(key), self.strangers.get(key)) {
+            (Some(_), _) => Some(Standing::Known),
+            (None, Some(_)) => Some(Standing::Stranger),
+            (None, None) => None,
+        }
     }
 
     pub(in crate::manager) fn get_mut(&mut self, key: &K) -> Option<&mut V> {
@@ -87,11 +92,10 @@ impl<K: Clone + Eq + Hash, V> ByAcquaintance<K, V> {
     }
 
     /// Adds an entry; returns the one that had to go.
-    pub(in crate::manager) fn insert(&mut self, known: bool, key: K, value: V) -> Option<(K, V)> {
-        let (to, other) = if known {
-            (&mut self.known, &mut self.strangers)
-        } else {
-            (&mut self.strangers, &mut self.known)
+    pub(in crate::manager) fn insert(&mut self, standing: Standing, key: K, value: V) -> Option<(K, V)> {
+        let (to, other) = match standing {
+            Standing::Known => (&mut self.known, &mut self.strangers),
+            Standing::Stranger => (&mut self.strangers, &mut self.known),
         };
         other.remove(&key);
         to.insert(key, value)
@@ -117,15 +121,15 @@ mod tests {
 
     #[test]
     fn the_oldest_makes_room_and_strangers_push_out_no_known_entry() {
-        let mut map = ByAcquaintance::new(2, 2);
-        assert_eq!(map.insert(true, 1, 'a'), None);
+        let mut map = ByStanding::new(2, 2);
+        assert_eq!(map.insert(Standing::Known, 1, 'a'), None);
         for stranger in 10..1_000 {
-            let gone = map.insert(false, stranger, 's');
+            let gone = map.insert(Standing::Stranger, stranger, 's');
             assert_eq!(gone, (stranger >= 12).then(|| (stranger - 2, 's')));
         }
         assert_eq!(map.get(&1), Some(&'a'));
-        assert_eq!(map.insert(true, 999, 'k'), None, "it moves to the known ones");
-        assert_eq!(map.insert(true, 3, 'c'), Some((1, 'a')));
+        assert_eq!(map.insert(Standing::Known, 999, 'k'), None, "it moves to the known ones");
+        assert_eq!(map.insert(Standing::Known, 3, 'c'), Some((1, 'a')));
         assert_eq!((map.get(&999), map.strangers.entries.len()), (Some(&'k'), 1));
     }
 

@@ -52,14 +52,14 @@ impl Bucket {
 
     /// Takes a token, or says when the next one can be taken.
     pub(in crate::manager) fn try_take(&mut self, now: Now) -> Result<(), NextAt> {
-        let now = now.aged_ms;
-        self.refill(now);
+        let now_ms = now.aged_ms;
+        self.refill(now_ms);
         if self.tokens == 0 {
             let newly_exhausted = !std::mem::replace(&mut self.reported, true);
             let aged_ms = self.refilled_ms.saturating_add(self.limits.refill_ms.max(1));
             return Err(NextAt { aged_ms, newly_exhausted });
         }
-        while self.taken_ms.front().is_some_and(|taken| taken.saturating_add(MINUTE_MS) <= now) {
+        while self.taken_ms.front().is_some_and(|taken| taken.saturating_add(MINUTE_MS) <= now_ms) {
             self.taken_ms.pop_front();
         }
         if let Some(oldest) = self.taken_ms.front()
@@ -68,18 +68,18 @@ impl Bucket {
             return Err(NextAt { aged_ms: oldest.saturating_add(MINUTE_MS), newly_exhausted: false });
         }
         self.tokens = self.tokens.saturating_sub(1);
-        self.taken_ms.push_back(now);
+        self.taken_ms.push_back(now_ms);
         Ok(())
     }
 
     /// Puts back the tokens that time has earned.
-    fn refill(&mut self, now: u64) {
+    fn refill(&mut self, now_ms: u64) {
         let period = self.limits.refill_ms.max(1);
-        let earned = now.saturating_sub(self.refilled_ms).checked_div(period).unwrap_or(0);
+        let earned = now_ms.saturating_sub(self.refilled_ms).checked_div(period).unwrap_or(0);
         let room = self.limits.capacity.saturating_sub(self.tokens);
         if earned >= room.into() {
             self.tokens = self.limits.capacity;
-            self.refilled_ms = now;
+            self.refilled_ms = now_ms;
             self.reported = false;
         } else {
             self.tokens = self.tokens.saturating_add(u32::try_from(earned).unwrap_or(room));

@@ -2,7 +2,8 @@
 
 use super::super::policy;
 use super::address::SessionAddress;
-use super::bounded::ByAcquaintance;
+use super::bounded::ByStanding;
+use super::standing::Standing;
 use crate::error::{Error, Status};
 use crate::protocol::address::BareJid;
 use crate::protocol::namespace::Namespace;
@@ -10,61 +11,71 @@ use crate::protocol::namespace::Namespace;
 struct Failure {
     error: Error,
     count: u32,
-    at: u64,
-    until: u64,
+    at_ms: u64,
+    until_ms: u64,
 }
 
 /// See the module. Times are aged milliseconds.
 pub(in crate::manager) struct BundleLooks {
-    failures: ByAcquaintance<SessionAddress, Failure>,
+    failures: ByStanding<SessionAddress, Failure>,
     /// Devices of which something was reported in this run.
-    reported: ByAcquaintance<SessionAddress, ()>,
+    reported: ByStanding<SessionAddress, ()>,
     /// When the bundle of a device that never answered was looked at.
-    unanswered: ByAcquaintance<SessionAddress, u64>,
+    unanswered_looks_ms: ByStanding<SessionAddress, u64>,
 }
 
 impl Default for BundleLooks {
     fn default() -> BundleLooks {
         let (known, strangers) = (policy::REMEMBERED_LOOKS, policy::REMEMBERED_STRANGER_LOOKS);
         BundleLooks {
-            failures: ByAcquaintance::new(known, strangers),
-            reported: ByAcquaintance::new(known, strangers),
-            unanswered: ByAcquaintance::new(known, strangers),
+            failures: ByStanding::new(known, strangers),
+            reported: ByStanding::new(known, strangers),
+            unanswered_looks_ms: ByStanding::new(known, strangers),
         }
     }
 }
 
 impl BundleLooks {
     /// A bundle could not be had.
-    pub(in crate::manager) fn failed(&mut self, known: bool, at: &SessionAddress, error: Error, now: u64) {
+    pub(in crate::manager) fn failed(
+        &mut self,
+        standing: Standing,
+        at: &SessionAddress,
+        error: Error,
+        now_ms: u64,
+    ) {
         let count = self.failures.get(at).map_or(0, |failure| failure.count);
         let wait = policy::doubled(policy::BUNDLE_FAILED_MS, count, policy::FAILED_MAX_MS);
-        let failure =
-            Failure { error, count: count.saturating_add(1), at: now, until: now.saturating_add(wait) };
-        self.failures.insert(known, at.clone(), failure);
+        let failure = Failure {
+            error,
+            count: count.saturating_add(1),
+            at_ms: now_ms,
+            until_ms: now_ms.saturating_add(wait),
+        };
+        self.failures.insert(standing, at.clone(), failure);
     }
 
     /// Returns why a bundle is not to be fetched now.
-    pub(in crate::manager) fn failure(&self, at: &SessionAddress, now: u64) -> Option<&Error> {
-        self.failures.get(at).filter(|failure| failure.until > now).map(|failure| &failure.error)
+    pub(in crate::manager) fn failure(&self, at: &SessionAddress, now_ms: u64) -> Option<&Error> {
+        self.failures.get(at).filter(|failure| failure.until_ms > now_ms).map(|failure| &failure.error)
     }
 
     /// Returns whether a bundle was missing or bad so lately that looking again, for a JID that would get nothing on
     /// any device, would tell nothing new. Other failures keep to their back-off.
-    pub(in crate::manager) fn is_quiet(&self, at: &SessionAddress, now: u64) -> bool {
+    pub(in crate::manager) fn is_quiet(&self, at: &SessionAddress, now_ms: u64) -> bool {
         self.failures.get(at).is_some_and(|failure| match failure.error.status() {
             Status::BundleNotFound | Status::BundleBad => {
-                now.saturating_sub(failure.at) < policy::NO_DEVICES_LOOK_MS
+                now_ms.saturating_sub(failure.at_ms) < policy::NO_DEVICES_LOOK_MS
             }
-            _ => failure.until > now,
+            _ => failure.until_ms > now_ms,
         })
     }
 
     /// Returns whether an unsolicited fetch would only repeat that there is no bundle.
-    pub(in crate::manager) fn was_not_found(&self, at: &SessionAddress, now: u64) -> bool {
+    pub(in crate::manager) fn was_not_found(&self, at: &SessionAddress, now_ms: u64) -> bool {
         self.failures.get(at).is_some_and(|failure| {
             failure.error.status() == Status::BundleNotFound
-                && now.saturating_sub(failure.at) < policy::BACKGROUND_NOT_FOUND_MS
+                && now_ms.saturating_sub(failure.at_ms) < policy::BACKGROUND_NOT_FOUND_MS
         })
     }
 
@@ -85,9 +96,9 @@ impl BundleLooks {
     }
 
     /// Returns whether this is the first time in this run that something is reported of a device.
-    pub(in crate::manager) fn report_once(&mut self, known: bool, at: &SessionAddress) -> bool {
+    pub(in crate::manager) fn report_once(&mut self, standing: Standing, at: &SessionAddress) -> bool {
         let first = self.reported.get(at).is_none();
-        self.reported.insert(known, at.clone(), ());
+        self.reported.insert(standing, at.clone(), ());
         first
     }
 
@@ -97,14 +108,19 @@ impl BundleLooks {
     }
 
     /// Returns whether the bundle of a device that never answered may be looked at now.
-    pub(in crate::manager) fn may_look_at_unanswered(&self, at: &SessionAddress, now: u64) -> bool {
-        let last = self.unanswered.get(at);
-        last.is_none_or(|last| now.saturating_sub(*last) >= policy::UNANSWERED_LOOK_MS)
+    pub(in crate::manager) fn may_look_at_unanswered(&self, at: &SessionAddress, now_ms: u64) -> bool {
+        let last = self.unanswered_looks_ms.get(at);
+        last.is_none_or(|last| now_ms.saturating_sub(*last) >= policy::UNANSWERED_LOOK_MS)
     }
 
     /// It was looked at.
-    pub(in crate::manager) fn looked_at_unanswered(&mut self, known: bool, at: &SessionAddress, now: u64) {
-        self.unanswered.insert(known, at.clone(), now);
+    pub(in crate::manager) fn note_unanswered_look(
+        &mut self,
+        standing: Standing,
+        at: &SessionAddress,
+        now_ms: u64,
+    ) {
+        self.unanswered_looks_ms.insert(standing, at.clone(), now_ms);
     }
 
     /// A new stream: what failed may be tried again.
@@ -128,7 +144,7 @@ mod tests {
 
     fn failing(status: Status) -> (BundleLooks, SessionAddress) {
         let (mut looks, at) = (BundleLooks::default(), at("romeo@montague.lit", Omemo2));
-        looks.failed(true, &at, status.into(), NOW);
+        looks.failed(Standing::Known, &at, status.into(), NOW);
         (looks, at)
     }
 
@@ -139,7 +155,7 @@ mod tests {
         for _ in 0..10 {
             assert_eq!(looks.failure(&at, NOW + wait - 1).map(Error::status), Some(Status::BundleNotFound));
             assert!(looks.failure(&at, NOW + wait).is_none(), "{wait}");
-            looks.failed(true, &at, Status::BundleNotFound.into(), NOW);
+            looks.failed(Standing::Known, &at, Status::BundleNotFound.into(), NOW);
             wait = (wait * 2).min(policy::FAILED_MAX_MS);
         }
         assert_eq!(wait, policy::FAILED_MAX_MS);
@@ -177,7 +193,7 @@ mod tests {
             at("juliet@capulet.lit", Omemo2),
         ];
         let mut looks = BundleLooks::default();
-        all.iter().for_each(|at| looks.failed(false, at, Status::Timeout.into(), NOW));
+        all.iter().for_each(|at| looks.failed(Standing::Stranger, at, Status::Timeout.into(), NOW));
         looks.list_changed(Omemo2, &all[0].jid);
         assert_eq!(all.each_ref().map(|at| looks.failure(at, NOW).is_some()), [false, true, true]);
         looks.new_stream();
@@ -188,10 +204,14 @@ mod tests {
     fn a_failure_is_reported_once_until_all_is_forgotten() {
         let (mut looks, at) = failing(Status::Timeout);
         assert!(!looks.was_reported(&at));
-        assert!(looks.report_once(true, &at) && looks.was_reported(&at) && !looks.report_once(true, &at));
+        assert!(
+            looks.report_once(Standing::Known, &at)
+                && looks.was_reported(&at)
+                && !looks.report_once(Standing::Known, &at)
+        );
         looks.clear_failure(&at);
         assert!(looks.failure(&at, NOW).is_none() && looks.was_reported(&at));
-        looks.failed(true, &at, Status::Timeout.into(), NOW);
+        looks.failed(Standing::Known, &at, Status::Timeout.into(), NOW);
         looks.clear(&at);
         assert!(looks.failure(&at, NOW).is_none() && !looks.was_reported(&at));
     }
@@ -200,7 +220,7 @@ mod tests {
     fn the_bundle_of_a_device_that_never_answered_is_looked_at_once_a_day() {
         let (mut looks, at) = failing(Status::Timeout);
         assert!(looks.may_look_at_unanswered(&at, NOW));
-        looks.looked_at_unanswered(true, &at, NOW);
+        looks.note_unanswered_look(Standing::Known, &at, NOW);
         let next = NOW + policy::UNANSWERED_LOOK_MS;
         assert!(!looks.may_look_at_unanswered(&at, next - 1) && looks.may_look_at_unanswered(&at, next));
     }

@@ -7,6 +7,7 @@ use super::super::policy;
 use super::device::KnownDevice;
 use super::identity::Identity;
 use super::namespaces::NamespaceSet;
+use super::standing::Standing;
 use super::trust::TrustLevels;
 use crate::error::{Error, Result, Status};
 use crate::protocol::address::{BareJid, DeviceId};
@@ -18,8 +19,7 @@ use std::collections::{BTreeSet, HashSet};
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(in crate::manager) struct Contact {
     pub(in crate::manager) jid: BareJid,
-    /// The client itself has named it: content was encrypted to it, or one of its keys was judged.
-    pub(in crate::manager) known: bool,
+    pub(in crate::manager) standing: Standing,
     /// Where its own list was seen at least once.
     pub(in crate::manager) listed: NamespaceSet,
     /// In the order in which they appeared.
@@ -40,7 +40,7 @@ impl Contact {
     pub(in crate::manager) fn new(jid: &BareJid) -> Contact {
         Contact {
             jid: jid.clone(),
-            known: false,
+            standing: Standing::Stranger,
             listed: NamespaceSet::default(),
             devices: Vec::new(),
             trust: TrustLevels::default(),
@@ -105,7 +105,7 @@ impl Contact {
                 if active { device.active.insert(namespace) } else { device.active.remove(namespace) }
             }
         }
-        if !self.known {
+        if self.standing == Standing::Stranger {
             // Of a stranger's devices that vanished nothing is kept.
             self.devices.retain(|device| !device.is_forgettable());
         }
@@ -160,8 +160,8 @@ mod tests {
         DeviceId::new(number).unwrap()
     }
 
-    fn contact(known: bool) -> Contact {
-        Contact { known, ..Contact::new(&BareJid::from_normalized("romeo@montague.lit")) }
+    fn contact(standing: Standing) -> Contact {
+        Contact { standing, ..Contact::new(&BareJid::from_normalized("romeo@montague.lit")) }
     }
 
     fn announce(contact: &mut Contact, namespace: Namespace, ids: &[u32]) -> Result<ListChange> {
@@ -174,7 +174,7 @@ mod tests {
 
     #[test]
     fn a_list_makes_devices_active_in_its_namespace_and_says_whether_any_changed() {
-        let mut romeo = contact(true);
+        let mut romeo = contact(Standing::Known);
         assert!(announce(&mut romeo, Omemo2, &[1, 2]).unwrap().devices);
         assert!(romeo.is_listed(Omemo2) && !romeo.is_listed(Legacy));
         assert!(!announce(&mut romeo, Omemo2, &[2, 1]).unwrap().devices);
@@ -191,8 +191,8 @@ mod tests {
 
     #[test]
     fn of_a_strangers_devices_that_vanish_nothing_is_kept() {
-        for (known, left) in [(true, vec![1, 2]), (false, vec![2])] {
-            let mut romeo = contact(known);
+        for (standing, left) in [(Standing::Known, vec![1, 2]), (Standing::Stranger, vec![2])] {
+            let mut romeo = contact(standing);
             announce(&mut romeo, Omemo2, &[1, 2]).unwrap();
             announce(&mut romeo, Omemo2, &[2]).unwrap();
             assert_eq!(ids(&romeo), left);
@@ -202,7 +202,7 @@ mod tests {
     #[test]
     fn a_list_that_names_too_many_devices_is_refused() {
         let many: Vec<u32> = (1..=u32::try_from(limits::DEVICES_PER_JID).unwrap() + 1).collect();
-        let mut romeo = contact(true);
+        let mut romeo = contact(Standing::Known);
         assert_eq!(announce(&mut romeo, Omemo2, &many).unwrap_err().status(), Status::Limit);
         assert!(romeo.devices.is_empty() && !romeo.is_listed(Omemo2));
         assert!(announce(&mut romeo, Omemo2, &many[1..]).is_ok());
@@ -211,7 +211,7 @@ mod tests {
     #[test]
     fn devices_that_left_make_room_the_oldest_first_and_only_as_many_as_needed() {
         let most = u32::try_from(limits::KNOWN_DEVICES_PER_JID).unwrap();
-        let mut romeo = contact(true);
+        let mut romeo = contact(Standing::Known);
         romeo.devices.extend((1..=most).map(KnownDevice::new));
         // The oldest one has a key.
         romeo.device_mut(id(1)).unwrap().identity.see_exchange(&[9; 32], None);
@@ -229,7 +229,7 @@ mod tests {
 
     #[test]
     fn devices_without_list_and_confirmed_key_have_room_for_sixteen() {
-        let mut romeo = contact(true);
+        let mut romeo = contact(Standing::Known);
         announce(&mut romeo, Legacy, &[100]).unwrap();
         romeo.device_mut(id(100)).unwrap().identity.see_exchange(&[9; 32], None);
         for number in 1..=16 {
@@ -244,7 +244,7 @@ mod tests {
     #[test]
     fn a_downgrade_is_told_of_the_devices_of_others() {
         for (this, told) in [(None, vec![1, 2]), (Some(id(1)), vec![2])] {
-            let mut romeo = contact(true);
+            let mut romeo = contact(Standing::Known);
             for namespace in Namespace::ALL {
                 announce(&mut romeo, namespace, &[1, 2]).unwrap();
             }
@@ -255,7 +255,7 @@ mod tests {
 
     #[test]
     fn the_size_in_memory_counts_devices_and_levels() {
-        let mut romeo = contact(true);
+        let mut romeo = contact(Standing::Known);
         let empty = romeo.bytes();
         assert!(empty >= size_of::<Contact>());
         romeo.trust.set(&[1; 32], "trusted").unwrap();
@@ -267,7 +267,7 @@ mod tests {
 
     #[test]
     fn a_key_that_nobody_judged_has_the_default_level() {
-        let mut romeo = contact(true);
+        let mut romeo = contact(Standing::Known);
         let mut identity = Identity::Unknown;
         assert_eq!(romeo.level_of(&identity, "default"), "default");
         identity.see_exchange(&[9; 32], None);

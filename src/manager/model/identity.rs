@@ -13,27 +13,27 @@ use subtle::ConstantTimeEq;
 
 /// An identity key in both forms. The sign of its Ed25519 form is not known where only legacy has shown it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(in crate::manager) struct KnownKey {
+pub(in crate::manager) struct DeviceKey {
     mont: [u8; 32],
     ed: [u8; 32],
     sign_known: bool,
 }
 
-impl KnownKey {
+impl DeviceKey {
     /// Returns a key whose sign is known.
-    pub(in crate::manager) fn of(key: &IdentityKey) -> KnownKey {
-        KnownKey { mont: *key.mont(), ed: *key.ed(), sign_known: true }
+    pub(in crate::manager) fn of(key: &IdentityKey) -> DeviceKey {
+        DeviceKey { mont: *key.mont(), ed: *key.ed(), sign_known: true }
     }
 
     /// Returns a key as a session or key exchange shows it.
-    pub(in crate::manager) fn from_exchange(mont: &[u8; 32], ed: Option<&[u8; 32]>) -> KnownKey {
+    pub(in crate::manager) fn from_exchange(mont: &[u8; 32], ed: Option<&[u8; 32]>) -> DeviceKey {
         let unsigned = || convert::mont_to_ed(mont, false).unwrap_or_default();
-        KnownKey { mont: *mont, ed: ed.copied().unwrap_or_else(unsigned), sign_known: ed.is_some() }
+        DeviceKey { mont: *mont, ed: ed.copied().unwrap_or_else(unsigned), sign_known: ed.is_some() }
     }
 
     /// Returns a key as it was stored.
-    pub(in crate::manager) fn from_stored(mont: [u8; 32], ed: [u8; 32], sign_known: bool) -> KnownKey {
-        KnownKey { mont, ed, sign_known }
+    pub(in crate::manager) fn from_stored(mont: [u8; 32], ed: [u8; 32], sign_known: bool) -> DeviceKey {
+        DeviceKey { mont, ed, sign_known }
     }
 
     /// Returns the Curve25519 form, by which keys are told apart.
@@ -71,13 +71,13 @@ pub(in crate::manager) enum Identity {
     #[default]
     Unknown,
     /// A key exchange has shown it; nobody vouches for it.
-    Provisional(KnownKey),
+    Provisional(DeviceKey),
     /// Bundles of these namespaces show it.
-    Confirmed(KnownKey, NamespaceSet),
+    Confirmed(DeviceKey, NamespaceSet),
     /// The bundle that confirmed it shows another key now.
-    Changed(KnownKey, NamespaceSet, Conflicts),
+    Changed(DeviceKey, NamespaceSet, Conflicts),
     /// The bundle of a namespace that never confirmed it shows another key.
-    Mismatched(KnownKey, NamespaceSet, Conflicts),
+    Mismatched(DeviceKey, NamespaceSet, Conflicts),
 }
 
 /// What bundles show instead of the confirmed key: at least one conflict, at most one a namespace, the newest last.
@@ -109,7 +109,7 @@ pub(in crate::manager) enum FromExchange {
 
 impl Identity {
     /// Returns the key by which the device is judged.
-    pub(in crate::manager) fn key(&self) -> Option<&KnownKey> {
+    pub(in crate::manager) fn key(&self) -> Option<&DeviceKey> {
         match self {
             Identity::Unknown => None,
             Identity::Provisional(key)
@@ -142,7 +142,7 @@ impl Identity {
         self.conflicts().last()
     }
 
-    pub(in crate::manager) fn is_confirmed(&self) -> bool {
+    pub(in crate::manager) fn is_key_confirmed(&self) -> bool {
         !matches!(self, Identity::Unknown | Identity::Provisional(_))
     }
 
@@ -204,12 +204,12 @@ impl Identity {
         let here = NamespaceSet::of(namespace);
         match std::mem::take(self) {
             Identity::Unknown => {
-                *self = Identity::Confirmed(KnownKey::of(key), here);
+                *self = Identity::Confirmed(DeviceKey::of(key), here);
                 FromBundle::First
             }
             Identity::Provisional(known) => {
                 let same = known.is(key.mont());
-                *self = Identity::Confirmed(KnownKey::of(key), here);
+                *self = Identity::Confirmed(DeviceKey::of(key), here);
                 if same { FromBundle::Same { resolved: false } } else { FromBundle::Replaced }
             }
             Identity::Confirmed(known, seen) => self.see_again(known, seen, Vec::new(), key, namespace),
@@ -221,7 +221,7 @@ impl Identity {
 
     fn see_again(
         &mut self,
-        known: KnownKey,
+        known: DeviceKey,
         mut seen: NamespaceSet,
         mut conflicts: Conflicts,
         key: &IdentityKey,
@@ -236,7 +236,7 @@ impl Identity {
         } else {
             seen.insert(namespace);
             if !known.sign_known {
-                known = KnownKey::of(key);
+                known = DeviceKey::of(key);
             }
         }
         *self = Identity::in_conflict(known, seen, conflicts);
@@ -250,7 +250,7 @@ impl Identity {
 
     /// Returns the state in which other keys are shown: changed where the bundle showed the known key before.
     pub(in crate::manager) fn in_conflict(
-        key: KnownKey,
+        key: DeviceKey,
         seen: NamespaceSet,
         conflicts: Conflicts,
     ) -> Identity {
@@ -277,13 +277,13 @@ impl Identity {
     /// Takes in the key of an authenticated key exchange, if none is known.
     pub(in crate::manager) fn see_exchange(&mut self, mont: &[u8; 32], ed: Option<&[u8; 32]>) {
         if *self == Identity::Unknown {
-            *self = Identity::Provisional(KnownKey::from_exchange(mont, ed));
+            *self = Identity::Provisional(DeviceKey::from_exchange(mont, ed));
         }
     }
 
     /// Accepts the key that was shown last. `None`: there is no conflict.
-    pub(in crate::manager) fn accept(&mut self) -> Option<KnownKey> {
-        let key = KnownKey::of(&IdentityKey::from_ed(&self.conflict()?.ed).ok()?);
+    pub(in crate::manager) fn accept(&mut self) -> Option<DeviceKey> {
+        let key = DeviceKey::of(&IdentityKey::from_ed(&self.conflict()?.ed).ok()?);
         let same = |conflict: &Conflict| convert::ed_to_mont(&conflict.ed).as_ref() == Some(key.mont());
         let (shown, others): (Conflicts, Conflicts) = self.conflicts().iter().cloned().partition(same);
         let mut seen = NamespaceSet::default();

@@ -3,7 +3,8 @@
 //! Nothing in here is stored, and nothing that strangers cause pushes out what concerns known JIDs.
 
 use super::super::policy;
-use super::bounded::ByAcquaintance;
+use super::bounded::ByStanding;
+use super::standing::Standing;
 use crate::error::Error;
 use crate::protocol::address::BareJid;
 use crate::protocol::namespace::Namespace;
@@ -21,11 +22,11 @@ pub(in crate::manager) enum Source {
 #[derive(Default)]
 struct Look {
     /// When it was seen in this stream.
-    fresh_since: Option<u64>,
+    fresh_since_ms: Option<u64>,
     /// Until when nobody looks again for want of devices.
-    quiet_until: u64,
+    quiet_until_ms: u64,
     /// When there was none.
-    not_found: Option<u64>,
+    not_found_ms: Option<u64>,
     /// Ids on it that cannot be served.
     unserved: BTreeSet<u32>,
     failure: Option<Failure>,
@@ -34,22 +35,22 @@ struct Look {
 struct Failure {
     error: Error,
     count: u32,
-    until: u64,
+    until_ms: u64,
 }
 
 /// See the module. Times are aged milliseconds.
-pub(in crate::manager) struct ListLooks(ByAcquaintance<(Namespace, BareJid), Look>);
+pub(in crate::manager) struct ListLooks(ByStanding<(Namespace, BareJid), Look>);
 
 impl Default for ListLooks {
     fn default() -> ListLooks {
-        ListLooks(ByAcquaintance::new(policy::REMEMBERED_LOOKS, policy::REMEMBERED_STRANGER_LOOKS))
+        ListLooks(ByStanding::new(policy::REMEMBERED_LOOKS, policy::REMEMBERED_STRANGER_LOOKS))
     }
 }
 
 impl ListLooks {
-    fn look(&mut self, known: bool, at: &(Namespace, BareJid)) -> Option<&mut Look> {
+    fn look(&mut self, standing: Standing, at: &(Namespace, BareJid)) -> Option<&mut Look> {
         let before = self.0.remove(at).unwrap_or_default();
-        self.0.insert(known, at.clone(), before);
+        self.0.insert(standing, at.clone(), before);
         self.0.get_mut(at)
     }
 
@@ -60,20 +61,20 @@ impl ListLooks {
     /// A list came in this stream.
     pub(in crate::manager) fn seen(
         &mut self,
-        known: bool,
+        standing: Standing,
         at: &(Namespace, BareJid),
         source: Source,
         unserved: BTreeSet<u32>,
-        now: u64,
+        now_ms: u64,
     ) {
         let quiet = match source {
             Source::Pushed { empty: true } => policy::EMPTY_PUSH_LOOK_MS,
             _ => policy::NO_DEVICES_LOOK_MS,
         };
-        if let Some(look) = self.look(known, at) {
-            look.fresh_since = Some(now);
-            look.quiet_until = now.saturating_add(quiet);
-            look.not_found = (source == Source::Fetched { found: false }).then_some(now);
+        if let Some(look) = self.look(standing, at) {
+            look.fresh_since_ms = Some(now_ms);
+            look.quiet_until_ms = now_ms.saturating_add(quiet);
+            look.not_found_ms = (source == Source::Fetched { found: false }).then_some(now_ms);
             look.failure = None;
             look.unserved = unserved;
         }
@@ -82,27 +83,27 @@ impl ListLooks {
     /// What was seen of a list is not to be relied on.
     pub(in crate::manager) fn outdate(&mut self, at: &(Namespace, BareJid)) {
         if let Some(look) = self.0.get_mut(at) {
-            (look.fresh_since, look.quiet_until) = (None, 0);
+            (look.fresh_since_ms, look.quiet_until_ms) = (None, 0);
         }
     }
 
     /// A list could not be had.
     pub(in crate::manager) fn failed(
         &mut self,
-        known: bool,
+        standing: Standing,
         at: &(Namespace, BareJid),
         error: Error,
-        now: u64,
+        now_ms: u64,
     ) {
         #[cfg(omemo_planted)]
         if crate::planted::is_planted(6) {
             return;
         }
-        if let Some(look) = self.look(known, at) {
+        if let Some(look) = self.look(standing, at) {
             let count = look.failure.as_ref().map_or(0, |failure| failure.count);
             let wait = policy::doubled(policy::LIST_FAILED_MS, count, policy::FAILED_MAX_MS);
-            let until = now.saturating_add(wait);
-            look.failure = Some(Failure { error, count: count.saturating_add(1), until });
+            let until_ms = now_ms.saturating_add(wait);
+            look.failure = Some(Failure { error, count: count.saturating_add(1), until_ms });
         }
     }
 
@@ -116,9 +117,9 @@ impl ListLooks {
     }
 
     /// Returns whether a list needs no fetch.
-    pub(in crate::manager) fn is_fresh(&self, namespace: Namespace, jid: &BareJid, now: u64) -> bool {
-        let since = self.get(namespace, jid).and_then(|look| look.fresh_since);
-        since.is_some_and(|since| now.saturating_sub(since) < policy::LIST_FRESH_MS)
+    pub(in crate::manager) fn is_fresh(&self, namespace: Namespace, jid: &BareJid, now_ms: u64) -> bool {
+        let since = self.get(namespace, jid).and_then(|look| look.fresh_since_ms);
+        since.is_some_and(|since| now_ms.saturating_sub(since) < policy::LIST_FRESH_MS)
     }
 
     /// Returns why a list is not asked for now.
@@ -126,28 +127,28 @@ impl ListLooks {
         &self,
         namespace: Namespace,
         jid: &BareJid,
-        now: u64,
+        now_ms: u64,
     ) -> Option<&Error> {
         let failure = self.get(namespace, jid)?.failure.as_ref()?;
-        (failure.until > now).then_some(&failure.error)
+        (failure.until_ms > now_ms).then_some(&failure.error)
     }
 
     /// Returns whether it was looked at so lately that looking again for want of devices would tell nothing new.
-    pub(in crate::manager) fn is_quiet(&self, namespace: Namespace, jid: &BareJid, now: u64) -> bool {
-        self.get(namespace, jid).is_some_and(|look| look.quiet_until > now)
+    pub(in crate::manager) fn is_quiet(&self, namespace: Namespace, jid: &BareJid, now_ms: u64) -> bool {
+        self.get(namespace, jid).is_some_and(|look| look.quiet_until_ms > now_ms)
     }
 
     /// Returns whether an unsolicited fetch would only repeat that there is no list.
-    pub(in crate::manager) fn was_not_found(&self, namespace: Namespace, jid: &BareJid, now: u64) -> bool {
-        let at = self.get(namespace, jid).and_then(|look| look.not_found);
-        at.is_some_and(|at| now.saturating_sub(at) < policy::BACKGROUND_NOT_FOUND_MS)
+    pub(in crate::manager) fn was_not_found(&self, namespace: Namespace, jid: &BareJid, now_ms: u64) -> bool {
+        let at = self.get(namespace, jid).and_then(|look| look.not_found_ms);
+        at.is_some_and(|at| now_ms.saturating_sub(at) < policy::BACKGROUND_NOT_FOUND_MS)
     }
 
     /// A new stream: nothing is fresh, and what failed may be tried again.
     pub(in crate::manager) fn new_stream(&mut self) {
         for look in self.0.values_mut() {
             let unserved = std::mem::take(&mut look.unserved);
-            *look = Look { not_found: look.not_found, unserved, ..Look::default() };
+            *look = Look { not_found_ms: look.not_found_ms, unserved, ..Look::default() };
         }
     }
 }
@@ -168,7 +169,7 @@ mod tests {
 
     fn seen(source: Source) -> ListLooks {
         let mut looks = ListLooks::default();
-        looks.seen(true, &(Omemo2, romeo()), source, BTreeSet::from([5, 7]), NOW);
+        looks.seen(Standing::Known, &(Omemo2, romeo()), source, BTreeSet::from([5, 7]), NOW);
         looks
     }
 
@@ -213,19 +214,19 @@ mod tests {
         let mut looks = ListLooks::default();
         let mut wait = policy::LIST_FAILED_MS;
         for _ in 0..10 {
-            looks.failed(false, &(Omemo2, romeo()), Status::Timeout.into(), NOW);
-            let status = |now| looks.failure(Omemo2, &romeo(), now).map(Error::status);
+            looks.failed(Standing::Stranger, &(Omemo2, romeo()), Status::Timeout.into(), NOW);
+            let status = |now_ms| looks.failure(Omemo2, &romeo(), now_ms).map(Error::status);
             assert_eq!((status(NOW + wait - 1), status(NOW + wait)), (Some(Status::Timeout), None), "{wait}");
             wait = (wait * 2).min(policy::FAILED_MAX_MS);
         }
-        looks.seen(true, &(Omemo2, romeo()), FOUND, BTreeSet::new(), NOW);
+        looks.seen(Standing::Known, &(Omemo2, romeo()), FOUND, BTreeSet::new(), NOW);
         assert!(looks.failure(Omemo2, &romeo(), NOW).is_none());
     }
 
     #[test]
     fn a_new_stream_relies_on_nothing_and_remembers_what_cannot_be_served() {
         let mut looks = seen(FOUND);
-        looks.failed(true, &(Omemo2, romeo()), Status::Timeout.into(), NOW);
+        looks.failed(Standing::Known, &(Omemo2, romeo()), Status::Timeout.into(), NOW);
         assert!(looks.is_fresh(Omemo2, &romeo(), NOW), "a failure makes nothing older");
         looks.new_stream();
         assert!(!looks.is_fresh(Omemo2, &romeo(), NOW) && !looks.is_quiet(Omemo2, &romeo(), NOW));

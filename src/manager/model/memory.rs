@@ -1,7 +1,7 @@
 //! What is known and not stored: when lists and bundles were looked at, what messages caused, what is being published,
 //! and which facts are the newest. It changes only after the commit that it belongs to.
 
-use super::super::api::question::Stamp;
+use super::super::api::request::Stamp;
 use super::super::policy;
 use super::address::SessionAddress;
 use super::backoff::Backoff;
@@ -43,7 +43,7 @@ pub(in crate::manager) struct Memory {
     /// The comparison with the server that `connected` began has failed, and is to be tried again.
     pub(in crate::manager) reconcile_again: bool,
     /// Publications that a limit delays, until when by the steady clock.
-    pub(in crate::manager) delayed: BTreeMap<Job, u64>,
+    pub(in crate::manager) delayed_until_ms: BTreeMap<Job, u64>,
     pub(in crate::manager) backoff: Backoff<Job>,
     pub(in crate::manager) publish_failures: BTreeMap<Namespace, PublishFailures>,
     buckets: BTreeMap<Job, Bucket>,
@@ -64,7 +64,7 @@ impl Default for Memory {
             own_lists: BTreeMap::new(),
             verified_in: NamespaceSet::default(),
             reconcile_again: false,
-            delayed: BTreeMap::new(),
+            delayed_until_ms: BTreeMap::new(),
             backoff: Backoff::new(policy::REMEMBERED_LOOKS),
             publish_failures: BTreeMap::new(),
             buckets: BTreeMap::new(),
@@ -115,6 +115,7 @@ impl Memory {
 mod tests {
     use super::super::super::engine::Now;
     use super::super::list_looks::Source;
+    use super::super::standing::Standing;
     use super::*;
     use crate::error::Status;
     use crate::protocol::address::DeviceId;
@@ -129,9 +130,19 @@ mod tests {
     #[test]
     fn a_new_stream_relies_on_nothing_of_the_one_before() {
         let (mut memory, at) = (Memory::default(), romeo());
-        memory.lists.seen(true, &(Omemo2, at.jid.clone()), Source::Pushed { empty: false }, [].into(), 0);
-        memory.bundles.failed(true, &at, Status::Timeout.into(), 0);
-        memory.own_list(Omemo2).see(&DeviceList::new(Omemo2), Stamp(1), true);
+        memory.lists.seen(
+            Standing::Known,
+            &(Omemo2, at.jid.clone()),
+            Source::Pushed { empty: false },
+            [].into(),
+            0,
+        );
+        memory.bundles.failed(Standing::Known, &at, Status::Timeout.into(), 0);
+        memory.own_list(Omemo2).see(
+            &DeviceList::new(Omemo2),
+            Stamp(1),
+            super::super::own_list::Arrival::Pushed,
+        );
         memory.verified_in.insert(Legacy);
         memory.backoff.fail(&Job::Reconcile, super::super::backoff::Delays::RETRY, 0);
         assert!(!memory.online && memory.lists.is_fresh(Omemo2, &at.jid, 0));
@@ -168,7 +179,12 @@ mod tests {
     fn a_device_is_forgiven_in_all_namespaces() {
         let mut memory = Memory::default();
         for namespace in Namespace::ALL {
-            memory.bundles.failed(true, &romeo().in_namespace(namespace), Status::Timeout.into(), 0);
+            memory.bundles.failed(
+                Standing::Known,
+                &romeo().in_namespace(namespace),
+                Status::Timeout.into(),
+                0,
+            );
         }
         memory.clear_bundle_failures(&romeo());
         for namespace in Namespace::ALL {

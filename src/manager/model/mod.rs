@@ -19,5 +19,6 @@ pub(super) mod own_list;
 pub(super) mod pre_keys;
 pub(super) mod session_set;
 pub(super) mod stamps;
+pub(super) mod standing;
 pub(super) mod trust;
 pub(super) mod unsolicited;

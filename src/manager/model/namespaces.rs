@@ -17,7 +17,7 @@ impl NamespaceSet {
         set
     }
 
-    fn slot(&mut self, namespace: Namespace) -> &mut bool {
+    fn flag(&mut self, namespace: Namespace) -> &mut bool {
         match namespace {
             Namespace::Omemo2 => &mut self.omemo2,
             Namespace::Legacy => &mut self.legacy,
@@ -25,15 +25,15 @@ impl NamespaceSet {
     }
 
     pub(in crate::manager) fn contains(mut self, namespace: Namespace) -> bool {
-        *self.slot(namespace)
+        *self.flag(namespace)
     }
 
     pub(in crate::manager) fn insert(&mut self, namespace: Namespace) {
-        *self.slot(namespace) = true;
+        *self.flag(namespace) = true;
     }
 
     pub(in crate::manager) fn remove(&mut self, namespace: Namespace) {
-        *self.slot(namespace) = false;
+        *self.flag(namespace) = false;
     }
 
     pub(in crate::manager) fn is_empty(self) -> bool {

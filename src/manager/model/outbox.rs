@@ -3,6 +3,7 @@
 //! One for each ratchet key is enough, and none is needed once anything else was handed out on the same ratchet key.
 
 use super::address::SessionAddress;
+use super::standing::Standing;
 use crate::crypto::keys::PublicKey;
 use crate::protocol::limits;
 use crate::protocol::session::Session;
@@ -22,8 +23,8 @@ pub(in crate::manager) struct OutboxEntry {
     pub(in crate::manager) key_exchange: bool,
     /// Messages that were sent on that ratchet key before.
     pub(in crate::manager) sent: u32,
-    /// The client has named the JID.
-    pub(in crate::manager) known: bool,
+    /// What its JID is to the client.
+    pub(in crate::manager) standing: Standing,
 }
 
 impl OutboxEntry {
@@ -65,23 +66,26 @@ impl Outbox {
     }
 
     /// Returns whether one more has room. Strangers have half of it.
-    pub(in crate::manager) fn has_room(&self, known: bool) -> bool {
-        let share = |most: usize| if known { most } else { most.checked_div(2).unwrap_or(most) };
-        let counted = self.0.iter().filter(|entry| known || !entry.known);
+    pub(in crate::manager) fn has_room(&self, standing: Standing) -> bool {
+        let share = |most: usize| match standing {
+            Standing::Known => most,
+            Standing::Stranger => most.checked_div(2).unwrap_or(most),
+        };
+        let counted = self.0.iter().filter(|entry| standing.is_known() || !entry.standing.is_known());
         let (count, bytes) = counted.fold((0_usize, 0_usize), |(n, bytes), entry| {
             (n.saturating_add(1), bytes.saturating_add(entry.bytes()))
         });
         count < share(limits::WAITING_MESSAGES) && bytes < share(limits::WAITING_MESSAGES_BYTES)
     }
 
-    /// Adds one. Where there is no room any more a stranger's oldest one goes; returns its id if it was encrypted.
+    /// Adds one.
     pub(in crate::manager) fn push(&mut self, entry: OutboxEntry) {
         self.0.push(entry);
     }
 
     /// Returns a stranger's oldest one.
     pub(in crate::manager) fn oldest_of_strangers(&self) -> Option<u64> {
-        self.0.iter().find(|entry| !entry.known).map(|entry| entry.id)
+        self.0.iter().find(|entry| entry.standing == Standing::Stranger).map(|entry| entry.id)
     }
 
     /// Takes one out.
@@ -107,8 +111,9 @@ mod tests {
     use super::*;
     use crate::protocol::address::{BareJid, DeviceId};
     use crate::protocol::namespace::Namespace;
+    use Standing::{Known, Stranger};
 
-    fn entry(id: u64, jid: &str, known: bool) -> OutboxEntry {
+    fn entry(id: u64, jid: &str, standing: Standing) -> OutboxEntry {
         let jid = BareJid::from_normalized(jid);
         OutboxEntry {
             id,
@@ -118,25 +123,26 @@ mod tests {
             encrypted: false,
             key_exchange: false,
             sent: 0,
-            known,
+            standing,
         }
     }
 
-    fn filled(count: usize, jid: &str, known: bool) -> Outbox {
-        Outbox::from_stored((0..count).map(|id| entry(u64::try_from(id).unwrap(), jid, known)).collect())
+    fn filled(count: usize, jid: &str, standing: Standing) -> Outbox {
+        Outbox::from_stored((0..count).map(|id| entry(u64::try_from(id).unwrap(), jid, standing)).collect())
     }
 
     #[test]
     fn strangers_have_room_for_half_and_known_jids_for_all() {
         let half = limits::WAITING_MESSAGES / 2;
         assert!(
-            filled(half - 1, "a@b", false).has_room(false) && !filled(half, "a@b", false).has_room(false)
+            filled(half - 1, "a@b", Stranger).has_room(Stranger)
+                && !filled(half, "a@b", Stranger).has_room(Stranger)
         );
-        assert!(filled(half, "a@b", false).has_room(true));
+        assert!(filled(half, "a@b", Stranger).has_room(Known));
         // What waits for known JIDs takes no room from strangers.
-        assert!(filled(limits::WAITING_MESSAGES - 1, "a@b", true).has_room(true));
-        assert!(!filled(limits::WAITING_MESSAGES, "a@b", true).has_room(true));
-        assert!(filled(limits::WAITING_MESSAGES, "a@b", true).has_room(false));
+        assert!(filled(limits::WAITING_MESSAGES - 1, "a@b", Known).has_room(Known));
+        assert!(!filled(limits::WAITING_MESSAGES, "a@b", Known).has_room(Known));
+        assert!(filled(limits::WAITING_MESSAGES, "a@b", Known).has_room(Stranger));
     }
 
     #[test]
@@ -144,21 +150,24 @@ mod tests {
         let jid = "x".repeat(2_000);
         let fit = limits::WAITING_MESSAGES_BYTES / (2_000 + 96) + 1;
         assert!(fit < limits::WAITING_MESSAGES / 2, "bytes are what limits here");
-        assert!(filled(fit - 1, &jid, true).has_room(true) && !filled(fit, &jid, true).has_room(true));
+        assert!(filled(fit - 1, &jid, Known).has_room(Known) && !filled(fit, &jid, Known).has_room(Known));
         let half = limits::WAITING_MESSAGES_BYTES / 2 / (2_000 + 96) + 1;
-        assert!(filled(half - 1, &jid, false).has_room(false) && !filled(half, &jid, false).has_room(false));
+        assert!(
+            filled(half - 1, &jid, Stranger).has_room(Stranger)
+                && !filled(half, &jid, Stranger).has_room(Stranger)
+        );
         // Exactly as many bytes as there is room for.
         let jid = "x".repeat(limits::WAITING_MESSAGES_BYTES / 256 - 96);
-        assert!(filled(255, &jid, true).has_room(true) && !filled(256, &jid, true).has_room(true));
+        assert!(filled(255, &jid, Known).has_room(Known) && !filled(256, &jid, Known).has_room(Known));
     }
 
     #[test]
     fn entries_are_found_by_all_that_names_them() {
         let mut outbox = Outbox::default();
-        for (id, jid, known) in [(1, "a@b", true), (2, "c@d", false), (3, "a@b", false)] {
-            outbox.push(entry(id, jid, known));
+        for (id, jid, standing) in [(1, "a@b", Known), (2, "c@d", Stranger), (3, "a@b", Stranger)] {
+            outbox.push(entry(id, jid, standing));
         }
-        let at = entry(0, "a@b", true).at;
+        let at = entry(0, "a@b", Known).at;
         let key = PublicKey::from_bytes([7; 32]);
         assert!(outbox.has(&at, &key) && !outbox.has(&at, &PublicKey::from_bytes([8; 32])));
         assert!(!outbox.has(&at.in_namespace(Namespace::Legacy), &key));

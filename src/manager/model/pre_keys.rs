@@ -4,6 +4,7 @@
 //! the same one, and their key exchanges open, too. A key exchange is remembered for as long, so that it opens once.
 
 use super::super::policy;
+use super::standing::Standing;
 use crate::crypto::keys::KeyPair;
 use crate::error::{Error, Result, Status};
 use crate::protocol::address::BareJid;
@@ -46,8 +47,8 @@ pub(in crate::manager) struct ProcessedExchange {
     pub(in crate::manager) hash: Vec<u8>,
     /// The index of the message that it was opened with.
     pub(in crate::manager) opened: u32,
-    /// It was a known JID's.
-    pub(in crate::manager) known: bool,
+    /// What its JID is to the client.
+    pub(in crate::manager) standing: Standing,
     /// A few bytes of a hash of that JID.
     pub(in crate::manager) whose: u32,
 }
@@ -117,7 +118,8 @@ impl PreKeyStore {
     /// used up stands on the server. What strangers send deletes no pre key that others may still take.
     pub(in crate::manager) fn has_stranger_room(&self, whose: u32) -> bool {
         let open = |exchange: &&ProcessedExchange| {
-            !exchange.known && self.pre_keys.iter().any(|key| key.id == exchange.pre_key_id)
+            exchange.standing == Standing::Stranger
+                && self.pre_keys.iter().any(|key| key.id == exchange.pre_key_id)
         };
         let mut open = self.exchanges.iter().filter(open).map(|exchange| exchange.whose);
         let (mut all, mut own) = (0_usize, 0_usize);
@@ -134,10 +136,11 @@ impl PreKeyStore {
         self.pre_keys.retain(|key| !key.is_too_old(wall_ms));
         let half = limits::REMEMBERED_EXCHANGES.checked_div(2).unwrap_or(0);
         loop {
-            let strangers = self.exchanges.iter().filter(|exchange| !exchange.known).count();
+            let strangers =
+                self.exchanges.iter().filter(|exchange| exchange.standing == Standing::Stranger).count();
             let surplus = self.exchanges.len() > limits::REMEMBERED_EXCHANGES;
             let place = if strangers > half {
-                self.exchanges.iter().position(|exchange| !exchange.known)
+                self.exchanges.iter().position(|exchange| exchange.standing == Standing::Stranger)
             } else {
                 surplus.then_some(0)
             };
@@ -182,6 +185,7 @@ impl PreKeyStore {
 #[allow(clippy::arithmetic_side_effects)] // small numbers
 mod tests {
     use super::*;
+    use Standing::{Known, Stranger};
     use zeroize::Zeroizing;
 
     fn store(count: u32) -> PreKeyStore {
@@ -191,14 +195,14 @@ mod tests {
         store
     }
 
-    fn exchange(pre_key_id: u32, hash: &[u8], known: bool) -> ProcessedExchange {
-        ProcessedExchange { pre_key_id, hash: hash.to_vec(), opened: 0, known, whose: 0 }
+    fn exchange(pre_key_id: u32, hash: &[u8], standing: Standing) -> ProcessedExchange {
+        ProcessedExchange { pre_key_id, hash: hash.to_vec(), opened: 0, standing, whose: 0 }
     }
 
     #[test]
     fn a_used_pre_key_opens_others_until_a_bundle_without_it_is_published() {
         let mut store = store(3);
-        store.consume(exchange(2, &[7], true), 1_000);
+        store.consume(exchange(2, &[7], Known), 1_000);
         assert!(store.pre_key(2, 0).is_some() && store.processed(&[7]).is_some() && store.bundle_pending);
         let ids: Vec<u32> =
             store.bundle(Namespace::Omemo2, [0; 32]).unwrap().pre_keys.iter().map(|key| key.id).collect();
@@ -210,10 +214,10 @@ mod tests {
     #[test]
     fn it_stays_for_a_day_at_most() {
         let mut store = store(3);
-        store.consume(exchange(2, &[7], true), 1_000);
-        store.consume(exchange(3, &[8], true), 1_000 + policy::USED_PRE_KEY_MS - 1);
+        store.consume(exchange(2, &[7], Known), 1_000);
+        store.consume(exchange(3, &[8], Known), 1_000 + policy::USED_PRE_KEY_MS - 1);
         assert!(store.pre_key(2, 0).is_some());
-        store.consume(exchange(3, &[9], true), 1_000 + policy::USED_PRE_KEY_MS);
+        store.consume(exchange(3, &[9], Known), 1_000 + policy::USED_PRE_KEY_MS);
         assert!(store.pre_key(2, 0).is_none() && store.pre_key(3, 0).is_some());
     }
 
@@ -221,7 +225,7 @@ mod tests {
     fn no_exchange_is_forgotten_while_its_pre_key_is_there() {
         let mut store = store(2);
         for number in 0..5_000_u32 {
-            store.consume(exchange(1, &number.to_le_bytes(), true), 0);
+            store.consume(exchange(1, &number.to_le_bytes(), Known), 0);
             let forgotten = (0..=number).any(|n| store.processed(&n.to_le_bytes()).is_none());
             assert!(!forgotten || store.pre_key(1, 0).is_none());
             if number > 1_100 {
@@ -233,9 +237,9 @@ mod tests {
     #[test]
     fn strangers_do_not_push_out_what_known_jids_have_sent() {
         let mut store = store(5);
-        store.consume(exchange(1, b"friend", true), 0);
+        store.consume(exchange(1, b"friend", Known), 0);
         for number in 0_u32..1_000 {
-            store.consume(exchange(1, &number.to_le_bytes(), false), 0);
+            store.consume(exchange(1, &number.to_le_bytes(), Stranger), 0);
         }
         assert!(store.processed(b"friend").is_some());
         assert_eq!(store.exchanges.len(), limits::REMEMBERED_EXCHANGES / 2 + 1);
@@ -246,35 +250,35 @@ mod tests {
     fn a_used_pre_key_is_old_after_a_day_to_the_millisecond() {
         let mut store = store(2);
         assert!(!store.has_old(i64::MAX));
-        store.consume(exchange(2, &[7], true), 1_000);
+        store.consume(exchange(2, &[7], Known), 1_000);
         let end = 1_000 + policy::USED_PRE_KEY_MS;
         assert!(store.pre_key(2, end - 1).is_some() && !store.has_old(end - 1));
         assert!(store.pre_key(2, end).is_none() && store.has_old(end));
         // The first use counts.
-        store.consume(exchange(2, &[8], true), 5_000);
+        store.consume(exchange(2, &[8], Known), 5_000);
         assert!(store.has_old(end));
     }
 
     #[test]
     fn strangers_have_room_for_so_many_exchanges_in_all_and_each() {
-        let open = |count: usize, whose: &dyn Fn(usize) -> u32, known: bool| {
+        let open = |count: usize, whose: &dyn Fn(usize) -> u32, standing: Standing| {
             let mut store = store(1);
             store.exchanges = (0..count)
-                .map(|number| ProcessedExchange { whose: whose(number), ..exchange(1, &[], known) })
+                .map(|number| ProcessedExchange { whose: whose(number), ..exchange(1, &[], standing) })
                 .collect();
             store
         };
         let own = policy::OPEN_EXCHANGES_OF_A_STRANGER;
-        assert!(open(own - 1, &|_| 7, false).has_stranger_room(7));
-        assert!(!open(own, &|_| 7, false).has_stranger_room(7));
-        assert!(open(own, &|_| 7, false).has_stranger_room(8));
+        assert!(open(own - 1, &|_| 7, Stranger).has_stranger_room(7));
+        assert!(!open(own, &|_| 7, Stranger).has_stranger_room(7));
+        assert!(open(own, &|_| 7, Stranger).has_stranger_room(8));
         let all = policy::OPEN_STRANGER_EXCHANGES;
         let each = |number: usize| u32::try_from(number).unwrap();
-        assert!(open(all - 1, &each, false).has_stranger_room(1_000));
-        assert!(!open(all, &each, false).has_stranger_room(1_000));
+        assert!(open(all - 1, &each, Stranger).has_stranger_room(1_000));
+        assert!(!open(all, &each, Stranger).has_stranger_room(1_000));
         // Neither known JIDs count nor what used a pre key that is gone.
-        assert!(open(all, &each, true).has_stranger_room(0));
-        let mut gone = open(all, &each, false);
+        assert!(open(all, &each, Known).has_stranger_room(0));
+        let mut gone = open(all, &each, Stranger);
         gone.pre_keys.clear();
         assert!(gone.has_stranger_room(0));
     }
@@ -292,7 +296,7 @@ mod tests {
     fn used_pre_keys_are_missing_and_not_published() {
         let mut store = store(3);
         assert_eq!(store.missing(), policy::PRE_KEYS - 3);
-        store.consume(exchange(2, &[7], true), 1_000);
+        store.consume(exchange(2, &[7], Known), 1_000);
         assert_eq!(store.missing(), policy::PRE_KEYS - 2);
         let bundle = store.bundle(Namespace::Legacy, [5; 32]).unwrap();
         assert_eq!(
@@ -320,14 +324,14 @@ mod tests {
     fn as_many_exchanges_are_remembered_as_the_limit_says() {
         let mut store = store(0);
         for number in 0..1_000_u32 {
-            store.consume(exchange(9, &number.to_le_bytes(), true), 0);
+            store.consume(exchange(9, &number.to_le_bytes(), Known), 0);
             let count = usize::try_from(number).unwrap() + 1;
             assert_eq!(store.exchanges.len(), count.min(limits::REMEMBERED_EXCHANGES));
         }
         let half = limits::REMEMBERED_EXCHANGES / 2;
         store.exchanges.clear();
         for number in 0..1_000_u32 {
-            store.consume(exchange(9, &number.to_le_bytes(), false), 0);
+            store.consume(exchange(9, &number.to_le_bytes(), Stranger), 0);
             assert_eq!(store.exchanges.len(), (usize::try_from(number).unwrap() + 1).min(half));
         }
     }

@@ -15,7 +15,7 @@ pub(in crate::manager) enum ArchiveReason {
 
 /// One predecessor.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(in crate::manager) struct ArchivedSlot {
+pub(in crate::manager) struct Predecessor {
     pub(in crate::manager) slot: u32,
     pub(in crate::manager) reason: ArchiveReason,
     /// When it was archived or last decrypted something, in wall-clock milliseconds.
@@ -26,8 +26,8 @@ pub(in crate::manager) struct ArchivedSlot {
     pub(in crate::manager) answered: bool,
     /// The other side was known to have it when it was archived.
     pub(in crate::manager) confirmed: bool,
-    /// The other side has answered us on it while it was the current one: no session that it had replaced is chosen again.
-    pub(in crate::manager) chosen: bool,
+    /// The other side has answered us on it while it was the current one: none that it had replaced becomes current again.
+    pub(in crate::manager) answered_as_current: bool,
     pub(in crate::manager) order: SessionOrder,
 }
 
@@ -43,7 +43,7 @@ pub(in crate::manager) struct SessionOrder {
     pub(in crate::manager) sent: u32,
 }
 
-impl ArchivedSlot {
+impl Predecessor {
     /// Returns why it is not the current one, in an account of this epoch.
     pub(in crate::manager) fn reason_in(&self, epoch: u32) -> ArchiveReason {
         if self.epoch == epoch { self.reason } else { ArchiveReason::Retired }
@@ -62,7 +62,7 @@ impl ArchivedSlot {
 /// The predecessors, the oldest first.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(in crate::manager) struct Archive {
-    pub(in crate::manager) slots: Vec<ArchivedSlot>,
+    pub(in crate::manager) predecessors: Vec<Predecessor>,
     pub(in crate::manager) last_slot: u32,
 }
 
@@ -72,34 +72,38 @@ impl Archive {
         &self,
         epoch: u32,
         wall_ms: i64,
-    ) -> impl Iterator<Item = &ArchivedSlot> {
-        self.slots.iter().rev().filter(move |slot| !slot.is_expired(epoch, wall_ms))
+    ) -> impl Iterator<Item = &Predecessor> {
+        self.predecessors.iter().rev().filter(move |predecessor| !predecessor.is_expired(epoch, wall_ms))
     }
 
     /// Takes out those whose time has passed and those that are too many: in all, and of those never answered.
-    pub(in crate::manager) fn take_surplus(&mut self, epoch: u32, wall_ms: i64) -> Vec<ArchivedSlot> {
-        let unanswered = self.slots.iter().filter(|slot| !slot.answered).count();
+    pub(in crate::manager) fn take_surplus(&mut self, epoch: u32, wall_ms: i64) -> Vec<Predecessor> {
+        let unanswered = self.predecessors.iter().filter(|predecessor| !predecessor.answered).count();
         let mut few = unanswered.saturating_sub(policy::ARCHIVED_UNANSWERED);
         let mut gone = Vec::new();
         let mut kept = Vec::new();
-        for slot in self.slots.drain(..) {
-            let surplus = few > 0 && !slot.answered;
+        for predecessor in self.predecessors.drain(..) {
+            let surplus = few > 0 && !predecessor.answered;
             few = few.saturating_sub(surplus.into());
-            if surplus || slot.is_expired(epoch, wall_ms) { gone.push(slot) } else { kept.push(slot) }
+            if surplus || predecessor.is_expired(epoch, wall_ms) {
+                gone.push(predecessor)
+            } else {
+                kept.push(predecessor)
+            }
         }
         let surplus = kept.len().saturating_sub(limits::ARCHIVED_SESSIONS);
         gone.extend(kept.drain(..surplus));
-        self.slots = kept;
+        self.predecessors = kept;
         gone
     }
 
     /// Returns whether the other side has answered us on one that was archived after this one.
     pub(in crate::manager) fn is_overtaken(&self, slot: u32) -> bool {
-        self.slots.iter().any(|other| other.slot > slot && other.chosen)
+        self.predecessors.iter().any(|other| other.slot > slot && other.answered_as_current)
     }
 
     pub(in crate::manager) fn remove(&mut self, slot: u32) {
-        self.slots.retain(|other| other.slot != slot);
+        self.predecessors.retain(|other| other.slot != slot);
     }
 }
 
@@ -110,16 +114,16 @@ mod tests {
 
     const DAY: i64 = 86_400_000;
 
-    fn slot(number: u32, reason: ArchiveReason, since_days: i64, answered: bool) -> ArchivedSlot {
+    fn predecessor(number: u32, reason: ArchiveReason, since_days: i64, answered: bool) -> Predecessor {
         let (confirmed, order) = (answered, SessionOrder::default());
-        ArchivedSlot {
+        Predecessor {
             slot: number,
             reason,
             since_ms: since_days * DAY,
             epoch: 0,
             answered,
             confirmed,
-            chosen: answered,
+            answered_as_current: answered,
             order,
         }
     }
@@ -127,14 +131,14 @@ mod tests {
     #[test]
     fn each_reason_has_its_age() {
         let archive = Archive {
-            slots: vec![
-                slot(1, ArchiveReason::Superseded, 0, true),
-                slot(2, ArchiveReason::Retired, 0, true),
+            predecessors: vec![
+                predecessor(1, ArchiveReason::Superseded, 0, true),
+                predecessor(2, ArchiveReason::Retired, 0, true),
             ],
             last_slot: 2,
         };
         let readable = |days: i64, epoch: u32| -> Vec<u32> {
-            archive.readable(epoch, days * DAY).map(|slot| slot.slot).collect()
+            archive.readable(epoch, days * DAY).map(|predecessor| predecessor.slot).collect()
         };
         assert_eq!(readable(30, 0), [2, 1]);
         assert_eq!(readable(31, 0), [1]);
@@ -147,11 +151,11 @@ mod tests {
     fn sessions_that_were_never_answered_take_no_room_from_the_others() {
         let mut archive = Archive::default();
         for number in 0..20 {
-            archive.slots.push(slot(number, ArchiveReason::Superseded, 0, number < 10));
+            archive.predecessors.push(predecessor(number, ArchiveReason::Superseded, 0, number < 10));
         }
-        let gone: Vec<u32> = archive.take_surplus(0, 0).iter().map(|slot| slot.slot).collect();
+        let gone: Vec<u32> = archive.take_surplus(0, 0).iter().map(|predecessor| predecessor.slot).collect();
         assert_eq!(gone, [10, 11, 12, 13, 14]);
-        assert_eq!(archive.slots.len(), 15);
+        assert_eq!(archive.predecessors.len(), 15);
     }
 
     #[test]
@@ -159,44 +163,49 @@ mod tests {
         for (reason, kept) in
             [(ArchiveReason::Superseded, policy::SUPERSEDED_MS), (ArchiveReason::Retired, policy::RETIRED_MS)]
         {
-            let mut archive = Archive { slots: vec![slot(1, reason, 0, true)], last_slot: 1 };
+            let mut archive = Archive { predecessors: vec![predecessor(1, reason, 0, true)], last_slot: 1 };
             assert_eq!(archive.readable(0, kept).count(), 1);
             assert_eq!(archive.readable(0, kept + 1).count(), 0);
             assert!(archive.take_surplus(0, kept).is_empty());
             assert_eq!(archive.take_surplus(0, kept + 1).len(), 1);
-            assert!(archive.slots.is_empty());
+            assert!(archive.predecessors.is_empty());
         }
     }
 
     #[test]
     fn no_more_sessions_are_archived_than_the_limit_says_and_the_oldest_go() {
         let most = u32::try_from(limits::ARCHIVED_SESSIONS).unwrap();
-        let slots = (0..most).map(|number| slot(number, ArchiveReason::Superseded, 0, true)).collect();
-        let mut archive = Archive { slots, last_slot: most };
+        let predecessors =
+            (0..most).map(|number| predecessor(number, ArchiveReason::Superseded, 0, true)).collect();
+        let mut archive = Archive { predecessors, last_slot: most };
         assert!(archive.take_surplus(0, 0).is_empty());
-        archive.slots.push(slot(most, ArchiveReason::Superseded, 0, true));
+        archive.predecessors.push(predecessor(most, ArchiveReason::Superseded, 0, true));
         let gone = archive.take_surplus(0, 0);
-        assert_eq!((gone.len(), gone[0].slot, archive.slots.len()), (1, 0, limits::ARCHIVED_SESSIONS));
+        assert_eq!((gone.len(), gone[0].slot, archive.predecessors.len()), (1, 0, limits::ARCHIVED_SESSIONS));
     }
 
     #[test]
     fn as_many_unanswered_sessions_stay_as_the_policy_says() {
         for (count, gone) in [(5, 0), (6, 1)] {
-            let slots = (0..count).map(|number| slot(number, ArchiveReason::Retired, 0, false)).collect();
-            let mut archive = Archive { slots, last_slot: count };
+            let predecessors =
+                (0..count).map(|number| predecessor(number, ArchiveReason::Retired, 0, false)).collect();
+            let mut archive = Archive { predecessors, last_slot: count };
             assert_eq!(archive.take_surplus(0, 0).len(), gone);
         }
     }
 
     #[test]
     fn a_session_is_overtaken_by_a_later_one_that_was_chosen() {
-        let mut archive = Archive { slots: Vec::new(), last_slot: 3 };
-        archive.slots.push(slot(1, ArchiveReason::Superseded, 0, true));
-        archive.slots.push(slot(2, ArchiveReason::Superseded, 0, true));
-        archive.slots.push(slot(3, ArchiveReason::Superseded, 0, false));
+        let mut archive = Archive { predecessors: Vec::new(), last_slot: 3 };
+        archive.predecessors.push(predecessor(1, ArchiveReason::Superseded, 0, true));
+        archive.predecessors.push(predecessor(2, ArchiveReason::Superseded, 0, true));
+        archive.predecessors.push(predecessor(3, ArchiveReason::Superseded, 0, false));
         assert_eq!([1, 2, 3].map(|number| archive.is_overtaken(number)), [true, false, false]);
         archive.remove(2);
-        assert_eq!(archive.slots.iter().map(|slot| slot.slot).collect::<Vec<_>>(), [1, 3]);
+        assert_eq!(
+            archive.predecessors.iter().map(|predecessor| predecessor.slot).collect::<Vec<_>>(),
+            [1, 3]
+        );
         assert!(!archive.is_overtaken(1));
     }
 }

@@ -2,8 +2,9 @@
 //! with one in all and one for each domain, and none of them again before its time.
 
 use super::super::policy;
-use super::bounded::ByAcquaintance;
+use super::bounded::ByStanding;
 use super::job::Job;
+use super::standing::Standing;
 use crate::protocol::address::BareJid;
 use crate::protocol::namespace::Namespace;
 use std::collections::BTreeMap;
@@ -11,15 +12,15 @@ use std::collections::BTreeMap;
 /// See the module.
 pub(in crate::manager) struct Unsolicited {
     /// When each was last caused, in aged milliseconds. Repairs of a device are one, whatever the namespace.
-    caused: ByAcquaintance<Job, u64>,
-    /// Those that have not begun, and whether they are a known JID's.
-    waiting: BTreeMap<Job, bool>,
+    caused_ms: ByStanding<Job, u64>,
+    /// Those that have not begun, and whose they are.
+    waiting: BTreeMap<Job, Standing>,
 }
 
 impl Default for Unsolicited {
     fn default() -> Unsolicited {
         let (known, strangers) = (policy::REMEMBERED_LOOKS, policy::REMEMBERED_STRANGER_LOOKS);
-        Unsolicited { caused: ByAcquaintance::new(known, strangers), waiting: BTreeMap::new() }
+        Unsolicited { caused_ms: ByStanding::new(known, strangers), waiting: BTreeMap::new() }
     }
 }
 
@@ -37,34 +38,35 @@ fn limited_as(job: &Job) -> Job {
 
 impl Unsolicited {
     /// Notes a job, unless it was caused lately or its quota is full. True: it is new.
-    pub(in crate::manager) fn cause(&mut self, job: Job, known: bool, aged_ms: u64) -> bool {
-        let again = match job {
+    pub(in crate::manager) fn cause(&mut self, job: Job, standing: Standing, aged_ms: u64) -> bool {
+        let again_ms = match job {
             Job::Repair(_) => policy::REPAIR_AGAIN_MS,
             Job::FetchBundle(_) => policy::BUNDLE_LOOK_AGAIN_MS,
             _ => policy::UNSOLICITED_AGAIN_MS,
         };
         let limited = limited_as(&job);
-        if self.caused.get(&limited).is_some_and(|at| aged_ms.saturating_sub(*at) < again)
-            || !self.has_room(&job, known)
+        if self.caused_ms.get(&limited).is_some_and(|at| aged_ms.saturating_sub(*at) < again_ms)
+            || !self.has_room(&job, standing)
         {
             return false;
         }
-        self.caused.insert(known, limited, aged_ms);
-        self.waiting.insert(job, known);
+        self.caused_ms.insert(standing, limited, aged_ms);
+        self.waiting.insert(job, standing);
         true
     }
 
-    fn has_room(&self, job: &Job, known: bool) -> bool {
+    fn has_room(&self, job: &Job, standing: Standing) -> bool {
         let Some(jid) = job.jid() else { return true };
-        let count = |which: &dyn Fn(&BareJid, bool) -> bool| {
+        let count = |which: &dyn Fn(&BareJid, Standing) -> bool| {
             let waiting = self.waiting.iter();
-            waiting.filter(|(job, known)| job.jid().is_some_and(|jid| which(jid, **known))).count()
+            waiting.filter(|(job, of)| job.jid().is_some_and(|jid| which(jid, **of))).count()
         };
-        let same_class = |_: &BareJid, of_known: bool| of_known == known;
-        let same_domain = |other: &BareJid, of_known: bool| !of_known && domain(other) == domain(jid);
-        count(&same_class) < policy::UNSOLICITED
+        let same_standing = |_: &BareJid, of: Standing| of == standing;
+        let same_domain =
+            |other: &BareJid, of: Standing| of == Standing::Stranger && domain(other) == domain(jid);
+        count(&same_standing) < policy::UNSOLICITED
             && count(&|other, _| other == jid) < policy::UNSOLICITED_PER_JID
-            && (known || count(&same_domain) < policy::UNSOLICITED_PER_DOMAIN)
+            && (standing.is_known() || count(&same_domain) < policy::UNSOLICITED_PER_DOMAIN)
     }
 
     /// Returns whether a job was caused so lately that it would not be caused again.
@@ -74,17 +76,14 @@ impl Unsolicited {
 
     /// Returns the jobs that have not begun, those of known JIDs first.
     pub(in crate::manager) fn waiting(&self) -> impl Iterator<Item = &Job> {
-        let of = |wanted: bool| {
-            self.waiting.iter().filter(move |(_, known)| **known == wanted).map(|(job, _)| job)
-        };
-        of(true).chain(of(false))
+        let of = |wanted| self.waiting.iter().filter(move |(_, of)| **of == wanted).map(|(job, _)| job);
+        of(Standing::Known).chain(of(Standing::Stranger))
     }
 
     /// A job that has begun was cut short, and is to be done again.
     pub(in crate::manager) fn again(&mut self, job: &Job) {
-        let limited = limited_as(job);
-        if self.caused.get(&limited).is_some() {
-            self.waiting.insert(job.clone(), self.caused.is_known(&limited));
+        if let Some(standing) = self.caused_ms.standing(&limited_as(job)) {
+            self.waiting.insert(job.clone(), standing);
         }
     }
 
@@ -108,11 +107,11 @@ mod tests {
     fn strangers_use_up_neither_a_friends_room_nor_another_domains() {
         let mut jobs = Unsolicited::default();
         for n in 0..1_000 {
-            jobs.cause(look(&format!("s{n}@evil.example")), false, 0);
+            jobs.cause(look(&format!("s{n}@evil.example")), Standing::Stranger, 0);
         }
         assert_eq!(jobs.waiting().count(), policy::UNSOLICITED_PER_DOMAIN);
-        assert!(jobs.cause(look("nurse@capulet.lit"), false, 0));
-        assert!(jobs.cause(look("juliet@capulet.lit"), true, 0));
+        assert!(jobs.cause(look("nurse@capulet.lit"), Standing::Stranger, 0));
+        assert!(jobs.cause(look("juliet@capulet.lit"), Standing::Known, 0));
         assert_eq!(jobs.waiting().next(), Some(&look("juliet@capulet.lit")), "known JIDs come first");
     }
 
@@ -120,10 +119,10 @@ mod tests {
     fn the_same_job_comes_again_when_its_time_has_passed() {
         let mut jobs = Unsolicited::default();
         let job = look("juliet@capulet.lit");
-        assert!(jobs.cause(job.clone(), true, 5) && !jobs.cause(job.clone(), true, 5));
+        assert!(jobs.cause(job.clone(), Standing::Known, 5) && !jobs.cause(job.clone(), Standing::Known, 5));
         jobs.begin(&job);
-        assert!(!jobs.cause(job.clone(), true, 5 + policy::UNSOLICITED_AGAIN_MS - 1));
-        assert!(jobs.cause(job, true, 5 + policy::UNSOLICITED_AGAIN_MS));
+        assert!(!jobs.cause(job.clone(), Standing::Known, 5 + policy::UNSOLICITED_AGAIN_MS - 1));
+        assert!(jobs.cause(job, Standing::Known, 5 + policy::UNSOLICITED_AGAIN_MS));
     }
     #[test]
     fn a_device_is_repaired_once_a_day_in_all_namespaces() {
@@ -132,17 +131,22 @@ mod tests {
         let mut jobs = Unsolicited::default();
         let (jid, device) = (BareJid::from_normalized("juliet@capulet.lit"), DeviceId::new(7).unwrap());
         let at = SessionAddress { jid, device, namespace: Namespace::Legacy };
-        assert!(jobs.cause(Job::Repair(at.clone()), true, 5));
-        assert!(!jobs.cause(Job::Repair(at.in_namespace(Omemo2)), true, 6));
+        assert!(jobs.cause(Job::Repair(at.clone()), Standing::Known, 5));
+        assert!(!jobs.cause(Job::Repair(at.in_namespace(Omemo2)), Standing::Known, 6));
         jobs.begin(&Job::Repair(at.clone()));
         jobs.again(&Job::Repair(at.clone()));
         assert_eq!(jobs.waiting().next(), Some(&Job::Repair(at.clone())));
-        assert!(jobs.cause(Job::Repair(at.in_namespace(Omemo2)), true, 5 + policy::REPAIR_AGAIN_MS));
+        assert!(jobs.cause(
+            Job::Repair(at.in_namespace(Omemo2)),
+            Standing::Known,
+            5 + policy::REPAIR_AGAIN_MS
+        ));
     }
 
     #[test]
     fn one_jid_and_one_class_have_so_many_jobs_and_no_more() {
-        for known in [true, false] {
+        let [known, stranger] = Standing::ALL;
+        for (standing, other) in [(known, stranger), (stranger, known)] {
             let mut jobs = Unsolicited::default();
             let repair = |n: u32| {
                 use super::super::address::SessionAddress;
@@ -150,15 +154,16 @@ mod tests {
                 let jid = BareJid::from_normalized("juliet@capulet.lit");
                 Job::Repair(SessionAddress { jid, device, namespace: Omemo2 })
             };
-            let taken = (1..100).filter(|n| jobs.cause(repair(*n), known, 0)).count();
+            let taken = (1..100).filter(|n| jobs.cause(repair(*n), standing, 0)).count();
             assert_eq!(
                 (taken, jobs.waiting().count()),
                 (policy::UNSOLICITED_PER_JID, policy::UNSOLICITED_PER_JID)
             );
             assert!(jobs.waits(&repair(1)) && !jobs.waits(&repair(99)));
-            let others = (0..1_000).filter(|n| jobs.cause(look(&format!("x@{n}.example")), known, 0)).count();
+            let others =
+                (0..1_000).filter(|n| jobs.cause(look(&format!("x@{n}.example")), standing, 0)).count();
             assert_eq!(others, policy::UNSOLICITED - policy::UNSOLICITED_PER_JID);
-            assert!(jobs.cause(look("y@z"), !known, 0), "the other class has its own room");
+            assert!(jobs.cause(look("y@z"), other, 0), "the other class has its own room");
         }
     }
 
@@ -166,9 +171,11 @@ mod tests {
     fn a_job_of_nobody_has_room_whatever_waits() {
         let mut jobs = Unsolicited::default();
         for n in 0..1_000 {
-            jobs.cause(look(&format!("x@{n}.example")), true, 0);
+            jobs.cause(look(&format!("x@{n}.example")), Standing::Known, 0);
         }
-        assert!(jobs.cause(Job::Reconcile, true, 0) && !jobs.cause(Job::Reconcile, true, 1));
+        assert!(
+            jobs.cause(Job::Reconcile, Standing::Known, 0) && !jobs.cause(Job::Reconcile, Standing::Known, 1)
+        );
     }
 
     #[test]
@@ -182,26 +189,29 @@ mod tests {
             (look("a@b"), policy::UNSOLICITED_AGAIN_MS),
         ] {
             let mut jobs = Unsolicited::default();
-            assert!(jobs.cause(job.clone(), false, 5));
+            assert!(jobs.cause(job.clone(), Standing::Stranger, 5));
             jobs.begin(&job);
-            assert!(!jobs.waits(&job) && !jobs.cause(job.clone(), false, 5 + again - 1), "{job:?}");
-            assert!(jobs.cause(job.clone(), false, 5 + again), "{job:?}");
+            assert!(
+                !jobs.waits(&job) && !jobs.cause(job.clone(), Standing::Stranger, 5 + again - 1),
+                "{job:?}"
+            );
+            assert!(jobs.cause(job.clone(), Standing::Stranger, 5 + again), "{job:?}");
         }
     }
 
     #[test]
     fn what_was_cut_short_waits_again_in_its_class() {
-        for known in [true, false] {
+        for standing in Standing::ALL {
             let mut jobs = Unsolicited::default();
             let job = look("romeo@montague.lit");
             jobs.again(&job);
             assert!(!jobs.waits(&job), "it was never caused");
-            jobs.cause(job.clone(), known, 0);
+            jobs.cause(job.clone(), standing, 0);
             jobs.begin(&job);
             jobs.again(&job);
-            jobs.cause(look("tybalt@capulet.lit"), true, 0);
+            jobs.cause(look("tybalt@capulet.lit"), Standing::Known, 0);
             let first = jobs.waiting().next().unwrap();
-            assert_eq!(*first == job, known, "known JIDs come first, then by name");
+            assert_eq!(*first == job, standing.is_known(), "known JIDs come first, then by name");
             assert_eq!(jobs.waiting().count(), 2);
         }
     }

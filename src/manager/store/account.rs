@@ -7,6 +7,7 @@ use super::super::model::contact::Contact;
 use super::super::model::memory::Memory;
 use super::super::model::outbox::Outbox;
 use super::super::model::pre_keys::PreKeyStore;
+use super::super::model::standing::Standing;
 use super::super::policy;
 use super::cache::Cache;
 use super::current_session::CurrentSession;
@@ -68,10 +69,9 @@ impl Loaded {
     /// Keeps a JID's record decoded.
     pub(super) fn keep_contact(&mut self, contact: Arc<Contact>) {
         let (jid, bytes) = (contact.jid.clone(), contact.bytes());
-        let (to, other) = if contact.known {
-            (&mut self.contacts, &mut self.strangers)
-        } else {
-            (&mut self.strangers, &mut self.contacts)
+        let (to, other) = match contact.standing {
+            Standing::Known => (&mut self.contacts, &mut self.strangers),
+            Standing::Stranger => (&mut self.strangers, &mut self.contacts),
         };
         other.remove(&jid);
         to.insert(jid, contact, bytes);
@@ -84,10 +84,9 @@ impl Loaded {
 
     /// Keeps the current session with a device decoded. Strangers' ones take nobody else's room.
     pub(super) fn keep_session(&mut self, at: SessionAddress, session: Arc<CurrentSession>) {
-        let (to, other) = if self.is_known(&at.jid) {
-            (&mut self.sessions, &mut self.stranger_sessions)
-        } else {
-            (&mut self.stranger_sessions, &mut self.sessions)
+        let (to, other) = match self.standing(&at.jid) {
+            Standing::Known => (&mut self.sessions, &mut self.stranger_sessions),
+            Standing::Stranger => (&mut self.stranger_sessions, &mut self.sessions),
         };
         other.remove(&at);
         to.insert(at, session, CurrentSession::BYTES);
@@ -100,14 +99,14 @@ impl Loaded {
         }
         let session = self.stranger_sessions.get(at)?;
         // The client may have named the JID since.
-        if self.is_known(&at.jid) {
+        if self.standing(&at.jid).is_known() {
             self.keep_session(at.clone(), session.clone());
         }
         Some(session)
     }
 
-    fn is_known(&self, jid: &BareJid) -> bool {
-        jid.as_str() == self.account.jid || self.directory.is_known(jid)
+    fn standing(&self, jid: &BareJid) -> Standing {
+        if jid.as_str() == self.account.jid { Standing::Known } else { self.directory.standing(jid) }
     }
 }
 
@@ -160,7 +159,7 @@ mod tests {
         let friend = at("juliet@capulet.example", 1);
         loaded.keep_session(friend.clone(), Arc::default());
         let mut contact = Contact::new(&friend.jid);
-        contact.known = true;
+        contact.standing = Standing::Known;
         loaded.directory.apply([(friend.jid.clone(), Some(Entry::of(&contact)))].into());
         assert!(loaded.session(&friend).is_some());
         for device in 1..=40_000 {

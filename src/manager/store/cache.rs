@@ -8,7 +8,7 @@ use std::collections::{HashMap, VecDeque};
 use std::hash::Hash;
 use std::sync::Arc;
 
-struct Slot<V> {
+struct Entry<V> {
     value: Arc<V>,
     bytes: usize,
     used: u64,
@@ -20,7 +20,7 @@ struct Slot<V> {
 pub(super) struct Cache<K, V> {
     most: usize,
     bytes: usize,
-    slots: HashMap<K, Slot<V>>,
+    entries: HashMap<K, Entry<V>>,
     /// By when they were queued; some may have been taken out since.
     queue: VecDeque<(u64, K)>,
     last: u64,
@@ -29,20 +29,20 @@ pub(super) struct Cache<K, V> {
 impl<K: Clone + Eq + Hash, V> Cache<K, V> {
     /// Makes an empty cache of so many bytes at most.
     pub(super) fn new(most: usize) -> Cache<K, V> {
-        Cache { most, bytes: 0, slots: HashMap::new(), queue: VecDeque::new(), last: 0 }
+        Cache { most, bytes: 0, entries: HashMap::new(), queue: VecDeque::new(), last: 0 }
     }
 
     /// Returns a value, which counts as used now.
     pub(super) fn get(&mut self, key: &K) -> Option<Arc<V>> {
-        let slot = self.slots.get_mut(key)?;
+        let entry = self.entries.get_mut(key)?;
         self.last = self.last.saturating_add(1);
-        slot.used = self.last;
-        Some(slot.value.clone())
+        entry.used = self.last;
+        Some(entry.value.clone())
     }
 
     /// Returns a value as it is.
     pub(super) fn peek(&self, key: &K) -> Option<&Arc<V>> {
-        self.slots.get(key).map(|slot| &slot.value)
+        self.entries.get(key).map(|entry| &entry.value)
     }
 
     /// Adds a value of about so many bytes.
@@ -50,27 +50,29 @@ impl<K: Clone + Eq + Hash, V> Cache<K, V> {
         if bytes > self.most {
             return self.remove(&key);
         }
-        if let Some(slot) = self.slots.get_mut(&key) {
+        if let Some(entry) = self.entries.get_mut(&key) {
             self.last = self.last.saturating_add(1);
-            self.bytes = self.bytes.saturating_sub(slot.bytes).saturating_add(bytes);
-            (slot.value, slot.bytes, slot.used) = (value, bytes, self.last);
+            self.bytes = self.bytes.saturating_sub(entry.bytes).saturating_add(bytes);
+            (entry.value, entry.bytes, entry.used) = (value, bytes, self.last);
             return self.shrink(0);
         }
         self.shrink(bytes);
         self.last = self.last.saturating_add(1);
         self.bytes = self.bytes.saturating_add(bytes);
         self.queue.push_back((self.last, key.clone()));
-        self.slots.insert(key, Slot { value, bytes, used: self.last, queued: self.last });
+        self.entries.insert(key, Entry { value, bytes, used: self.last, queued: self.last });
     }
 
     /// Lets entries go until so many bytes have room.
     fn shrink(&mut self, wanted: usize) {
         while self.bytes.saturating_add(wanted) > self.most {
             let Some((queued, key)) = self.queue.pop_front() else { return };
-            let Some(slot) = self.slots.get_mut(&key).filter(|slot| slot.queued == queued) else { continue };
-            if slot.used > queued {
-                slot.queued = slot.used;
-                self.queue.push_back((slot.used, key));
+            let Some(entry) = self.entries.get_mut(&key).filter(|entry| entry.queued == queued) else {
+                continue;
+            };
+            if entry.used > queued {
+                entry.queued = entry.used;
+                self.queue.push_back((entry.used, key));
             } else {
                 self.remove(&key);
             }
@@ -79,12 +81,12 @@ impl<K: Clone + Eq + Hash, V> Cache<K, V> {
 
     /// Takes a value out.
     pub(super) fn remove(&mut self, key: &K) {
-        let Some(slot) = self.slots.remove(key) else { return };
-        self.bytes = self.bytes.saturating_sub(slot.bytes);
+        let Some(entry) = self.entries.remove(key) else { return };
+        self.bytes = self.bytes.saturating_sub(entry.bytes);
         // What was taken out leaves its place in the queue; these do not become more than what is kept.
-        if self.queue.len() > self.slots.len().saturating_mul(2).saturating_add(16) {
-            let slots = &self.slots;
-            self.queue.retain(|(queued, key)| slots.get(key).is_some_and(|slot| slot.queued == *queued));
+        if self.queue.len() > self.entries.len().saturating_mul(2).saturating_add(16) {
+            let entries = &self.entries;
+            self.queue.retain(|(queued, key)| entries.get(key).is_some_and(|entry| entry.queued == *queued));
         }
     }
 }
@@ -107,7 +109,7 @@ mod tests {
         cache.insert(1, Arc::new(1), 1_000);
         assert!(cache.peek(&1).is_none() && cache.bytes == 40, "what is too large is not kept");
         cache.insert(3, Arc::new(3), 1_000);
-        assert!(cache.slots.is_empty() && cache.bytes == 0, "nor what has become too large");
+        assert!(cache.entries.is_empty() && cache.bytes == 0, "nor what has become too large");
     }
 
     #[test]
@@ -140,7 +142,7 @@ mod tests {
             cache.get(&(round % 5));
             cache.remove(&(round % 3));
         }
-        assert!(cache.slots.len() <= 7 && cache.bytes == cache.slots.len() * 100, "{}", cache.bytes);
+        assert!(cache.entries.len() <= 7 && cache.bytes == cache.entries.len() * 100, "{}", cache.bytes);
         assert!(cache.queue.len() <= 2 * 7 + 17, "{}", cache.queue.len());
         // One that was taken out and added again goes by its new place.
         let mut cache = Cache::new(100);

@@ -2,6 +2,7 @@
 //! found. It is loaded as a whole, follows from the records of the JIDs, and is written with them.
 
 use super::super::model::contact::Contact;
+use super::super::model::standing::Standing;
 use super::super::policy;
 use super::keys;
 use super::records;
@@ -18,7 +19,7 @@ type KeyPrefix = [u8; KEY_BYTES];
 /// How a JID is found.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Entry {
-    known: bool,
+    standing: Standing,
     ids: Vec<u32>,
     keys: Vec<KeyPrefix>,
 }
@@ -26,18 +27,18 @@ pub(super) struct Entry {
 impl Entry {
     pub(super) fn of(contact: &Contact) -> Entry {
         let with_key = contact.devices.iter().filter(|device| device.identity.key().is_some());
-        let confirmed = contact.devices.iter().filter(|device| device.identity.is_confirmed());
+        let confirmed = contact.devices.iter().filter(|device| device.identity.is_key_confirmed());
         let keys: BTreeSet<KeyPrefix> =
             confirmed.filter_map(|device| device.identity.key()?.mont().first_chunk().copied()).collect();
         Entry {
-            known: contact.known,
+            standing: contact.standing,
             ids: with_key.map(|device| device.id).collect(),
             keys: keys.into_iter().collect(),
         }
     }
 
     fn record(&self, jid: &BareJid) -> EntryRecord {
-        let (known, ids, keys) = (self.known, self.ids.clone(), self.keys.concat());
+        let (known, ids, keys) = (self.standing.is_known(), self.ids.clone(), self.keys.concat());
         EntryRecord { jid: jid.as_str().to_owned(), known, ids, keys }
     }
 }
@@ -54,8 +55,11 @@ impl Found {
         self.known.iter().chain(&self.strangers)
     }
 
-    fn add(&mut self, jid: &BareJid, known: bool) {
-        if known { &mut self.known } else { &mut self.strangers }.insert(jid.clone());
+    fn add(&mut self, jid: &BareJid, standing: Standing) {
+        match standing {
+            Standing::Known => self.known.insert(jid.clone()),
+            Standing::Stranger => self.strangers.insert(jid.clone()),
+        };
     }
 
     fn remove(&mut self, jid: &BareJid) -> bool {
@@ -90,8 +94,8 @@ impl Directory {
             }
             let bucket: BucketRecord = records::decode(&bytes)?;
             for record in &bucket.entries {
-                let entry =
-                    Entry { known: record.known, ids: record.ids.clone(), keys: record.keys()?.to_vec() };
+                let standing = if record.known { Standing::Known } else { Standing::Stranger };
+                let entry = Entry { standing, ids: record.ids.clone(), keys: record.keys()?.to_vec() };
                 directory.put(&BareJid::from_normalized(&record.jid), entry);
             }
         }
@@ -101,10 +105,10 @@ impl Directory {
     fn put(&mut self, jid: &BareJid, entry: Entry) {
         let known_before = self.take(jid);
         for id in &entry.ids {
-            self.by_id.entry(*id).or_default().add(jid, entry.known);
+            self.by_id.entry(*id).or_default().add(jid, entry.standing);
         }
         for key in &entry.keys {
-            self.by_key.entry(*key).or_default().add(jid, entry.known);
+            self.by_key.entry(*key).or_default().add(jid, entry.standing);
         }
         if !known_before {
             self.buckets.entry(keys::bucket_of(jid)).or_default().push(jid.clone());
@@ -147,9 +151,9 @@ impl Directory {
         self.entries.get(jid)
     }
 
-    /// Returns whether the client has named a JID itself.
-    pub(super) fn is_known(&self, jid: &BareJid) -> bool {
-        self.get(jid).is_some_and(|entry| entry.known)
+    /// Returns what a JID is to the client.
+    pub(super) fn standing(&self, jid: &BareJid) -> Standing {
+        self.get(jid).map_or(Standing::Stranger, |entry| entry.standing)
     }
 
     pub(super) fn all(&self) -> impl Iterator<Item = &BareJid> {
@@ -179,7 +183,7 @@ impl Directory {
     /// Returns the strangers of a bucket, the longest known first.
     fn strangers(&self, bucket: u8) -> impl Iterator<Item = &BareJid> {
         let jids = self.buckets.get(&bucket).into_iter().flatten();
-        jids.filter(|jid| self.get(jid).is_some_and(|entry| !entry.known))
+        jids.filter(|jid| self.get(jid).is_some_and(|entry| entry.standing == Standing::Stranger))
     }
 
     /// Returns strangers that have to go so that the changes have room in their buckets, none of those that change.
@@ -187,12 +191,11 @@ impl Directory {
         let mut surplus = Vec::new();
         for number in self.grown_buckets(changes) {
             let entries = self.bucket_with(number, changes);
-            let bytes = |only_strangers: bool| -> usize {
-                let counted = entries.iter().filter(|entry| !only_strangers || !entry.known);
-                counted.map(|entry| entry.encoded_len().saturating_add(4)).sum()
-            };
-            let over = bytes(true).saturating_sub(policy::STRANGER_BUCKET_BYTES);
-            let mut over = over.max(bytes(false).saturating_sub(limits::INDEX_BUCKET_BYTES));
+            let bytes = |entry: &EntryRecord| entry.encoded_len().saturating_add(4);
+            let of_all: usize = entries.iter().map(bytes).sum();
+            let of_strangers: usize = entries.iter().filter(|entry| !entry.known).map(bytes).sum();
+            let over = of_strangers.saturating_sub(policy::STRANGER_BUCKET_BYTES);
+            let mut over = over.max(of_all.saturating_sub(limits::INDEX_BUCKET_BYTES));
             for jid in self.strangers(number).filter(|jid| !changes.contains_key(*jid)) {
                 if over == 0 {
                     break;

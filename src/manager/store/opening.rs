@@ -2,7 +2,7 @@
 //! wrote it.
 
 use super::super::model::identity::Identity;
-use super::super::model::session_set::{ArchiveReason, ArchivedSlot};
+use super::super::model::session_set::{ArchiveReason, Predecessor};
 use super::keys;
 use super::records::corrupt;
 use super::sessions::Sessions;
@@ -19,14 +19,14 @@ const EXCLUDED_SESSIONS: usize = crate::protocol::limits::SPECULATIVE_SESSIONS.s
 
 /// Which of the sessions with a device.
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum Slot {
+enum Place {
     Current,
-    Archived(ArchivedSlot),
+    Archived(Predecessor),
 }
 
 /// A session that may have written a message.
 struct Candidate {
-    slot: Slot,
+    place: Place,
     /// In a place of its own: candidates are moved about, and what is moved leaves a copy behind that nobody wipes.
     session: Box<Session>,
     /// Loaded only where they are needed.
@@ -37,14 +37,14 @@ struct Candidate {
 
 impl Candidate {
     fn is_current(&self) -> bool {
-        self.slot == Slot::Current
+        self.place == Place::Current
     }
 }
 
 /// What a message opened.
 pub(in crate::manager) struct OpenedMessage {
     pub(in crate::manager) step: Step,
-    slot: Slot,
+    place: Place,
 }
 
 /// Whether a failure of one session says nothing about the others.
@@ -58,7 +58,7 @@ impl Sessions<'_, '_> {
         let current = self.tx.current_session(&self.at)?;
         Ok(current.session.clone().map(|session| {
             let readable = identity.reads(session.peer_mont());
-            Candidate { slot: Slot::Current, session: Box::new(session), skipped: None, readable }
+            Candidate { place: Place::Current, session: Box::new(session), skipped: None, readable }
         }))
     }
 
@@ -67,8 +67,8 @@ impl Sessions<'_, '_> {
         let identity = self.identity()?;
         let mut candidates: Vec<Candidate> = self.current_candidate(&identity)?.into_iter().collect();
         let (archive, mut unreadable) = (self.read_archive()?, None);
-        for slot in archive.readable(self.epoch()?, self.tx.now.wall_ms) {
-            let (session, skipped) = match self.read_archived(slot.slot) {
+        for predecessor in archive.readable(self.epoch()?, self.tx.now.wall_ms) {
+            let (session, skipped) = match self.read_archived(predecessor.slot) {
                 Err(error) if error.status() == Status::StorageCorrupt => {
                     unreadable.get_or_insert(error);
                     continue;
@@ -77,7 +77,12 @@ impl Sessions<'_, '_> {
             };
             let readable = identity.reads(session.peer_mont());
             let session = Box::new(session);
-            candidates.push(Candidate { slot: Slot::Archived(slot.clone()), session, skipped, readable });
+            candidates.push(Candidate {
+                place: Place::Archived(predecessor.clone()),
+                session,
+                skipped,
+                readable,
+            });
         }
         Ok((candidates, unreadable))
     }
@@ -145,7 +150,7 @@ impl Sessions<'_, '_> {
             result => return result,
         };
         // Sessions whose time has passed, or whose key was replaced, read nothing new. A server's archive that is given again is a duplicate.
-        let archived = self.read_archive()?.slots.len();
+        let archived = self.read_archive()?.predecessors.len();
         let more = archived.saturating_add(1) > loaded || !others.is_empty();
         if more && self.was_decrypted_by_any(message)? {
             return Err(Status::Duplicate.into());
@@ -202,10 +207,10 @@ impl Sessions<'_, '_> {
         let (mut failure, mut superseded) = (Error::from(Status::DecryptionFailed), 0_usize);
         let epoch = self.epoch()?;
         for candidate in stepping {
-            if let Slot::Archived(slot) = &candidate.slot {
+            if let Place::Archived(predecessor) = &candidate.place {
                 superseded = superseded.saturating_add(1);
                 let few = superseded <= crate::protocol::limits::SPECULATIVE_SESSIONS;
-                if slot.reason_in(epoch) != ArchiveReason::Superseded || !few {
+                if predecessor.reason_in(epoch) != ArchiveReason::Superseded || !few {
                     continue;
                 }
             }
@@ -246,35 +251,36 @@ impl Sessions<'_, '_> {
         };
         let skipped = candidate.skipped.as_ref();
         let step = candidate.session.decrypt(message, skipped, &mut closed, budget, rng)?;
-        Ok(OpenedMessage { step, slot: candidate.slot.clone() })
+        Ok(OpenedMessage { step, place: candidate.place.clone() })
     }
 
-    /// Stores what a message led to. A session that was replaced becomes current again if the message moves its chain
-    /// forward, unless the other side has answered us on the one that replaced it: then it is the late one. What it had
-    /// answered before a session was replaced tells nothing of which one it uses now.
+    /// Stores what a message led to. If the session was superseded and the message moves its chain forward, the other side
+    /// still uses it, and it becomes current again. If the other side has answered us on the session that took its place,
+    /// the message is only late, and the session stays in the archive. Answers from before the change do not count: they
+    /// do not tell which session the other side uses now.
     pub(in crate::manager) fn store(&mut self, opened: OpenedMessage) -> Result<Zeroizing<Vec<u8>>> {
         let Step { session, skipped, plaintext, advanced, chain, .. } = opened.step;
         self.note_chain(chain.as_ref())?;
-        match opened.slot {
-            Slot::Current => {
+        match opened.place {
+            Place::Current => {
                 self.update(session)?;
                 if skipped.is_some() {
                     self.put_skipped(skipped.as_ref());
                 }
             }
-            Slot::Archived(slot) => {
+            Place::Archived(predecessor) => {
                 let skipped = match skipped {
                     Some(skipped) => Some(skipped),
-                    None => self.read_archived(slot.slot)?.1,
+                    None => self.read_archived(predecessor.slot)?.1,
                 };
-                if advanced && self.may_promote(&slot, &session)? {
+                if advanced && self.may_promote(&predecessor, &session)? {
                     let mut archive = self.read_archive()?;
-                    archive.remove(slot.slot);
-                    self.tx.put_raw(keys::archived(&self.at, slot.slot), None);
+                    archive.remove(predecessor.slot);
+                    self.tx.put_raw(keys::archived(&self.at, predecessor.slot), None);
                     self.put_archive(&archive);
-                    self.replace_by(session, skipped.as_ref(), Some(&slot))?;
+                    self.replace_by(session, skipped.as_ref(), Some(&predecessor))?;
                 } else {
-                    self.refresh_archived(slot.slot, &session, skipped)?;
+                    self.refresh_archived(predecessor.slot, &session, skipped)?;
                 }
             }
         }
@@ -284,7 +290,7 @@ impl Sessions<'_, '_> {
     fn refresh_archived(&mut self, slot: u32, session: &Session, skipped: Option<SkippedKeys>) -> Result<()> {
         let mut archive = self.read_archive()?;
         let wall_ms = self.tx.now.wall_ms;
-        if let Some(entry) = archive.slots.iter_mut().find(|entry| entry.slot == slot) {
+        if let Some(entry) = archive.predecessors.iter_mut().find(|entry| entry.slot == slot) {
             // The age of a retired one counts from when it was given up.
             if entry.reason == ArchiveReason::Superseded {
                 entry.since_ms = wall_ms;
@@ -303,11 +309,11 @@ impl Sessions<'_, '_> {
     /// Returns whether an archived session may become current again: it was superseded and not retired, under this
     /// device's present id; its key is the peer's, if that is known; and the other side has answered us neither on the
     /// current session, since that became current, nor on one that was archived later.
-    fn may_promote(&mut self, slot: &ArchivedSlot, session: &Session) -> Result<bool> {
-        let fit = slot.reason_in(self.epoch()?) == ArchiveReason::Superseded
+    fn may_promote(&mut self, predecessor: &Predecessor, session: &Session) -> Result<bool> {
+        let fit = predecessor.reason_in(self.epoch()?) == ArchiveReason::Superseded
             && self.identity()?.sends(session.peer_mont());
-        let overtaken =
-            self.tx.current_session(&self.at)?.answered || self.read_archive()?.is_overtaken(slot.slot);
+        let overtaken = self.tx.current_session(&self.at)?.answered
+            || self.read_archive()?.is_overtaken(predecessor.slot);
         Ok(fit && !overtaken)
     }
 }

@@ -3,7 +3,8 @@
 
 use super::super::model::address::SessionAddress;
 use super::super::model::identity::Identity;
-use super::super::model::session_set::{Archive, ArchiveReason, ArchivedSlot, SessionOrder};
+use super::super::model::session_set::{Archive, ArchiveReason, Predecessor, SessionOrder};
+use super::super::model::standing::Standing;
 use super::super::policy;
 use super::current_session::CurrentSession;
 use super::keys;
@@ -18,9 +19,6 @@ use crate::protocol::session::Session;
 use crate::protocol::skipped_keys::SkippedKeys;
 use std::sync::Arc;
 use zeroize::Zeroizing;
-
-/// Slots in which predecessors are looked for where the list of them cannot be read.
-const UNREADABLE_SLOTS: u32 = 256;
 
 /// See the module.
 pub(in crate::manager) struct Sessions<'t, 'a> {
@@ -95,12 +93,12 @@ impl<'t, 'a> Sessions<'t, 'a> {
         self.replace_by(session, skipped, None)
     }
 
-    /// The same with one that was archived, as `slot` says.
+    /// The same with one that was archived, as `predecessor` says.
     pub(super) fn replace_by(
         &mut self,
         session: Session,
         skipped: Option<&SkippedKeys>,
-        slot: Option<&ArchivedSlot>,
+        predecessor: Option<&Predecessor>,
     ) -> Result<()> {
         let before = self.tx.current_session(&self.at)?;
         self.archive_current(ArchiveReason::Superseded)?;
@@ -111,12 +109,12 @@ impl<'t, 'a> Sessions<'t, 'a> {
             Some(_) => self.read_archive()?.last_slot,
             None => 0,
         };
-        let order = match slot.map(|slot| slot.order) {
+        let order = match predecessor.map(|predecessor| predecessor.order) {
             Some(order) if session.sending_chain_length() > 0 => SessionOrder { became_current, ..order },
             Some(order) => SessionOrder { became_current, sent: became_current, ..order },
             None => SessionOrder { began: became_current, became_current, sent: became_current },
         };
-        let answered = slot.is_some_and(|slot| is_answer(slot, &session, before.order));
+        let answered = predecessor.is_some_and(|predecessor| is_answer(predecessor, &session, before.order));
         let current = CurrentSession {
             session: Some(session),
             answered,
@@ -138,9 +136,9 @@ impl<'t, 'a> Sessions<'t, 'a> {
         session: &Session,
         skipped: Option<&SkippedKeys>,
     ) -> Result<()> {
-        let epoch = self.epoch()?;
+        let never_current = CurrentSession { epoch: self.epoch()?, ..CurrentSession::default() };
         let skipped = skipped.map(|skipped| skipped.encode().to_vec()).unwrap_or_default();
-        self.archive(session, skipped, ArchiveReason::Superseded, epoch, (SessionOrder::default(), false))
+        self.archive(session, skipped, ArchiveReason::Superseded, &never_current)
     }
 
     /// Gives the current session up: it still decrypts, and never sends again; what waits to be sent on it does not.
@@ -168,11 +166,13 @@ impl<'t, 'a> Sessions<'t, 'a> {
         }
         let archived = self.tx.raw(&keys::archive(&self.at))?.is_some();
         if archived {
-            let slots: Vec<u32> = match self.read_archive() {
-                Err(error) if error.status() == Status::StorageCorrupt => (0..UNREADABLE_SLOTS).collect(),
-                archive => archive?.slots.iter().map(|slot| slot.slot).collect(),
+            let predecessors: Vec<u32> = match self.read_archive() {
+                Err(error) if error.status() == Status::StorageCorrupt => {
+                    (0..policy::ARCHIVE_SLOTS_EMPTIED).collect()
+                }
+                archive => archive?.predecessors.iter().map(|predecessor| predecessor.slot).collect(),
             };
-            for slot in slots {
+            for slot in predecessors {
                 self.tx.put_raw(keys::archived(&self.at, slot), None);
             }
             self.tx.put_raw(keys::archive(&self.at), None);
@@ -213,7 +213,7 @@ impl<'t, 'a> Sessions<'t, 'a> {
             0 => Vec::new(),
             _ => self.tx.raw(&keys::skipped(&self.at))?.map(|bytes| bytes.to_vec()).unwrap_or_default(),
         };
-        self.archive(session, skipped, reason, current.epoch, (current.order, current.answered))
+        self.archive(session, skipped, reason, &current)
     }
 
     fn archive(
@@ -221,23 +221,22 @@ impl<'t, 'a> Sessions<'t, 'a> {
         session: &Session,
         skipped: Vec<u8>,
         reason: ArchiveReason,
-        epoch: u32,
-        (order, chosen): (SessionOrder, bool),
+        current: &CurrentSession,
     ) -> Result<()> {
         let mut archive = self.read_archive()?;
         let slot = archive.last_slot.checked_add(1).ok_or(Error::from(Status::Limit))?;
         archive.last_slot = slot;
         let (since_ms, answered) = (self.tx.now.wall_ms, session.is_answered());
         let confirmed = session.is_confirmed();
-        archive.slots.push(ArchivedSlot {
+        archive.predecessors.push(Predecessor {
             slot,
             reason,
             since_ms,
-            epoch,
+            epoch: current.epoch,
             answered,
             confirmed,
-            chosen,
-            order,
+            answered_as_current: current.answered,
+            order: current.order,
         });
         let (session, skipped) = if answered { (session.clone(), skipped) } else { slim(session, skipped)? };
         self.put_archived(slot, &session, skipped);
@@ -276,7 +275,10 @@ impl<'t, 'a> Sessions<'t, 'a> {
     /// Notes what a message changed of a chain that is over.
     pub(super) fn note_chain(&mut self, event: Option<&ChainEvent>) -> Result<()> {
         let Some(event) = event else { return Ok(()) };
-        let quota = if self.tx.is_known(&self.at.jid) { Quota::Known } else { Quota::Stranger };
+        let quota = match self.tx.standing(&self.at.jid) {
+            Standing::Known => Quota::Known,
+            Standing::Stranger => Quota::Stranger,
+        };
         let load = &mut |number| self.tx.raw(&keys::chains(&self.at, number));
         let page = closed_chains::note(event, quota, load)?;
         self.tx.put_raw(keys::chains(&self.at, page.number), Some(Zeroizing::new(page.bytes)));
@@ -316,9 +318,9 @@ impl Sessions<'_, '_> {
                 return Ok(true);
             }
         }
-        for slot in self.read_archive()?.slots {
+        for predecessor in self.read_archive()?.predecessors {
             // One that cannot be read knows nothing.
-            if let Ok((session, skipped)) = self.read_archived(slot.slot)
+            if let Ok((session, skipped)) = self.read_archived(predecessor.slot)
                 && has_decrypted(&session, skipped.as_ref(), message)
             {
                 return Ok(true);
@@ -338,9 +340,9 @@ fn has_decrypted(session: &Session, skipped: Option<&SkippedKeys>, message: &Rat
 /// Returns whether the other side has answered us, by the message that makes an archived session the current one again, on
 /// what we sent after the session began that it replaces: then it uses this one. What was sent before says so only where
 /// the other side was not known to have it: who has a session and begins another one has lost it.
-fn is_answer(slot: &ArchivedSlot, session: &Session, replaced: SessionOrder) -> bool {
+fn is_answer(predecessor: &Predecessor, session: &Session, replaced: SessionOrder) -> bool {
     let moved_on = session.is_answered() && session.sending_chain_length() == 0;
-    moved_on && (slot.order.sent >= replaced.began || !slot.confirmed)
+    moved_on && (predecessor.order.sent >= replaced.began || !predecessor.confirmed)
 }
 
 /// What is kept of a session that was never answered: few of its skipped keys, the youngest.

@@ -12,6 +12,7 @@ use super::super::model::contact::Contact;
 use super::super::model::memory::Memory;
 use super::super::model::outbox::Outbox;
 use super::super::model::pre_keys::PreKeyStore;
+use super::super::model::standing::Standing;
 use super::account::Account;
 use super::current_session::CurrentSession;
 use super::records::account::AccountRecord;
@@ -45,7 +46,7 @@ pub(super) struct Staged {
 
 impl Staged {
     /// Takes over what a layer above has staged.
-    fn take_over(&mut self, upper: Staged) {
+    fn merge(&mut self, upper: Staged) {
         self.account = upper.account.or(self.account.take());
         self.outbox = upper.outbox.or(self.outbox.take());
         self.pre_keys.extend(upper.pre_keys);
@@ -135,7 +136,7 @@ impl Tx<'_> {
         let result = work(self);
         let upper = std::mem::replace(&mut self.staged, self.lower.pop().unwrap_or_default());
         match &result {
-            Ok(_) => self.staged.take_over(upper),
+            Ok(_) => self.staged.merge(upper),
             Err(_) => {
                 self.effects.memory.truncate(marks.0);
                 self.effects.notices.truncate(marks.1);
@@ -282,9 +283,12 @@ impl Tx<'_> {
         self.staged.contacts.insert(jid.clone(), None);
     }
 
-    /// Returns whether the client has named a JID itself; its own one it has.
-    pub(in crate::manager) fn is_known(&mut self, jid: &BareJid) -> bool {
-        self.is_own(jid) || self.contact(jid).is_ok_and(|contact| contact.known)
+    /// Returns what a JID is to the client.
+    pub(in crate::manager) fn standing(&mut self, jid: &BareJid) -> Standing {
+        if self.is_own(jid) {
+            return Standing::Known;
+        }
+        self.contact(jid).map_or(Standing::Stranger, |contact| contact.standing)
     }
 
     /// Returns all JIDs that were ever met.
@@ -320,7 +324,7 @@ impl Tx<'_> {
         let session = match self.account.load(&keys::session(at))? {
             Some(bytes) => CurrentSession::decode(&bytes, at)?,
             // Whatever a stranger names is not remembered.
-            None if !self.is_known(&at.jid) => return Ok(Arc::default()),
+            None if self.standing(&at.jid) == Standing::Stranger => return Ok(Arc::default()),
             None => CurrentSession::default(),
         };
         let session = Arc::new(session);

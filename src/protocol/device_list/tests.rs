@@ -30,9 +30,9 @@ fn order(list: &DeviceList) -> Vec<String> {
     entries.collect()
 }
 
-fn with_slots(ids: &[u32], slots: &[Slot]) -> DeviceList {
+fn with_children(ids: &[u32], children: &[Child]) -> DeviceList {
     let mut list = list(ids);
-    list.others.slots = slots.to_vec();
+    list.others.children = children.to_vec();
     list
 }
 
@@ -51,34 +51,34 @@ fn a_device_is_added_once_and_while_there_is_room() {
 
 #[test]
 fn a_device_goes_with_all_its_entries_and_nothing_else_does() {
-    let repeated = |id| Slot::Other(OtherDevice::Repeated(id), element("again"));
-    let odd = Slot::Other(OtherDevice::NoNumber, element("odd"));
-    let slots = [
-        Slot::Device(1),
+    let repeated = |id| Child::Other(OtherDevice::Repeated(id), element("again"));
+    let odd = Child::Other(OtherDevice::NoNumber, element("odd"));
+    let children = [
+        Child::Device(1),
         repeated(1),
         odd.clone(),
         repeated(2),
-        Slot::Foreign(element("own")),
-        Slot::Device(2),
+        Child::Foreign(element("own")),
+        Child::Device(2),
     ];
-    let mut list = with_slots(&[1, 2], &slots);
+    let mut list = with_children(&[1, 2], &children);
     assert!(!list.remove(3));
-    assert_eq!(list.others.slots, slots);
+    assert_eq!(list.others.children, children);
     assert!(list.remove(1));
-    assert_eq!(list.others.slots, [odd, repeated(2), Slot::Foreign(element("own")), Slot::Device(2)]);
+    assert_eq!(list.others.children, [odd, repeated(2), Child::Foreign(element("own")), Child::Device(2)]);
     assert_eq!(list.ids().map(DeviceId::get).collect::<Vec<_>>(), [2]);
 }
 
 #[test]
 fn what_cannot_be_served_is_named() {
-    let other = |kind| Slot::Other(kind, element("odd"));
-    let list = with_slots(
+    let other = |kind| Child::Other(kind, element("odd"));
+    let list = with_children(
         &[0, 1, 0x8000_0000],
         &[
             other(OtherDevice::OutOfRange),
             other(OtherDevice::Repeated(1)),
             other(OtherDevice::NoNumber),
-            Slot::Foreign(element("own")),
+            Child::Foreign(element("own")),
         ],
     );
     let expected =
@@ -88,10 +88,10 @@ fn what_cannot_be_served_is_named() {
 
 #[test]
 fn lists_are_united_without_repeating_anything() {
-    let (a, b) = (Slot::Foreign(element("a")), Slot::Foreign(element("b")));
-    let mut one = with_slots(&[1, 2], &[Slot::Device(2), a.clone()]);
+    let (a, b) = (Child::Foreign(element("a")), Child::Foreign(element("b")));
+    let mut one = with_children(&[1, 2], &[Child::Device(2), a.clone()]);
     one.others.attributes = vec![attribute("k", "1")];
-    let mut two = with_slots(&[2, 3], &[Slot::Device(3), b.clone(), a.clone(), Slot::Device(2)]);
+    let mut two = with_children(&[2, 3], &[Child::Device(3), b.clone(), a.clone(), Child::Device(2)]);
     two.others.attributes = vec![attribute("k", "2"), attribute("l", "3")];
     one.merge(&two).unwrap();
     assert_eq!(order(&one), ["2", "a", "1", "3", "b"], "ours stay before what comes new");
@@ -107,9 +107,9 @@ fn lists_are_united_without_repeating_anything() {
 #[test]
 fn united_lists_hold_no_more_than_one_can() {
     let most = limits::FOREIGN_BYTES / SHORTEST_ENTRY;
-    let more = with_slots(&[], &[Slot::Foreign(element("more"))]);
+    let more = with_children(&[], &[Child::Foreign(element("more"))]);
     for (count, status) in [(most - 1, None), (most, Some(Status::Limit))] {
-        let mut full = with_slots(&[], &vec![Slot::Foreign(element("x")); count]);
+        let mut full = with_children(&[], &vec![Child::Foreign(element("x")); count]);
         assert_eq!(full.merge(&more).err().map(|error| error.status()), status);
     }
 }
@@ -124,7 +124,7 @@ fn two_lists_say_the_same_if_nothing_but_the_order_of_attributes_differs() {
     let base = DeviceList {
         others: Others {
             attributes: vec![attribute("k", "1"), attribute("l", "2")],
-            slots: vec![Slot::Device(1), Slot::Foreign(element("a"))],
+            children: vec![Child::Device(1), Child::Foreign(element("a"))],
         },
         ..DeviceList::of(Omemo2, vec![read.clone()])
     };
@@ -141,8 +141,8 @@ fn two_lists_say_the_same_if_nothing_but_the_order_of_attributes_differs() {
         ("namespace", changed(&|list| list.namespace = Legacy)),
         ("attributes", changed(&|list| list.others.attributes.truncate(1))),
         ("an entry more", changed(&|list| list.devices.push(ListedDevice::new(2)))),
-        ("the order", changed(&|list| list.others.slots.reverse())),
-        ("another element", changed(&|list| list.others.slots[1] = Slot::Foreign(element("b")))),
+        ("the order", changed(&|list| list.others.children.reverse())),
+        ("another element", changed(&|list| list.others.children[1] = Child::Foreign(element("b")))),
         ("another device", changed(&|list| list.devices[0] = ListedDevice { as_read: None, ..read.clone() })),
         (
             "another text",

@@ -4,6 +4,7 @@
 use super::*;
 use crate::protocol::chain::Chain;
 use crate::protocol::closed_chains::Quota;
+use crate::protocol::x3dh::ResponderKeys;
 use crate::test_support::{Met, Pages, Seeded, in_both_namespaces};
 
 struct Side {
@@ -70,7 +71,9 @@ fn begun(namespace: Namespace) -> [Side; 2] {
     let mut session = Session::initiate(&own, &bundle, &mut rng).unwrap();
     let first = KeyExchange::parse(namespace, &session.encrypt(b"first").unwrap().bytes).unwrap();
     let mut budget = ChainBudget::new(SkipLimits::default());
-    let step = Session::accept(&theirs, &signed.pair, &pre_key, &first, &mut budget, &mut rng).unwrap();
+    let step =
+        Session::accept(&ResponderKeys::new(&theirs, &signed.pair, &pre_key), &first, &mut budget, &mut rng)
+            .unwrap();
     assert!(step.advanced && step.chain.is_none());
     [Side::new(session, 32), Side::new(step.session, 33)]
 }

@@ -8,6 +8,7 @@ use super::super::messages::ratchet_message::RatchetMessage;
 use super::super::namespace::Namespace;
 use super::super::session::{ChainBudget, Session, SkipLimits};
 use super::super::skipped_keys::SkippedKeys;
+use super::super::x3dh::ResponderKeys;
 use crate::error::{Result, Status};
 use crate::test_support::{Met, Pages, Seeded, in_both_namespaces};
 
@@ -58,7 +59,13 @@ fn pair(namespace: Namespace) -> [Side; 2] {
     assert!(first.key_exchange);
     let exchange = KeyExchange::parse(namespace, &first.bytes).unwrap();
     let mut budget = ChainBudget::new(SkipLimits::default());
-    let step = Session::accept(&theirs, &signed.pair, &pre_key, &exchange, &mut budget, &mut rng).unwrap();
+    let step = Session::accept(
+        &ResponderKeys::new(&theirs, &signed.pair, &pre_key),
+        &exchange,
+        &mut budget,
+        &mut rng,
+    )
+    .unwrap();
     let skipped = SkippedKeys::new;
     let mut initiator = Side { session, skipped: skipped(), closed: Pages::default(), rng: Seeded::new(22) };
     let mut responder =

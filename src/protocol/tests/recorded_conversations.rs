@@ -15,6 +15,7 @@ use super::super::ratchet::Ratchet;
 use super::super::role::Role;
 use super::super::session::{Session, Step};
 use super::super::skipped_keys::SkippedKeys;
+use super::super::x3dh::ResponderKeys;
 use crate::crypto::convert;
 use crate::crypto::identity::{IdentityKey, IdentityKeyPair};
 use crate::crypto::keys::{KeyPair, PublicKey};
@@ -215,7 +216,8 @@ fn open(
             let pre_key = storage.pre_key(id.pre_key_id).ok_or(Status::PreKeyUnknown)?;
             let signed = storage.signed_pre_key(id.signed_pre_key_id);
             let own = storage.own();
-            let step = Session::accept(&own, &signed, &pre_key, exchange, &mut budget, rng)?;
+            let step =
+                Session::accept(&ResponderKeys::new(&own, &signed, &pre_key), exchange, &mut budget, rng)?;
             (step, SkippedKeys::new())
         }
         (None, None) => return Err(Status::NoSession.into()),

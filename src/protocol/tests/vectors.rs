@@ -13,6 +13,7 @@ use super::super::ratchet::Ratchet;
 use super::super::role::Role;
 use super::super::session::{Session, Step};
 use super::super::skipped_keys::SkippedKeys;
+use super::super::x3dh::ResponderKeys;
 use super::super::{payload, x3dh};
 use crate::crypto::aead::CbcHmacKeys;
 use crate::crypto::identity::IdentityKeyPair;
@@ -192,8 +193,13 @@ fn agreements(namespace: Namespace) {
         let signed = KeyPair::from_private(secret(&responder["signed_pre_key_priv"]));
         let pre_key = KeyPair::from_private(secret(&responder["pre_key_priv"]));
         let identity = ours.public().public();
-        let answer =
-            x3dh::respond(namespace, &theirs, &signed, &pre_key, &identity, &ephemeral.public()).unwrap();
+        let answer = x3dh::respond(
+            namespace,
+            &ResponderKeys::new(&theirs, &signed, &pre_key),
+            &identity,
+            &ephemeral.public(),
+        )
+        .unwrap();
         assert_eq!(*answer, fixed(&case["shared_secret"]));
         let session = Session::initiated(&ours, &bundle, &agreement, &mut Seeded::new(1)).unwrap();
         assert_eq!(session.parties, parties(namespace, &case["associated_data_initiator_first"]));
@@ -221,7 +227,7 @@ fn agreements(namespace: Namespace) {
     one[0] = 1;
     let one = PublicKey::from_bytes(one);
     let identity = ours.public().public();
-    assert!(x3dh::respond(namespace, &ours, &signed, &signed, &identity, &one).is_err());
+    assert!(x3dh::respond(namespace, &ResponderKeys::new(&ours, &signed, &signed), &identity, &one).is_err());
 }
 
 /// One side of the vectors' conversation.

@@ -3,7 +3,7 @@
 //! Owns escaping. Characters that XML 1.0 cannot hold are left out: whoever must not lose any asks [`is_legal`]
 //! before. Line ends and tabs are written as references where a reader would change them.
 
-use super::is_legal;
+use super::text::is_legal;
 
 /// An XML text in the making. Names are ours, and written as they are.
 pub(in crate::stanza) struct Writer {
@@ -31,7 +31,7 @@ impl Writer {
         self.out.push(' ');
         self.out.push_str(name);
         self.out.push_str("='");
-        escape(&mut self.out, value, true);
+        escape(&mut self.out, value, Place::Attribute);
         self.out.push('\'');
         self
     }
@@ -44,7 +44,7 @@ impl Writer {
     /// Text.
     pub(in crate::stanza) fn text(&mut self, text: &str) -> &mut Writer {
         self.end_tag();
-        escape(&mut self.out, text, false);
+        escape(&mut self.out, text, Place::Text);
         self
     }
 
@@ -77,11 +77,18 @@ impl Writer {
     }
 }
 
-fn escape(out: &mut String, text: &str, in_attribute: bool) {
+/// Where a string stands: in an attribute, a reader changes line ends and tabs.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Place {
+    Text,
+    Attribute,
+}
+
+fn escape(out: &mut String, text: &str, place: Place) {
     // Base64 and most texts are one run.
     let mut run = 0;
     for (at, c) in text.char_indices() {
-        let reference = reference(c, in_attribute);
+        let reference = reference(c, place);
         if reference.is_none() && is_legal(c) {
             continue;
         }
@@ -94,23 +101,23 @@ fn escape(out: &mut String, text: &str, in_attribute: bool) {
 
 /// How many bytes text has once it is escaped.
 pub(in crate::stanza) fn escaped_len(text: &str) -> usize {
-    text.chars().map(|c| reference(c, false).map_or(c.len_utf8(), str::len)).sum()
+    text.chars().map(|c| reference(c, Place::Text).map_or(c.len_utf8(), str::len)).sum()
 }
 
 /// How many bytes the value of an attribute has once it is escaped.
 pub(in crate::stanza) fn escaped_attribute_len(text: &str) -> usize {
-    text.chars().map(|c| reference(c, true).map_or(c.len_utf8(), str::len)).sum()
+    text.chars().map(|c| reference(c, Place::Attribute).map_or(c.len_utf8(), str::len)).sum()
 }
 
-fn reference(c: char, in_attribute: bool) -> Option<&'static str> {
+fn reference(c: char, place: Place) -> Option<&'static str> {
     Some(match c {
         '<' => "&lt;",
         '>' => "&gt;",
         '&' => "&amp;",
         '\r' => "&#13;",
-        '\'' if in_attribute => "&apos;",
-        '\n' if in_attribute => "&#10;",
-        '\t' if in_attribute => "&#9;",
+        '\'' if place == Place::Attribute => "&apos;",
+        '\n' if place == Place::Attribute => "&#10;",
+        '\t' if place == Place::Attribute => "&#9;",
         _ => return None,
     })
 }
@@ -166,7 +173,7 @@ mod tests {
         #[test]
         fn the_length_is_foretold(text in "[<>&'\r\né😀a]{0,40}") {
             let mut out = String::new();
-            escape(&mut out, &text, false);
+            escape(&mut out, &text, Place::Text);
             prop_assert_eq!(out.len(), escaped_len(&text));
         }
     }

@@ -168,7 +168,7 @@ impl Device for Client {
 
     fn prompts(&self) -> Vec<Prompt> {
         let prompt = |(request, devices): (u64, Vec<client::Device>)| Prompt {
-            request,
+            request_id: request,
             devices: devices.into_iter().map(|device| (device.jid, device.id)).collect(),
         };
         self.held().into_iter().map(prompt).collect()

@@ -15,7 +15,7 @@ use std::sync::Arc;
 #[derive(Clone)]
 pub struct Options {
     pub namespaces: Vec<Namespace>,
-    /// The trust level of keys that nobody has judged. Questions about trust are held, see `Device::prompts`.
+    /// The trust level of keys that nobody has judged. Requests about trust are held, see `Device::prompts`.
     pub default_level: &'static str,
     pub storage: Arc<FaultyStorage>,
 }
@@ -103,10 +103,10 @@ pub struct News {
     pub status: Status,
 }
 
-/// A question about trust that waits for the test.
+/// A request about trust that waits for the test.
 #[derive(Clone, Debug)]
 pub struct Prompt {
-    pub request: u64,
+    pub request_id: u64,
     pub devices: Vec<(String, u32)>,
 }
 
@@ -122,11 +122,11 @@ pub trait Device: Sized {
     /// The process ends and starts again on the storage as it is now; offline.
     fn restart(&mut self);
 
-    /// Hands questions to the world until none comes without an answer.
+    /// Hands requests to the world until none comes without an answer.
     fn go_on(&self);
     /// Milliseconds until the library wants to run.
     fn due_in(&self) -> Option<u64>;
-    fn give(&self, request: u64, answer: &Answer) -> Status;
+    fn give(&self, request_id: u64, answer: &Answer) -> Status;
     /// The end of an operation, once, if it is over.
     fn report(&self, operation: u64) -> Option<Report>;
 
@@ -143,9 +143,9 @@ pub trait Device: Sized {
     /// The notices since the last call.
     fn news(&self) -> Vec<News>;
     fn log_lines(&self) -> Vec<String>;
-    /// The questions about trust since the last call.
+    /// The requests about trust since the last call.
     fn prompts(&self) -> Vec<Prompt>;
-    fn decide(&self, request: u64, index: usize, level: &str) -> Status;
+    fn decide(&self, request_id: u64, index: usize, level: &str) -> Status;
 
     // -- made of these
 
@@ -178,8 +178,8 @@ pub trait Device: Sized {
     /// Gives the answers that are due now; how many.
     fn give_due(&self) -> usize {
         let due = self.world().due_answers_of(self.endpoint());
-        due.iter().for_each(|(request, answer)| {
-            let _ = self.give(*request, answer);
+        due.iter().for_each(|(request_id, answer)| {
+            let _ = self.give(*request_id, answer);
         });
         due.len()
     }

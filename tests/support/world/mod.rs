@@ -1,7 +1,7 @@
 //! The simulated world, the only one: PEP service, clock and wire, which know XML as strings and no library (here); the
 //! storage; devices of ours behind either face (`device`, `rust`, `c`), and devices that speak the protocol by hand (`raw`).
 //!
-//! Questions come in from devices, answers go out at once or later in a seeded order, with faults where a test wants
+//! Requests come in from devices, answers go out at once or later in a seeded order, with faults where a test wants
 //! them; stanzas lie in the inbox of each endpoint until its owner takes them.
 
 mod c;
@@ -42,9 +42,9 @@ pub enum Kind {
     SendMessage,
 }
 
-/// One question, as it is kept in the journal.
+/// One request, as it is kept in the journal.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Question {
+pub struct Request {
     pub kind: Kind,
     /// Who asks.
     pub endpoint: usize,
@@ -57,7 +57,7 @@ pub struct Question {
     pub at_ms: i64,
 }
 
-/// How a question ends; the number is an `omemo_reject_reason`.
+/// How a request ends; the number is an `omemo_reject_reason`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Answer {
     Done,
@@ -93,22 +93,22 @@ pub struct Wire {
     pub reorder: u64,
 }
 
-type Interference = Box<dyn FnMut(&Question) -> Option<Answer>>;
+type Interference = Box<dyn FnMut(&Request) -> Option<Answer>>;
 
 struct Waiting {
     due_ms: i64,
     endpoint: usize,
-    request: u64,
-    question: Question,
-    /// Decided when the question came, or what the server holds when the answer leaves.
+    request_id: u64,
+    request: Request,
+    /// Decided when the request came, or what the server holds when the answer leaves.
     answer: Option<Answer>,
 }
 
-/// A question that waits for the test.
+/// A request that waits for the test.
 #[derive(Clone, Debug)]
 pub struct Held {
-    pub request: u64,
-    pub question: Question,
+    pub request_id: u64,
+    pub request: Request,
 }
 
 struct Endpoint {
@@ -131,7 +131,7 @@ struct Inner {
     held: Vec<Held>,
     endpoints: Vec<Endpoint>,
     waiting: Vec<Waiting>,
-    journal: Vec<Question>,
+    journal: Vec<Request>,
     fault: Option<Interference>,
     open_now: usize,
     open_most: usize,
@@ -200,13 +200,13 @@ impl World {
         };
     }
 
-    /// Answers of this account's server leave it so many milliseconds after the question.
+    /// Answers of this account's server leave it so many milliseconds after the request.
     pub fn set_latency(&self, jid: &str, ms: i64) {
         self.0.borrow_mut().latency.insert(jid.to_owned(), ms);
     }
 
     /// Asked before every answer; `Some` replaces it, and what was to be published is not.
-    pub fn set_fault(&self, fault: impl FnMut(&Question) -> Option<Answer> + 'static) {
+    pub fn set_fault(&self, fault: impl FnMut(&Request) -> Option<Answer> + 'static) {
         self.0.borrow_mut().fault = Some(Box::new(fault));
     }
 
@@ -371,64 +371,64 @@ impl World {
         self.0.borrow_mut().nodes.bundles.remove(&(ns.to_owned(), jid.to_owned(), device));
     }
 
-    /// What the server answers now; what is published or sent by the question is done.
-    pub fn serve(&self, question: &Question) -> Answer {
-        let xml = question.xml.as_deref().unwrap_or_default();
-        match question.kind {
-            Kind::FetchList => self.list(&question.ns, &question.jid).map_or(Answer::Reject(1), Answer::Xml),
-            Kind::FetchBundle => self
-                .bundle(&question.ns, &question.jid, question.device)
-                .map_or(Answer::Reject(1), Answer::Xml),
+    /// What the server answers now; what is published or sent by the request is done.
+    pub fn serve(&self, request: &Request) -> Answer {
+        let xml = request.xml.as_deref().unwrap_or_default();
+        match request.kind {
+            Kind::FetchList => self.list(&request.ns, &request.jid).map_or(Answer::Reject(1), Answer::Xml),
+            Kind::FetchBundle => {
+                self.bundle(&request.ns, &request.jid, request.device).map_or(Answer::Reject(1), Answer::Xml)
+            }
             Kind::PublishList => {
-                self.publish_list(&question.ns, &question.jid, xml);
+                self.publish_list(&request.ns, &request.jid, xml);
                 Answer::Done
             }
             Kind::PublishBundle => {
-                self.publish_bundle(&question.ns, &question.jid, question.device, xml);
+                self.publish_bundle(&request.ns, &request.jid, request.device, xml);
                 Answer::Done
             }
             Kind::DeleteBundle => {
-                self.delete_bundle(&question.ns, &question.jid, question.device);
+                self.delete_bundle(&request.ns, &request.jid, request.device);
                 Answer::Done
             }
             Kind::SendMessage => {
-                self.post_only(question.endpoint, &question.jid, xml);
+                self.post_only(request.endpoint, &request.jid, xml);
                 Answer::Done
             }
         }
     }
 
-    // -- questions and answers
+    // -- requests and answers
 
-    /// A question. `Some`: its answer, to be given inside the callback. `None`: it comes by `due_answers`, or never.
-    pub fn ask(&self, request: u64, question: Question) -> Option<Answer> {
+    /// A request. `Some`: its answer, to be given inside the callback. `None`: it comes by `due_answers`, or never.
+    pub fn ask(&self, request_id: u64, request: Request) -> Option<Answer> {
         let fault = self.0.borrow_mut().fault.take();
         let mut answer = None;
         if let Some(mut fault) = fault {
-            answer = fault(&question);
+            answer = fault(&request);
             let mut inner = self.0.borrow_mut();
             if inner.fault.is_none() {
                 inner.fault = Some(fault);
             }
         }
-        self.0.borrow_mut().journal.push(question.clone());
+        self.0.borrow_mut().journal.push(request.clone());
         let answering = self.0.borrow().answering;
         if answering == Answering::Held && answer.is_none() {
-            self.0.borrow_mut().held.push(Held { request, question });
+            self.0.borrow_mut().held.push(Held { request_id, request });
             return None;
         }
-        let writes = !matches!(question.kind, Kind::FetchList | Kind::FetchBundle);
-        let dead = self.0.borrow().dead.contains(&question.jid);
+        let writes = !matches!(request.kind, Kind::FetchList | Kind::FetchBundle);
+        let dead = self.0.borrow().dead.contains(&request.jid);
         if answer.is_none() && dead {
             answer = Some(Answer::Silence);
         }
-        let latency = self.0.borrow().latency.get(&question.jid).copied();
+        let latency = self.0.borrow().latency.get(&request.jid).copied();
         let answering = match latency {
             Some(ms) => Answering::Later { least_ms: ms, most_ms: ms },
             None => answering,
         };
         if answer.is_none() && (writes || answering == Answering::InCallback) {
-            answer = Some(self.serve(&question));
+            answer = Some(self.serve(&request));
         }
         let mut guard = self.0.borrow_mut();
         let inner = &mut *guard;
@@ -440,32 +440,32 @@ impl World {
                 if answer != Some(Answer::Silence) {
                     let spread = usize::try_from(most_ms - least_ms).unwrap_or(0) + 1;
                     let due_ms = inner.clock.wall_ms() + least_ms + inner.dice.below(spread) as i64;
-                    let endpoint = question.endpoint;
-                    inner.waiting.push(Waiting { due_ms, endpoint, request, question, answer });
+                    let endpoint = request.endpoint;
+                    inner.waiting.push(Waiting { due_ms, endpoint, request_id, request, answer });
                 }
                 None
             }
         }
     }
 
-    /// The questions that wait for the test, oldest first.
+    /// The requests that wait for the test, oldest first.
     pub fn held(&self) -> Vec<Held> {
         self.0.borrow().held.clone()
     }
 
-    /// Takes the oldest question of an endpoint that waits for the test and is `wanted`.
-    pub fn take_held(&self, endpoint: usize, wanted: impl Fn(&Question) -> bool) -> Option<Held> {
+    /// Takes the oldest request of an endpoint that waits for the test and is `wanted`.
+    pub fn take_held(&self, endpoint: usize, wanted: impl Fn(&Request) -> bool) -> Option<Held> {
         let held = &mut self.0.borrow_mut().held;
-        let found = |held: &Held| held.question.endpoint == endpoint && wanted(&held.question);
+        let found = |held: &Held| held.request.endpoint == endpoint && wanted(&held.request);
         held.iter().position(found).map(|index| held.remove(index))
     }
 
     /// A request was withdrawn: its answer will not be missed.
-    pub fn withdraw(&self, request: u64) {
+    pub fn withdraw(&self, request_id: u64) {
         let mut inner = self.0.borrow_mut();
         inner.open_now = inner.open_now.saturating_sub(1);
-        inner.waiting.retain(|waiting| waiting.request != request);
-        inner.held.retain(|held| held.request != request);
+        inner.waiting.retain(|waiting| waiting.request_id != request_id);
+        inner.held.retain(|held| held.request_id != request_id);
     }
 
     /// The answers that are due now, in a seeded order.
@@ -493,15 +493,15 @@ impl World {
         }
         due.into_iter()
             .map(|waiting| {
-                let answer = waiting.answer.unwrap_or_else(|| self.serve(&waiting.question));
-                (waiting.request, answer)
+                let answer = waiting.answer.unwrap_or_else(|| self.serve(&waiting.request));
+                (waiting.request_id, answer)
             })
             .collect()
     }
 
     // -- the journal
 
-    pub fn journal(&self) -> Vec<Question> {
+    pub fn journal(&self) -> Vec<Request> {
         self.0.borrow().journal.clone()
     }
 
@@ -512,10 +512,10 @@ impl World {
     }
 
     pub fn count(&self, kind: Kind) -> usize {
-        self.0.borrow().journal.iter().filter(|question| question.kind == kind).count()
+        self.0.borrow().journal.iter().filter(|request| request.kind == kind).count()
     }
 
-    /// The most questions that were open at a time since the journal was cleared (answers that come later only).
+    /// The most requests that were open at a time since the journal was cleared (answers that come later only).
     pub fn open_most(&self) -> usize {
         self.0.borrow().open_most
     }

@@ -18,6 +18,7 @@ use omemo::protocol::namespace::Namespace::{self, Legacy, Omemo2};
 use omemo::protocol::payload;
 use omemo::protocol::pre_key::SignedPreKey;
 use omemo::protocol::session::{ChainBudget, Session, SkipLimits};
+use omemo::protocol::x3dh::ResponderKeys;
 use omemo::stanza::envelope;
 use omemo::stanza::{bundle, device_list, message};
 use zeroize::Zeroizing;
@@ -175,7 +176,8 @@ impl RawDevice {
         let (_, pair) = self.pre_keys.iter().find(|(id, _)| *id == wanted.pre_key_id).unwrap();
         let (own, signed, mut budget) =
             (&self.identity, &self.signed.pair, ChainBudget::new(SkipLimits::default()));
-        let step = Session::accept(own, signed, pair, &exchange, &mut budget, &mut self.rng)?;
+        let step =
+            Session::accept(&ResponderKeys::new(own, signed, pair), &exchange, &mut budget, &mut self.rng)?;
         Ok((step.session, step.plaintext))
     }
 

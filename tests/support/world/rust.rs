@@ -12,8 +12,8 @@ use omemo::manager::api::decrypted::Decrypted;
 use omemo::manager::api::device::{CoreTrust, Device as Known};
 use omemo::manager::api::draft::{Draft, EncryptPolicy};
 use omemo::manager::api::event::{Event, Notice, NoticeKind};
-use omemo::manager::api::question::{Answer, Question};
 use omemo::manager::api::report::Outcome;
+use omemo::manager::api::request::{Answer, Request};
 use omemo::manager::api::services::{LogLevel, Services};
 use omemo::manager::{Config, Manager};
 use omemo::protocol::address::BareJid;
@@ -87,7 +87,7 @@ pub struct RustDevice {
     pub manager: RefCell<Option<Manager>>,
     pub done: RefCell<BTreeMap<u64, Outcome>>,
     pub order: RefCell<Vec<u64>>,
-    pub asked: RefCell<Vec<Question>>,
+    pub asked: RefCell<Vec<Request>>,
     pub withdrawn: RefCell<Vec<u64>>,
     pub notices: RefCell<Vec<Notice>>,
     pub prompts: RefCell<Vec<Prompt>>,
@@ -200,21 +200,21 @@ impl RustDevice {
         }
     }
 
-    /// Everything that comes without an answer; gives the questions.
-    pub fn step(&self) -> Vec<(u64, Question)> {
+    /// Everything that comes without an answer; gives the requests.
+    pub fn step(&self) -> Vec<(u64, Request)> {
         let manager = self.manager();
         let mut asked = Vec::new();
         while let Some(event) = manager.next_event() {
             match event {
-                Event::Question(request, question) => {
-                    if let Question::SendMessage { jid, message } = &question {
+                Event::Request(request_id, request) => {
+                    if let Request::SendMessage { jid, message } = &request {
                         self.note_headers(message);
                         self.sent.borrow_mut().push((jid.clone(), message.clone()));
                     }
-                    self.asked.borrow_mut().push(question.clone());
-                    asked.push((request, question));
+                    self.asked.borrow_mut().push(request.clone());
+                    asked.push((request_id, request));
                 }
-                Event::Withdrawn(request) => self.withdrawn.borrow_mut().push(request),
+                Event::Withdrawn(request_id) => self.withdrawn.borrow_mut().push(request_id),
                 Event::Done(operation, outcome) => {
                     outcome.messages.iter().for_each(|message| self.note_headers(message));
                     self.order.borrow_mut().push(operation);
@@ -226,18 +226,18 @@ impl RustDevice {
         asked
     }
 
-    /// Runs until nothing more can happen; `answer` may leave a question open.
-    pub fn run_with(&self, mut answer: impl FnMut(&Question) -> Option<Answer>) -> Vec<(u64, Question)> {
+    /// Runs until nothing more can happen; `answer` may leave a request open.
+    pub fn run_with(&self, mut answer: impl FnMut(&Request) -> Option<Answer>) -> Vec<(u64, Request)> {
         let mut open = Vec::new();
         for _ in 0..10_000 {
             let asked = self.step();
             if asked.is_empty() {
                 return open;
             }
-            for (request, question) in asked {
-                match answer(&question) {
-                    Some(answer) => self.manager().answer(request, answer).unwrap(),
-                    None => open.push((request, question)),
+            for (request_id, request) in asked {
+                match answer(&request) {
+                    Some(answer) => self.manager().answer(request_id, answer).unwrap(),
+                    None => open.push((request_id, request)),
                 }
             }
         }
@@ -245,12 +245,12 @@ impl RustDevice {
     }
 
     pub fn run(&self, server: &mut Server) {
-        self.run_with(|question| Some(server.answer(self, question)));
+        self.run_with(|request| Some(server.answer(self, request)));
     }
 
     /// Runs and leaves open what is `held`; the server answers everything else.
-    pub fn run_holding(&self, server: &mut Server, held: impl Fn(&Question) -> bool) -> Vec<(u64, Question)> {
-        self.run_with(|question| (!held(question)).then(|| server.answer(self, question)))
+    pub fn run_holding(&self, server: &mut Server, held: impl Fn(&Request) -> bool) -> Vec<(u64, Request)> {
+        self.run_with(|request| (!held(request)).then(|| server.answer(self, request)))
     }
 
     /// As long as back-off may take.
@@ -357,8 +357,8 @@ impl RustDevice {
         self.notices.borrow().iter().filter(|notice| notice.kind == kind).count()
     }
 
-    pub fn count_asked(&self, which: impl Fn(&Question) -> bool) -> usize {
-        self.asked.borrow().iter().filter(|question| which(question)).count()
+    pub fn count_asked(&self, which: impl Fn(&Request) -> bool) -> usize {
+        self.asked.borrow().iter().filter(|request| which(request)).count()
     }
 }
 

@@ -6,11 +6,11 @@ use super::rng::Seeded;
 use super::rust::RustDevice;
 use super::server::{id, jid};
 use super::storage::FaultyStorage;
-use super::{Answer, Kind, Question, World};
+use super::{Answer, Kind, Request, World};
 use omemo::error::Status;
 use omemo::manager::Config;
 use omemo::manager::api::draft::{Draft, EncryptPolicy};
-use omemo::manager::api::question::{self, Reason};
+use omemo::manager::api::request::{self, Reason};
 use omemo::protocol::namespace::Namespace;
 use omemo::runtime::next_number;
 use omemo::stanza::envelope;
@@ -28,8 +28,8 @@ fn reason(number: i32) -> Reason {
 }
 
 /// What an item that cannot be read answers: as `ffi` does it.
-fn unreadable(error: &omemo::error::Error) -> question::Answer {
-    question::Answer::Unreadable(error.clone())
+fn unreadable(error: &omemo::error::Error) -> request::Answer {
+    request::Answer::Unreadable(error.clone())
 }
 
 impl RustDevice {
@@ -37,14 +37,14 @@ impl RustDevice {
         self.place.as_ref().expect("a device in a world")
     }
 
-    /// A question as the world sees it; `None`: for a person.
-    fn translate(&self, question: &question::Question) -> Option<Question> {
-        use question::Question::{
+    /// A request as the world sees it; `None`: for a person.
+    fn translate(&self, request: &request::Request) -> Option<Request> {
+        use request::Request::{
             DecideTrust, DeleteBundle, FetchBundle, FetchDeviceList, PublishBundle, PublishDeviceList,
             SendMessage,
         };
         let own = self.jid.as_str();
-        let (kind, ns, jid, device, xml) = match question {
+        let (kind, ns, jid, device, xml) = match request {
             FetchDeviceList { namespace, jid } => (Kind::FetchList, namespace.uri(), jid.as_str(), 0, None),
             FetchBundle { namespace, jid, device } => {
                 (Kind::FetchBundle, namespace.uri(), jid.as_str(), device.get(), None)
@@ -66,7 +66,7 @@ impl RustDevice {
         };
         let (world, endpoint) = self.place();
         let (ns, jid) = (ns.to_owned(), jid.to_owned());
-        Some(Question { kind, endpoint: *endpoint, ns, jid, device, xml, at_ms: world.now_ms() })
+        Some(Request { kind, endpoint: *endpoint, ns, jid, device, xml, at_ms: world.now_ms() })
     }
 }
 
@@ -111,19 +111,19 @@ impl Device for RustDevice {
     fn go_on(&self) {
         for _ in 0..10_000 {
             let asked = self.step();
-            for request in self.withdrawn.borrow_mut().drain(..) {
-                self.world().withdraw(request);
+            for request_id in self.withdrawn.borrow_mut().drain(..) {
+                self.world().withdraw(request_id);
             }
             if asked.is_empty() {
                 return;
             }
-            for (request, question) in asked {
-                if let question::Question::DecideTrust { devices, .. } = &question {
+            for (request_id, request) in asked {
+                if let request::Request::DecideTrust { devices, .. } = &request {
                     let devices =
                         devices.iter().map(|device| (device.jid.as_str().to_owned(), device.id)).collect();
-                    self.prompts.borrow_mut().push(Prompt { request, devices });
-                } else if let Some(answer) = self.world().ask(request, self.translate(&question).unwrap()) {
-                    assert_eq!(self.give(request, &answer), Status::Ok);
+                    self.prompts.borrow_mut().push(Prompt { request_id, devices });
+                } else if let Some(answer) = self.world().ask(request_id, self.translate(&request).unwrap()) {
+                    assert_eq!(self.give(request_id, &answer), Status::Ok);
                 }
             }
         }
@@ -134,27 +134,27 @@ impl Device for RustDevice {
         self.manager().timeout()
     }
 
-    fn give(&self, request: u64, answer: &Answer) -> Status {
+    fn give(&self, request_id: u64, answer: &Answer) -> Status {
         let manager = self.manager();
-        let open = match manager.question(request) {
+        let open = match manager.request(request_id) {
             Ok(open) => open,
             Err(error) => return error.status(),
         };
         let typed = match (answer, open) {
             (Answer::Silence, _) => return Status::Ok,
-            (Answer::Done, _) => question::Answer::Done,
-            (Answer::Reject(number), _) => question::Answer::Rejected(reason(*number)),
-            (Answer::Xml(xml), question::Question::FetchDeviceList { .. }) => {
+            (Answer::Done, _) => request::Answer::Done,
+            (Answer::Reject(number), _) => request::Answer::Rejected(reason(*number)),
+            (Answer::Xml(xml), request::Request::FetchDeviceList { .. }) => {
                 let list = device_list::parse(xml.as_bytes());
-                list.map_or_else(|error| unreadable(&error), question::Answer::DeviceList)
+                list.map_or_else(|error| unreadable(&error), request::Answer::DeviceList)
             }
-            (Answer::Xml(xml), question::Question::FetchBundle { device, .. }) => {
+            (Answer::Xml(xml), request::Request::FetchBundle { device, .. }) => {
                 let bundle = bundle::parse(xml.as_bytes(), Some(device.get()));
-                bundle.map_or_else(|error| unreadable(&error), question::Answer::Bundle)
+                bundle.map_or_else(|error| unreadable(&error), request::Answer::Bundle)
             }
             (Answer::Xml(_), other) => panic!("no item answers {other:?}"),
         };
-        status_of(manager.answer(request, typed))
+        status_of(manager.answer(request_id, typed))
     }
 
     fn report(&self, operation: u64) -> Option<Report> {
@@ -267,7 +267,7 @@ impl Device for RustDevice {
         std::mem::take(&mut *self.prompts.borrow_mut())
     }
 
-    fn decide(&self, request: u64, index: usize, level: &str) -> Status {
-        status_of(self.manager().decide(request, index, level))
+    fn decide(&self, request_id: u64, index: usize, level: &str) -> Status {
+        status_of(self.manager().decide(request_id, index, level))
     }
 }

@@ -1,7 +1,7 @@
 //! What PEP nodes hold, in whatever form; and a server of typed items, for tests of the Rust face alone.
 
 use super::rust::RustDevice;
-use omemo::manager::api::question::{Answer, Question, Reason};
+use omemo::manager::api::request::{Answer, Reason, Request};
 use omemo::protocol::address::{BareJid, DeviceId};
 use omemo::protocol::bundle::Bundle;
 use omemo::protocol::device_list::DeviceList;
@@ -49,34 +49,34 @@ impl Server {
         Server { namespace, nodes: Nodes::default(), mail: Vec::new() }
     }
 
-    pub fn answer(&mut self, device: &RustDevice, question: &Question) -> Answer {
+    pub fn answer(&mut self, device: &RustDevice, request: &Request) -> Answer {
         let own = device.jid.clone();
         let missing = Answer::Rejected(Reason::NotFound);
-        match question.clone() {
-            Question::FetchDeviceList { namespace, jid } => {
+        match request.clone() {
+            Request::FetchDeviceList { namespace, jid } => {
                 self.lists.get(&(namespace, jid)).map_or(missing, |list| Answer::DeviceList(list.clone()))
             }
-            Question::FetchBundle { namespace, jid, device } => self
+            Request::FetchBundle { namespace, jid, device } => self
                 .bundles
                 .get(&(namespace, jid, device.get()))
                 .map_or(missing, |bundle| Answer::Bundle(bundle.clone())),
-            Question::PublishDeviceList { list } => {
+            Request::PublishDeviceList { list } => {
                 self.lists.insert((list.namespace, own), list);
                 Answer::Done
             }
-            Question::PublishBundle { device, bundle } => {
+            Request::PublishBundle { device, bundle } => {
                 self.bundles.insert((bundle.namespace, own, device.get()), bundle);
                 Answer::Done
             }
-            Question::DeleteBundle { namespace, device } => {
+            Request::DeleteBundle { namespace, device } => {
                 self.bundles.remove(&(namespace, own, device.get()));
                 Answer::Done
             }
-            Question::SendMessage { jid, message } => {
+            Request::SendMessage { jid, message } => {
                 self.mail.push((own, jid, message));
                 Answer::Done
             }
-            Question::DecideTrust { .. } => Answer::Done,
+            Request::DecideTrust { .. } => Answer::Done,
         }
     }
 

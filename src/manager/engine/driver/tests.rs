@@ -1,7 +1,7 @@
-//! The whole loop: operations, questions, deadlines, wake-ups, and panics.
+//! The whole loop: operations, requests, deadlines, wake-ups, and panics.
 
 use super::super::tests::ManualClock;
-use super::super::{Answer, Class, Question, Reason};
+use super::super::{Answer, Class, Reason, Request};
 use super::*;
 use crate::manager::engine::tests::jid;
 use crate::protocol::namespace::Namespace;
@@ -20,10 +20,10 @@ fn engine() -> (Arc<ManualClock>, Engine) {
 
 /// An operation that asks for a list and ends with what became of that.
 fn fetching(engine: &Engine, operation: OperationId) {
-    let question = Question::FetchDeviceList { namespace: Namespace::Omemo2, jid: jid("juliet@capulet.lit") };
+    let request = Request::FetchDeviceList { namespace: Namespace::Omemo2, jid: jid("juliet@capulet.lit") };
     let requests = engine.requests().clone();
     let run = async move {
-        match requests.ask(question, Class::Foreground).await.response.answer {
+        match requests.ask(request, Class::Foreground).await.response.answer {
             Answer::Rejected(Reason::NotFound) => Outcome::bare(Status::NotFound),
             Answer::Rejected(Reason::Timeout) => Outcome::bare(Status::Timeout),
             _ => Outcome::bare(Status::Ok),
@@ -40,16 +40,16 @@ fn done(event: Option<Event>) -> Option<(OperationId, Status)> {
 }
 
 #[test]
-fn a_question_goes_out_and_its_answer_ends_the_operation() {
+fn a_request_goes_out_and_its_answer_ends_the_operation() {
     let (client, engine) = engine();
     assert!(engine.is_idle() && engine.timeout().is_none());
     fetching(&engine, 1);
     assert_eq!((client.wakeups(), engine.timeout(), engine.is_idle()), (1, Some(0), false));
-    let Some(Event::Question(request, _)) = engine.next_event(|noted| noted.settle(())) else { panic!() };
+    let Some(Event::Request(request_id, _)) = engine.next_event(|noted| noted.settle(())) else { panic!() };
     assert!(engine.next_event(|noted| noted.settle(())).is_none() && engine.sleep());
     assert_eq!((client.wakeups(), engine.timeout()), (0, Some(TIMEOUT_MS)));
     let answer = Answer::Rejected(Reason::NotFound);
-    engine.requests().answer(request, answer, engine.now(), engine.stamp()).unwrap();
+    engine.requests().answer(request_id, answer, engine.now(), engine.stamp()).unwrap();
     engine.wake();
     assert_eq!(client.wakeups(), 1);
     assert_eq!(done(engine.next_event(|noted| noted.settle(()))), Some((1, Status::NotFound)));
@@ -57,7 +57,7 @@ fn a_question_goes_out_and_its_answer_ends_the_operation() {
 }
 
 #[test]
-fn a_deadline_ends_the_operation_and_withdraws_the_question() {
+fn a_deadline_ends_the_operation_and_withdraws_the_request() {
     let (client, engine) = engine();
     fetching(&engine, 1);
     engine.next_event(|noted| noted.settle(()));
@@ -94,17 +94,17 @@ fn a_panic_goes_out_of_next_event_once_and_the_operation_ends() {
     fetching(&engine, 2);
     assert!(catch_unwind(AssertUnwindSafe(|| engine.next_event(|noted| noted.settle(())))).is_err());
     assert_eq!(done(engine.next_event(|noted| noted.settle(()))), Some((1, Status::Internal)));
-    assert!(matches!(engine.next_event(|noted| noted.settle(())), Some(Event::Question(..))));
+    assert!(matches!(engine.next_event(|noted| noted.settle(())), Some(Event::Request(..))));
 }
 
 #[test]
 fn the_client_is_woken_for_work_that_comes_while_it_falls_asleep() {
     let (client, engine) = engine();
-    engine.rouse();
+    engine.mark_awake();
     fetching(&engine, 1);
     assert_eq!(client.wakeups(), 0, "it is awake");
     assert!(!engine.sleep(), "there is work");
-    engine.ring();
+    engine.wake_again();
     assert_eq!(client.wakeups(), 1);
     engine.wake();
     assert_eq!(client.wakeups(), 0, "it is woken once");

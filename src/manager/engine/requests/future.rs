@@ -1,6 +1,6 @@
 //! The wait for a response.
 
-use super::super::Question;
+use super::super::Request;
 use super::OpenRequests;
 use super::key::{Class, Lane, RequestKey};
 use super::table::{OpenRequest, RequestTable, Settled, Withdraw};
@@ -11,11 +11,11 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 impl<F: Clone> OpenRequests<F> {
-    /// Asks a question, or joins those who wait for the same answer already; who joins from the foreground takes the
-    /// question there.
-    pub(in crate::manager) fn ask(self: &Arc<Self>, question: Question, class: Class) -> PendingRequest<F> {
-        let key = RequestKey::of(&question);
-        let lane = Lane::of(&question, class);
+    /// Asks a request, or joins those who wait for the same answer already; who joins from the foreground takes the
+    /// request there.
+    pub(in crate::manager) fn ask(self: &Arc<Self>, request: Request, class: Class) -> PendingRequest<F> {
+        let key = RequestKey::of(&request);
+        let lane = Lane::of(&request, class);
         let mut table = self.table.lock();
         let id = match table.keys.get(&key).copied() {
             Some(id) => {
@@ -25,7 +25,7 @@ impl<F: Clone> OpenRequests<F> {
             None => {
                 // Under the lock: a smaller number never comes into a queue after a greater one.
                 let id = next_number();
-                table.insert(id, OpenRequest::new(key, question, lane));
+                table.insert(id, OpenRequest::new(key, request, lane));
                 id
             }
         };
@@ -39,9 +39,9 @@ impl<F: Clone> OpenRequests<F> {
 /// Waits for a response. Dropping it says that the response is not needed here any more.
 pub(in crate::manager) struct PendingRequest<F: Clone = ()> {
     pub(super) requests: Arc<OpenRequests<F>>,
-    /// The number of the question.
+    /// The number of the request.
     pub(super) id: u64,
-    /// The number of this future among those that wait for the question.
+    /// The number of this future among those that wait for the request.
     pub(super) user: u64,
     pub(super) done: bool,
 }

@@ -1,11 +1,11 @@
-//! What makes two questions the same, which kind a question is of, and which answers fit it.
+//! What makes two requests the same, which kind a request is of, and which answers fit it.
 
-use super::super::{Answer, Question};
+use super::super::{Answer, Request};
 use crate::protocol::address::{BareJid, DeviceId};
 use crate::protocol::namespace::Namespace;
 use crate::runtime::next_number;
 
-/// Names what a question is about. Two questions with the same key have the same answer and are asked once.
+/// Names what a request is about. Two requests with the same key have the same answer and are asked once.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub(in crate::manager) enum RequestKey {
     /// The device list of a JID.
@@ -19,14 +19,14 @@ pub(in crate::manager) enum RequestKey {
 }
 
 impl RequestKey {
-    /// Returns the key of a question.
-    pub(in crate::manager) fn of(question: &Question) -> RequestKey {
-        match question {
-            Question::FetchDeviceList { namespace, jid } => RequestKey::List(*namespace, jid.clone()),
-            Question::FetchBundle { namespace, jid, device } => {
+    /// Returns the key of a request.
+    pub(in crate::manager) fn of(request: &Request) -> RequestKey {
+        match request {
+            Request::FetchDeviceList { namespace, jid } => RequestKey::List(*namespace, jid.clone()),
+            Request::FetchBundle { namespace, jid, device } => {
                 RequestKey::Bundle(*namespace, jid.clone(), *device)
             }
-            Question::DecideTrust { devices, .. } => {
+            Request::DecideTrust { devices, .. } => {
                 let keys = devices.iter().map(|device| {
                     let key = device.identity_key.unwrap_or_default();
                     (device.jid.clone(), key)
@@ -41,21 +41,21 @@ impl RequestKey {
     }
 }
 
-/// Who waits for a fetch. Other questions have no limit, so that their class does not matter.
+/// For whom a fetch is made, which decides when its turn comes. Requests that are no fetches have no limit and no class.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::manager) enum Class {
     /// An operation that the client started: it is served first.
     Foreground,
-    /// Work that the library gave itself: it gets at most half of the slots, and only those that nobody else wants.
+    /// Work of the library itself: at most half of the places for fetches, and only while no foreground fetch waits.
     Background,
-    /// The same for somebody whom the client has never named: at most half of that, and last.
+    /// The same for a JID that the client has never named: at most a quarter of the places, and last.
     Stranger,
 }
 
-/// Where a question waits.
+/// Where a request waits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Lane {
-    /// Questions without a limit: publications, messages, and those to a person.
+    /// Requests without a limit: publications, messages, and those to a person.
     Unlimited,
     /// Fetches of the foreground.
     Foreground,
@@ -68,9 +68,9 @@ pub(super) enum Lane {
 impl Lane {
     pub(super) const ALL: [Lane; 4] = [Lane::Unlimited, Lane::Foreground, Lane::Background, Lane::Stranger];
 
-    /// Returns where a question of this class waits.
-    pub(super) fn of(question: &Question, class: Class) -> Lane {
-        match (is_fetch(question), class) {
+    /// Returns where a request of this class waits.
+    pub(super) fn of(request: &Request, class: Class) -> Lane {
+        match (is_fetch(request), class) {
             (false, _) => Lane::Unlimited,
             (true, Class::Foreground) => Lane::Foreground,
             (true, Class::Background) => Lane::Background,
@@ -79,25 +79,25 @@ impl Lane {
     }
 }
 
-/// Returns whether the network answers a question, and not a person.
-pub(super) fn is_network(question: &Question) -> bool {
-    !matches!(question, Question::DecideTrust { .. })
+/// Returns whether the network answers a request, and not a person.
+pub(super) fn is_network(request: &Request) -> bool {
+    !matches!(request, Request::DecideTrust { .. })
 }
 
-/// Returns whether a question takes up a slot.
-pub(super) fn is_fetch(question: &Question) -> bool {
-    matches!(question, Question::FetchDeviceList { .. } | Question::FetchBundle { .. })
+/// Returns whether a request takes one of the limited places.
+pub(super) fn is_fetch(request: &Request) -> bool {
+    matches!(request, Request::FetchDeviceList { .. } | Request::FetchBundle { .. })
 }
 
-/// Returns whether a client may answer a question like this.
-pub(super) fn fits(question: &Question, answer: &Answer) -> bool {
-    match (question, answer) {
+/// Returns whether a client may answer a request like this.
+pub(super) fn fits(request: &Request, answer: &Answer) -> bool {
+    match (request, answer) {
         (_, Answer::Rejected(_) | Answer::Refused(_) | Answer::Unreadable(_)) => true,
-        (Question::FetchDeviceList { namespace, .. }, Answer::DeviceList(list)) => {
+        (Request::FetchDeviceList { namespace, .. }, Answer::DeviceList(list)) => {
             list.namespace == *namespace
         }
-        (Question::FetchBundle { namespace, .. }, Answer::Bundle(bundle)) => bundle.namespace == *namespace,
-        (question, Answer::Done) => !is_fetch(question),
+        (Request::FetchBundle { namespace, .. }, Answer::Bundle(bundle)) => bundle.namespace == *namespace,
+        (request, Answer::Done) => !is_fetch(request),
         _ => false,
     }
 }

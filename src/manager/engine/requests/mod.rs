@@ -1,16 +1,17 @@
-//! Open requests: who waits for which response, what may be asked now, and when a question has waited for too long.
+//! Open requests: who waits for which response, what may be asked now, and when a request has waited for too long.
 //!
-//! Identical questions are asked once. Questions are asked while the stream is up; fetches a limited number at a time,
-//! the foreground first. Network questions end at their deadline, questions to a person have none.
+//! Identical requests are made once, for all who need the answer. The client is asked only while the stream is up, and
+//! for a limited number of fetches at a time, those of the foreground first. A request to the network ends at its
+//! deadline; one to the user has none.
 //!
-//! Knows nothing of what an answer means: each is handed out once, in the order in which they were given, to be taken
-//! over, also when nobody waits for it any more; those who wait go on when that is done, with what it amounted to.
+//! Knows nothing of what an answer means. Each answer is handed out once, in the order in which the client gave them, to
+//! be taken over, even if nobody waits for it any more. Those who wait go on after that, with the fact that it brought.
 
 mod future;
 mod key;
 mod table;
 
-use super::{Answer, Now, Question, Reason, RequestId, Stamp, Stamps};
+use super::{Answer, Now, Reason, Request, RequestId, Stamp, Stamps};
 use crate::error::{Error, Result, Status};
 use crate::runtime::next_number;
 pub(in crate::manager) use key::{Class, RequestKey};
@@ -27,8 +28,8 @@ pub(in crate::manager) struct OpenRequests<F = ()> {
     timeout_ms: u64,
 }
 
-/// An answer that is still to be taken over. Those who wait for it go on when that is done; if it never is, because a
-/// panic came in between, with what the default says.
+/// An answer that is still to be taken over. Those who wait for it go on when this is dropped: with the fact that
+/// `settle` has noted, or with the default if a panic came before.
 pub(in crate::manager) struct Noted<F: Default> {
     requests: Arc<OpenRequests<F>>,
     id: u64,
@@ -66,31 +67,31 @@ impl<F: Default> OpenRequests<F> {
 }
 
 impl<F> OpenRequests<F> {
-    /// Makes an empty table. `timeout_ms`: until a network question ends by itself. `max_fetches`: fetches open at a
+    /// Makes an empty table. `timeout_ms`: until a network request ends by itself. `max_fetches`: fetches open at a
     /// time, at least 1.
     pub(in crate::manager) fn new(timeout_ms: u64, max_fetches: usize) -> Arc<OpenRequests<F>> {
         let table = RequestTable::new(max_fetches);
         Arc::new(OpenRequests { table: Mutex::new(table), timeout_ms })
     }
 
-    /// Returns the next question for the client, now open under a new number.
-    pub(in crate::manager) fn next_question(&self, now: Now) -> Option<(RequestId, Question)> {
+    /// Returns the next request for the client, now open under a new number.
+    pub(in crate::manager) fn next_request(&self, now: Now) -> Option<(RequestId, Request)> {
         let mut table = self.table.lock();
         table.queue_deferred(now.steady_ms);
         let id = table.next_queued()?;
-        let question = table.entries.get_mut(id)?.question.clone();
-        let deadline = is_network(&question).then(|| now.steady_ms.saturating_add(self.timeout_ms));
-        let request = next_number();
-        table.set_state(id, State::Open { request, deadline });
-        Some((request, question))
+        let request = table.entries.get_mut(id)?.request.clone();
+        let deadline_ms = is_network(&request).then(|| now.steady_ms.saturating_add(self.timeout_ms));
+        let request_id = next_number();
+        table.set_state(id, State::Open { request_id, deadline_ms });
+        Some((request_id, request))
     }
 
-    /// Takes the numbers of questions that were asked and need no answer any more.
+    /// Takes the numbers of requests that were asked and need no answer any more.
     pub(in crate::manager) fn take_withdrawn(&self) -> Vec<RequestId> {
         std::mem::take(&mut self.table.lock().withdrawn)
     }
 
-    /// Returns whether `expire`, `next_noted`, `take_withdrawn` or `next_question` has something to do now.
+    /// Returns whether `expire`, `next_noted`, `take_withdrawn` or `next_request` has something to do now.
     pub(in crate::manager) fn is_ready(&self, now: Now) -> bool {
         let mut table = self.table.lock();
         table.queue_deferred(now.steady_ms);
@@ -98,8 +99,8 @@ impl<F> OpenRequests<F> {
         late || !table.noted.is_empty() || !table.withdrawn.is_empty() || table.next_queued().is_some()
     }
 
-    /// Returns when, after `now`, `expire` or `next_question` has something to do although nobody called, by
-    /// `Now::steady_ms`. A fetch that waits for a slot has no time of its own: an open one ends first.
+    /// Returns when, after `now`, `expire` or `next_request` has something to do although nobody called, by
+    /// `Now::steady_ms`. A fetch that waits for a place has no time of its own: an open one ends first.
     pub(in crate::manager) fn next_deadline(&self, now: Now) -> Option<u64> {
         let mut table = self.table.lock();
         table.queue_deferred(now.steady_ms);
@@ -108,53 +109,53 @@ impl<F> OpenRequests<F> {
         deferred.chain(table.deadlines.first()).map(|(at, _)| *at).min()
     }
 
-    /// Returns the open question with this number.
-    pub(in crate::manager) fn question(&self, request: RequestId) -> Result<Question> {
+    /// Returns the open request with this number.
+    pub(in crate::manager) fn request(&self, request_id: RequestId) -> Result<Request> {
         let mut table = self.table.lock();
-        table.open(request).map(|(_, entry)| entry.question.clone())
+        table.open(request_id).map(|(_, entry)| entry.request.clone())
     }
 
-    /// Fails unless the question is one about trust and has a device with this index. Nothing of it is copied: ten
+    /// Fails unless the request is one about trust and has a device with this index. Nothing of it is copied: ten
     /// thousand devices are judged by ten thousand calls.
-    pub(in crate::manager) fn check_decision(&self, request: RequestId, index: usize) -> Result<()> {
-        decision(self.table.lock().open(request)?.1, index).map(|_| ())
+    pub(in crate::manager) fn check_decision(&self, request_id: RequestId, index: usize) -> Result<()> {
+        decision(self.table.lock().open(request_id)?.1, index).map(|_| ())
     }
 
-    /// Notes the level of one device of a question about trust. Of two decisions about one device the one with the
+    /// Notes the level of one device of a request about trust. Of two decisions about one device the one with the
     /// greater stamp holds.
     pub(in crate::manager) fn decide(
         &self,
-        request: RequestId,
+        request_id: RequestId,
         index: usize,
         level: &str,
         stamp: Stamp,
     ) -> Result<()> {
         let mut table = self.table.lock();
-        let slot = decision(table.open(request)?.1, index)?;
-        if slot.as_ref().is_none_or(|(_, noted)| *noted <= stamp) {
-            *slot = Some((level.to_owned(), stamp));
+        let place = decision(table.open(request_id)?.1, index)?;
+        if place.as_ref().is_none_or(|(_, noted)| *noted <= stamp) {
+            *place = Some((level.to_owned(), stamp));
         }
         Ok(())
     }
 
-    /// Answers a question. The answer is noted; see [`OpenRequests::next_noted`]. A network question that is rejected as offline
+    /// Answers a request. The answer is noted; see [`OpenRequests::next_noted`]. A network request that is rejected as offline
     /// stays: it is asked again after the next `connected`, or after its deadline.
     pub(in crate::manager) fn answer(
         &self,
-        request: RequestId,
+        request_id: RequestId,
         answer: Answer,
         now: Now,
         stamp: Stamp,
     ) -> Result<()> {
         let mut table = self.table.lock();
-        let (id, entry) = table.open(request)?;
-        if !fits(&entry.question, &answer) {
+        let (id, entry) = table.open(request_id)?;
+        if !fits(&entry.request, &answer) {
             return Err(Status::WrongAnswer.into());
         }
         if answer == Answer::Rejected(Reason::Offline)
-            && let State::Open { deadline: Some(until), .. } = entry.state
+            && let State::Open { deadline_ms: Some(until_ms), .. } = entry.state
         {
-            table.set_state(id, State::Deferred { until });
+            table.set_state(id, State::Deferred { until_ms });
             return Ok(());
         }
         let answer = with_levels(entry, answer);
@@ -163,8 +164,8 @@ impl<F> OpenRequests<F> {
         Ok(())
     }
 
-    /// Gives a fetch the answer that came another way and was taken over there, by a push for example. A fetch that was
-    /// asked is withdrawn. Returns false if there is no such fetch, or the answer does not fit it.
+    /// Answers a fetch with what came in another way, such as a push, and was taken over there. The client is told that it
+    /// need not answer any more. Returns false if there is no such fetch, or the answer does not fit it.
     pub(in crate::manager) fn supersede(
         &self,
         key: &RequestKey,
@@ -176,7 +177,7 @@ impl<F> OpenRequests<F> {
         let mut table = self.table.lock();
         let Some(id) = table.keys.get(key).copied() else { return false };
         let Some(entry) = table.entries.get_mut(id) else { return false };
-        if !is_fetch(&entry.question) || !fits(&entry.question, &answer) {
+        if !is_fetch(&entry.request) || !fits(&entry.request, &answer) {
             return false;
         }
         let response = Response { answer, stamp, stream: table.stream, at: now };
@@ -188,7 +189,7 @@ impl<F> OpenRequests<F> {
         true
     }
 
-    /// Rejects what has waited for too long as timed out, with a stamp of this moment.
+    /// Rejects the requests whose deadline has passed as timed out, with a stamp of this moment.
     pub(in crate::manager) fn expire(&self, now: Now, stamps: &Stamps) {
         let mut table = self.table.lock();
         while let Some((at, id)) = table.deadlines.first().copied()
@@ -197,7 +198,7 @@ impl<F> OpenRequests<F> {
             let answer = Answer::Rejected(Reason::Timeout);
             let response = Response { answer, stamp: stamps.take(), stream: table.stream, at: now };
             table.finish(id, response, None, Withdraw::Yes);
-            // The entry has left by itself; this holds even if there were none.
+            // `finish` has removed the deadline with its request; without a request the loop must end all the same.
             table.deadlines.remove(&(at, id));
         }
     }
@@ -215,15 +216,15 @@ impl<F> OpenRequests<F> {
         table.queue_deferred(u64::MAX);
     }
 
-    /// Notes that the stream is down: open network questions are withdrawn, and asked again, by new numbers, when it is
+    /// Notes that the stream is down: open network requests are withdrawn, and asked again, by new numbers, when it is
     /// up.
     pub(in crate::manager) fn disconnected(&self) {
         let mut table = self.table.lock();
         table.online = false;
         while let Some((at, id)) = table.deadlines.pop_first() {
             let state = table.entries.get_mut(id).map(|entry| entry.state);
-            if let Some(State::Open { request, .. }) = state {
-                table.withdrawn.push(request);
+            if let Some(State::Open { request_id, .. }) = state {
+                table.withdrawn.push(request_id);
                 table.set_state(id, State::Queued);
             }
             table.deadlines.remove(&(at, id));
@@ -240,13 +241,13 @@ impl<F> OpenRequests<F> {
         self.table.lock().stream
     }
 
-    /// Returns whether somebody waits for the answer to this question.
+    /// Returns whether somebody waits for the answer to this request.
     #[cfg(test)]
     fn pending_for(&self, key: &RequestKey) -> bool {
         self.table.lock().keys.contains_key(key)
     }
 
-    /// Returns whether no question is open or queued, and nothing is still to be taken over or withdrawn.
+    /// Returns whether no request is open or queued, and nothing is still to be taken over or withdrawn.
     pub(in crate::manager) fn is_idle(&self) -> bool {
         let table = self.table.lock();
         table.entries.is_empty() && table.noted.is_empty() && table.withdrawn.is_empty()
@@ -268,21 +269,21 @@ impl<F> OpenRequests<F> {
     }
 }
 
-/// Returns the place of a decision about one device of a question about trust.
+/// Returns the place of a decision about one device of a request about trust.
 fn decision(entry: &mut OpenRequest, index: usize) -> Result<&mut Option<(String, Stamp)>> {
-    if !matches!(entry.question, Question::DecideTrust { .. }) {
+    if !matches!(entry.request, Request::DecideTrust { .. }) {
         return Err(Status::WrongAnswer.into());
     }
     let place = entry.levels.get_mut(index);
     place.ok_or(Error::new(Status::Argument, "The request has no device with this index."))
 }
 
-/// Replaces the end of a question about trust by the decisions.
+/// Replaces the end of a request about trust by the decisions.
 fn with_levels(entry: &mut OpenRequest, answer: Answer) -> Answer {
-    let (Question::DecideTrust { devices, .. }, Answer::Done) = (&entry.question, &answer) else {
+    let (Request::DecideTrust { devices, .. }, Answer::Done) = (&entry.request, &answer) else {
         return answer;
     };
-    // By key: those who share the question may know the same keys in another order.
+    // By key: those who share the request may know the same keys in another order.
     let decided = devices.iter().zip(std::mem::take(&mut entry.levels));
     let levels = decided.filter_map(|(device, decision)| {
         let (level, stamp) = decision?;
@@ -292,8 +293,8 @@ fn with_levels(entry: &mut OpenRequest, answer: Answer) -> Answer {
 }
 
 impl<F> RequestTable<F> {
-    fn open(&mut self, request: RequestId) -> Result<(u64, &mut OpenRequest)> {
-        let id = self.requests.get(&request).copied().ok_or(Error::from(Status::Stale))?;
+    fn open(&mut self, request_id: RequestId) -> Result<(u64, &mut OpenRequest)> {
+        let id = self.requests.get(&request_id).copied().ok_or(Error::from(Status::Stale))?;
         let entry = self.entries.get_mut(id).ok_or(Error::from(Status::Stale))?;
         Ok((id, entry))
     }

@@ -1,29 +1,29 @@
-//! The state behind the lock: every open question, and the queues in which it stands. Each change costs O(log n).
+//! The state behind the lock: every open request, and the queues in which it stands. Each change costs O(log n).
 
-use super::super::{Answer, Now, Question, RequestId, Stamp};
+use super::super::{Answer, Now, Request, RequestId, Stamp};
 use super::key::{Lane, RequestKey};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::task::Waker;
 
-/// How far a question has come.
+/// How far a request has come.
 #[derive(Clone, Copy)]
 pub(super) enum State {
     /// It is asked as soon as its lane allows it.
     Queued,
     /// It is not asked before this time, unless the stream comes up again.
-    Deferred { until: u64 },
-    /// It was asked under this number and ends at this time. A question that is asked again gets another number.
-    Open { request: RequestId, deadline: Option<u64> },
+    Deferred { until_ms: u64 },
+    /// It was asked under this number and ends at this time. A request that is asked again gets another number.
+    Open { request_id: RequestId, deadline_ms: Option<u64> },
 }
 
-/// One question, for all who asked it.
+/// One request, for all who asked it.
 pub(super) struct OpenRequest {
     pub(super) key: RequestKey,
-    pub(super) question: Question,
+    pub(super) request: Request,
     pub(super) lane: Lane,
     pub(super) state: State,
-    /// The decisions so far, one place for each device of a question about trust.
+    /// The decisions so far, one place for each device of a request about trust.
     pub(super) levels: Vec<Option<(String, Stamp)>>,
     /// By the number of the future: they are woken in the order in which they asked.
     pub(super) waiters: BTreeMap<u64, Waker>,
@@ -31,12 +31,12 @@ pub(super) struct OpenRequest {
 }
 
 impl OpenRequest {
-    pub(super) fn new(key: RequestKey, question: Question, lane: Lane) -> OpenRequest {
-        let levels = match &question {
-            Question::DecideTrust { devices, .. } => vec![None; devices.len()],
+    pub(super) fn new(key: RequestKey, request: Request, lane: Lane) -> OpenRequest {
+        let levels = match &request {
+            Request::DecideTrust { devices, .. } => vec![None; devices.len()],
             _ => Vec::new(),
         };
-        OpenRequest { key, question, lane, state: State::Queued, levels, waiters: BTreeMap::new(), users: 0 }
+        OpenRequest { key, request, lane, state: State::Queued, levels, waiters: BTreeMap::new(), users: 0 }
     }
 }
 
@@ -72,7 +72,7 @@ pub(super) struct Answered<F> {
     pub(super) users: usize,
 }
 
-/// The questions by their numbers. It offers no way to walk through all of them: an event costs what it changes.
+/// The requests by their numbers. It offers no way to walk through all of them: an event costs what it changes.
 #[derive(Default)]
 pub(super) struct Entries {
     map: HashMap<u64, OpenRequest>,
@@ -110,7 +110,7 @@ impl Entries {
     fn visit(&self) {}
 }
 
-/// The questions of one lane. Numbers grow, so the smallest one has waited for longest.
+/// The requests of one lane. Numbers grow, so the smallest one has waited for longest.
 #[derive(Default)]
 pub(super) struct Queue {
     pub(super) queued: BTreeSet<u64>,
@@ -124,7 +124,7 @@ pub(super) struct RequestTable<F> {
     pub(super) entries: Entries,
     pub(super) keys: HashMap<RequestKey, u64>,
     pub(super) requests: HashMap<RequestId, u64>,
-    /// Every open network question by its deadline.
+    /// Every open network request by its deadline.
     pub(super) deadlines: BTreeSet<(u64, u64)>,
     pub(super) answered: HashMap<u64, Answered<F>>,
     /// What is still to be taken over, in the order in which it was said.
@@ -179,8 +179,8 @@ impl<F> RequestTable<F> {
         }
     }
 
-    /// Returns whether a lane may ask one more question. The background has half of the slots, strangers half of these, or
-    /// the only one.
+    /// Returns whether one more request of a lane may go out. The background has half of the places for fetches, strangers
+    /// have half of these; each has at least one.
     pub(super) fn may_ask(&self, lane: Lane) -> bool {
         let max = self.max_fetches.max(1);
         let background = self.background.open.saturating_add(self.strangers.open);
@@ -202,7 +202,7 @@ impl<F> RequestTable<F> {
             }
     }
 
-    /// Returns the question that is to be asked next. The background comes last, so that the foreground waits for no
+    /// Returns the request that is to be asked next. The background comes last, so that the foreground waits for no
     /// fetch of the background but those that are open already.
     pub(super) fn next_queued(&self) -> Option<u64> {
         let first = |lane| if self.may_ask(lane) { self.lane(lane).queued.first().copied() } else { None };
@@ -210,39 +210,39 @@ impl<F> RequestTable<F> {
         foreground.or_else(|| first(Lane::Background)).or_else(|| first(Lane::Stranger))
     }
 
-    /// Queues what was deferred until `now` or earlier.
-    pub(super) fn queue_deferred(&mut self, now: u64) {
+    /// Queues what was deferred until `now_ms` or earlier.
+    pub(super) fn queue_deferred(&mut self, now_ms: u64) {
         for lane in Lane::ALL {
-            while let Some((until, id)) = self.lane(lane).deferred.first().copied()
-                && until <= now
+            while let Some((until_ms, id)) = self.lane(lane).deferred.first().copied()
+                && until_ms <= now_ms
             {
                 self.set_state(id, State::Queued);
                 // The entry has left by itself; this holds even if there were none.
-                self.lane_mut(lane).deferred.remove(&(until, id));
+                self.lane_mut(lane).deferred.remove(&(until_ms, id));
             }
         }
     }
 
-    /// Adds a question, queued.
+    /// Adds a request, queued.
     pub(super) fn insert(&mut self, id: u64, entry: OpenRequest) {
         self.keys.insert(entry.key.clone(), id);
         self.lane_mut(entry.lane).queued.insert(id);
         self.entries.insert(id, entry);
     }
 
-    /// Takes a question out of where its state has put it.
+    /// Takes a request out of where its state has put it.
     fn leave(&mut self, id: u64, lane: Lane, state: State) {
         match state {
             State::Queued => {
                 self.lane_mut(lane).queued.remove(&id);
             }
-            State::Deferred { until } => {
-                self.lane_mut(lane).deferred.remove(&(until, id));
+            State::Deferred { until_ms } => {
+                self.lane_mut(lane).deferred.remove(&(until_ms, id));
             }
-            State::Open { request, deadline } => {
-                self.requests.remove(&request);
-                if let Some(deadline) = deadline {
-                    self.deadlines.remove(&(deadline, id));
+            State::Open { request_id, deadline_ms } => {
+                self.requests.remove(&request_id);
+                if let Some(deadline_ms) = deadline_ms {
+                    self.deadlines.remove(&(deadline_ms, id));
                 }
                 let queue = self.lane_mut(lane);
                 queue.open = queue.open.saturating_sub(1);
@@ -255,13 +255,13 @@ impl<F> RequestTable<F> {
             State::Queued => {
                 self.lane_mut(lane).queued.insert(id);
             }
-            State::Deferred { until } => {
-                self.lane_mut(lane).deferred.insert((until, id));
+            State::Deferred { until_ms } => {
+                self.lane_mut(lane).deferred.insert((until_ms, id));
             }
-            State::Open { request, deadline } => {
-                self.requests.insert(request, id);
-                if let Some(deadline) = deadline {
-                    self.deadlines.insert((deadline, id));
+            State::Open { request_id, deadline_ms } => {
+                self.requests.insert(request_id, id);
+                if let Some(deadline_ms) = deadline_ms {
+                    self.deadlines.insert((deadline_ms, id));
                 }
                 let queue = self.lane_mut(lane);
                 queue.open = queue.open.saturating_add(1);
@@ -269,7 +269,7 @@ impl<F> RequestTable<F> {
         }
     }
 
-    /// Changes how far a question has come.
+    /// Changes how far a request has come.
     pub(super) fn set_state(&mut self, id: u64, state: State) {
         let Some(entry) = self.entries.get_mut(id) else { return };
         let (lane, old) = (entry.lane, std::mem::replace(&mut entry.state, state));
@@ -291,19 +291,19 @@ impl<F> RequestTable<F> {
         }
     }
 
-    /// Takes a question out; if it was asked, it is withdrawn where `withdraw` says so. What is returned must be dropped
+    /// Takes a request out; if it was asked, it is withdrawn where `withdraw` says so. What is returned must be dropped
     /// when the lock is released: wakers may own tasks.
     pub(super) fn remove(&mut self, id: u64, withdraw: Withdraw) -> Option<OpenRequest> {
         let entry = self.entries.remove(id)?;
         self.leave(id, entry.lane, entry.state);
         self.keys.remove(&entry.key);
-        if let (State::Open { request, .. }, Withdraw::Yes) = (entry.state, withdraw) {
-            self.withdrawn.push(request);
+        if let (State::Open { request_id, .. }, Withdraw::Yes) = (entry.state, withdraw) {
+            self.withdrawn.push(request_id);
         }
         Some(entry)
     }
 
-    /// Gives a question its response, which is still to be taken over. `fact`: it was taken over already.
+    /// Gives a request its response, which is still to be taken over. `fact`: it was taken over already.
     pub(super) fn finish(&mut self, id: u64, response: Response, fact: Option<F>, withdraw: Withdraw) {
         let Some(entry) = self.remove(id, withdraw) else { return };
         let OpenRequest { key, waiters, users, .. } = entry;
@@ -347,7 +347,7 @@ impl<F: Clone> RequestTable<F> {
     }
 }
 
-/// Whether the client is told that a question which it was asked needs no answer any more.
+/// Whether the client is told that a request which it was asked needs no answer any more.
 #[derive(Clone, Copy)]
 pub(super) enum Withdraw {
     Yes,

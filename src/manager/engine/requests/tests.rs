@@ -1,4 +1,4 @@
-//! Sharing, slots, deadlines, and what a broken stream makes of questions.
+//! Sharing, limits, deadlines, and what a broken stream makes of requests.
 #![allow(clippy::arithmetic_side_effects)] // a test may panic
 
 use super::super::tests::{jid, key_of};
@@ -19,26 +19,26 @@ fn at(steady_ms: u64) -> Now {
     Now { steady_ms, ..Now::default() }
 }
 
-fn list_of(name: &str) -> Question {
-    Question::FetchDeviceList { namespace: Namespace::Omemo2, jid: jid(name) }
+fn list_of(name: &str) -> Request {
+    Request::FetchDeviceList { namespace: Namespace::Omemo2, jid: jid(name) }
 }
 
-fn bundle_of(device: u32) -> Question {
+fn bundle_of(device: u32) -> Request {
     let device = DeviceId::new(device).unwrap();
-    Question::FetchBundle { namespace: Namespace::Omemo2, jid: jid("juliet@capulet.lit"), device }
+    Request::FetchBundle { namespace: Namespace::Omemo2, jid: jid("juliet@capulet.lit"), device }
 }
 
 fn empty_list() -> Answer {
     Answer::DeviceList(DeviceList::new(Namespace::Omemo2))
 }
 
-fn publication() -> Question {
+fn publication() -> Request {
     let list = DeviceList::new(Namespace::Omemo2);
-    Question::PublishDeviceList { list }
+    Request::PublishDeviceList { list }
 }
 
-fn judge(devices: &[Device]) -> Question {
-    Question::DecideTrust { devices: devices.to_vec(), context: None }
+fn judge(devices: &[Device]) -> Request {
+    Request::DecideTrust { devices: devices.to_vec(), context: None }
 }
 
 /// Takes over all that was answered.
@@ -69,7 +69,7 @@ fn answers_are_taken_over_in_their_order_before_anybody_goes_on() {
     let requests = online(32);
     let mut asks: Vec<_> = (1..=3).map(|device| requests.ask(bundle_of(device), FETCH)).collect();
     let numbers: Vec<_> =
-        std::iter::from_fn(|| requests.next_question(at(0))).map(|(number, _)| number).collect();
+        std::iter::from_fn(|| requests.next_request(at(0))).map(|(number, _)| number).collect();
     for (number, stamp) in numbers.iter().zip([7, 9, 8]) {
         requests.answer(*number, Answer::Rejected(Reason::NotFound), at(0), Stamp(stamp)).unwrap();
     }
@@ -94,8 +94,8 @@ fn nobody_waits_for_ever_for_an_answer_that_could_not_be_taken_over() {
     let requests: Arc<OpenRequests<Option<u8>>> = OpenRequests::new(TIMEOUT, 32);
     requests.connected();
     let mut ask = requests.ask(bundle_of(1), FETCH);
-    let (request, _) = requests.next_question(at(0)).unwrap();
-    requests.answer(request, Answer::Rejected(Reason::NotFound), at(0), Stamp(1)).unwrap();
+    let (request_id, _) = requests.next_request(at(0)).unwrap();
+    requests.answer(request_id, Answer::Rejected(Reason::NotFound), at(0), Stamp(1)).unwrap();
     // A panic in between drops it.
     drop(requests.next_noted());
     match Pin::new(&mut ask).poll(&mut Context::from_waker(Waker::noop())) {
@@ -111,19 +111,19 @@ fn online(max_fetches: usize) -> Arc<OpenRequests> {
 }
 
 /// Answers with a stamp that does not matter.
-fn answer(requests: &OpenRequests, request: RequestId, answer: Answer, now: u64) -> Result<()> {
-    requests.answer(request, answer, at(now), Stamp(1))
+fn answer(requests: &OpenRequests, request_id: RequestId, answer: Answer, now: u64) -> Result<()> {
+    requests.answer(request_id, answer, at(now), Stamp(1))
 }
 
 fn expire(requests: &OpenRequests, now: u64) {
     requests.expire(at(now), &Stamps::default());
 }
 
-/// Takes all questions that may be asked now; bundles by their device, others as 0.
+/// Takes all requests that may be asked now; bundles by their device, others as 0.
 fn asked(requests: &OpenRequests) -> Vec<u32> {
-    let questions = std::iter::from_fn(|| requests.next_question(at(0)));
-    let devices = questions.map(|(_, question)| match question {
-        Question::FetchBundle { device, .. } => device.get(),
+    let requests = std::iter::from_fn(|| requests.next_request(at(0)));
+    let devices = requests.map(|(_, request)| match request {
+        Request::FetchBundle { device, .. } => device.get(),
         _ => 0,
     });
     devices.collect()
@@ -140,27 +140,27 @@ fn assert_empty(requests: &OpenRequests) {
 }
 
 #[test]
-fn the_same_question_is_asked_once_and_answers_all() {
+fn the_same_request_is_asked_once_and_answers_all() {
     let requests = online(32);
     let mut asks: Vec<_> = (0..3).map(|_| requests.ask(list_of("juliet@capulet.lit"), FETCH)).collect();
     let mut other = requests.ask(list_of("romeo@montague.lit"), FETCH);
-    let (request, _) = requests.next_question(at(0)).unwrap();
+    let (request_id, _) = requests.next_request(at(0)).unwrap();
     assert!(
-        requests.next_question(at(0)).is_some() && requests.next_question(at(0)).is_none(),
+        requests.next_request(at(0)).is_some() && requests.next_request(at(0)).is_none(),
         "two questions, not four"
     );
     assert!(asks.iter_mut().all(|ask| poll(ask).is_none()));
-    // A question that is open is joined, too; who leaves takes nothing away from the others.
+    // A request that is open is joined, too; who leaves takes nothing away from the others.
     asks.push(requests.ask(list_of("juliet@capulet.lit"), FETCH));
     asks.remove(0);
-    assert!(requests.next_question(at(0)).is_none() && requests.take_withdrawn().is_empty());
-    answer(&requests, request, empty_list(), 0).unwrap();
+    assert!(requests.next_request(at(0)).is_none() && requests.take_withdrawn().is_empty());
+    answer(&requests, request_id, empty_list(), 0).unwrap();
     assert!(asks.iter_mut().all(|ask| poll(ask) == Some(empty_list())));
     assert_eq!(poll(&mut other), None);
-    assert_eq!(answer(&requests, request, empty_list(), 0).unwrap_err().status(), Status::Stale);
-    // A question that was answered is a new one when it comes again.
+    assert_eq!(answer(&requests, request_id, empty_list(), 0).unwrap_err().status(), Status::Stale);
+    // A request that was answered is a new one when it comes again.
     let _again = requests.ask(list_of("juliet@capulet.lit"), FETCH);
-    assert!(requests.next_question(at(0)).is_some_and(|(number, _)| number > request));
+    assert!(requests.next_request(at(0)).is_some_and(|(number, _)| number > request_id));
 }
 
 #[test]
@@ -171,20 +171,20 @@ fn publications_are_never_the_same() {
 }
 
 #[test]
-fn questions_about_the_same_keys_are_one_in_any_order() {
+fn requests_about_the_same_keys_are_one_in_any_order() {
     let requests = online(32);
     let (romeo, juliet) = (key_of("romeo@montague.lit", 1), key_of("juliet@capulet.lit", 2));
     let mut one = requests.ask(judge(&[romeo.clone(), juliet.clone()]), FETCH);
     let mut same = requests.ask(judge(&[juliet.clone(), romeo.clone()]), FETCH);
-    let (request, _) = requests.next_question(at(0)).unwrap();
-    assert!(requests.next_question(at(0)).is_none());
+    let (request_id, _) = requests.next_request(at(0)).unwrap();
+    assert!(requests.next_request(at(0)).is_none());
     let _fewer = requests.ask(judge(std::slice::from_ref(&juliet)), FETCH);
-    assert!(requests.next_question(at(0)).is_some());
-    // A level goes to its key, whichever place the key has in the other question.
-    requests.decide(request, 1, "trusted", Stamp(5)).unwrap();
-    let unknown = requests.decide(request, 2, "trusted", Stamp(6));
+    assert!(requests.next_request(at(0)).is_some());
+    // A level goes to its key, whichever place the key has in the other request.
+    requests.decide(request_id, 1, "trusted", Stamp(5)).unwrap();
+    let unknown = requests.decide(request_id, 2, "trusted", Stamp(6));
     assert_eq!(unknown.unwrap_err().status(), Status::Argument);
-    requests.answer(request, Answer::Done, at(0), Stamp(9)).unwrap();
+    requests.answer(request_id, Answer::Done, at(0), Stamp(9)).unwrap();
     let judged = Some(Answer::Levels(vec![(juliet.jid, [2; 32], "trusted".into(), Stamp(5))]));
     assert_eq!((poll(&mut one), poll(&mut same)), (judged.clone(), judged));
 }
@@ -194,11 +194,11 @@ fn each_decision_has_its_own_stamp_and_the_later_of_two_holds() {
     let requests = online(32);
     let devices: Vec<Device> = (1..=3).map(|key| key_of("juliet@capulet.lit", key)).collect();
     let mut pending = requests.ask(judge(&devices), FETCH);
-    let (request, _) = requests.next_question(at(0)).unwrap();
+    let (request_id, _) = requests.next_request(at(0)).unwrap();
     for (index, level, stamp) in [(0, "a", 7), (0, "late", 3), (2, "b", 4), (2, "c", 8)] {
-        requests.decide(request, index, level, Stamp(stamp)).unwrap();
+        requests.decide(request_id, index, level, Stamp(stamp)).unwrap();
     }
-    requests.answer(request, Answer::Done, at(0), Stamp(9)).unwrap();
+    requests.answer(request_id, Answer::Done, at(0), Stamp(9)).unwrap();
     let juliet = jid("juliet@capulet.lit");
     let levels = vec![
         (juliet.clone(), [1; 32], "a".to_owned(), Stamp(7)),
@@ -207,8 +207,8 @@ fn each_decision_has_its_own_stamp_and_the_later_of_two_holds() {
     let response = poll_response(&mut pending).unwrap();
     assert_eq!((response.answer, response.stamp), (Answer::Levels(levels), Stamp(9)));
     let fetch = requests.ask(bundle_of(1), FETCH);
-    let (request, _) = requests.next_question(at(0)).unwrap();
-    let wrong = requests.decide(request, 0, "a", Stamp(1));
+    let (request_id, _) = requests.next_request(at(0)).unwrap();
+    let wrong = requests.decide(request_id, 0, "a", Stamp(1));
     assert_eq!(wrong.unwrap_err().status(), Status::WrongAnswer);
     drop(fetch);
 }
@@ -220,9 +220,9 @@ fn a_response_says_when_and_in_which_stream_it_was_given() {
     requests.connected();
     assert_eq!(requests.stream(), 1, "it was up already");
     let mut pending = requests.ask(bundle_of(1), FETCH);
-    let (request, _) = requests.next_question(at(0)).unwrap();
+    let (request_id, _) = requests.next_request(at(0)).unwrap();
     let now = Now { wall_ms: 3, steady_ms: 4, aged_ms: 5 };
-    requests.answer(request, Answer::Rejected(Reason::NotFound), now, Stamp(6)).unwrap();
+    requests.answer(request_id, Answer::Rejected(Reason::NotFound), now, Stamp(6)).unwrap();
     requests.disconnected();
     requests.connected();
     let response = poll_response(&mut pending).unwrap();
@@ -237,18 +237,18 @@ fn a_limited_number_of_fetches_is_open() {
     let _asks: Vec<_> = (1..=5).map(|device| requests.ask(bundle_of(device), FETCH)).collect();
     let _trust = requests.ask(judge(&[key_of("juliet@capulet.lit", 1)]), FETCH);
     let mut open = Vec::new();
-    while let Some((request, question)) = requests.next_question(at(0)) {
-        if is_fetch(&question) {
-            open.push(request);
+    while let Some((request_id, request)) = requests.next_request(at(0)) {
+        if is_fetch(&request) {
+            open.push(request_id);
         }
     }
     assert_eq!((open.len(), requests.is_ready(at(0))), (2, false), "the question about trust is no fetch");
     for answered in 1..=3 {
         answer(&requests, open.remove(0), Answer::Rejected(Reason::NotFound), 0).unwrap();
         assert!(requests.is_ready(at(0)));
-        let (request, _) = requests.next_question(at(0)).unwrap();
-        open.push(request);
-        assert!(requests.next_question(at(0)).is_none(), "after {answered} answers");
+        let (request_id, _) = requests.next_request(at(0)).unwrap();
+        open.push(request_id);
+        assert!(requests.next_request(at(0)).is_none(), "after {answered} answers");
     }
 }
 
@@ -262,7 +262,7 @@ fn the_background_has_half_of_the_slots_and_the_foreground_goes_first() {
     let _publication = requests.ask(publication(), Class::Background);
     assert_eq!(asked(&requests), [11, 12, 13, 0]);
     assert!(!requests.is_ready(at(0)));
-    // A slot that a fetch of the background leaves goes to the foreground while that waits.
+    // A place that a fetch of the background leaves goes to the foreground while that waits.
     let first = requests.table.lock().requests.keys().copied().min().unwrap();
     answer(&requests, first, Answer::Rejected(Reason::NotFound), 0).unwrap();
     assert_eq!(asked(&requests), [14]);
@@ -283,7 +283,7 @@ fn the_only_slot_is_the_foregrounds_while_that_wants_it() {
 }
 
 #[test]
-fn who_joins_from_the_foreground_lifts_the_question() {
+fn who_joins_from_the_foreground_lifts_the_request() {
     let requests = online(2);
     let _background: Vec<_> =
         (1..=4).map(|device| requests.ask(bundle_of(device), Class::Background)).collect();
@@ -302,13 +302,13 @@ fn who_joins_from_the_foreground_lifts_the_question() {
 }
 
 #[test]
-fn only_network_questions_have_a_deadline() {
+fn only_network_requests_have_a_deadline() {
     let requests = online(32);
     let mut fetch = requests.ask(bundle_of(1), FETCH);
     let mut trust = requests.ask(judge(&[key_of("juliet@capulet.lit", 1)]), FETCH);
     assert!(poll(&mut fetch).is_none() && poll(&mut trust).is_none());
-    let (request, _) = requests.next_question(at(1_000)).unwrap();
-    let (question, _) = requests.next_question(at(1_000)).unwrap();
+    let (request_id, _) = requests.next_request(at(1_000)).unwrap();
+    let (request, _) = requests.next_request(at(1_000)).unwrap();
     assert_eq!(requests.next_deadline(at(1_000)), Some(1_000 + TIMEOUT));
     expire(&requests, 999 + TIMEOUT);
     assert_eq!(poll(&mut fetch), None);
@@ -320,11 +320,11 @@ fn only_network_questions_have_a_deadline() {
     assert_eq!(response.answer, Answer::Rejected(Reason::Timeout));
     assert_eq!((response.at, response.stream), (at(1_000 + TIMEOUT), 1));
     assert!(before < response.stamp && response.stamp < stamps.take());
-    assert_eq!(requests.take_withdrawn(), [request]);
-    assert_eq!(answer(&requests, request, empty_list(), 0).unwrap_err().status(), Status::Stale);
+    assert_eq!(requests.take_withdrawn(), [request_id]);
+    assert_eq!(answer(&requests, request_id, empty_list(), 0).unwrap_err().status(), Status::Stale);
     expire(&requests, u64::MAX);
     assert_eq!(poll(&mut trust), None);
-    answer(&requests, question, Answer::Done, 0).unwrap();
+    answer(&requests, request, Answer::Done, 0).unwrap();
     assert!(matches!(poll(&mut trust), Some(Answer::Levels(levels)) if levels.is_empty()));
     assert_empty(&requests);
 }
@@ -334,7 +334,7 @@ fn deadlines_end_in_the_order_of_their_times() {
     let requests = online(32);
     let mut asks: Vec<_> = (1..=3).map(|device| requests.ask(bundle_of(device), FETCH)).collect();
     for now in [30, 10, 20] {
-        requests.next_question(at(now)).unwrap();
+        requests.next_request(at(now)).unwrap();
     }
     let ended = |asks: &mut Vec<PendingRequest>| {
         asks.iter_mut().map(|ask| !ask.done && poll(ask).is_some()).collect::<Vec<_>>()
@@ -354,25 +354,25 @@ fn what_the_stream_interrupts_is_asked_again_under_a_new_number() {
     let requests = online(32);
     let mut ask = requests.ask(bundle_of(1), FETCH);
     let trust = requests.ask(judge(&[key_of("juliet@capulet.lit", 1)]), FETCH);
-    let (first, _) = requests.next_question(at(0)).unwrap();
-    requests.next_question(at(0)).unwrap();
+    let (first, _) = requests.next_request(at(0)).unwrap();
+    requests.next_request(at(0)).unwrap();
     requests.disconnected();
     assert_eq!(requests.take_withdrawn(), [first], "a person goes on thinking without a stream");
     let late = answer(&requests, first, Answer::Rejected(Reason::NotFound), 0);
     assert_eq!(late.unwrap_err().status(), Status::Stale);
-    assert!(requests.next_question(at(0)).is_none() && !requests.is_ready(at(0)));
+    assert!(requests.next_request(at(0)).is_none() && !requests.is_ready(at(0)));
     assert!(requests.next_deadline(at(0)).is_none());
     requests.connected();
-    let (second, _) = requests.next_question(at(0)).unwrap();
+    let (second, _) = requests.next_request(at(0)).unwrap();
     assert!(second > first);
     // The client knows of the broken stream before the library does.
     answer(&requests, second, Answer::Rejected(Reason::Offline), 10).unwrap();
     assert_eq!((poll(&mut ask), requests.next_deadline(at(10))), (None, Some(TIMEOUT)));
-    assert!(requests.next_question(at(10)).is_none());
-    let (third, _) = requests.next_question(at(TIMEOUT)).unwrap();
+    assert!(requests.next_request(at(10)).is_none());
+    let (third, _) = requests.next_request(at(TIMEOUT)).unwrap();
     answer(&requests, third, Answer::Rejected(Reason::Offline), TIMEOUT).unwrap();
     requests.connected();
-    let (fourth, _) = requests.next_question(at(TIMEOUT)).unwrap();
+    let (fourth, _) = requests.next_request(at(TIMEOUT)).unwrap();
     answer(&requests, fourth, Answer::Rejected(Reason::NotFound), TIMEOUT).unwrap();
     assert_eq!(poll(&mut ask), Some(Answer::Rejected(Reason::NotFound)));
     assert!(requests.take_withdrawn().is_empty());
@@ -383,28 +383,28 @@ fn what_the_stream_interrupts_is_asked_again_under_a_new_number() {
 fn a_deferred_fetch_waits_for_a_slot_without_a_time_of_its_own() {
     let requests = online(1);
     let _first = requests.ask(bundle_of(1), FETCH);
-    let (request, _) = requests.next_question(at(0)).unwrap();
-    answer(&requests, request, Answer::Rejected(Reason::Offline), 5).unwrap();
+    let (request_id, _) = requests.next_request(at(0)).unwrap();
+    answer(&requests, request_id, Answer::Rejected(Reason::Offline), 5).unwrap();
     let _second = requests.ask(bundle_of(2), FETCH);
-    requests.next_question(at(10)).unwrap();
-    assert_eq!(requests.next_deadline(at(10)), Some(10 + TIMEOUT), "that of the second, which has the slot");
+    requests.next_request(at(10)).unwrap();
+    assert_eq!(requests.next_deadline(at(10)), Some(10 + TIMEOUT), "that of the second, which has the place");
     assert!(!requests.is_ready(at(TIMEOUT)));
     expire(&requests, 10 + TIMEOUT);
-    assert!(requests.next_question(at(10 + TIMEOUT)).is_some_and(|(_, question)| question == bundle_of(1)));
+    assert!(requests.next_request(at(10 + TIMEOUT)).is_some_and(|(_, request)| request == bundle_of(1)));
 }
 
 #[test]
 fn what_nobody_waits_for_is_withdrawn_or_never_asked() {
     let requests = online(1);
     let [first, queued, third] = [1, 2, 3].map(|device| requests.ask(bundle_of(device), FETCH));
-    let (request, _) = requests.next_question(at(0)).unwrap();
+    let (request_id, _) = requests.next_request(at(0)).unwrap();
     drop(queued);
     assert!(requests.take_withdrawn().is_empty(), "the client has not heard of it");
     drop(first);
-    assert!(!requests.is_idle() && requests.take_withdrawn() == [request]);
-    // Its slot is free for the next one.
-    let (number, question) = requests.next_question(at(0)).unwrap();
-    assert_eq!(question, bundle_of(3));
+    assert!(!requests.is_idle() && requests.take_withdrawn() == [request_id]);
+    // Its place is free for the next one.
+    let (number, request) = requests.next_request(at(0)).unwrap();
+    assert_eq!(request, bundle_of(3));
     // An answer that nobody fetches any more is not kept when it was taken over.
     answer(&requests, number, Answer::Rejected(Reason::NotFound), 0).unwrap();
     drop(third);
@@ -413,16 +413,16 @@ fn what_nobody_waits_for_is_withdrawn_or_never_asked() {
 }
 
 #[test]
-fn an_answer_that_does_not_fit_leaves_the_question_open() {
+fn an_answer_that_does_not_fit_leaves_the_request_open() {
     let requests = online(32);
     let mut ask = requests.ask(list_of("juliet@capulet.lit"), FETCH);
-    let (request, _) = requests.next_question(at(0)).unwrap();
+    let (request_id, _) = requests.next_request(at(0)).unwrap();
     let legacy = DeviceList::new(Namespace::Legacy);
     for wrong in [Answer::Done, Answer::DeviceList(legacy), Answer::Levels(Vec::new())] {
-        assert_eq!(answer(&requests, request, wrong, 0).unwrap_err().status(), Status::WrongAnswer);
+        assert_eq!(answer(&requests, request_id, wrong, 0).unwrap_err().status(), Status::WrongAnswer);
     }
-    assert_eq!(requests.question(request).unwrap(), list_of("juliet@capulet.lit"));
-    answer(&requests, request, empty_list(), 0).unwrap();
+    assert_eq!(requests.request(request_id).unwrap(), list_of("juliet@capulet.lit"));
+    answer(&requests, request_id, empty_list(), 0).unwrap();
     assert_eq!(poll(&mut ask), Some(empty_list()));
 }
 
@@ -433,7 +433,7 @@ fn a_push_answers_a_fetch_that_is_queued_or_open() {
     let (juliet, romeo) = ("juliet@capulet.lit", "romeo@montague.lit");
     let mut open = requests.ask(list_of(juliet), FETCH);
     let mut queued = [requests.ask(list_of(romeo), FETCH), requests.ask(list_of(romeo), Class::Background)];
-    let (request, _) = requests.next_question(at(0)).unwrap();
+    let (request_id, _) = requests.next_request(at(0)).unwrap();
     assert!(requests.pending_for(&key(juliet)) && requests.pending_for(&key(romeo)));
     assert!(!requests.supersede(&key("nurse@capulet.lit"), empty_list(), (), Stamp(1), at(1)));
     let legacy = Answer::DeviceList(DeviceList::new(Namespace::Legacy));
@@ -441,14 +441,14 @@ fn a_push_answers_a_fetch_that_is_queued_or_open() {
     assert!(requests.supersede(&key(romeo), empty_list(), (), Stamp(2), at(2)));
     assert!(requests.take_withdrawn().is_empty(), "the client has not heard of it");
     assert!(requests.supersede(&key(juliet), empty_list(), (), Stamp(3), at(3)));
-    assert_eq!(requests.take_withdrawn(), [request]);
-    assert_eq!(answer(&requests, request, empty_list(), 4).unwrap_err().status(), Status::Stale);
+    assert_eq!(requests.take_withdrawn(), [request_id]);
+    assert_eq!(answer(&requests, request_id, empty_list(), 4).unwrap_err().status(), Status::Stale);
     let response = poll_response(&mut open).unwrap();
     assert_eq!((response.answer, response.stamp, response.at), (empty_list(), Stamp(3), at(3)));
     assert!(queued.iter_mut().all(|ask| poll_response(ask).unwrap().stamp == Stamp(2)));
     assert!(!requests.pending_for(&key(juliet)));
     assert_empty(&requests);
-    // Questions to a person are not fetches.
+    // Requests to a person are not fetches.
     let devices = [key_of(juliet, 1)];
     let _trust = requests.ask(judge(&devices), FETCH);
     let key = RequestKey::of(&judge(&devices));
@@ -459,13 +459,13 @@ fn a_push_answers_a_fetch_that_is_queued_or_open() {
 fn the_end_withdraws_all_and_makes_every_answer_stale() {
     let requests = online(32);
     let mut ask = requests.ask(bundle_of(1), FETCH);
-    let (request, _) = requests.next_question(at(0)).unwrap();
+    let (request_id, _) = requests.next_request(at(0)).unwrap();
     let _queued = requests.ask(bundle_of(2), FETCH);
     requests.close();
     requests.connected();
-    assert_eq!(requests.take_withdrawn(), [request]);
-    assert!(requests.next_question(at(0)).is_none() && !requests.is_online());
-    assert_eq!(answer(&requests, request, Answer::Done, 0).unwrap_err().status(), Status::Stale);
+    assert_eq!(requests.take_withdrawn(), [request_id]);
+    assert!(requests.next_request(at(0)).is_none() && !requests.is_online());
+    assert_eq!(answer(&requests, request_id, Answer::Done, 0).unwrap_err().status(), Status::Stale);
     assert_eq!(poll(&mut ask), None);
 }
 
@@ -476,7 +476,7 @@ fn visits_for(count: u32) -> usize {
     let name = |n: u32| -> BareJid { jid(&format!("{n}@capulet.lit")) };
     let ask = |n: u32| {
         let class = if n.is_multiple_of(3) { Class::Background } else { Class::Foreground };
-        requests.ask(Question::FetchDeviceList { namespace: Namespace::Omemo2, jid: name(n) }, class)
+        requests.ask(Request::FetchDeviceList { namespace: Namespace::Omemo2, jid: name(n) }, class)
     };
     let mut pending: Vec<_> = (0..count).map(ask).collect();
     pending.iter_mut().for_each(|pending| assert!(poll(pending).is_none()));
@@ -485,20 +485,20 @@ fn visits_for(count: u32) -> usize {
         let now = at(round);
         requests.expire(now, &Stamps::default());
         requests.take_withdrawn();
-        while let Some((request, _)) = requests.next_question(now) {
+        while let Some((request_id, _)) = requests.next_request(now) {
             // Every third one is rejected as offline once, others are answered.
             let reason =
-                if round < 100 && request.is_multiple_of(3) { Reason::Offline } else { Reason::NotFound };
+                if round < 100 && request_id.is_multiple_of(3) { Reason::Offline } else { Reason::NotFound };
             answered += usize::from(reason == Reason::NotFound);
-            requests.answer(request, Answer::Rejected(reason), now, Stamp(round)).unwrap();
+            requests.answer(request_id, Answer::Rejected(reason), now, Stamp(round)).unwrap();
         }
         let _ = (requests.is_ready(now), requests.next_deadline(now));
     }
     expire(&requests, u64::MAX);
     requests.connected();
-    while let Some((request, _)) = requests.next_question(at(0)) {
+    while let Some((request_id, _)) = requests.next_request(at(0)) {
         answered += 1;
-        answer(&requests, request, Answer::Rejected(Reason::NotFound), 0).unwrap();
+        answer(&requests, request_id, Answer::Rejected(Reason::NotFound), 0).unwrap();
     }
     assert_eq!(answered, count as usize);
     assert!(pending.iter_mut().all(|pending| poll(pending).is_some()));
@@ -507,7 +507,7 @@ fn visits_for(count: u32) -> usize {
 }
 
 #[test]
-fn ten_thousand_questions_cost_ten_times_what_a_thousand_cost() {
+fn ten_thousand_requests_cost_ten_times_what_a_thousand_cost() {
     let (few, many) = (visits_for(1_000), visits_for(10_000));
     assert!(few <= 1_000 * 20, "{few} looks at entries for 1,000 questions");
     assert!(many <= few * 11, "{many} looks for 10,000, {few} for 1,000");
@@ -530,16 +530,16 @@ fn ten_thousand_who_wait_are_woken_only_by_their_own_answers() {
         std::iter::from_fn(|| runtime.step().then_some(())).count()
     };
     assert_eq!(steps(), 10_000);
-    let open: Vec<_> = std::iter::from_fn(|| requests.next_question(at(0))).collect();
+    let open: Vec<_> = std::iter::from_fn(|| requests.next_request(at(0))).collect();
     let half = open.iter().step_by(2);
-    for (request, _) in half {
-        answer(&requests, *request, Answer::Rejected(Reason::NotFound), 0).unwrap();
+    for (request_id, _) in half {
+        answer(&requests, *request_id, Answer::Rejected(Reason::NotFound), 0).unwrap();
         assert_eq!(steps(), 1);
     }
     requests.disconnected();
     assert_eq!((steps(), requests.take_withdrawn().len()), (0, 5_000));
     requests.connected();
-    assert_eq!(std::iter::from_fn(|| requests.next_question(at(0))).count(), 5_000);
+    assert_eq!(std::iter::from_fn(|| requests.next_request(at(0))).count(), 5_000);
     expire(&requests, TIMEOUT);
     assert_eq!((steps(), requests.take_withdrawn().len()), (5_000, 5_000));
     drop(tasks);

@@ -68,10 +68,10 @@ pub(super) fn after_rejection(
 /// A message shows another key than the known one. The device's bundle is looked at by itself, so that the other key can
 /// be accepted, or turns out to be nobody's.
 fn after_other_key(tx: &mut Tx<'_>, at: &SessionAddress) -> Result<()> {
-    let known = tx.is_known(&at.jid);
+    let standing = tx.standing(&at.jid);
     // Where nobody vouches for a key there is none that could have changed.
     let confirmed =
-        tx.contact(&at.jid)?.device(at.device).is_some_and(|device| device.identity.is_confirmed());
+        tx.contact(&at.jid)?.device(at.device).is_some_and(|device| device.identity.is_key_confirmed());
     if confirmed && !tx.memory().bundles.was_reported(at) {
         tx.notify(Notice {
             kind: NoticeKind::IdentityChanged,
@@ -83,7 +83,7 @@ fn after_other_key(tx: &mut Tx<'_>, at: &SessionAddress) -> Result<()> {
     }
     let reported = at.clone();
     tx.after(move |memory| {
-        memory.bundles.report_once(known, &reported);
+        memory.bundles.report_once(standing, &reported);
     });
     let contact = tx.contact(&at.jid)?;
     let listed = contact.device(at.device).is_some_and(|device| device.is_active(at.namespace));

@@ -107,8 +107,9 @@ impl Incoming<'_> {
         let attempts = senders.iter().flat_map(|sender| keys.iter().map(move |key| (*key, sender)));
         for (key, sender) in attempts.take(limits::ATTEMPTS_PER_MESSAGE) {
             let at = SessionAddress { jid: sender.clone(), device, namespace: self.message.namespace };
-            let hint = if self.from.is_some() { Sender::Named } else { Sender::Guessed };
-            match tx.savepoint(|tx| open::open_key(tx, key, &at, self.message, hint, &mut budget)) {
+            let sender_is = if self.from.is_some() { Sender::Named } else { Sender::Guessed };
+            let attempt = open::Attempt { at: &at, message: self.message, sender: sender_is };
+            match tx.savepoint(|tx| open::open_key(tx, key, &attempt, &mut budget)) {
                 Ok(opened) => return Ok(self.opened(&at, opened)),
                 Err(error) if is_about_message(error.status()) => {
                     let (status, detail) = (error.status().name(), at.namespace.uri());
@@ -142,11 +143,11 @@ impl Incoming<'_> {
     }
 
     fn opened(&self, at: &SessionAddress, opened: open::DecryptedMessage) -> Decrypted {
-        let open::DecryptedMessage { inside, sender, new_session, not_listed } = opened;
+        let open::DecryptedMessage { payload, sender, new_session, not_listed } = opened;
         Decrypted {
             error: Status::Ok.into(),
-            action: if inside.plaintext.is_some() { Action::Show } else { Action::Hide },
-            plaintext: inside.plaintext,
+            action: if payload.plaintext.is_some() { Action::Show } else { Action::Hide },
+            plaintext: payload.plaintext,
             from: Some(at.jid.clone()),
             device: at.device.get(),
             namespace: at.namespace,
@@ -156,8 +157,8 @@ impl Incoming<'_> {
             provisional: sender.provisional,
             not_listed,
             new_session,
-            key: inside.key,
-            tag_in_payload: inside.tag_in_payload,
+            key: payload.key,
+            tag_in_payload: payload.tag_in_payload,
         }
     }
 
@@ -190,8 +191,8 @@ impl Incoming<'_> {
         }
     }
 
-    /// A message that is not for us is no news if its sender's device talks to us in another namespace: then it says
-    /// everything there, too, and what it says here is for others.
+    /// Returns how a message that is not for us is rejected. If its sender's device has a session with us in another
+    /// namespace it sends everything there as well, so that the client may hide this message.
     fn rejected_here(&self, tx: &mut Tx<'_>, status: Status) -> Decrypted {
         let rejected = self.rejected(status.into(), self.from);
         // A record that cannot be read is no failure of a message that is not for us.

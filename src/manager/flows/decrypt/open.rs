@@ -5,7 +5,7 @@ use super::super::super::api::services::LogLevel;
 use super::super::super::config::Config;
 use super::super::super::model::address::SessionAddress;
 use super::super::super::model::device::KnownDevice;
-use super::super::super::model::identity::{FromExchange, Identity, KnownKey};
+use super::super::super::model::identity::{DeviceKey, FromExchange, Identity};
 use super::super::super::model::pre_keys::ProcessedExchange;
 use super::super::super::store::opening;
 use super::super::super::store::removal;
@@ -21,7 +21,15 @@ use crate::protocol::messages::key_exchange::{ExchangeHash, KeyExchange};
 use crate::protocol::messages::ratchet_message::RatchetMessage;
 use crate::protocol::payload::{self, KeyParts};
 use crate::protocol::session::{ChainBudget, Session, SkipLimits, Step};
+use crate::protocol::x3dh::ResponderKeys;
 use zeroize::Zeroizing;
+
+/// One sender in whose name the keys of a message are tried.
+pub(super) struct Attempt<'a> {
+    pub(super) at: &'a SessionAddress,
+    pub(super) message: &'a Message,
+    pub(super) sender: Sender,
+}
 
 /// What stands in a message.
 pub(super) struct Payload {
@@ -32,7 +40,7 @@ pub(super) struct Payload {
 
 /// What a key of a message led to.
 pub(super) struct DecryptedMessage {
-    pub(super) inside: Payload,
+    pub(super) payload: Payload,
     pub(super) sender: Device,
     pub(super) new_session: bool,
     /// The device is not on its JID's list (any more).
@@ -48,29 +56,28 @@ pub(super) fn skip_limits(config: &Config) -> SkipLimits {
 pub(super) fn open_key(
     tx: &mut Tx<'_>,
     key: &MessageKey,
-    at: &SessionAddress,
-    message: &Message,
-    hint: Sender,
+    attempt: &Attempt<'_>,
     budget: &mut ChainBudget,
 ) -> Result<DecryptedMessage> {
+    let at = attempt.at;
     let bytes =
         key.bytes.as_ref().ok_or(Error::new(Status::Malformed, "The key for this device cannot be read."))?;
     if key.key_exchange {
         let exchange = KeyExchange::parse(at.namespace, bytes)?;
-        return open_exchange(tx, &exchange, at, message, hint, budget);
+        return open_exchange(tx, &exchange, attempt, budget);
     }
     let ratchet_message = RatchetMessage::parse(at.namespace, bytes)?;
     let opened = Sessions::new(tx, at).open(&ratchet_message, budget)?;
-    store_opened(tx, at, message, opened)
+    store_opened(tx, attempt, opened)
 }
 
 /// Stores the step of a session that exists.
 fn store_opened(
     tx: &mut Tx<'_>,
-    at: &SessionAddress,
-    message: &Message,
+    attempt: &Attempt<'_>,
     opened: opening::OpenedMessage,
 ) -> Result<DecryptedMessage> {
+    let at = attempt.at;
     let session = opened.step.session.clone();
     let sender = sender(tx, at, session.peer_mont(), session.peer_ed())?;
     if sender.core_trust == CoreTrust::Distrusted {
@@ -79,30 +86,29 @@ fn store_opened(
     let transported = Sessions::new(tx, at).store(opened)?;
     log_step(tx, "known session", &session);
     effects::heartbeat(tx, at, &session)?;
-    let inside = open_payload(message, &transported)?;
+    let payload = open_payload(attempt.message, &transported)?;
     effects::after_success(tx, at);
-    Ok(DecryptedMessage { inside, sender, new_session: false, not_listed: is_not_listed(tx, at)? })
+    Ok(DecryptedMessage { payload, sender, new_session: false, not_listed: is_not_listed(tx, at)? })
 }
 
 fn open_exchange(
     tx: &mut Tx<'_>,
     exchange: &KeyExchange,
-    at: &SessionAddress,
-    message: &Message,
-    hint: Sender,
+    attempt: &Attempt<'_>,
     budget: &mut ChainBudget,
 ) -> Result<DecryptedMessage> {
+    let at = attempt.at;
     let mont = *exchange.identity_mont();
-    let known = device(tx, at)?;
+    let recorded = device(tx, at)?;
     // Where the sender is guessed a stranger's key must not be put on somebody's device, nor be said to be its.
-    if hint == Sender::Guessed && !known.identity.key().is_some_and(|key| key.is(&mont)) {
+    if attempt.sender == Sender::Guessed && !recorded.identity.key().is_some_and(|key| key.is(&mont)) {
         return Err(Status::SenderNotFound.into());
     }
     let sender = sender(tx, at, &mont, exchange.identity_ed())?;
     if sender.core_trust == CoreTrust::Distrusted {
         return Err(Status::SenderDistrusted.into());
     }
-    let relation = known.identity.compare_exchange(&mont);
+    let relation = recorded.identity.compare_exchange(&mont);
     if relation == FromExchange::Contradicts {
         // An old archive that is given again, of a key that was replaced since, is silent.
         let decrypted = Sessions::new(tx, at).was_decrypted_by_any(exchange.message())?;
@@ -110,7 +116,7 @@ fn open_exchange(
     }
     let began = |session: &Session| session.was_begun_by(exchange);
     if let Some(opened) = Sessions::new(tx, at).open_begun_by(began, exchange.message(), budget)? {
-        return store_opened(tx, at, message, opened);
+        return store_opened(tx, attempt, opened);
     }
     let hash = ExchangeHash::new(&at.jid, at.device, exchange.id());
     #[cfg(omemo_planted)]
@@ -120,14 +126,14 @@ fn open_exchange(
         hash
     };
     check_processed(tx, exchange, at, &hash)?;
-    if !known.identity.is_confirmed() && is_confirmed_elsewhere(tx, at, &mont)? {
+    if !recorded.identity.is_key_confirmed() && is_confirmed_elsewhere(tx, at, &mont)? {
         return Err(Status::PublicDataInconsistency.into());
     }
     make_provisional_room(tx, at)?;
     let whose = ProcessedExchange::whose(&at.jid);
     check_stranger_room(tx, at, whose)?;
     let step = accept(tx, exchange, at, budget)?;
-    let inside = open_payload(message, &step.plaintext)?;
+    let payload = open_payload(attempt.message, &step.plaintext)?;
     begin_session(tx, exchange, at, &step, relation)?;
     let wall_ms = tx.now.wall_ms;
     let (pre_key_id, opened) = (exchange.id().pre_key_id, exchange.message().header().n);
@@ -135,19 +141,19 @@ fn open_exchange(
         pre_key_id,
         hash: hash.as_bytes().to_vec(),
         opened,
-        known: tx.is_known(&at.jid),
+        standing: tx.standing(&at.jid),
         whose,
     };
     tx.pre_keys_mut(at.namespace)?.consume(exchange, wall_ms);
     own_keys::top_up(tx, at.namespace)?;
     log_step(tx, "new session", &step.session);
     effects::after_exchange(tx, at, relation)?;
-    Ok(DecryptedMessage { inside, sender, new_session: true, not_listed: is_not_listed(tx, at)? })
+    Ok(DecryptedMessage { payload, sender, new_session: true, not_listed: is_not_listed(tx, at)? })
 }
 
 /// Refuses the key exchange of a stranger if strangers have used their share of the published pre keys.
 fn check_stranger_room(tx: &mut Tx<'_>, at: &SessionAddress, whose: u32) -> Result<()> {
-    if tx.is_known(&at.jid) || tx.pre_keys(at.namespace)?.has_stranger_room(whose) {
+    if tx.standing(&at.jid).is_known() || tx.pre_keys(at.namespace)?.has_stranger_room(whose) {
         return Ok(());
     }
     Err(Error::new(Status::Limit, "Strangers have used too many pre keys of the published bundle."))
@@ -205,7 +211,7 @@ fn accept(
         return Err(if decrypted { Status::Duplicate } else { Status::PreKeyUnknown }.into());
     };
     let (identity, rng) = tx.identity_and_rng()?;
-    Session::accept(identity, &signed, &pre_key, exchange, budget, rng)
+    Session::accept(&ResponderKeys::new(identity, &signed, &pre_key), exchange, budget, rng)
 }
 
 /// Returns whether a key is confirmed for another JID: then somebody may have copied a key exchange under this name, and
@@ -213,7 +219,7 @@ fn accept(
 fn is_confirmed_elsewhere(tx: &mut Tx<'_>, at: &SessionAddress, mont: &[u8; 32]) -> Result<bool> {
     for jid in tx.jids_with_key(mont, limits::ATTEMPTS_PER_MESSAGE)? {
         let confirmed = |device: &KnownDevice| {
-            device.identity.is_confirmed() && device.identity.key().is_some_and(|key| key.is(mont))
+            device.identity.is_key_confirmed() && device.identity.key().is_some_and(|key| key.is(mont))
         };
         let here = jid == at.jid;
         let shows = tx.contact(&jid).is_ok_and(|contact| contact.devices.iter().any(confirmed));
@@ -235,8 +241,8 @@ fn make_provisional_room(tx: &mut Tx<'_>, at: &SessionAddress) -> Result<()> {
     if !counts || contact.has_provisional_room() {
         return Ok(());
     }
-    let (now, namespaces) = (tx.now.aged_ms, tx.config().namespaces.clone());
-    let fresh = namespaces.iter().any(|namespace| tx.memory().lists.is_fresh(*namespace, &at.jid, now));
+    let (now_ms, namespaces) = (tx.now.aged_ms, tx.config().namespaces.clone());
+    let fresh = namespaces.iter().any(|namespace| tx.memory().lists.is_fresh(*namespace, &at.jid, now_ms));
     match contact.unlisted_provisional().first() {
         Some(oldest) if fresh && tx.memory().online => removal::remove_device(tx, &at.jid, *oldest),
         _ => {
@@ -255,7 +261,7 @@ fn sender(tx: &mut Tx<'_>, at: &SessionAddress, mont: &[u8; 32], ed: Option<&[u8
     let contact = tx.contact(&at.jid)?;
     let mut device = device(tx, at)?;
     if !device.identity.key().is_some_and(|key| key.is(mont)) {
-        device.identity = Identity::Provisional(KnownKey::from_exchange(mont, ed));
+        device.identity = Identity::Provisional(DeviceKey::from_exchange(mont, ed));
     }
     let mut sender = trust::device_info(tx, &contact, &device);
     if let Some(ed) = ed.filter(|_| device.identity.key().is_some_and(|key| !key.is_sign_known())) {

@@ -5,6 +5,7 @@ use super::super::super::api::draft::EncryptPolicy;
 use super::super::super::api::report::{Outcome, Row};
 use super::super::super::api::services::LogLevel;
 use super::super::super::model::address::SessionAddress;
+use super::super::super::model::standing::Standing;
 use super::super::super::store::sessions::Sessions;
 use super::super::super::store::transaction::Tx;
 use super::super::context::Context;
@@ -204,8 +205,8 @@ impl Commit<'_> {
         }
         if served > 0 && self.request.must_serve(jid) {
             self.served = self.served.saturating_add(1);
-            if !tx.contact(jid)?.known {
-                tx.contact_mut(jid)?.known = true;
+            if tx.contact(jid)?.standing == Standing::Stranger {
+                tx.contact_mut(jid)?.standing = Standing::Known;
             }
         }
         if served == 0 && self.request.must_serve(jid) {
@@ -257,7 +258,7 @@ impl Commit<'_> {
     fn serve(&mut self, tx: &mut Tx<'_>, recipient: &RecipientDevice) -> Result<()> {
         let RecipientDevice { at, device } = recipient;
         let contact = tx.contact(&at.jid)?;
-        let trust = if device.identity.is_confirmed() {
+        let trust = if device.identity.is_key_confirmed() {
             trust::evaluate(tx, &trust::device_info(tx, &contact, device))?
         } else {
             CoreTrust::Undecided
@@ -268,7 +269,7 @@ impl Commit<'_> {
         if let Some(status) = device.blocks_sending(at.namespace) {
             return Err(status.into());
         }
-        let Some(key) = device.identity.key().filter(|_| device.identity.is_confirmed()) else {
+        let Some(key) = device.identity.key().filter(|_| device.identity.is_key_confirmed()) else {
             return Err(self.why_no_bundle(tx, at));
         };
         if trust != CoreTrust::Trusted {
@@ -298,14 +299,14 @@ impl Commit<'_> {
         Ok(())
     }
 
-    /// Returns the session to send on; `None`: one has to be begun. One that was never answered is begun anew if its
-    /// peer has another signed pre key by now, or if the last try is as old.
+    /// Returns the session to send on; `None`: a new one has to be begun. That replaces a session that was not answered
+    /// for too long if the peer's signed pre key has changed since it began, or if it began as long ago.
     fn session(&self, tx: &mut Tx<'_>, at: &SessionAddress, key: &[u8; 32]) -> Result<Option<Session>> {
         let Some(current) = Sessions::new(tx, at).for_sending()? else { return Ok(None) };
         let session = current.session.as_ref().filter(|session| session.peer_mont() == key);
         let Some(session) = session else { return Ok(None) };
         let fetched = self.gathered.bundles.get(at).and_then(|fetched| fetched.as_ref().ok());
-        // Where nothing can be begun the old one has to do.
+        // Without a fresh bundle no session can begin: the old one is used.
         if let Some(fetched) = fetched
             && current.is_unanswered_too_long(tx.now.wall_ms)
             && !is_stale(self.context, fetched, tx.now.aged_ms)

@@ -4,8 +4,8 @@
 //! another JID's server; then the prompt; bundles for sessions last, so that they are young when they are used.
 
 use super::super::super::api::device::Device;
-use super::super::super::api::question::{Answer, Question};
 use super::super::super::api::report::Row;
+use super::super::super::api::request::{Answer, Request};
 use super::super::super::engine::Class;
 use super::super::super::model::address::SessionAddress;
 use super::super::super::model::fact::{Fetched, FetchedBundle};
@@ -41,7 +41,7 @@ pub(super) async fn gather(
         let JidGathered { lists, bundles, looked_again } = of_jid?;
         gathered.lists.extend(lists);
         gathered.looked_again.extend(looked_again);
-        bundles.into_iter().for_each(|(at, fetched)| gathered.note(at, fetched));
+        bundles.into_iter().for_each(|(at, fetched)| gathered.add_bundle(at, fetched));
     }
     let undecided = context.transact(|tx| needed(tx, request, gathered))?.undecided;
     prompt(context, request, gathered, undecided).await?;
@@ -50,7 +50,7 @@ pub(super) async fn gather(
 }
 
 impl Gathered {
-    fn note(&mut self, at: SessionAddress, fetched: Fetched) {
+    fn add_bundle(&mut self, at: SessionAddress, fetched: Fetched) {
         match fetched {
             Fetched::Usable(fetched) => self.bundles.insert(at, Ok(fetched)),
             Fetched::Failed(error) => self.bundles.insert(at, Err(error)),
@@ -104,12 +104,12 @@ async fn fetch_for_sessions(
     let fetched = fetch_bundles(context, wanted.clone()).await?;
     context.transact(|tx| {
         for at in wanted {
-            let (known, now) = (tx.is_known(&at.jid), tx.now.aged_ms);
-            tx.after(move |memory| memory.bundles.looked_at_unanswered(known, &at, now));
+            let (standing, now_ms) = (tx.standing(&at.jid), tx.now.aged_ms);
+            tx.after(move |memory| memory.bundles.note_unanswered_look(standing, &at, now_ms));
         }
         Ok(())
     })?;
-    fetched.into_iter().for_each(|(at, fetched)| gathered.note(at, fetched));
+    fetched.into_iter().for_each(|(at, fetched)| gathered.add_bundle(at, fetched));
     Ok(())
 }
 
@@ -126,8 +126,8 @@ async fn prompt(
     let devices: Vec<Device> = undecided.iter().map(|(_, device)| device.clone()).collect();
     let keys = devices.iter().filter_map(|device| Some((device.jid.clone(), device.identity_key?)));
     gathered.asked.extend(keys);
-    let question = Question::DecideTrust { devices, context: request.draft.context.clone() };
-    let settled = context.ask(question, Class::Foreground).await;
+    let request = Request::DecideTrust { devices, context: request.draft.context.clone() };
+    let settled = context.ask(request, Class::Foreground).await;
     match &settled.response.answer {
         Answer::Levels(_) => settled.fact.stored(),
         _ => {
@@ -168,16 +168,19 @@ pub(super) async fn renew_bundles(
     if stale.is_empty() || !context.is_online() {
         return Ok(());
     }
-    fetch_bundles(context, stale).await?.into_iter().for_each(|(at, fetched)| gathered.note(at, fetched));
+    fetch_bundles(context, stale)
+        .await?
+        .into_iter()
+        .for_each(|(at, fetched)| gathered.add_bundle(at, fetched));
     Ok(())
 }
 
 /// Whether a bundle may be used up or replaced by now.
-pub(super) fn is_stale(context: &Context, fetched: &FetchedBundle, now: u64) -> bool {
+pub(super) fn is_stale(context: &Context, fetched: &FetchedBundle, now_ms: u64) -> bool {
     #[cfg(omemo_planted)]
     if crate::planted::is_planted(5) {
         return false;
     }
     fetched.stream != context.engine.requests().stream()
-        || now.saturating_sub(fetched.at_ms) > policy::BUNDLE_STALE_MS
+        || now_ms.saturating_sub(fetched.at_ms) > policy::BUNDLE_STALE_MS
 }

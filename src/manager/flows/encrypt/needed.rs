@@ -112,8 +112,9 @@ fn look_for_needed(
     let mut needed = Needed { lists: needed_lists(tx, request, jid, gathered)?, ..Needed::default() };
     let devices = recipient_devices(tx, jid, &request.namespaces)?;
     let hopeless = request.must_serve(jid) && !devices.is_empty() && is_hopeless(tx, &devices, gathered)?;
+    let back_off = if hopeless { BackOff::Shortened } else { BackOff::Full };
     for recipient in devices {
-        match needed_by(tx, &recipient, gathered, hopeless, &mut needed) {
+        match needed_by(tx, &recipient, gathered, back_off, &mut needed) {
             Err(error) if error.status() != Status::StorageCorrupt => return Err(error),
             _ => (),
         }
@@ -129,18 +130,18 @@ pub(super) fn needed_lists(
     jid: &BareJid,
     gathered: &Gathered,
 ) -> Result<Vec<(Namespace, BareJid)>> {
-    let now = tx.now.aged_ms;
+    let now_ms = tx.now.aged_ms;
     let contact = tx.contact(jid)?;
     let announced = |device: &&KnownDevice| request.namespaces.iter().any(|of| device.is_active(*of));
     let without = request.must_serve(jid)
         && !gathered.looked_again.contains(jid)
         && contact.devices.iter().filter(announced).all(|device| is_out(tx, &contact, device))
-        && !request.namespaces.iter().any(|namespace| tx.memory().lists.is_quiet(*namespace, jid, now));
+        && !request.namespaces.iter().any(|namespace| tx.memory().lists.is_quiet(*namespace, jid, now_ms));
     let looks = &tx.memory().lists;
     let wanted = |namespace: &&Namespace| {
         let untried = !gathered.lists.contains_key(&(**namespace, jid.clone()))
-            && looks.failure(**namespace, jid, now).is_none();
-        untried && (without || !looks.is_fresh(**namespace, jid, now))
+            && looks.failure(**namespace, jid, now_ms).is_none();
+        untried && (without || !looks.is_fresh(**namespace, jid, now_ms))
     };
     Ok(request.namespaces.iter().filter(wanted).map(|namespace| (*namespace, jid.clone())).collect())
 }
@@ -168,9 +169,17 @@ pub(super) fn has_lasting_session(tx: &mut Tx<'_>, at: &SessionAddress) -> Resul
     }
 }
 
+/// How long a bundle that failed is left alone.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum BackOff {
+    Full,
+    /// For seconds where there was none, or none that is usable: its JID would get nothing on any device.
+    Shortened,
+}
+
 /// Whether every device of a JID fails for want of its bundle: then back-off must not keep it from being reached.
 fn is_hopeless(tx: &mut Tx<'_>, devices: &[RecipientDevice], gathered: &Gathered) -> Result<bool> {
-    let now = tx.now.aged_ms;
+    let now_ms = tx.now.aged_ms;
     for RecipientDevice { at, device } in devices {
         let contact = tx.contact(&at.jid)?;
         if is_out(tx, &contact, device) {
@@ -180,8 +189,8 @@ fn is_hopeless(tx: &mut Tx<'_>, devices: &[RecipientDevice], gathered: &Gathered
             return Ok(false);
         }
         let bundle = at.in_namespace(device.bundle_namespace(at.namespace));
-        let failed = tx.memory().bundles.failure(&bundle, now).is_some();
-        if !failed || (device.identity.is_confirmed() && has_session(tx, at)?) {
+        let failed = tx.memory().bundles.failure(&bundle, now_ms).is_some();
+        if !failed || (device.identity.is_key_confirmed() && has_session(tx, at)?) {
             return Ok(false);
         }
     }
@@ -192,23 +201,25 @@ fn needed_by(
     tx: &mut Tx<'_>,
     recipient: &RecipientDevice,
     gathered: &Gathered,
-    hopeless: bool,
+    back_off: BackOff,
     needed: &mut Needed,
 ) -> Result<()> {
     let RecipientDevice { at, device } = recipient;
     let bundle = at.in_namespace(device.bundle_namespace(at.namespace));
-    let now = tx.now.aged_ms;
+    let now_ms = tx.now.aged_ms;
     let looks = &tx.memory().bundles;
-    let held_back =
-        if hopeless { looks.is_quiet(&bundle, now) } else { looks.failure(&bundle, now).is_some() };
+    let held_back = match back_off {
+        BackOff::Full => looks.failure(&bundle, now_ms).is_some(),
+        BackOff::Shortened => looks.is_quiet(&bundle, now_ms),
+    };
     let untried = !held_back && !gathered.bundles.contains_key(&bundle);
     let blocked = device.blocks_sending(at.namespace).is_some();
-    if !device.identity.is_confirmed() || blocked {
+    if !device.identity.is_key_confirmed() || blocked {
         // A key that nobody vouches for is not judged: its bundle may show the real one.
         if untried {
             needed.keys.push(bundle);
         }
-        if !device.identity.is_confirmed() {
+        if !device.identity.is_key_confirmed() {
             return Ok(());
         }
     }
@@ -229,7 +240,7 @@ fn needed_by(
         let current = Sessions::new(tx, at).for_sending()?;
         let looks = &tx.memory().bundles;
         let wanted = current.is_none_or(|current| {
-            current.is_unanswered_too_long(tx.now.wall_ms) && looks.may_look_at_unanswered(at, now)
+            current.is_unanswered_too_long(tx.now.wall_ms) && looks.may_look_at_unanswered(at, now_ms)
         });
         if wanted {
             needed.sessions.push(at.clone());

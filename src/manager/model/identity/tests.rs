@@ -20,13 +20,13 @@ fn a_bundle_confirms_the_first_key_and_a_provisional_one() {
     let (first, other) = (key(1), key(2));
     let mut identity = Identity::Unknown;
     assert_eq!(identity.see_bundle(&first, Omemo2), FromBundle::First);
-    assert!(identity.is_confirmed() && identity.confirmed_in() == NamespaceSet::of(Omemo2));
+    assert!(identity.is_key_confirmed() && identity.confirmed_in() == NamespaceSet::of(Omemo2));
 
     let mut identity = Identity::Unknown;
     identity.see_exchange(first.mont(), Some(first.ed()));
     assert!(identity.is_provisional());
     assert_eq!(identity.see_bundle(&first, Legacy), FromBundle::Same { resolved: false });
-    assert!(identity.is_confirmed());
+    assert!(identity.is_key_confirmed());
 
     let mut identity = Identity::Unknown;
     identity.see_exchange(first.mont(), None);
@@ -71,7 +71,7 @@ fn another_key_in_the_other_namespace_counts_only_there() {
     purged.purge_namespace(Omemo2);
     assert!(purged.conflict().is_some());
     purged.purge_namespace(Legacy);
-    assert!(purged.conflict().is_none() && purged.is_confirmed());
+    assert!(purged.conflict().is_none() && purged.is_key_confirmed());
 }
 
 #[test]

@@ -2,8 +2,9 @@
 
 use super::super::super::model::contact::Contact;
 use super::super::super::model::device::KnownDevice;
-use super::super::super::model::identity::{Conflict, Identity, KnownKey};
+use super::super::super::model::identity::{Conflict, DeviceKey, Identity};
 use super::super::super::model::namespaces::NamespaceSet;
+use super::super::super::model::standing::Standing;
 use super::super::super::model::trust::TrustLevels;
 use super::super::super::policy;
 use super::{bytes32, corrupt, record, silent};
@@ -79,7 +80,7 @@ impl DeviceRecord {
             [before, _] => Some(before),
             _ => None,
         };
-        let sign = |key: &KnownKey| u32::from(key.ed().last().is_some_and(|byte| byte & 0x80 != 0));
+        let sign = |key: &DeviceKey| u32::from(key.ed().last().is_some_and(|byte| byte & 0x80 != 0));
         DeviceRecord {
             id: device.id,
             active: device.active.codes(),
@@ -102,7 +103,7 @@ impl DeviceRecord {
             return Ok(Identity::Unknown);
         }
         let mont = bytes32(&self.identity, "a JID")?;
-        let key = KnownKey::from_stored(mont, bytes32(&self.ed, "a JID")?, self.sign != SIGN_UNKNOWN);
+        let key = DeviceKey::from_stored(mont, bytes32(&self.ed, "a JID")?, self.sign != SIGN_UNKNOWN);
         let confirmed_in = set(&self.confirmed_in)?;
         if confirmed_in.is_empty() {
             return Ok(Identity::Provisional(key));
@@ -181,7 +182,7 @@ impl ContactRecord {
             listed: contact.listed.codes(),
             devices: contact.devices.iter().map(DeviceRecord::new).collect(),
             trust: contact.trust.iter().map(trust).collect(),
-            known: contact.known,
+            known: contact.standing.is_known(),
         }
     }
 
@@ -193,7 +194,7 @@ impl ContactRecord {
         let trust = |trust: &TrustRecord| Ok((bytes32(&trust.identity, "a JID")?, trust.level.clone()));
         Ok(Contact {
             jid: jid.clone(),
-            known: self.known,
+            standing: if self.known { Standing::Known } else { Standing::Stranger },
             listed: set(&self.listed)?,
             devices: self.devices.iter().map(DeviceRecord::device).collect::<Result<_>>()?,
             trust: TrustLevels::from_stored(self.trust.iter().map(trust).collect::<Result<_>>()?),

@@ -2,6 +2,7 @@
 
 use super::super::super::model::address::SessionAddress;
 use super::super::super::model::outbox::{Outbox, OutboxEntry};
+use super::super::super::model::standing::Standing;
 use super::{bytes32, corrupt, record, silent};
 use crate::crypto::keys::PublicKey;
 use crate::error::Result;
@@ -57,7 +58,7 @@ impl EntryRecord {
             encrypted: entry.encrypted,
             sent: entry.sent,
             key_exchange: entry.key_exchange,
-            known: entry.known,
+            known: entry.standing.is_known(),
         }
     }
 
@@ -76,7 +77,7 @@ impl EntryRecord {
             encrypted: self.encrypted,
             key_exchange: self.key_exchange,
             sent: self.sent,
-            known: self.known,
+            standing: if self.known { Standing::Known } else { Standing::Stranger },
         })
     }
 }

@@ -1,6 +1,7 @@
 //! This device's pre keys in one namespace.
 
 use super::super::super::model::pre_keys::{OneTimeKey, PreKeyStore, ProcessedExchange, SignedKey};
+use super::super::super::model::standing::Standing;
 use super::{bytes32, corrupt, record, secret32, silent};
 use crate::crypto::keys::{KeyPair, PublicKey};
 use crate::error::Result;
@@ -120,7 +121,7 @@ impl PreKeysRecord {
             pre_key_id: exchange.pre_key_id,
             hash: exchange.hash.clone(),
             opened: exchange.opened,
-            known: exchange.known,
+            known: exchange.standing.is_known(),
             whose: exchange.whose,
         };
         PreKeysRecord {
@@ -146,7 +147,7 @@ impl PreKeysRecord {
             pre_key_id: exchange.pre_key_id,
             hash: exchange.hash.clone(),
             opened: exchange.opened,
-            known: exchange.known,
+            standing: if exchange.known { Standing::Known } else { Standing::Stranger },
             whose: exchange.whose,
         };
         Ok(PreKeyStore {

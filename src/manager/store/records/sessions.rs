@@ -1,11 +1,11 @@
 //! The current session with a device, the list of its predecessors, and each of these.
 
-use super::super::super::model::session_set::{Archive, ArchiveReason, ArchivedSlot, SessionOrder};
+use super::super::super::model::session_set::{Archive, ArchiveReason, Predecessor, SessionOrder};
 use super::{corrupt, record, silent};
 use crate::error::Result;
 use prost::Message;
 
-silent! { SessionRecord OrderRecord ArchiveRecord SlotRecord ArchivedRecord }
+silent! { SessionRecord OrderRecord ArchiveRecord PredecessorRecord ArchivedRecord }
 record!(SessionRecord, "a session", [], wipes session);
 record!(ArchiveRecord, "the archive of a session", [3 => 128]);
 record!(ArchivedRecord, "an archived session", [], wipes session skipped);
@@ -71,7 +71,7 @@ const RETIRED: u32 = 2;
 /// One predecessor.
 #[derive(Clone, PartialEq, Message)]
 #[prost(skip_debug)]
-pub(super) struct SlotRecord {
+pub(super) struct PredecessorRecord {
     #[prost(uint32, tag = "1")]
     slot: u32,
     /// 1: superseded, 2: retired.
@@ -93,7 +93,7 @@ pub(super) struct SlotRecord {
     order: Option<OrderRecord>,
     /// The other side has answered us on it while it was the current one.
     #[prost(bool, tag = "8")]
-    chosen: bool,
+    answered_as_current: bool,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -105,7 +105,7 @@ pub(in crate::manager::store) struct ArchiveRecord {
     jid: String,
     /// The oldest first.
     #[prost(message, repeated, tag = "3")]
-    slots: Vec<SlotRecord>,
+    predecessors: Vec<PredecessorRecord>,
     /// The last slot that was used.
     #[prost(uint32, tag = "4")]
     last_slot: u32,
@@ -113,38 +113,54 @@ pub(in crate::manager::store) struct ArchiveRecord {
 
 impl ArchiveRecord {
     pub(in crate::manager::store) fn new(jid: &str, archive: &Archive) -> ArchiveRecord {
-        let slot = |slot: &ArchivedSlot| SlotRecord {
-            slot: slot.slot,
-            reason: match slot.reason {
+        let record = |predecessor: &Predecessor| PredecessorRecord {
+            slot: predecessor.slot,
+            reason: match predecessor.reason {
                 ArchiveReason::Superseded => SUPERSEDED,
                 ArchiveReason::Retired => RETIRED,
             },
-            since_ms: slot.since_ms,
-            epoch: slot.epoch,
-            answered: slot.answered,
-            confirmed: slot.confirmed,
-            order: OrderRecord::new(slot.order),
-            chosen: slot.chosen,
+            since_ms: predecessor.since_ms,
+            epoch: predecessor.epoch,
+            answered: predecessor.answered,
+            confirmed: predecessor.confirmed,
+            order: OrderRecord::new(predecessor.order),
+            answered_as_current: predecessor.answered_as_current,
         };
-        let slots = archive.slots.iter().map(slot).collect();
-        ArchiveRecord { version: 0, jid: jid.to_owned(), slots, last_slot: archive.last_slot }
+        let predecessors = archive.predecessors.iter().map(record).collect();
+        ArchiveRecord { version: 0, jid: jid.to_owned(), predecessors, last_slot: archive.last_slot }
     }
 
     pub(in crate::manager::store) fn archive(&self, jid: &str) -> Result<Archive> {
         if self.jid != jid {
             return Err(corrupt("the archive of a session", "names another JID"));
         }
-        let slot = |slot: &SlotRecord| {
-            let reason = match slot.reason {
+        let predecessor = |predecessor: &PredecessorRecord| {
+            let reason = match predecessor.reason {
                 SUPERSEDED => ArchiveReason::Superseded,
                 RETIRED => ArchiveReason::Retired,
                 _ => return Err(corrupt("the archive of a session", "names an unknown reason")),
             };
-            let (since_ms, epoch, answered) = (slot.since_ms, slot.epoch, slot.answered);
-            let (confirmed, chosen, order) = (slot.confirmed, slot.chosen, OrderRecord::order(slot.order));
-            Ok(ArchivedSlot { slot: slot.slot, reason, since_ms, epoch, answered, confirmed, chosen, order })
+            let (since_ms, epoch, answered) = (predecessor.since_ms, predecessor.epoch, predecessor.answered);
+            let (confirmed, answered_as_current, order) = (
+                predecessor.confirmed,
+                predecessor.answered_as_current,
+                OrderRecord::order(predecessor.order),
+            );
+            Ok(Predecessor {
+                slot: predecessor.slot,
+                reason,
+                since_ms,
+                epoch,
+                answered,
+                confirmed,
+                answered_as_current,
+                order,
+            })
         };
-        Ok(Archive { slots: self.slots.iter().map(slot).collect::<Result<_>>()?, last_slot: self.last_slot })
+        Ok(Archive {
+            predecessors: self.predecessors.iter().map(predecessor).collect::<Result<_>>()?,
+            last_slot: self.last_slot,
+        })
     }
 }
 

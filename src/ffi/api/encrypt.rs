@@ -2,8 +2,9 @@
 
 use super::super::boundary::returns::Out;
 use super::super::boundary::{args, guard, handles};
-use super::super::runtime::manager_handle;
-use super::super::runtime::manager_handle::{Completion, omemo_manager};
+use super::super::runtime::calls;
+use super::super::runtime::completion::Completion;
+use super::super::runtime::manager_handle::omemo_manager;
 use super::operations::{omemo_done, omemo_op};
 use super::status::omemo_status;
 use crate::crypto::rng::SystemRng;
@@ -357,13 +358,13 @@ pub unsafe extern "C" fn omemo_manager_encrypt(
 ) -> omemo_status {
     guard::outside_services(|| {
         // SAFETY: the client gives one of ours or NULL.
-        let manager = unsafe { manager_handle::enter(manager) }?;
+        let manager = unsafe { calls::enter(manager) }?;
         // SAFETY: as above. It is a copy, for the clock is a service, which may free the draft.
         let draft = unsafe { args::copied(draft, omemo_draft::clone) }?;
         let draft = draft.finish(manager.jid(), manager.now())?;
         // SAFETY: the client gives a place or NULL.
         let op = unsafe { Out::new(op) };
-        let completion = Completion::new(done, user_data, op.is_some());
+        let completion = Completion::new(done, user_data, op.as_ref());
         manager.start(completion, op, |manager, op| manager.encrypt(op, draft))
     })
 }

@@ -9,7 +9,7 @@ use crate::protocol::message::Message;
 use crate::protocol::namespace::Namespace;
 use crate::protocol::stanza_error::StanzaError;
 
-/// The number of an open question; never 0, never used again in this process.
+/// The number of an open request; never 0, never used again in this process.
 pub type RequestId = u64;
 
 /// Orders the calls that bring facts: a call that began later has a greater one. The default is older than every call.
@@ -18,7 +18,7 @@ pub struct Stamp(pub u64);
 
 /// What only the network or a person can answer.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Question {
+pub enum Request {
     /// The device list that `jid` announces in `namespace`.
     FetchDeviceList {
         /// In which namespace.
@@ -70,7 +70,7 @@ pub enum Question {
     },
 }
 
-/// Why a question has no answer.
+/// Why a request has no answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reason {
     /// The server said item-not-found.
@@ -85,10 +85,10 @@ pub enum Reason {
     Declined,
 }
 
-/// The answer to a question.
+/// The answer to a request.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Answer {
-    /// Published, or sent; for a question about trust: the levels noted by `decide` hold.
+    /// Published, or sent; for a request about trust: the levels noted by `decide` hold.
     Done,
     /// The device list that was asked for.
     DeviceList(DeviceList),
