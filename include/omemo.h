@@ -2139,8 +2139,9 @@ struct omemo_decrypted;
  *   sender is OMEMO_ERR_OWN_ECHO, except if it has a key for this device: then a device of another member has the same
  *   id, and the message is decrypted.
  * - xml: the element, alone or in a `<message>`. If that has several (8 are considered), the one that is for this
- *   device and can be read is used. Pass in neither a `<message type='error'>` nor a message without `<encrypted/>`:
- *   both are OMEMO_ERR_MALFORMED with OMEMO_ACTION_WARN.
+ *   device and can be read is used. A `<message type='error'>` and a message without `<encrypted/>` are
+ *   OMEMO_ERR_MALFORMED with OMEMO_ACTION_HIDE; a carbon passed in whole is OMEMO_ERR_MALFORMED with
+ *   OMEMO_ACTION_WARN.
  * - len: bytes of xml, without a NUL.
  * - decrypted: receives the result.
  * Returns: OMEMO_OK if the stanza was processed, with or without success: see omemo_decrypted_action and

@@ -31,7 +31,8 @@ pub fn parse_in(xml: &[u8], namespace: Namespace) -> Result<Option<Message>> {
 }
 
 /// Reads every `<encrypted/>` of a stanza that can be read, in the order in which a recipient tries them: those of
-/// omemo:2 first. There is at least one.
+/// omemo:2 first. Empty if the stanza has none, or is an error. Fails if it has some and none can be read, and if it
+/// wraps another message.
 pub fn candidates(xml: &[u8]) -> Result<Vec<Message>> {
     let (omemo2, legacy): (Vec<_>, Vec<_>) =
         read_all(xml)?.into_iter().partition(|(namespace, _)| *namespace == Namespace::Omemo2);
@@ -42,10 +43,9 @@ pub fn candidates(xml: &[u8]) -> Result<Vec<Message>> {
             Err(error) => failure = failure.or(Some(error)),
         }
     }
-    match (readable.is_empty(), failure) {
-        (false, _) => Ok(readable),
-        (true, Some(error)) => Err(error),
-        (true, None) => Err(malformed("There is no OMEMO message in it.")),
+    match failure {
+        Some(error) if readable.is_empty() => Err(error),
+        _ => Ok(readable),
     }
 }
 
@@ -59,15 +59,24 @@ fn read_all(xml: &[u8]) -> Result<Vec<(Namespace, Result<Message>)>> {
         && root.name() == "message"
     {
         // What comes back as an error is a message of ours that nobody got.
-        if root.attribute("type").as_deref() == Some("error") {
-            return Err(malformed("The message is an error."));
-        }
+        let is_error = root.attribute("type").as_deref() == Some("error");
         while let Some(child) = reader.child(root.level())? {
-            take(&mut all, &mut reader, &child)?;
+            if !is_error && !take(&mut all, &mut reader, &child)? && is_wrapper(&mut reader, &child)? {
+                return Err(malformed("The message is inside of a carbon or of an archived message."));
+            }
         }
     }
     reader.child(0)?;
     Ok(all)
+}
+
+/// Returns whether the element holds another message (XEP-0297): carbons, the archive and forwarded messages do.
+fn is_wrapper(reader: &mut Reader<'_>, element: &Element<'_>) -> Result<bool> {
+    let mut found = element.name() == "forwarded";
+    while let Some(child) = reader.child(element.level())? {
+        found |= child.name() == "forwarded";
+    }
+    Ok(found)
 }
 
 /// Reads the element if it is an `<encrypted/>`, and one of the first.

@@ -280,6 +280,30 @@ fn messages_are_read_alone_and_below_a_message_only() {
 }
 
 #[test]
+fn a_stanza_without_a_message_is_told_from_one_that_hides_it() {
+    let element = encrypted("<header sid='1'/>");
+    let count = |xml: &str| message::candidates(xml.as_bytes()).map(|all| all.len()).ok();
+    for xml in [
+        format!("<message type='error'>{element}<error type='cancel'/></message>"),
+        "<message><body>hello</body></message>".to_owned(),
+        "<message><received xmlns='urn:xmpp:receipts' id='1'/></message>".to_owned(),
+        format!("<iq>{element}</iq>"),
+    ] {
+        assert_eq!(count(&xml), Some(0), "{xml}");
+    }
+    let forwarded = format!("<forwarded xmlns='urn:xmpp:forward:0'><message>{element}</message></forwarded>");
+    for wrapper in [
+        forwarded.clone(),
+        format!("<received xmlns='urn:xmpp:carbons:2'>{forwarded}</received>"),
+        format!("<sent xmlns='urn:xmpp:carbons:2'>{forwarded}</sent>"),
+        format!("<result xmlns='urn:xmpp:mam:2' id='1'>{forwarded}</result>"),
+    ] {
+        assert_eq!(count(&format!("<message>{wrapper}</message>")), None, "{wrapper}");
+    }
+    assert_eq!(count(&format!("<message>{}</message>", encrypted("<header/>"))), None);
+}
+
+#[test]
 fn of_two_namespaces_omemo2_counts_unless_it_is_broken() {
     let old = legacy("<header sid='1'><key rid='5'>AAAA</key><iv>AAAA</iv></header>");
     let both = |new: &str| format!("<message>{old}{}</message>", encrypted(new));

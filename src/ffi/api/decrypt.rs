@@ -8,6 +8,7 @@ use super::message::omemo_message;
 use super::status::omemo_status;
 use crate::error::{Error, Result, Status};
 use crate::manager::api::decrypted::{Action, Decrypted};
+use crate::protocol::address::BareJid;
 use crate::protocol::message::Message;
 use crate::stanza::{self, content};
 use once_cell::sync::OnceCell;
@@ -59,6 +60,7 @@ pub enum omemo_decrypted_flag {
 /// content.
 pub struct omemo_decrypted {
     pub(super) decrypted: Option<Decrypted>,
+    pub(super) action: Action,
     pub(super) error: Error,
     pub(super) text: CString,
     pub(super) from: Option<CString>,
@@ -75,17 +77,19 @@ impl omemo_decrypted {
             text: returns::c_string(&decrypted.error.to_string()),
             from: decrypted.from.as_ref().map(|jid| returns::c_string(jid.as_str())),
             level: returns::c_string(&decrypted.trust_level_name),
+            action: decrypted.action,
             decrypted: Some(decrypted),
             body: OnceCell::new(),
         }
     }
 
-    /// A stanza that cannot be read.
-    fn unreadable(error: Error, from: Option<&str>) -> omemo_decrypted {
+    /// A stanza in which there is no message, or none that can be read.
+    fn without_message(error: Error, action: Action, from: Option<&BareJid>) -> omemo_decrypted {
         omemo_decrypted {
+            action,
             text: returns::c_string(&error.to_string()),
             error,
-            from: from.map(returns::c_string),
+            from: from.map(|jid| returns::c_string(jid.as_str())),
             level: CString::default(),
             decrypted: None,
             body: OnceCell::new(),
@@ -140,12 +144,20 @@ unsafe fn decrypt(
         return Err(Status::Null.into());
     }
     let decrypted = match messages()? {
+        Ok(messages) if messages.is_empty() => {
+            let error = Error::new(
+                Status::Malformed,
+                "The stanza holds no OMEMO message, or is an error of a server.",
+            );
+            omemo_decrypted::without_message(error, Action::Hide, from.as_ref())
+        }
         Ok(messages) => {
             let decrypt =
                 |message: &Message| manager.manager().decrypt(from.as_ref(), room.as_ref(), message);
             omemo_decrypted::new(first_for_us(&messages, decrypt)?)
         }
-        Err(error) => omemo_decrypted::unreadable(error.clone(), from.as_ref().map(|jid| jid.as_str())),
+        // Nobody knows what it held.
+        Err(error) => omemo_decrypted::without_message(error, Action::Warn, from.as_ref()),
     };
     out.write(handles::into_handle(decrypted));
     Ok(())
@@ -184,8 +196,9 @@ fn first_for_us(messages: &[Message], decrypt: impl Fn(&Message) -> Result<Decry
 ///   sender is OMEMO_ERR_OWN_ECHO, except if it has a key for this device: then a device of another member has the same
 ///   id, and the message is decrypted.
 /// - xml: the element, alone or in a `<message>`. If that has several (8 are considered), the one that is for this
-///   device and can be read is used. Pass in neither a `<message type='error'>` nor a message without `<encrypted/>`:
-///   both are OMEMO_ERR_MALFORMED with OMEMO_ACTION_WARN.
+///   device and can be read is used. A `<message type='error'>` and a message without `<encrypted/>` are
+///   OMEMO_ERR_MALFORMED with OMEMO_ACTION_HIDE; a carbon passed in whole is OMEMO_ERR_MALFORMED with
+///   OMEMO_ACTION_WARN.
 /// - len: bytes of xml, without a NUL.
 /// - decrypted: receives the result.
 /// Returns: OMEMO_OK if the stanza was processed, with or without success: see omemo_decrypted_action and

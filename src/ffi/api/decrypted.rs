@@ -20,10 +20,8 @@ fn message(decrypted: Option<&omemo_decrypted>) -> Option<&Decrypted> {
 /// Since: 0.1.0
 #[unsafe(no_mangle)]
 pub extern "C" fn omemo_decrypted_action(decrypted: Option<&omemo_decrypted>) -> omemo_action {
-    guard::call(omemo_action::OMEMO_ACTION_HIDE, || match decrypted {
-        None => omemo_action::OMEMO_ACTION_HIDE,
-        Some(omemo_decrypted { decrypted: Some(decrypted), .. }) => decrypted.action.into(),
-        Some(_) => omemo_action::OMEMO_ACTION_WARN,
+    guard::call(omemo_action::OMEMO_ACTION_HIDE, || {
+        decrypted.map_or(omemo_action::OMEMO_ACTION_HIDE, |decrypted| decrypted.action.into())
     })
 }
 

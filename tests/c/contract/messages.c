@@ -277,22 +277,28 @@ static void content_without_a_text_is_shown_without_a_body(void) {
   account_free(&juliet);
 }
 
-static void a_stanza_that_holds_no_message_warns(void) {
+static void a_stanza_that_holds_no_message_is_not_shown(void) {
   struct account romeo, juliet;
   start_pair(&juliet, JULIET, &romeo, ROMEO);
   omemo_result *result = encrypted(&romeo, draft_to(JULIET, "text"));
   const char *encrypted_xml = omemo_message_xml(omemo_result_message(result, 0), NULL);
-  static const char *const before[] = {"<message type='error'>", "<message><body>text</body>"};
+  /* What stands before the message and behind it; a carbon that is passed in whole may hide a text. */
+  static const struct {
+    const char *before, *after;
+    omemo_action action;
+  } stanzas[] = {{"<message type='error'>", "</message>", OMEMO_ACTION_HIDE},
+                 {"<message><body>text</body></message>", NULL, OMEMO_ACTION_HIDE},
+                 {"<message><received xmlns='urn:xmpp:carbons:2'><forwarded xmlns='urn:xmpp:forward:0'><message>",
+                  "</message></forwarded></received></message>", OMEMO_ACTION_WARN}};
   if (!CHECK(encrypted_xml != NULL)) return;
-  for (size_t i = 0; i < 2; i++) {
+  for (size_t i = 0; i < sizeof stanzas / sizeof *stanzas; i++) {
     omemo_decrypted *decrypted = NULL;
-    char *xml = need(malloc(strlen(encrypted_xml) + 64));
-    strcpy(xml, before[i]);
-    if (i == 0) strcat(xml, encrypted_xml);
-    strcat(xml, "</message>");
+    char *xml = need(malloc(strlen(encrypted_xml) + 256));
+    strcpy(xml, stanzas[i].before);
+    if (stanzas[i].after) strcat(strcat(xml, encrypted_xml), stanzas[i].after);
     CHECK(omemo_manager_decrypt_xml(juliet.manager, ROMEO, NULL, xml, strlen(xml), &decrypted) == OMEMO_OK);
     CHECK(omemo_decrypted_status(decrypted) == OMEMO_ERR_MALFORMED);
-    CHECK(omemo_decrypted_action(decrypted) == OMEMO_ACTION_WARN);
+    CHECK(omemo_decrypted_action(decrypted) == stanzas[i].action);
     omemo_decrypted_free(decrypted);
     free(xml);
   }
@@ -309,7 +315,7 @@ unsigned contract_messages(void) {
   RUN(without_recipients_the_own_devices_are_served);
   RUN(another_own_device_that_was_taken_off_stays_off);
   RUN(without_decide_trust_the_default_level_decides);
-  RUN(a_stanza_that_holds_no_message_warns);
+  RUN(a_stanza_that_holds_no_message_is_not_shown);
   server_wipe();
   run_in_both("content_without_a_text_is_shown_without_a_body", content_without_a_text_is_shown_without_a_body);
   server_wipe();
