@@ -1,6 +1,6 @@
 //! What a decrypted message says, in either namespace: an envelope in omemo:2, the text itself in legacy.
 
-use super::envelope;
+use super::{affixes, envelope};
 use crate::protocol::address::BareJid;
 use crate::protocol::namespace::Namespace;
 use zeroize::Zeroizing;
@@ -16,7 +16,7 @@ pub fn text(namespace: Namespace, content: &[u8]) -> Option<Zeroizing<String>> {
 /// Returns whether the content names nobody but this JID as its sender. In legacy it names nobody.
 pub fn is_from(namespace: Namespace, content: &[u8], sender: &BareJid) -> bool {
     match namespace {
-        Namespace::Omemo2 => envelope::is_from(content, sender),
+        Namespace::Omemo2 => affixes::is_from(content, sender),
         Namespace::Legacy => true,
     }
 }

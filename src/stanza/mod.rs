@@ -1,5 +1,6 @@
 //! Names, not meaning: protocol types from and to XML. Knows no manager and no C.
 
+mod affixes;
 mod base64;
 pub mod bundle;
 pub mod content;
