@@ -214,22 +214,23 @@ impl Manager {
         self.context.engine.next_event(|noted| take_over::take_over(&self.context, noted))
     }
 
-    /// Goes to sleep: from now on, `Services::wakeup` rings. False: there is work again, call `next_event`.
+    /// Notes that the client sleeps: from now on `Services::wakeup` is called. False: there is work again, call
+    /// `next_event`.
     pub fn sleep(&self) -> bool {
         self.context.engine.sleep()
     }
 
-    /// The client is at it: nobody needs to be rung up until the next `sleep`.
+    /// Notes that the client is awake: `Services::wakeup` is not called until the next `sleep`.
     pub fn mark_awake(&self) {
         self.context.engine.mark_awake();
     }
 
-    /// Rings, if nobody has rung since `sleep`: for callers that stop before all work is done.
+    /// Calls `Services::wakeup` if there is work: for callers that stop before all of it is done.
     pub fn wake_again(&self) {
         self.context.engine.wake_again();
     }
 
-    /// Milliseconds until `next_event` is wanted although nobody rings; `None`: never.
+    /// Milliseconds until `next_event` is wanted although `Services::wakeup` is not called; `None`: never.
     pub fn timeout(&self) -> Option<u64> {
         self.context.engine.timeout()
     }
