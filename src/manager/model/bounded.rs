@@ -2,64 +2,60 @@
 //! in two maps, so that strangers never push a known JID's entry out.
 
 use super::standing::Standing;
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap};
 use std::hash::Hash;
 
 /// A map of so many entries at most.
 pub(in crate::manager) struct Bounded<K, V> {
     most: usize,
-    entries: HashMap<K, V>,
-    order: VecDeque<K>,
+    /// Each value with its number: the smaller, the longer it has been here.
+    entries: HashMap<K, (u64, V)>,
+    order: BTreeMap<u64, K>,
+    next: u64,
 }
 
 impl<K: Clone + Eq + Hash, V> Bounded<K, V> {
     pub(in crate::manager) fn new(most: usize) -> Bounded<K, V> {
-        Bounded { most, entries: HashMap::new(), order: VecDeque::new() }
+        Bounded { most, entries: HashMap::new(), order: BTreeMap::new(), next: 0 }
     }
 
     pub(in crate::manager) fn get(&self, key: &K) -> Option<&V> {
-        self.entries.get(key)
+        self.entries.get(key).map(|(_, value)| value)
     }
 
     pub(in crate::manager) fn get_mut(&mut self, key: &K) -> Option<&mut V> {
-        self.entries.get_mut(key)
+        self.entries.get_mut(key).map(|(_, value)| value)
     }
 
     pub(in crate::manager) fn remove(&mut self, key: &K) -> Option<V> {
-        let removed = self.entries.remove(key);
-        // The queue may name what is gone; it is rewritten before it grows beyond twice the map.
-        if self.order.len() > self.most.saturating_mul(2) {
-            self.order.retain(|key| self.entries.contains_key(key));
-        }
-        removed
+        let (number, value) = self.entries.remove(key)?;
+        self.order.remove(&number);
+        Some(value)
     }
 
-    /// Adds an entry; returns the one that had to go.
+    /// Adds an entry, or replaces its value in its place; returns the one that had to go.
     pub(in crate::manager) fn insert(&mut self, key: K, value: V) -> Option<(K, V)> {
-        if self.entries.insert(key.clone(), value).is_some() {
+        if let Some(present) = self.get_mut(&key) {
+            *present = value;
             return None;
         }
-        self.order.push_back(key);
-        while self.entries.len() > self.most {
-            let oldest = self.order.pop_front()?;
-            if let Some(gone) = self.entries.remove(&oldest) {
-                return Some((oldest, gone));
-            }
+        self.order.insert(self.next, key.clone());
+        self.entries.insert(key, (self.next, value));
+        self.next = self.next.saturating_add(1);
+        if self.entries.len() <= self.most {
+            return None;
         }
-        if self.order.len() > self.most.saturating_mul(2) {
-            let mut seen = std::collections::HashSet::new();
-            self.order.retain(|key| self.entries.contains_key(key) && seen.insert(key.clone()));
-        }
-        None
+        let (_, oldest) = self.order.pop_first()?;
+        self.entries.remove(&oldest).map(|(_, value)| (oldest, value))
     }
 
     pub(in crate::manager) fn values_mut(&mut self) -> impl Iterator<Item = &mut V> {
-        self.entries.values_mut()
+        self.entries.values_mut().map(|(_, value)| value)
     }
 
     pub(in crate::manager) fn retain(&mut self, keep: impl Fn(&K, &V) -> bool) {
-        self.entries.retain(|key, value| keep(key, value));
-        self.order.retain(|key| self.entries.contains_key(key));
+        self.entries.retain(|key, (_, value)| keep(key, value));
+        self.order.retain(|_, key| self.entries.contains_key(key));
     }
 }
 
@@ -134,14 +130,37 @@ mod tests {
     }
 
     #[test]
-    fn what_is_removed_and_added_again_does_not_let_the_queue_grow() {
+    fn what_is_removed_and_added_again_is_the_youngest() {
         let mut map = Bounded::new(3);
         for round in 0..100 {
-            map.insert(1, round);
-            map.insert(2, round);
-            map.remove(&1);
+            assert_eq!(map.insert(1, round), None);
+            assert_eq!(map.insert(2, round), None);
+            assert_eq!((map.remove(&1), map.remove(&1)), (Some(round), None));
         }
-        assert!(map.order.len() <= 7);
-        assert!(map.get(&1).is_none() && map.get(&2) == Some(&99));
+        assert_eq!((map.order.len(), map.get(&1), map.get(&2)), (1, None, Some(&99)));
+        for key in [1, 3] {
+            assert_eq!(map.insert(key, 100), None);
+        }
+        // A value that is replaced keeps its place.
+        assert_eq!(map.insert(2, 101), None);
+        assert_eq!(map.insert(4, 102), Some((2, 101)));
+        assert_eq!(map.insert(5, 103), Some((1, 100)));
+    }
+
+    #[test]
+    fn what_is_not_kept_leaves_room() {
+        let mut map = ByStanding::new(2, 2);
+        for key in 0..2 {
+            map.insert(Standing::Known, key, 0);
+            map.insert(Standing::Stranger, key + 10, 0);
+        }
+        map.values_mut().for_each(|value| *value += 1);
+        map.retain(|key, value| *value == 1 && *key % 10 == 1);
+        assert_eq!([0, 1, 10, 11].map(|key| map.get(&key).copied()), [None, Some(1), None, Some(1)]);
+        assert_eq!((map.known.order.len(), map.strangers.order.len()), (1, 1));
+        *map.get_mut(&11).unwrap() = 7;
+        assert_eq!(map.insert(Standing::Stranger, 12, 2), None);
+        assert_eq!(map.insert(Standing::Stranger, 13, 3), Some((11, 7)));
+        assert_eq!((map.remove(&1), map.remove(&12)), (Some(1), Some(2)));
     }
 }

@@ -246,7 +246,7 @@ mod tests {
         for (this, told) in [(None, vec![1, 2]), (Some(id(1)), vec![2])] {
             let mut romeo = contact(Standing::Known);
             for namespace in Namespace::ALL {
-                announce(&mut romeo, namespace, &[1, 2]).unwrap();
+                assert!(announce(&mut romeo, namespace, &[1, 2]).unwrap().downgraded.is_empty());
             }
             let change = romeo.apply_list(Omemo2, &BTreeSet::new(), &ORDER, this).unwrap();
             assert_eq!(change.downgraded, told);

@@ -111,6 +111,7 @@ mod tests {
     use super::*;
     use crate::protocol::address::{BareJid, DeviceId};
     use crate::protocol::namespace::Namespace;
+    use crate::test_support::{Met, Seeded};
     use Standing::{Known, Stranger};
 
     fn entry(id: u64, jid: &str, standing: Standing) -> OutboxEntry {
@@ -159,6 +160,24 @@ mod tests {
         // Exactly as many bytes as there is room for.
         let jid = "x".repeat(limits::WAITING_MESSAGES_BYTES / 256 - 96);
         assert!(filled(255, &jid, Known).has_room(Known) && !filled(256, &jid, Known).has_room(Known));
+    }
+
+    #[test]
+    fn it_is_needed_until_something_else_goes_out_on_its_ratchet_key() {
+        let mut rng = Seeded::new(4);
+        let Met { ours: own, bundle, .. } = Met::new(Namespace::Omemo2, &mut rng);
+        let mut session = Session::initiate(&own, &bundle, &mut rng).unwrap();
+        let mut entry = entry(1, "a@b", Known);
+        assert!(!entry.is_needed(&session), "it is for another ratchet key");
+        entry.ratchet_key = session.own_ratchet_key();
+        assert!(entry.is_needed(&session));
+        // Its own encryption is none of those that make it idle.
+        session.encrypt(b"empty").unwrap();
+        assert!(!entry.is_needed(&session));
+        entry.encrypted = true;
+        assert!(entry.is_needed(&session));
+        session.encrypt(b"text").unwrap();
+        assert!(!entry.is_needed(&session));
     }
 
     #[test]

@@ -96,6 +96,9 @@ fn answered_is_who_saw_a_step_on_his_own_ratchet_key(namespace: Namespace) {
         (stored.is_confirmed(), stored.is_answered())
     };
     let [mut initiator, mut responder] = begun(namespace);
+    assert_eq!((initiator.session.is_initiator(), responder.session.is_initiator()), (true, false));
+    let lengths = [&initiator, &responder].map(|side| side.session.sending_chain_length());
+    assert_eq!(lengths, [1, 0], "of the messages on a sending chain");
     assert_eq!((state(&initiator), state(&responder)), ((false, false), (true, false)));
     // What we send, and what the other side sends before it has seen it, answers nothing.
     let sent = responder.send_many(3);

@@ -42,6 +42,7 @@ fn nothing_replaces_a_confirmed_key_by_itself() {
     identity.see_exchange(other.mont(), Some(other.ed()));
     assert!(identity.key().unwrap().is(first.mont()));
     assert_eq!(identity.compare_exchange(other.mont()), FromExchange::Contradicts);
+    assert_eq!(identity.compare_exchange(first.mont()), FromExchange::Fits);
     assert_eq!(identity.see_bundle(&other, Omemo2), FromBundle::Conflicting { news: true });
     assert_eq!(identity.see_bundle(&other, Omemo2), FromBundle::Conflicting { news: false });
     assert!(matches!(identity, Identity::Changed(..)));
@@ -49,9 +50,11 @@ fn nothing_replaces_a_confirmed_key_by_itself() {
     assert!(identity.reads(first.mont()) && !identity.reads(other.mont()));
     for active in [NamespaceSet::of(Omemo2), both()] {
         assert_eq!(identity.blocks_sending(Legacy, active), Some(Status::IdentityChanged));
+        assert_eq!(identity.blocked_by(Legacy, active), Some(Omemo2));
     }
     // Where the device does not announce itself any more, that speaks against nothing elsewhere.
     assert_eq!(identity.blocks_sending(Legacy, NamespaceSet::of(Legacy)), None);
+    assert_eq!(identity.blocked_by(Legacy, NamespaceSet::of(Legacy)), None);
     assert_eq!(identity.see_bundle(&first, Omemo2), FromBundle::Same { resolved: true });
     assert!(matches!(identity, Identity::Confirmed(..)));
 }
@@ -64,6 +67,10 @@ fn another_key_in_the_other_namespace_counts_only_there() {
     assert_eq!(identity.see_bundle(&other, Legacy), FromBundle::Conflicting { news: true });
     assert_eq!(identity.blocks_sending(Legacy, both()), Some(Status::IdentityMismatch));
     assert_eq!(identity.blocks_sending(Omemo2, both()), None);
+    assert_eq!(
+        [Legacy, Omemo2].map(|namespace| identity.blocked_by(namespace, both())),
+        [Some(Legacy), None]
+    );
     // The known key elsewhere does not resolve it; purging that namespace does.
     assert_eq!(identity.see_bundle(&first, Omemo2), FromBundle::Same { resolved: false });
     assert!(identity.conflict().is_some());
