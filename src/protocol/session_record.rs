@@ -185,8 +185,10 @@ impl Session {
             return Err(corrupt());
         }
         let record = SessionRecord::decode(record).map_err(|_| corrupt())?;
-        if record.version > VERSION {
-            return Err(Status::StorageVersion.into());
+        match record.version {
+            0 => return Err(corrupt()),
+            VERSION => {}
+            _ => return Err(Status::StorageVersion.into()),
         }
         let peer = bytes(&record.peer)?;
         let exchange = ExchangeId {
@@ -295,7 +297,8 @@ mod tests {
     }
 
     #[test]
-    fn a_record_of_a_later_version_is_left_alone() {
+    fn a_record_of_a_later_version_is_left_alone_and_one_without_refused() {
+        assert_eq!(read(&record(0, 0).encode_to_vec()).err(), Some(Status::StorageCorrupt));
         for version in [2, 3, u32::MAX] {
             assert_eq!(read(&record(version, 0).encode_to_vec()).err(), Some(Status::StorageVersion));
         }

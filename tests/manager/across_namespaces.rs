@@ -103,10 +103,7 @@ fn a_key_shown_where_the_device_is_no_more_blocks_it_nowhere() {
         romeo.advance(301_000);
         romeo.refresh(&jid(JULIET), &mut server);
         romeo.advance(301_000);
-        let operation = next_number();
-        romeo.manager().encrypt(operation, content(&[JULIET], Some(vec![Legacy]))).unwrap();
-        romeo.run(&mut server);
-        assert_eq!(row(&romeo.take(operation), &jid(JULIET), 5), Some(Status::Ok), "leave {leave}");
+        assert_eq!(served(&romeo, &mut server, 5, Some(vec![Legacy])).1, Status::Ok, "leave {leave}");
     }
 }
 
@@ -117,16 +114,10 @@ fn a_device_that_shows_its_key_again_in_the_other_namespace_is_served_again() {
     let [_, known] = in_both(&mut server, 5);
     assert_eq!(romeo.refresh(&jid(JULIET), &mut server).status(), Status::Ok);
     RawDevice::of(Omemo2, JULIET, 5).publish(&mut server);
-    let operation = next_number();
-    romeo.manager().encrypt(operation, content(&[JULIET], Some(vec![Omemo2]))).unwrap();
-    romeo.run(&mut server);
-    assert_eq!(row(&romeo.take(operation), &jid(JULIET), 5), Some(Status::IdentityChanged));
+    assert_eq!(served(&romeo, &mut server, 5, Some(vec![Omemo2])).1, Status::IdentityChanged);
     known.publish(&mut server);
     romeo.advance(301_000);
-    let operation = next_number();
-    romeo.manager().encrypt(operation, content(&[JULIET], None)).unwrap();
-    romeo.run(&mut server);
-    assert_eq!(row(&romeo.take(operation), &jid(JULIET), 5), Some(Status::Ok));
+    assert_eq!(served(&romeo, &mut server, 5, None).1, Status::Ok);
 }
 
 /// Two keys with our rid in one message: somebody else's first.

@@ -254,14 +254,8 @@ fn a_key_that_changes_where_it_was_seen_is_a_changed_key_in_both_namespaces() {
     assert_eq!(romeo.refresh(&jid(JULIET), &mut server).status(), Status::Ok);
     let other = RawDevice::of(Legacy, JULIET, 5);
     other.publish(&mut server);
-    let operation = next_number();
-    romeo.manager().encrypt(operation, content(&[JULIET], None)).unwrap();
-    romeo.run(&mut server);
-    assert_eq!(row(&romeo.take(operation), &jid(JULIET), 5), Some(Status::IdentityChanged));
-    let operation = next_number();
-    romeo.manager().encrypt(operation, content(&[JULIET], Some(vec![Omemo2]))).unwrap();
-    romeo.run(&mut server);
-    assert_eq!(row(&romeo.take(operation), &jid(JULIET), 5), Some(Status::IdentityChanged));
+    assert_eq!(served(&romeo, &mut server, 5, None).1, Status::IdentityChanged);
+    assert_eq!(served(&romeo, &mut server, 5, Some(vec![Omemo2])).1, Status::IdentityChanged);
     // When it shows the known key again it is served again.
     known.publish(&mut server);
     romeo.advance(301_000);

@@ -460,14 +460,20 @@ fn a_pushed_own_list_without_us_offline_is_mended_at_the_next_connect(ns: Namesp
     assert_eq!(server.list(&romeo.jid), [100, romeo.id()]);
 }
 
-fn an_own_bundle_that_could_not_be_looked_at_is_looked_at_again(ns: Namespace) {
+/// An account whose bundle the server has lost, and that has begun to connect.
+fn connecting_after_a_lost_bundle(ns: Namespace) -> (Server, RustDevice) {
     let mut server = Server::of(ns);
     let romeo = RustDevice::new(ROMEO, &mut server);
     romeo.manager().disconnected().unwrap();
-    // The server lost the bundle, and is in trouble when it is asked for it.
     server.bundles.clear();
     romeo.begin_connect();
+    (server, romeo)
+}
+
+fn an_own_bundle_that_could_not_be_looked_at_is_looked_at_again(ns: Namespace) {
+    let (mut server, romeo) = connecting_after_a_lost_bundle(ns);
     let is_own = is_bundle_of(&romeo.jid);
+    // The server is in trouble when it is asked for the bundle.
     let failing = |server: &mut Server, request: &Request| match is_own(request) {
         true => Some(Answer::Rejected(Reason::Failed)),
         false => Some(server.answer(&romeo, request)),
@@ -544,11 +550,7 @@ fn a_crossing_is_not_undone_where_others_have_written_more<D: Device>(ns: Namesp
 }
 
 fn what_cannot_be_read_under_our_id_is_overwritten(ns: Namespace) {
-    let mut server = Server::of(ns);
-    let romeo = RustDevice::new(ROMEO, &mut server);
-    romeo.manager().disconnected().unwrap();
-    server.bundles.clear();
-    romeo.begin_connect();
+    let (mut server, romeo) = connecting_after_a_lost_bundle(ns);
     let is_own = is_bundle_of(&romeo.jid);
     romeo.run_with(|request| match is_own(request) {
         true => Some(Answer::Unreadable(Status::Malformed.into())),

@@ -114,6 +114,13 @@ pub fn assert_set_up(romeo: &RustDevice, server: &mut Server, others: usize) {
     assert_eq!(text(&romeo.read(&stranger.jid, &greeting)), "hello");
 }
 
+/// An account that is not open yet, and has another device.
+fn beside_another_device(ns: Namespace) -> (Server, RustDevice) {
+    let mut server = Server::of(ns);
+    RawDevice::of(ns, ROMEO, 99).publish(&mut server);
+    (server, RustDevice::closed(config(ns, ROMEO, "trusted"), Arc::default()))
+}
+
 fn r7_every_step_resumes_after_a_failed_commit(ns: Namespace) {
     for fault in [Fault::Nothing, Fault::Everything] {
         for restart in [false, true] {
@@ -121,9 +128,7 @@ fn r7_every_step_resumes_after_a_failed_commit(ns: Namespace) {
             loop {
                 n += 1;
                 assert!(n < 50);
-                let mut server = Server::of(ns);
-                RawDevice::of(ns, ROMEO, 99).publish(&mut server);
-                let romeo = RustDevice::closed(config(ns, ROMEO, "trusted"), Arc::default());
+                let (mut server, romeo) = beside_another_device(ns);
                 romeo.storage.fail(n, fault);
                 if romeo.open().is_ok() {
                     let operation = romeo.begin_connect();
@@ -158,9 +163,7 @@ fn every_step_resumes_after_a_failed_answer_and_after_a_crash(ns: Namespace) {
         loop {
             n += 1;
             assert!(n < 50);
-            let mut server = Server::of(ns);
-            RawDevice::of(ns, ROMEO, 99).publish(&mut server);
-            let romeo = RustDevice::closed(config(ns, ROMEO, "trusted"), Arc::default());
+            let (mut server, romeo) = beside_another_device(ns);
             romeo.open().unwrap();
             let operation = romeo.begin_connect();
             let mut count = 0;

@@ -232,4 +232,32 @@ mod tests {
         let full = Sha256::digest([&input.concat(), b"romeo@montague.lit".as_slice()].concat());
         assert_eq!(first.as_bytes(), &full[..16]);
     }
+
+    #[test]
+    fn a_key_exchange_is_told_by_its_pre_key_and_its_message() {
+        let halves = [(Some(1), true), (Some(1), false), (None, true), (None, false)];
+        for ((pre_key_id, has_message), held) in halves.into_iter().zip([Some(true), None, None, None]) {
+            let message = has_message.then(omemo2::OmemoAuthenticatedMessage::default);
+            let outer = omemo2::OmemoKeyExchange { pre_key_id, message, ..Default::default() };
+            assert_eq!(holds_exchange(Namespace::Omemo2, &outer.encode_to_vec()), held);
+            let message = has_message.then(|| vec![7; 40]);
+            let outer = signal::PreKeySignalMessage { pre_key_id, message, ..Default::default() };
+            let bytes = [&[0x33], outer.encode_to_vec().as_slice()].concat();
+            assert_eq!(holds_exchange(Namespace::Legacy, &bytes), held);
+        }
+        for (mac, message, held) in [(true, true, Some(false)), (true, false, None), (false, true, None)] {
+            let [mac, message] = [mac, message].map(|has| has.then(|| vec![7; 16]));
+            let inner = omemo2::OmemoAuthenticatedMessage { mac, message };
+            assert_eq!(holds_exchange(Namespace::Omemo2, &inner.encode_to_vec()), held);
+        }
+    }
+
+    #[test]
+    fn a_legacy_message_has_version_3_whatever_else_its_sender_can_do() {
+        for version in 0..=u8::MAX {
+            let stripped = signal::strip_version(&[version, 9]).ok().map(<[u8]>::to_vec);
+            assert_eq!(stripped, (version >> 4 == 3).then(|| vec![9]), "{version}");
+        }
+        assert!(signal::strip_version(&[]).is_err());
+    }
 }
