@@ -25,30 +25,11 @@ program() { # TITLE NAME COMMAND...
     esac
 }
 
-# -- plain, and under valgrind --
 build=$TARGET/cmake/dev
 step configure cmake --preset dev
-step build cmake --build --preset dev -j2
-ctest_with_cases() { # what the programs print stands in ctest's own log, as they print it
-    local code=0
-    ctest --preset dev -j2 || code=$?
-    cat "$build/Testing/Temporary/LastTest.log"
-    return "$code"
-}
-cases tap ctest ctest_with_cases
-# The contract, wrong use, random calls, and secrets that must be gone: what AddressSanitizer below cannot see of them is
-# the use of bytes that nobody wrote. The other programs under valgrind find little that it does not, at 20 times its cost.
-# Of the random games a third is enough here.
-sampled='contract.*|hostile.*|chances.*|secrets.*'
-games=${OMEMO_FULL:+60} games=${games:-20}
-for name in $names; do
-    [ -n "${OMEMO_FULL:-}" ] || [[ $name =~ ^($sampled)$ ]] || continue
-    program "$name under valgrind" "$name" env "OMEMO_GAMES=$games" valgrind --quiet --leak-check=full --show-leak-kinds=all \
-        --errors-for-leak-kinds=definite,indirect,possible --error-exitcode=99 --fair-sched=yes \
-        "$build/tests/c/$name"
-done
 
-# -- AddressSanitizer with leak detection on both sides, UBSan on the C side --
+# -- AddressSanitizer with leak detection on both sides, UBSan on the C side: first, for it needs nothing of target/debug,
+# where another suite may be compiling --
 # --target keeps build scripts and procedural macros uninstrumented; gcc brings the runtime (external-clangrt). A directory of
 # its own: RUSTC_BOOTSTRAP has macros compiled again, here and then in the next build without it.
 host=$(rustc -vV | sed -n 's/^host: //p')
@@ -73,6 +54,27 @@ for name in $names; do
         -o "$asan/c/$name"
     program "$name with sanitizers" "$name" env ASAN_OPTIONS=detect_leaks=1:halt_on_error=1:strict_string_checks=1 \
         UBSAN_OPTIONS=print_stacktrace=1:halt_on_error=1 "$asan/c/$name"
+done
+
+# -- plain, and under valgrind --
+step build cmake --build --preset dev -j2
+ctest_with_cases() { # what the programs print stands in ctest's own log, as they print it
+    local code=0
+    ctest --preset dev -j2 || code=$?
+    cat "$build/Testing/Temporary/LastTest.log"
+    return "$code"
+}
+cases tap ctest ctest_with_cases
+# The contract, wrong use, random calls, and secrets that must be gone: what AddressSanitizer below cannot see of them is
+# the use of bytes that nobody wrote. The other programs under valgrind find little that it does not, at 20 times its cost.
+# Of the random games a third is enough here.
+sampled='contract.*|hostile.*|chances.*|secrets.*'
+games=${OMEMO_FULL:+60} games=${games:-20}
+for name in $names; do
+    [ -n "${OMEMO_FULL:-}" ] || [[ $name =~ ^($sampled)$ ]] || continue
+    program "$name under valgrind" "$name" env "OMEMO_GAMES=$games" valgrind --quiet --leak-check=full --show-leak-kinds=all \
+        --errors-for-leak-kinds=definite,indirect,possible --error-exitcode=99 --fair-sched=yes \
+        "$build/tests/c/$name"
 done
 
 # -- warnings: none, whatever level and compiler; the preset "dev" has built with gcc -O0 --
