@@ -97,9 +97,9 @@
  *    omemo_manager_timeout returns when run is needed without `wakeup`. A client that calls run in every turn of its
  *    loop may leave `wakeup` NULL. A blocking program answers inside the callbacks and calls omemo_manager_wait.
  * 13 Time. To call run late is harmless. Deadlines are measured by a clock that does not go back. If `now` is set, that
- *    clock measures them, without its jumps: forward by more than an hour, or back by any time. What ages (a fetched
- *    list or bundle, a pause before a failed fetch is tried again) ages also by a jump forward. Due dates that are
- *    stored use the wall clock.
+ *    clock measures them, without its jumps: forward by more than an hour, or back by any time. (So an hour without a
+ *    call looks like a jump; omemo_manager_timeout never returns more than half of one.) How long a list or bundle
+ *    counts as fresh is measured with the jumps forward. Due dates that are stored use the wall clock.
  * 14 Free. omemo_manager_free completes all operations with OMEMO_ERR_CANCELLED, withdraws all questions, closes the
  *    store, and at the very end runs omemo_destroy, once, with no lock held, unless a configuration still uses its
  *    table. It never waits: while the manager is in use, inside an event or on another thread, it only marks the
@@ -1014,7 +1014,8 @@ omemo_status omemo_manager_run(omemo_manager *manager);
 
 /**
  * Returns how long the manager has no work to do, unless wakeup is called. Coming late is harmless.
- * Returns: milliseconds until omemo_manager_run should be called; 0: now; -1: never, NULL, or inside a service.
+ * Returns: milliseconds until omemo_manager_run should be called, at most 1,800,000; 0: now; -1: never, NULL, or inside
+ *   a service.
  * Since: 0.1.0
  */
 int64_t omemo_manager_timeout(const omemo_manager *manager);
@@ -2069,7 +2070,7 @@ enum omemo_action
  {
   /**
    * Show nothing: the stanza has no payload, whatever its status, or is a duplicate, or a message of this device
-   * that came back.
+   * that came back, or an error, or no OMEMO message at all.
    */
   OMEMO_ACTION_HIDE = 0,
   /** Show the content, with its trust. omemo_decrypted_body says what to do if it returns NULL. */
@@ -2133,15 +2134,15 @@ struct omemo_decrypted;
  * Parameters:
  * - from: the real bare JID of the sender, without resource. Of a carbon (XEP-0280) or an archived message (XEP-0313)
  *   check the outer sender, then pass in the inner `<message>` with its own `from` (docs/stanzas.md). In a room it is
- *   the JID that presence or the member list shows, never the occupant's; if the room hides it, NULL: the known JIDs
- *   that have a device with the sender's device id are tried.
+ *   the JID that presence or the member list shows, never the occupant's; if the room hides it, NULL: every JID that
+ *   has a device with the sender's device id is tried, those that this client has named first.
  * - room: the bare JID of the room; NULL outside of rooms. If from is NULL, a message with this device's own id as
  *   sender is OMEMO_ERR_OWN_ECHO, except if it has a key for this device: then a device of another member has the same
  *   id, and the message is decrypted.
  * - xml: the element, alone or in a `<message>`. If that has several (8 are considered), the one that is for this
  *   device and can be read is used. A `<message type='error'>` and a message without `<encrypted/>` are
- *   OMEMO_ERR_MALFORMED with OMEMO_ACTION_HIDE; a carbon passed in whole is OMEMO_ERR_MALFORMED with
- *   OMEMO_ACTION_WARN.
+ *   OMEMO_ERR_MALFORMED with OMEMO_ACTION_HIDE: treat it as if it had not been passed in. A carbon passed in whole is
+ *   OMEMO_ERR_MALFORMED with OMEMO_ACTION_WARN if a message is in it.
  * - len: bytes of xml, without a NUL.
  * - decrypted: receives the result.
  * Returns: OMEMO_OK if the stanza was processed, with or without success: see omemo_decrypted_action and

@@ -69,7 +69,7 @@ cases tap ctest ctest_with_cases
 # the use of bytes that nobody wrote. The other programs under valgrind find little that it does not, at 20 times its cost.
 # Of the random games a third is enough here.
 sampled='contract.*|hostile.*|chances.*|secrets.*'
-games=${OMEMO_FULL:+60} games=${games:-20}
+games=${OMEMO_GAMES:-$([ -n "${OMEMO_FULL:-}" ] && echo 60 || echo 20)}
 for name in $names; do
     [ -n "${OMEMO_FULL:-}" ] || [[ $name =~ ^($sampled)$ ]] || continue
     program "$name under valgrind" "$name" env "OMEMO_GAMES=$games" valgrind --quiet --leak-check=full --show-leak-kinds=all \

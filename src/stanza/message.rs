@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use super::base64;
 use super::jid;
 use super::xml::writer::Writer;
-use super::xml::{Element, Ns, Reader, malformed};
+use super::xml::{Element, Event, Ns, Reader, malformed};
 use crate::error::{Error, Result, Status};
 use crate::protocol::address::BareJid;
 use crate::protocol::limits;
@@ -25,17 +25,19 @@ pub fn parse(xml: &[u8]) -> Result<Message> {
 
 /// Reads the first `<encrypted/>` of one namespace that can be read, where there is one of that namespace.
 pub fn parse_in(xml: &[u8], namespace: Namespace) -> Result<Option<Message>> {
-    let mut all: Vec<_> = read_all(xml)?.into_iter().filter(|(found, _)| *found == namespace).collect();
+    let mut all: Vec<_> =
+        read_all(xml)?.messages.into_iter().filter(|(found, _)| *found == namespace).collect();
     let readable = all.iter().position(|(_, message)| message.is_ok()).unwrap_or_default();
     if readable < all.len() { all.swap_remove(readable).1.map(Some) } else { Ok(None) }
 }
 
 /// Reads every `<encrypted/>` of a stanza that can be read, in the order in which a recipient tries them: those of
-/// omemo:2 first. Empty if the stanza has none, or is an error. Fails if it has some and none can be read, and if it
-/// wraps another message.
+/// omemo:2 first. Empty if the stanza is an error, or holds none at all. Fails if it has some and none can be read, and if
+/// one stands only where none is looked for.
 pub fn candidates(xml: &[u8]) -> Result<Vec<Message>> {
+    let Found { messages, elsewhere } = read_all(xml)?;
     let (omemo2, legacy): (Vec<_>, Vec<_>) =
-        read_all(xml)?.into_iter().partition(|(namespace, _)| *namespace == Namespace::Omemo2);
+        messages.into_iter().partition(|(namespace, _)| *namespace == Namespace::Omemo2);
     let (mut readable, mut failure) = (Vec::new(), None);
     for (_, message) in omemo2.into_iter().chain(legacy) {
         match message {
@@ -45,36 +47,50 @@ pub fn candidates(xml: &[u8]) -> Result<Vec<Message>> {
     }
     match failure {
         Some(error) if readable.is_empty() => Err(error),
+        None if readable.is_empty() && elsewhere => Err(malformed(
+            "The message is not where it is looked for: pass in what the carbon or result holds.",
+        )),
         _ => Ok(readable),
     }
 }
 
-/// Everything that is an `<encrypted/>`, in the order of the stanza.
-fn read_all(xml: &[u8]) -> Result<Vec<(Namespace, Result<Message>)>> {
+/// What a stanza holds.
+#[derive(Default)]
+struct Found {
+    /// Everything that is an `<encrypted/>`, in the order of the stanza.
+    messages: Vec<(Namespace, Result<Message>)>,
+    /// There may be a message where none is looked for: inside of a carbon, or of another version of OMEMO.
+    elsewhere: bool,
+}
+
+fn read_all(xml: &[u8]) -> Result<Found> {
     let mut reader = Reader::new(xml)?;
-    let mut all = Vec::new();
+    let mut found = Found::default();
     let root = reader.child(0)?.ok_or_else(|| malformed("The XML is empty."))?;
-    if !take(&mut all, &mut reader, &root)?
-        && matches!(root.ns(), Ns::Stream | Ns::None)
-        && root.name() == "message"
-    {
+    if !take(&mut found.messages, &mut reader, &root)? {
+        let is_message = matches!(root.ns(), Ns::Stream | Ns::None) && root.name() == "message";
         // What comes back as an error is a message of ours that nobody got.
-        let is_error = root.attribute("type").as_deref() == Some("error");
+        let is_error = is_message && root.attribute("type").as_deref() == Some("error");
+        found.elsewhere = !is_message;
         while let Some(child) = reader.child(root.level())? {
-            if !is_error && !take(&mut all, &mut reader, &child)? && is_wrapper(&mut reader, &child)? {
-                return Err(malformed("The message is inside of a carbon or of an archived message."));
+            if is_message && !is_error && !take(&mut found.messages, &mut reader, &child)? {
+                found.elsewhere |= holds_encrypted(&mut reader, &child)?;
             }
         }
     }
     reader.child(0)?;
-    Ok(all)
+    Ok(found)
 }
 
-/// Returns whether the element holds another message (XEP-0297): carbons, the archive and forwarded messages do.
-fn is_wrapper(reader: &mut Reader<'_>, element: &Element<'_>) -> Result<bool> {
-    let mut found = element.name() == "forwarded";
-    while let Some(child) = reader.child(element.level())? {
-        found |= child.name() == "forwarded";
+/// Returns whether an element is an `<encrypted/>` of whatever namespace, or has one in it at any depth.
+fn holds_encrypted(reader: &mut Reader<'_>, element: &Element<'_>) -> Result<bool> {
+    let mut found = element.name() == "encrypted";
+    while reader.level() >= element.level() {
+        match reader.next()? {
+            Event::Start(inner) => found |= inner.name() == "encrypted",
+            Event::Eof => break,
+            _ => {}
+        }
     }
     Ok(found)
 }

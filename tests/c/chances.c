@@ -462,7 +462,7 @@ static void much_happened(void) {
          "withdrawn, %u about trust, %u freed inside of an event\n",
          (unsigned long long)first_seed, (unsigned long long)games, operations_total, cancelled_total, served_total,
          requests_total, withdrawn_total, decided_total, games_freed_inside);
-  if (games < 40) return;
+  if (games < 20) return;
   CHECK(operations_total > 40 * games && cancelled_total > 2 * games);
   CHECK(requests_total > 20 * games && withdrawn_total > 2 * games && games_freed_inside > 0);
 }

@@ -246,7 +246,7 @@ fn a_list_of_more_than_64_kib_stays_as_it_is<D: Device>(ns: Namespace) {
     assert!(rows.iter().any(|row| row.status == Status::Limit), "{rows:?}");
 }
 
-/// A client that was taken off its list and whose publication is held: the request and the request.
+/// A client that was taken off its list and whose publication is held: its number and the request.
 fn publishing(ns: Namespace) -> (Server, RustDevice, u64, Request) {
     let mut server = Server::of(ns);
     let romeo = RustDevice::new(ROMEO, &mut server);

@@ -283,23 +283,32 @@ fn messages_are_read_alone_and_below_a_message_only() {
 fn a_stanza_without_a_message_is_told_from_one_that_hides_it() {
     let element = encrypted("<header sid='1'/>");
     let count = |xml: &str| message::candidates(xml.as_bytes()).map(|all| all.len()).ok();
+    let carbon =
+        |inner: &str| format!("<sent xmlns='urn:x'><forwarded><message>{inner}</message></forwarded></sent>");
     for xml in [
         format!("<message type='error'>{element}<error type='cancel'/></message>"),
         "<message><body>hello</body></message>".to_owned(),
         "<message><received xmlns='urn:xmpp:receipts' id='1'/></message>".to_owned(),
-        format!("<iq>{element}</iq>"),
+        format!("<message>{}</message>", carbon("<body>hello</body>")),
     ] {
         assert_eq!(count(&xml), Some(0), "{xml}");
     }
     let forwarded = format!("<forwarded xmlns='urn:xmpp:forward:0'><message>{element}</message></forwarded>");
     for wrapper in [
         forwarded.clone(),
-        format!("<received xmlns='urn:xmpp:carbons:2'>{forwarded}</received>"),
-        format!("<sent xmlns='urn:xmpp:carbons:2'>{forwarded}</sent>"),
+        carbon(&element),
         format!("<result xmlns='urn:xmpp:mam:2' id='1'>{forwarded}</result>"),
+        format!("<x xmlns='urn:x'>{element}</x>"),
+        element.replace("urn:xmpp:omemo:2", "urn:xmpp:omemo:1"),
     ] {
         assert_eq!(count(&format!("<message>{wrapper}</message>")), None, "{wrapper}");
+        assert_eq!(count(&wrapper), None, "{wrapper}");
+        // A message that stands where it is looked for is read, whatever stands beside it.
+        for both in [format!("{element}{wrapper}"), format!("{wrapper}{element}")] {
+            assert_eq!(count(&format!("<message>{both}</message>")), Some(1), "{both}");
+        }
     }
+    assert_eq!(count(&format!("<iq>{element}</iq>")), None);
     assert_eq!(count(&format!("<message>{}</message>", encrypted("<header/>"))), None);
 }
 

@@ -20,7 +20,7 @@ use zeroize::Zeroizing;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum omemo_action {
     /// Show nothing: the stanza has no payload, whatever its status, or is a duplicate, or a message of this device
-    /// that came back.
+    /// that came back, or an error, or no OMEMO message at all.
     OMEMO_ACTION_HIDE = 0,
     /// Show the content, with its trust. omemo_decrypted_body says what to do if it returns NULL.
     OMEMO_ACTION_SHOW = 1,
@@ -101,8 +101,10 @@ impl omemo_decrypted {
         let body = self.body.get_or_init(|| {
             let decrypted = self.decrypted.as_ref()?;
             let plaintext = decrypted.plaintext.as_deref()?;
-            let mut body = Zeroizing::new(content::text(decrypted.namespace, plaintext)?.as_bytes().to_vec());
-            body.iter_mut().filter(|byte| **byte == 0).for_each(|byte| *byte = b' ');
+            let text = content::text(decrypted.namespace, plaintext)?;
+            // Room for the NUL at once: a vector that grows leaves a copy behind that nobody wipes.
+            let mut body = Zeroizing::new(Vec::with_capacity(text.len().saturating_add(1)));
+            body.extend(text.bytes().map(|byte| if byte == 0 { b' ' } else { byte }));
             body.push(0);
             Some(body)
         });
@@ -190,15 +192,15 @@ fn first_for_us(messages: &[Message], decrypt: impl Fn(&Message) -> Result<Decry
 /// Parameters:
 /// - from: the real bare JID of the sender, without resource. Of a carbon (XEP-0280) or an archived message (XEP-0313)
 ///   check the outer sender, then pass in the inner `<message>` with its own `from` (docs/stanzas.md). In a room it is
-///   the JID that presence or the member list shows, never the occupant's; if the room hides it, NULL: the known JIDs
-///   that have a device with the sender's device id are tried.
+///   the JID that presence or the member list shows, never the occupant's; if the room hides it, NULL: every JID that
+///   has a device with the sender's device id is tried, those that this client has named first.
 /// - room: the bare JID of the room; NULL outside of rooms. If from is NULL, a message with this device's own id as
 ///   sender is OMEMO_ERR_OWN_ECHO, except if it has a key for this device: then a device of another member has the same
 ///   id, and the message is decrypted.
 /// - xml: the element, alone or in a `<message>`. If that has several (8 are considered), the one that is for this
 ///   device and can be read is used. A `<message type='error'>` and a message without `<encrypted/>` are
-///   OMEMO_ERR_MALFORMED with OMEMO_ACTION_HIDE; a carbon passed in whole is OMEMO_ERR_MALFORMED with
-///   OMEMO_ACTION_WARN.
+///   OMEMO_ERR_MALFORMED with OMEMO_ACTION_HIDE: treat it as if it had not been passed in. A carbon passed in whole is
+///   OMEMO_ERR_MALFORMED with OMEMO_ACTION_WARN if a message is in it.
 /// - len: bytes of xml, without a NUL.
 /// - decrypted: receives the result.
 /// Returns: OMEMO_OK if the stanza was processed, with or without success: see omemo_decrypted_action and

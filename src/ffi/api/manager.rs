@@ -153,7 +153,8 @@ pub unsafe extern "C" fn omemo_manager_run(manager: *mut omemo_manager) -> omemo
 }
 
 /// Returns how long the manager has no work to do, unless wakeup is called. Coming late is harmless.
-/// Returns: milliseconds until omemo_manager_run should be called; 0: now; -1: never, NULL, or inside a service.
+/// Returns: milliseconds until omemo_manager_run should be called, at most 1,800,000; 0: now; -1: never, NULL, or inside
+///   a service.
 /// Since: 0.1.0
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn omemo_manager_timeout(manager: *const omemo_manager) -> i64 {

@@ -7,6 +7,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 /// A larger step of the wall clock may be a person who sets it: a deadline must not end because of that.
 const LARGEST_STEP_MS: u64 = 3_600_000;
+/// The client is to look at the clock sooner than that: what it has slept would count as such a step.
+pub(super) const LONGEST_SLEEP_MS: u64 = LARGEST_STEP_MS / 2;
 
 /// All clocks at one moment, in milliseconds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -1,5 +1,6 @@
 //! The parts of the engine put together: what `next_event` advances, and when the client is woken.
 
+use super::clock::LONGEST_SLEEP_MS;
 use super::operations::Events;
 use super::wake::{WakeUp, Work};
 use super::{
@@ -169,13 +170,14 @@ impl<F: Default> Engine<F> {
         self.wake();
     }
 
-    /// Returns the milliseconds until `next_event` is wanted although nobody wakes the client; `None`: never.
+    /// Returns the milliseconds until `next_event` is wanted although nobody wakes the client, half an hour at most;
+    /// `None`: never.
     pub(in crate::manager) fn timeout(&self) -> Option<u64> {
         let now = self.now();
         if self.is_ready_at(now) {
             Some(0)
         } else {
-            self.next_time(now).map(|at| at.saturating_sub(now.steady_ms))
+            self.next_time(now).map(|at| at.saturating_sub(now.steady_ms).min(LONGEST_SLEEP_MS))
         }
     }
 

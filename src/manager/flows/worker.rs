@@ -33,12 +33,12 @@ impl Jobs<Job> for AccountJobs {
         self.0.upgrade().map(|context| context.now()).unwrap_or_default()
     }
 
-    fn due(&self, now_ms: Now, busy: &BTreeSet<Job>, _room: usize) -> (Vec<Job>, Option<u64>) {
+    fn due(&self, now: Now, busy: &BTreeSet<Job>, _room: usize) -> (Vec<Job>, Option<u64>) {
         let Some(context) = self.0.upgrade().filter(|context| context.is_online()) else {
             return (Vec::new(), None);
         };
         // A store that cannot be read now may be readable soon.
-        let later = || (Vec::new(), Some(now_ms.steady_ms.saturating_add(policy::STORE_RETRY_MS)));
+        let later = || (Vec::new(), Some(now.steady_ms.saturating_add(policy::STORE_RETRY_MS)));
         context.transact(|tx| due(tx, busy)).unwrap_or_else(|_| later())
     }
 

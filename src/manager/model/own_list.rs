@@ -282,7 +282,7 @@ mod tests {
     }
 
     #[test]
-    fn our_own_list_that_comes_before_its_answer_is_taken_unless_another_crossed_it() {
+    fn our_own_list_that_comes_before_its_answer_is_taken() {
         let mut own = OwnList::default();
         own.see(&list(&[17]), at(1), Pushed);
         publish(&mut own, &list(&[17, 9]));

@@ -141,7 +141,13 @@ fn payloads(namespace: Namespace) {
     // A key of zeros is no key in omemo:2, unless a tag makes it the key of a payload.
     let is_key = |tag: &[u8]| payload::key_parts(namespace, &[&[0; 32], tag].concat(), None).is_some();
     assert_eq!((is_key(&[]), is_key(&[0; 16])), (namespace == Namespace::Legacy, true));
-    assert!(payload::key_parts(namespace, &[1; 32], None).is_some());
+    // A tag of another length is none, nor is an empty IV one.
+    let size = if namespace == Namespace::Legacy { 16 } else { 32 };
+    for (tag, iv) in [(0, &[][..]), (15, &[]), (16, &[2]), (17, &[2])] {
+        let parts = payload::key_parts(namespace, &vec![1; size + tag], Some(iv)).unwrap();
+        assert_eq!((parts.key.len(), parts.tag.is_some()), (size, tag == 16));
+        assert_eq!(parts.iv.as_deref(), (!iv.is_empty()).then_some(iv));
+    }
     match namespace {
         Namespace::Omemo2 => {
             let key = payload::empty_key(namespace, &mut Recorded::default()).unwrap();

@@ -124,6 +124,19 @@ fn the_client_is_woken_for_work_that_comes_while_it_falls_asleep() {
 }
 
 #[test]
+fn a_long_sleep_is_no_jump_of_the_clock() {
+    let (_client, engine) = engine();
+    let sleep = engine.runtime().sleep_until(72 * 60_000);
+    let run = async move {
+        sleep.await;
+        Outcome::bare(Status::Ok)
+    };
+    engine.start(1, OperationKind::SurvivesStream, run).unwrap();
+    assert!(engine.next_event(|noted| noted.settle(())).is_none());
+    assert_eq!(engine.timeout(), Some(30 * 60_000));
+}
+
+#[test]
 fn the_end_cancels_everything_and_gives_the_last_events() {
     let (_client, engine) = engine();
     fetching(&engine, 1);
