@@ -150,7 +150,7 @@ impl Session {
         let plaintext = message.open(key, &self.parties, self.role.other())?;
         let mut left = skipped.clone();
         left.remove(&ratchet_key, n);
-        // Keys are kept of sessions alone that were confirmed by the message that skipped them; below, closed its chain.
+        // The session is confirmed: the message that skipped this key was read.
         let session = Session { skipped: count(&left), ..self.clone() };
         // What is neither skipped nor evicted of the chain that goes on was decrypted: nothing is to be noted of it.
         let chain = (!self.ratchet.is_current(&ratchet_key)).then_some(ChainEvent::Late(ratchet_key, n));
@@ -160,6 +160,7 @@ impl Session {
     /// Opens a message whose key is the last one of a chain that is over.
     fn open_at_pn(&self, message: &RatchetMessage) -> Result<Option<Step>> {
         let Header { ratchet_key, n, .. } = message.header();
+        // The session is confirmed: the message that closed the chain was read.
         let mut session = self.clone();
         let mut closed = session.ratchet.keys_at_pn.iter_mut();
         let at_pn = closed.find(|closed| closed.ratchet_key == ratchet_key && closed.n == n);

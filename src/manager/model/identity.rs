@@ -266,9 +266,7 @@ impl Identity {
     /// Tells how the key of an authenticated key exchange relates to the device's.
     pub(in crate::manager) fn compare_exchange(&self, mont: &[u8; 32]) -> FromExchange {
         match self {
-            Identity::Unknown => FromExchange::Fits,
-            Identity::Provisional(key) if key.is(mont) => FromExchange::Fits,
-            Identity::Provisional(_) => FromExchange::Rival,
+            Identity::Provisional(key) if !key.is(mont) => FromExchange::Rival,
             known if known.reads(mont) => FromExchange::Fits,
             _ => FromExchange::Contradicts,
         }

@@ -82,6 +82,19 @@ fn another_key_in_the_other_namespace_counts_only_there() {
 }
 
 #[test]
+fn of_two_bundles_that_show_another_key_the_one_of_the_namespace_is_named() {
+    let mut identity = Identity::Unknown;
+    assert_eq!(identity.compare_exchange(key(1).mont()), FromExchange::Fits);
+    identity.see_bundle(&key(1), Omemo2);
+    for namespace in [Legacy, Omemo2] {
+        identity.see_bundle(&key(2), namespace);
+    }
+    for namespace in [Legacy, Omemo2] {
+        assert_eq!(identity.blocked_by(namespace, both()), Some(namespace));
+    }
+}
+
+#[test]
 fn accepting_takes_the_conflicting_key_and_gives_the_old_one_up() {
     let (first, other) = (key(1), key(2));
     let mut identity = Identity::Unknown;
