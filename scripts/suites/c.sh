@@ -84,7 +84,7 @@ warns_of_nothing() { # COMPILER FLAGS...
     find bench/ours examples-c tests/c -name '*.c' -print0 |
         xargs -0 -n 1 -P 2 "$@" -std=c11 -Wall -Wextra -Wpedantic -Wconversion -Werror -Iinclude -I"$TARGET/page" -o /dev/null -c
 }
-for flags in "gcc -O2" "gcc -O3 -DNDEBUG" "clang -O0" "clang -O3 -DNDEBUG"; do
+for flags in "gcc -O2" "gcc -O3 -DNDEBUG" "clang -O0" "clang -O2" "clang -O3 -DNDEBUG"; do
     # shellcheck disable=SC2086 # a compiler and its flags
     step "no warning by $flags" warns_of_nothing $flags
 done
