@@ -188,24 +188,29 @@ struct Model {
     closed: Vec<[u8; 32]>,
     queue: Vec<([u8; 32], u32)>,
     read: HashSet<([u8; 32], u32)>,
-}
-
-/// Whether more ranges of a chain were read than a record has room for: then what was read may fail instead.
-fn is_scattered(read: &HashSet<([u8; 32], u32)>, chain: [u8; 32]) -> bool {
-    let begins = |(of, n): &&([u8; 32], u32)| {
-        *of == chain && n.checked_sub(1).is_none_or(|before| !read.contains(&(chain, before)))
-    };
-    read.iter().filter(begins).count() > 4
+    /// Chains of which more ranges were read, at some time, than a record has room for: then what was read may fail
+    /// instead, also when later messages have filled the gaps.
+    scattered: HashSet<[u8; 32]>,
 }
 
 impl Model {
+    fn note_read(&mut self, chain: [u8; 32], n: u32) {
+        self.read.insert((chain, n));
+        let begins = |(of, n): &&([u8; 32], u32)| {
+            *of == chain && n.checked_sub(1).is_none_or(|before| !self.read.contains(&(chain, before)))
+        };
+        if self.read.iter().filter(begins).count() > 4 {
+            self.scattered.insert(chain);
+        }
+    }
+
     fn receive(&mut self, header: Header, limits: &SkipLimits) -> std::result::Result<(), Status> {
         let Header { ratchet_key, pn, n } = header;
         let chain = *ratchet_key.as_bytes();
         let most = limits.per_message as u32;
         if let Some(at) = self.queue.iter().position(|key| *key == (chain, n)) {
             self.queue.remove(at);
-            self.read.insert((chain, n));
+            self.note_read(chain, n);
             return Ok(());
         }
         let old = self.closed.contains(&chain) || (self.current == Some(chain) && n < self.next);
@@ -233,7 +238,7 @@ impl Model {
         let surplus = self.queue.len().saturating_sub(limits.per_session);
         self.queue.drain(..surplus);
         self.next = n + 1;
-        self.read.insert((chain, n));
+        self.note_read(chain, n);
         Ok(())
     }
 }
@@ -310,7 +315,7 @@ fn play(
                     Err(error) => {
                         let scattered = expected == Err(Status::Duplicate)
                             && error.status() == Status::DecryptionFailed
-                            && is_scattered(&model.read, *header.ratchet_key.as_bytes());
+                            && model.scattered.contains(header.ratchet_key.as_bytes());
                         assert!(scattered || expected == Err(error.status()), "{error:?}, not {expected:?}");
                         assert!(side.state() == before, "a refused message changed the state");
                         assert!(mail[at].read || !complete, "a message was lost");
