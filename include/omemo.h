@@ -272,6 +272,8 @@ enum omemo_status
   OMEMO_ERR_KEY_EXCHANGE_FAILED = -308,
   /** The plaintext for a required namespace is missing or empty. */
   OMEMO_ERR_PLAINTEXT = -309,
+  /** The device has not answered for as many messages as the configuration allows. */
+  OMEMO_ERR_UNRESPONSIVE = -310,
   /** No answer came in time. */
   OMEMO_ERR_TIMEOUT = -400,
   /** The account is not connected. */
@@ -461,6 +463,19 @@ enum omemo_option
    * OMEMO_OPTION_SKIPPED_PER_SESSION, to which the default is lowered. Unit: keys, 0 to 2,000; default: 1,000.
    */
   OMEMO_OPTION_SKIPPED_PER_MESSAGE = 4,
+  /**
+   * 0: a session on which messages cannot be decrypted is replaced by omemo_manager_replace_sessions only, as
+   * XEP-0384 demands. 1: the library replaces it by itself, at most once a day for each device, and only after
+   * OMEMO_NOTICE_SESSION_BROKEN (docs/sessions.md). Unit: 0 or 1, 0 to 1; default: 0.
+   */
+  OMEMO_OPTION_HEALING = 5,
+  /**
+   * Number of messages to a device, without any answer of it, after which nothing more is encrypted for it until
+   * it writes or its session is replaced. 0: never. A client that is online answers after 53 messages at the
+   * latest, so that a device which does not is probably no longer in use; values below 53 count as 53. Unit:
+   * messages, 0 to 1,000,000; default: 0.
+   */
+  OMEMO_OPTION_MAX_UNANSWERED_MESSAGES = 6,
 };
 #ifndef __cplusplus
 #if __STDC_VERSION__ >= 202311L
@@ -768,6 +783,14 @@ enum omemo_notice
    * omemo_result_row_detail.
    */
   OMEMO_NOTICE_PUBLISH_FAILED = 4,
+  /**
+   * (ns, jid, device, status) A message of a device cannot be decrypted although there is a session with it: one of
+   * the two may have lost its store, or have restored an older copy of it, or the message is forged. The status is that
+   * of the message. This notice is not repeated before a message of the device was decrypted or its session was
+   * replaced; omemo_devices_failed_messages counts. omemo_manager_replace_sessions begins a new session, and so does
+   * the library itself after a second such message if OMEMO_OPTION_HEALING is 1.
+   */
+  OMEMO_NOTICE_SESSION_BROKEN = 5,
 };
 #ifndef __cplusplus
 #if __STDC_VERSION__ >= 202311L
@@ -2139,7 +2162,8 @@ struct omemo_decrypted;
  * - room: the bare JID of the room; NULL outside of rooms. If from is NULL, a message with this device's own id as
  *   sender is OMEMO_ERR_OWN_ECHO, except if it has a key for this device: then a device of another member has the same
  *   id, and the message is decrypted.
- * - xml: the element, alone or in a `<message>`. If that has several (8 are considered), the one that is for this
+ * - xml: the element, alone or, better, in its `<message>`, where a `<delay>` says that the message is not new
+ *   (docs/sessions.md). If that has several (8 are considered), the one that is for this
  *   device and can be read is used. A `<message type='error'>` and a message without `<encrypted/>` are
  *   OMEMO_ERR_MALFORMED with OMEMO_ACTION_HIDE: treat it as if it had not been passed in. A carbon passed in whole is
  *   OMEMO_ERR_MALFORMED with OMEMO_ACTION_WARN if a message is in it.
@@ -2527,6 +2551,43 @@ const char *omemo_devices_preferred_namespace(const omemo_devices *devices, size
 bool omemo_devices_downgraded(const omemo_devices *devices, size_t index);
 
 /**
+ * Returns how many messages were sent to a device since it last answered, on the session in one namespace: the length
+ * of the sending chain. A device that is online answers after 53 messages at the latest (XEP-0384 4.3);
+ * OMEMO_OPTION_MAX_UNANSWERED_MESSAGES sets a limit.
+ * Parameters:
+ * - index: position of the device, from 0.
+ * - ns: the namespace of the session.
+ * Returns: the number of messages; -1 if there is no such device, namespace or session, or the devices were given to a
+ *   callback.
+ * Since: 0.1.0 (XEP-0384 4.3)
+ */
+int64_t omemo_devices_sending_chain_length(const omemo_devices *devices, size_t index, const char *ns);
+
+/**
+ * Returns how many messages of the current receiving chain of a device have come in, skipped ones included, on the
+ * session in one namespace: the length of the receiving chain.
+ * Parameters:
+ * - index: position of the device, from 0.
+ * - ns: the namespace of the session.
+ * Returns: the number of messages; -1 if there is no such device, namespace or session, or nothing was received on the
+ *   session, or the devices were given to a callback.
+ * Since: 0.1.0 (XEP-0384 4.3)
+ */
+int64_t omemo_devices_receiving_chain_length(const omemo_devices *devices, size_t index, const char *ns);
+
+/**
+ * Returns how many different messages of a device could not be decrypted since the last one that could, or since its
+ * session was replaced. They are counted in memory, while the device is on the device list of its JID; see
+ * OMEMO_NOTICE_SESSION_BROKEN.
+ * Parameters:
+ * - index: position of the device, from 0.
+ * - ns: the namespace of the messages; NULL: all namespaces.
+ * Returns: the number of messages; 0 if there is no such device or namespace, or the devices were given to a callback.
+ * Since: 0.1.0
+ */
+uint32_t omemo_devices_failed_messages(const omemo_devices *devices, size_t index, const char *ns);
+
+/**
  * Returns all known devices of a JID from the store, at once. omemo_manager_refresh_devices brings them up to date
  * first.
  * Parameters:
@@ -2583,6 +2644,38 @@ omemo_status omemo_manager_update_device_list(omemo_manager *manager, const char
  * Since: 0.1.0 (XEP-0060 7.2, 8.4, 8.5)
  */
 omemo_status omemo_manager_device_list_gone(omemo_manager *manager, const char *jid, const char *ns);
+
+/**
+ * Starts to replace sessions: when messages cannot be decrypted (OMEMO_NOTICE_SESSION_BROKEN), or a store was lost or
+ * an older copy of it restored on either side. XEP-0384 demands that a user can do this.
+ *
+ * What happens next: for each session the bundle of the device is fetched (fetch_bundle), then the old sessions with
+ * the device are retired and a new one begins, in one commit, and its empty message is sent (send_message) by
+ * omemo_manager_run, also after a restart. A retired session still decrypts messages that are on their way, for 30
+ * days, and never sends. The report has a row for each session; a device that is distrusted or whose bundle cannot
+ * be fetched keeps the session it has. A record of a session that cannot be read (OMEMO_ERR_STORAGE_CORRUPT) is
+ * removed.
+ *
+ * Parameters:
+ * - jid: a bare JID; NULL: everybody, this account's other devices included.
+ * - device: a device id of jid; 0: all of its devices that are announced. A device that is named and announced, but
+ *   with which there is no session, gets one.
+ * - done: called at the end of the operation. NULL: if op is given, the result is kept for omemo_manager_wait. The
+ *   status is OMEMO_OK if a session was replaced or none had to be, else that of the first row; OMEMO_ERR_OFFLINE if
+ *   the stream ended before all were.
+ * - user_data: any pointer; passed to done. Stays yours if this call fails.
+ * - op: receives the number of the operation; may be NULL.
+ * Returns: OMEMO_OK if the operation was started, OMEMO_ERR_NULL, OMEMO_ERR_UTF8, OMEMO_ERR_JID, OMEMO_ERR_ARGUMENT
+ *   (no device id, or a device without jid), OMEMO_ERR_OFFLINE, OMEMO_ERR_BUSY inside a service,
+ *   OMEMO_ERR_CANCELLED.
+ * Since: 0.1.0 (XEP-0384 5.7)
+ */
+omemo_status omemo_manager_replace_sessions(omemo_manager *manager,
+                                            const char *jid,
+                                            uint32_t device,
+                                            omemo_done done,
+                                            void *user_data,
+                                            omemo_op *op);
 
 /**
  * Starts to fetch the device lists of a JID and the keys that are not known, so that omemo_manager_devices is up

@@ -49,6 +49,7 @@ macro_rules! for_each_status {
             BundleBad = -307, OMEMO_ERR_BUNDLE_BAD, "The bundle can be read, but not used: a signature, key or id is wrong.", "";
             KeyExchangeFailed = -308, OMEMO_ERR_KEY_EXCHANGE_FAILED, "The key exchange failed.", "KeyExchangeFailed; XEdDSAException";
             Plaintext = -309, OMEMO_ERR_PLAINTEXT, "The plaintext for a required namespace is missing or empty.", "";
+            Unresponsive = -310, OMEMO_ERR_UNRESPONSIVE, "The device has not answered for as many messages as the configuration allows.", "";
             // Network: of an operation, or of one row of its report.
             Timeout = -400, OMEMO_ERR_TIMEOUT, "No answer came in time.", "";
             Offline = -401, OMEMO_ERR_OFFLINE, "The account is not connected.", "";

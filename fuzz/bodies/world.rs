@@ -125,6 +125,8 @@ impl Account {
             max_open_fetches: 32,
             skipped_per_session: 1_000,
             skipped_per_message: 1_000,
+            healing: omemo::manager::config::Healing::Manual,
+            max_unanswered_messages: None,
         };
         let clock = Arc::new(Clock(AtomicU64::new(1_000)));
         let manager = Manager::open(config, storage.clone(), clock.clone(), Box::new(Seeded(seed)))?;

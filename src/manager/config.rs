@@ -68,9 +68,52 @@ pub const SKIPPED_PER_MESSAGE: ConfigOption = ConfigOption {
     default: limits::SKIPPED_PER_MESSAGE as u64,
 };
 
+/// Who replaces broken sessions.
+pub const HEALING: ConfigOption = ConfigOption {
+    number: 5,
+    name: "OMEMO_OPTION_HEALING",
+    meaning: "0: a session on which messages cannot be decrypted is replaced by omemo_manager_replace_sessions only, as \
+              XEP-0384 demands. 1: the library replaces it by itself, at most once a day for each device, and only \
+              after OMEMO_NOTICE_SESSION_BROKEN (docs/sessions.md).",
+    unit: "0 or 1",
+    least: 0,
+    most: 1,
+    default: 0,
+};
+
+/// Bound on messages that nobody answers.
+pub const MAX_UNANSWERED_MESSAGES: ConfigOption = ConfigOption {
+    number: 6,
+    name: "OMEMO_OPTION_MAX_UNANSWERED_MESSAGES",
+    meaning: "Number of messages to a device, without any answer of it, after which nothing more is encrypted for it \
+              until it writes or its session is replaced. 0: never. A client that is online answers after 53 \
+              messages at the latest, so that a device which does not is probably no longer in use; values below \
+              53 count as 53.",
+    unit: "messages",
+    least: 0,
+    most: 1_000_000,
+    default: 0,
+};
+
 /// All options, by number.
-pub const OPTIONS: [&ConfigOption; 4] =
-    [&REQUEST_TIMEOUT_MS, &MAX_OPEN_FETCHES, &SKIPPED_PER_SESSION, &SKIPPED_PER_MESSAGE];
+pub const OPTIONS: [&ConfigOption; 6] = [
+    &REQUEST_TIMEOUT_MS,
+    &MAX_OPEN_FETCHES,
+    &SKIPPED_PER_SESSION,
+    &SKIPPED_PER_MESSAGE,
+    &HEALING,
+    &MAX_UNANSWERED_MESSAGES,
+];
+
+/// Who replaces a session on which messages cannot be decrypted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Healing {
+    /// The client, as XEP-0384 demands.
+    #[default]
+    Manual,
+    /// The library.
+    Automatic,
+}
 
 /// The settings of an account.
 #[derive(Clone)]
@@ -89,4 +132,8 @@ pub struct Config {
     pub skipped_per_session: usize,
     /// See [`SKIPPED_PER_MESSAGE`].
     pub skipped_per_message: usize,
+    /// See [`HEALING`].
+    pub healing: Healing,
+    /// See [`MAX_UNANSWERED_MESSAGES`]; `None`: never.
+    pub max_unanswered_messages: Option<u32>,
 }

@@ -14,7 +14,7 @@ mod policy;
 mod store;
 
 use crate::crypto::rng::Rng;
-use crate::error::{Result, Status};
+use crate::error::{Error, Result, Status};
 use crate::protocol::address::{BareJid, DeviceId};
 use crate::protocol::device_list::DeviceList;
 use crate::protocol::message::Message;
@@ -30,10 +30,12 @@ pub use config::Config;
 use engine::{Engine, OperationKind};
 use flows::context::Context;
 use flows::device_list::Delivery;
+use flows::replace_sessions::Scope;
 use flows::{
-    connect, decrypt, device_list, devices, encrypt, own_keys, purge_namespace, refresh, take_over, trust,
-    worker,
+    connect, decrypt, device_list, devices, encrypt, own_keys, purge_namespace, refresh, replace_sessions,
+    take_over, trust, worker,
 };
+use model::failed_messages::Timeliness;
 use std::sync::Arc;
 use store::account::Account;
 
@@ -141,9 +143,44 @@ impl Manager {
         room: Option<&BareJid>,
         message: &Message,
     ) -> Result<Decrypted> {
-        let decrypted = decrypt::decrypt(&self.context, from, room, message);
+        let decrypted = decrypt::decrypt(&self.context, from, room, message, Timeliness::Live);
         self.context.engine.wake();
         decrypted
+    }
+
+    /// The same for a message that was sent some time ago, as its stanza says.
+    pub fn decrypt_delayed(
+        &self,
+        from: Option<&BareJid>,
+        room: Option<&BareJid>,
+        message: &Message,
+    ) -> Result<Decrypted> {
+        let decrypted = decrypt::decrypt(&self.context, from, room, message, Timeliness::Delayed);
+        self.context.engine.wake();
+        decrypted
+    }
+
+    /// Begins new sessions: with one device, with all devices of a JID, or with everybody.
+    pub fn replace_sessions(
+        &self,
+        operation: OperationId,
+        jid: Option<BareJid>,
+        device: Option<DeviceId>,
+    ) -> Result<()> {
+        let scope = match (jid, device) {
+            (Some(jid), Some(device)) => Scope::Device(jid, device),
+            (Some(jid), None) => Scope::Jid(jid),
+            (None, None) => Scope::All,
+            (None, Some(_)) => {
+                return Err(Error::new(Status::Argument, "A device is named, but not its JID."));
+            }
+        };
+        let context = &self.context;
+        if !context.is_online() {
+            return Err(Status::Offline.into());
+        }
+        let replacing = replace_sessions::replace_sessions(context.clone(), scope);
+        context.engine.start(operation, OperationKind::EndsWithStream, replacing)
     }
 
     /// A device list was pushed, or read by the client.

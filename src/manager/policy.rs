@@ -115,6 +115,14 @@ pub(super) const UNSOLICITED_AGAIN_MS: u64 = HOUR;
 pub(super) const BUNDLE_LOOK_AGAIN_MS: u64 = MINUTE;
 /// A session with one device is repaired at most once a day: an old archive must not replace good sessions.
 pub(super) const REPAIR_AGAIN_MS: u64 = DAY;
+/// Different messages of a device that must have failed before its session is replaced by itself, where the client has
+/// chosen that: one alone may be forged, or damaged on its way.
+pub(super) const HEAL_AFTER_MESSAGES: u32 = 2;
+/// How often a session with a device is replaced by itself: once a day, or two clients that cannot read each other would do
+/// it without end.
+pub(super) const HEAL_AGAIN_MS: i64 = 24 * 3_600_000;
+/// Failed messages of a device that are told apart, so that one which is given again counts once.
+pub(super) const FAILED_MESSAGES_TOLD_APART: usize = 16;
 /// An empty message that could not be sent for so long is of no use any more.
 pub(super) const OUTBOX_KEPT_MS: i64 = 30 * 24 * 3_600_000;
 

@@ -47,7 +47,7 @@ pub const SKIPPED_PER_SESSION: usize = 1_000;
 pub const SKIPPED_PER_MESSAGE: usize = 1_000;
 /// Previous states of a session that are kept for decryption, as libsignal does.
 pub const ARCHIVED_SESSIONS: usize = 40;
-/// Superseded sessions on which a speculative step of the DH ratchet is tried.
+/// Predecessors of the current session on which a speculative step of the DH ratchet is tried.
 pub const SPECULATIVE_SESSIONS: usize = 5;
 /// Chains in which one message may skip `OMEMO_OPTION_SKIPPED_PER_MESSAGE` keys (1,000; at most 2,000): the one that it
 /// closes and the one that it opens. All attempts at a message share this budget, over sessions, keys and senders, so that

@@ -37,6 +37,7 @@ mod provisional;
 mod quotas;
 mod random_histories;
 mod records;
+mod replace_sessions;
 mod retired;
 mod rotation;
 mod scenarios;

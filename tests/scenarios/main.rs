@@ -14,6 +14,7 @@ mod bodies;
 mod heap;
 
 mod corpora;
+mod mending;
 mod rules;
 mod rules_legacy;
 mod simulated;

@@ -279,6 +279,22 @@ unsafe extern "C" {
         jid: *const c_char,
         list: *const Opaque,
     ) -> i32;
+    pub fn omemo_manager_replace_sessions(
+        manager: *mut Opaque,
+        jid: *const c_char,
+        device: u32,
+        done: Done,
+        user_data: *mut c_void,
+        op: *mut u64,
+    ) -> i32;
+    pub fn omemo_devices_failed_messages(devices: *const Opaque, index: usize, ns: *const c_char) -> u32;
+    pub fn omemo_devices_sending_chain_length(devices: *const Opaque, index: usize, ns: *const c_char)
+    -> i64;
+    pub fn omemo_devices_receiving_chain_length(
+        devices: *const Opaque,
+        index: usize,
+        ns: *const c_char,
+    ) -> i64;
     pub fn omemo_manager_refresh_devices(
         manager: *mut Opaque,
         jid: *const c_char,

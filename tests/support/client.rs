@@ -358,6 +358,24 @@ impl Client {
         if status == abi::OK { Ok(op) } else { Err(status) }
     }
 
+    /// The number of the operation, or the status of the start.
+    pub fn start_replace_sessions(&self, jid: Option<&str>, device: u32) -> Result<u64, i32> {
+        let (mut op, jid) = (0, jid.map(c_string));
+        let jid = jid.as_ref().map_or(null(), |jid| jid.as_ptr());
+        // SAFETY: as in start_connect.
+        let status = unsafe {
+            abi::omemo_manager_replace_sessions(
+                self.manager,
+                jid,
+                device,
+                Some(done),
+                self.user_data(),
+                &mut op,
+            )
+        };
+        if status == abi::OK { Ok(op) } else { Err(status) }
+    }
+
     // -- what comes in
 
     /// Decrypt a stanza; `Err` is the status of the call itself.

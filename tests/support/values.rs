@@ -4,6 +4,7 @@ use std::ffi::{CStr, CString, c_char};
 use std::ptr::{null, null_mut};
 
 use super::abi;
+use omemo::protocol::namespace::Namespace;
 
 /// Judges one device: a level, or none.
 pub type Judge = Box<dyn FnMut(&Device) -> Option<&'static str>>;
@@ -36,6 +37,9 @@ pub struct Device {
     pub conflicting_key: Option<Vec<u8>>,
     pub preferred: Option<String>,
     pub downgraded: bool,
+    pub failed_messages: u32,
+    /// The lengths of the sending and the receiving chain, the longest of all namespaces; -1: none.
+    pub chains: (i64, i64),
 }
 
 /// A row of a report.
@@ -140,6 +144,18 @@ pub(super) fn bytes(get: impl FnOnce(*mut usize) -> *const u8) -> Option<Vec<u8>
 
 /// # Safety
 /// `list` is a live omemo_devices.
+unsafe fn chains(list: *const abi::Opaque, index: usize) -> (i64, i64) {
+    let namespaces = Namespace::ALL.map(|namespace| CString::new(namespace.uri()).unwrap());
+    let longest = |of: &dyn Fn(*const c_char) -> i64| namespaces.iter().map(|ns| of(ns.as_ptr())).max();
+    // SAFETY: by contract; the getters check the index.
+    let sending = longest(&|ns| unsafe { abi::omemo_devices_sending_chain_length(list, index, ns) });
+    // SAFETY: the same.
+    let receiving = longest(&|ns| unsafe { abi::omemo_devices_receiving_chain_length(list, index, ns) });
+    (sending.unwrap_or(-1), receiving.unwrap_or(-1))
+}
+
+/// # Safety
+/// `list` is a live omemo_devices.
 pub(super) unsafe fn read_devices(list: *const abi::Opaque) -> Vec<Device> {
     // SAFETY: by contract; the getters check the index.
     unsafe {
@@ -156,6 +172,8 @@ pub(super) unsafe fn read_devices(list: *const abi::Opaque) -> Vec<Device> {
                 conflicting_key: bytes(|len| abi::omemo_devices_conflicting_key(list, index, len)),
                 preferred: text(abi::omemo_devices_preferred_namespace(list, index)),
                 downgraded: abi::omemo_devices_downgraded(list, index),
+                failed_messages: abi::omemo_devices_failed_messages(list, index, null()),
+                chains: chains(list, index),
             })
             .collect()
     }

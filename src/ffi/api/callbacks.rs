@@ -42,6 +42,12 @@ pub enum omemo_notice {
     /// hours without a publication. What the server answered is a row in the report of omemo_manager_connected:
     /// omemo_result_row_detail.
     OMEMO_NOTICE_PUBLISH_FAILED = 4,
+    /// (ns, jid, device, status) A message of a device cannot be decrypted although there is a session with it: one of
+    /// the two may have lost its store, or have restored an older copy of it, or the message is forged. The status is that
+    /// of the message. This notice is not repeated before a message of the device was decrypted or its session was
+    /// replaced; omemo_devices_failed_messages counts. omemo_manager_replace_sessions begins a new session, and so does
+    /// the library itself after a second such message if OMEMO_OPTION_HEALING is 1.
+    OMEMO_NOTICE_SESSION_BROKEN = 5,
 }
 
 impl From<NoticeKind> for omemo_notice {
@@ -51,6 +57,7 @@ impl From<NoticeKind> for omemo_notice {
             NoticeKind::IdentityChanged => omemo_notice::OMEMO_NOTICE_IDENTITY_CHANGED,
             NoticeKind::Downgraded => omemo_notice::OMEMO_NOTICE_DOWNGRADED,
             NoticeKind::PublishFailed => omemo_notice::OMEMO_NOTICE_PUBLISH_FAILED,
+            NoticeKind::SessionBroken => omemo_notice::OMEMO_NOTICE_SESSION_BROKEN,
         }
     }
 }

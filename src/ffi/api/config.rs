@@ -11,7 +11,8 @@ use super::storage::{Store, omemo_storage};
 use crate::error::{Error, Result, Status};
 use crate::manager;
 use crate::manager::config::{
-    ConfigOption, MAX_OPEN_FETCHES, OPTIONS, REQUEST_TIMEOUT_MS, SKIPPED_PER_MESSAGE, SKIPPED_PER_SESSION,
+    ConfigOption, HEALING, Healing, MAX_OPEN_FETCHES, MAX_UNANSWERED_MESSAGES, OPTIONS, REQUEST_TIMEOUT_MS,
+    SKIPPED_PER_MESSAGE, SKIPPED_PER_SESSION,
 };
 use crate::protocol::address::BareJid;
 use crate::protocol::namespace::Namespace;
@@ -30,6 +31,8 @@ pub enum omemo_option {
     OMEMO_OPTION_MAX_OPEN_FETCHES = 2,
     OMEMO_OPTION_SKIPPED_PER_SESSION = 3,
     OMEMO_OPTION_SKIPPED_PER_MESSAGE = 4,
+    OMEMO_OPTION_HEALING = 5,
+    OMEMO_OPTION_MAX_UNANSWERED_MESSAGES = 6,
 }
 
 /// Settings from which omemo_manager_new opens a manager.
@@ -69,6 +72,8 @@ const _: () = {
     assert!(omemo_option::OMEMO_OPTION_MAX_OPEN_FETCHES as i32 == MAX_OPEN_FETCHES.number);
     assert!(omemo_option::OMEMO_OPTION_SKIPPED_PER_SESSION as i32 == SKIPPED_PER_SESSION.number);
     assert!(omemo_option::OMEMO_OPTION_SKIPPED_PER_MESSAGE as i32 == SKIPPED_PER_MESSAGE.number);
+    assert!(omemo_option::OMEMO_OPTION_HEALING as i32 == HEALING.number);
+    assert!(omemo_option::OMEMO_OPTION_MAX_UNANSWERED_MESSAGES as i32 == MAX_UNANSWERED_MESSAGES.number);
 };
 
 impl Settings {
@@ -123,6 +128,8 @@ impl Shared {
         }
         let request_timeout_ms = settings.option(&REQUEST_TIMEOUT_MS);
         let max_open_fetches = small(settings.option(&MAX_OPEN_FETCHES));
+        let heals = settings.option(&HEALING) != 0;
+        let max_unanswered_messages = most_unanswered(settings.option(&MAX_UNANSWERED_MESSAGES));
         let config = manager::Config {
             jid: settings.jid.ok_or_else(|| missing("omemo_config_set_jid was not called."))?,
             namespaces: settings.namespaces.unwrap_or_else(|| vec![Namespace::Legacy, Namespace::Omemo2]),
@@ -133,12 +140,20 @@ impl Shared {
             max_open_fetches,
             skipped_per_session: small(kept),
             skipped_per_message: small(at_once),
+            healing: if heals { Healing::Automatic } else { Healing::Manual },
+            max_unanswered_messages,
         };
         let storage = settings.storage.ok_or_else(|| missing("omemo_config_set_storage was not called."))?;
         let callbacks =
             settings.callbacks.ok_or_else(|| missing("omemo_config_set_callbacks was not called."))?;
         Ok(Parts { config, storage, callbacks, log: settings.log })
     }
+}
+
+/// Messages that a device may leave unanswered; `None`: any number.
+fn most_unanswered(option: u64) -> Option<u32> {
+    let most = u32::try_from(option).unwrap_or(u32::MAX);
+    (most != 0).then_some(most)
 }
 
 /// A number that was checked to be small.

@@ -125,7 +125,14 @@ fn is_not_for_us(decrypted: &Decrypted) -> bool {
     matches!(decrypted.error.status(), Status::NotForUs | Status::UnknownNamespace)
 }
 
-/// What both decrypting functions do. `messages` are tried in their order.
+/// The messages of a stanza, which are tried in their order.
+struct Received {
+    messages: Vec<Message>,
+    /// The stanza says that it was delayed (XEP-0203).
+    delayed: bool,
+}
+
+/// What both decrypting functions do.
 ///
 /// # Safety
 /// `manager` is one of ours or NULL, `from` and `room` are C strings or NULL, `out` can be written or is NULL.
@@ -133,7 +140,7 @@ unsafe fn decrypt(
     manager: *mut omemo_manager,
     from: *const c_char,
     room: *const c_char,
-    messages: impl FnOnce() -> Result<Result<Vec<Message>>>,
+    received: impl FnOnce() -> Result<Result<Received>>,
     out: *mut *mut omemo_decrypted,
 ) -> Result<()> {
     // SAFETY: the same promise.
@@ -145,17 +152,23 @@ unsafe fn decrypt(
     if from.is_none() && room.is_none() {
         return Err(Status::Null.into());
     }
-    let decrypted = match messages()? {
-        Ok(messages) if messages.is_empty() => {
+    let decrypted = match received()? {
+        Ok(received) if received.messages.is_empty() => {
             let error = Error::new(
                 Status::Malformed,
                 "The stanza holds no OMEMO message, or is an error of a server.",
             );
             omemo_decrypted::without_message(error, Action::Hide, from.as_ref())
         }
-        Ok(messages) => {
-            let decrypt =
-                |message: &Message| manager.manager().decrypt(from.as_ref(), room.as_ref(), message);
+        Ok(Received { messages, delayed }) => {
+            let (manager, from, room) = (manager.manager(), from.as_ref(), room.as_ref());
+            let decrypt = |message: &Message| {
+                if delayed {
+                    manager.decrypt_delayed(from, room, message)
+                } else {
+                    manager.decrypt(from, room, message)
+                }
+            };
             omemo_decrypted::new(first_for_us(&messages, decrypt)?)
         }
         // Nobody knows what it held.
@@ -197,7 +210,8 @@ fn first_for_us(messages: &[Message], decrypt: impl Fn(&Message) -> Result<Decry
 /// - room: the bare JID of the room; NULL outside of rooms. If from is NULL, a message with this device's own id as
 ///   sender is OMEMO_ERR_OWN_ECHO, except if it has a key for this device: then a device of another member has the same
 ///   id, and the message is decrypted.
-/// - xml: the element, alone or in a `<message>`. If that has several (8 are considered), the one that is for this
+/// - xml: the element, alone or, better, in its `<message>`, where a `<delay>` says that the message is not new
+///   (docs/sessions.md). If that has several (8 are considered), the one that is for this
 ///   device and can be read is used. A `<message type='error'>` and a message without `<encrypted/>` are
 ///   OMEMO_ERR_MALFORMED with OMEMO_ACTION_HIDE: treat it as if it had not been passed in. A carbon passed in whole is
 ///   OMEMO_ERR_MALFORMED with OMEMO_ACTION_WARN if a message is in it.
@@ -220,16 +234,19 @@ pub unsafe extern "C" fn omemo_manager_decrypt_xml(
     len: usize,
     decrypted: *mut *mut omemo_decrypted,
 ) -> omemo_status {
-    let messages = || {
+    let received = || {
         // SAFETY: the client gives len bytes or NULL.
         match unsafe { args::xml(xml, len) } {
-            Ok(xml) => Ok(stanza::message::candidates(xml)),
+            Ok(xml) => {
+                let delayed = stanza::pep::push::is_delayed(xml);
+                Ok(stanza::message::candidates(xml).map(|messages| Received { messages, delayed }))
+            }
             Err(error) if error.status() == Status::Limit => Ok(Err(error)),
             Err(error) => Err(error),
         }
     };
     // SAFETY: the client gives one of ours and C strings, or NULL.
-    guard::outside_services(|| unsafe { decrypt(manager, from, room, messages, decrypted) })
+    guard::outside_services(|| unsafe { decrypt(manager, from, room, received, decrypted) })
 }
 
 /// Decrypts a message that the client has parsed, as omemo_manager_decrypt_xml does.
@@ -249,11 +266,12 @@ pub unsafe extern "C" fn omemo_manager_decrypt(
     message: *const omemo_message,
     decrypted: *mut *mut omemo_decrypted,
 ) -> omemo_status {
-    let messages = || {
+    let received = || {
         // SAFETY: the client gives one of ours or NULL.
-        let message = unsafe { args::copied(message, |message| message.message().clone()) }?;
-        Ok(Ok(vec![message]))
+        let (message, delayed) =
+            unsafe { args::copied(message, |message| (message.message().clone(), message.is_delayed())) }?;
+        Ok(Ok(Received { messages: vec![message], delayed }))
     };
     // SAFETY: the client gives one of ours, C strings and a place, or NULL.
-    guard::outside_services(|| unsafe { decrypt(manager, from, room, messages, decrypted) })
+    guard::outside_services(|| unsafe { decrypt(manager, from, room, received, decrypted) })
 }

@@ -3,7 +3,7 @@
 use super::super::boundary::{args, guard, handles, returns};
 use super::core_trust::omemo_core_trust;
 use crate::crypto::{self, convert};
-use crate::manager::api::device::Device;
+use crate::manager::api::device::{Device, DeviceSession};
 use once_cell::sync::OnceCell;
 use std::ffi::{CString, c_char};
 use std::mem::MaybeUninit;
@@ -41,6 +41,21 @@ impl omemo_devices {
 
     fn at(devices: Option<&omemo_devices>, index: usize) -> Option<&Row> {
         devices?.rows.get(index)
+    }
+
+    /// Returns the session with a device in a namespace.
+    ///
+    /// # Safety
+    /// `ns` is a C string or NULL.
+    unsafe fn session(
+        devices: Option<&omemo_devices>,
+        index: usize,
+        ns: *const c_char,
+    ) -> Option<&DeviceSession> {
+        // SAFETY: the same promise.
+        let namespace = unsafe { args::namespace(ns) }.ok()?;
+        let mut sessions = omemo_devices::at(devices, index)?.device.sessions.iter();
+        sessions.find(|session| session.namespace == namespace)
     }
 }
 
@@ -249,4 +264,73 @@ pub extern "C" fn omemo_devices_preferred_namespace(
 #[unsafe(no_mangle)]
 pub extern "C" fn omemo_devices_downgraded(devices: Option<&omemo_devices>, index: usize) -> bool {
     guard::call(false, || omemo_devices::at(devices, index).is_some_and(|row| row.device.downgraded))
+}
+
+/// Returns how many messages were sent to a device since it last answered, on the session in one namespace: the length
+/// of the sending chain. A device that is online answers after 53 messages at the latest (XEP-0384 4.3);
+/// OMEMO_OPTION_MAX_UNANSWERED_MESSAGES sets a limit.
+/// Parameters:
+/// - index: position of the device, from 0.
+/// - ns: the namespace of the session.
+/// Returns: the number of messages; -1 if there is no such device, namespace or session, or the devices were given to a
+///   callback.
+/// Since: 0.1.0 (XEP-0384 4.3)
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn omemo_devices_sending_chain_length(
+    devices: Option<&omemo_devices>,
+    index: usize,
+    ns: *const c_char,
+) -> i64 {
+    guard::call(-1, || {
+        // SAFETY: the client gives a C string or NULL.
+        let session = unsafe { omemo_devices::session(devices, index, ns) };
+        session.and_then(|session| session.sending_chain_length).map_or(-1, i64::from)
+    })
+}
+
+/// Returns how many messages of the current receiving chain of a device have come in, skipped ones included, on the
+/// session in one namespace: the length of the receiving chain.
+/// Parameters:
+/// - index: position of the device, from 0.
+/// - ns: the namespace of the session.
+/// Returns: the number of messages; -1 if there is no such device, namespace or session, or nothing was received on the
+///   session, or the devices were given to a callback.
+/// Since: 0.1.0 (XEP-0384 4.3)
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn omemo_devices_receiving_chain_length(
+    devices: Option<&omemo_devices>,
+    index: usize,
+    ns: *const c_char,
+) -> i64 {
+    guard::call(-1, || {
+        // SAFETY: the client gives a C string or NULL.
+        let session = unsafe { omemo_devices::session(devices, index, ns) };
+        session.and_then(|session| session.receiving_chain_length).map_or(-1, i64::from)
+    })
+}
+
+/// Returns how many different messages of a device could not be decrypted since the last one that could, or since its
+/// session was replaced. They are counted in memory, while the device is on the device list of its JID; see
+/// OMEMO_NOTICE_SESSION_BROKEN.
+/// Parameters:
+/// - index: position of the device, from 0.
+/// - ns: the namespace of the messages; NULL: all namespaces.
+/// Returns: the number of messages; 0 if there is no such device or namespace, or the devices were given to a callback.
+/// Since: 0.1.0
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn omemo_devices_failed_messages(
+    devices: Option<&omemo_devices>,
+    index: usize,
+    ns: *const c_char,
+) -> u32 {
+    guard::call(0, || {
+        // SAFETY: the client gives a C string or NULL.
+        let Ok(namespace) = (unsafe { args::optional_namespace(ns) }) else { return 0 };
+        let sessions = omemo_devices::at(devices, index).map(|row| row.device.sessions.as_slice());
+        let counted = sessions
+            .unwrap_or_default()
+            .iter()
+            .filter(|session| namespace.is_none_or(|namespace| namespace == session.namespace));
+        counted.fold(0, |sum, session| sum.saturating_add(session.failed_messages))
+    })
 }

@@ -123,6 +123,51 @@ pub unsafe extern "C" fn omemo_manager_device_list_gone(
     })
 }
 
+/// Starts to replace sessions: when messages cannot be decrypted (OMEMO_NOTICE_SESSION_BROKEN), or a store was lost or
+/// an older copy of it restored on either side. XEP-0384 demands that a user can do this.
+///
+/// What happens next: for each session the bundle of the device is fetched (fetch_bundle), then the old sessions with
+/// the device are retired and a new one begins, in one commit, and its empty message is sent (send_message) by
+/// omemo_manager_run, also after a restart. A retired session still decrypts messages that are on their way, for 30
+/// days, and never sends. The report has a row for each session; a device that is distrusted or whose bundle cannot
+/// be fetched keeps the session it has. A record of a session that cannot be read (OMEMO_ERR_STORAGE_CORRUPT) is
+/// removed.
+///
+/// Parameters:
+/// - jid: a bare JID; NULL: everybody, this account's other devices included.
+/// - device: a device id of jid; 0: all of its devices that are announced. A device that is named and announced, but
+///   with which there is no session, gets one.
+/// - done: called at the end of the operation. NULL: if op is given, the result is kept for omemo_manager_wait. The
+///   status is OMEMO_OK if a session was replaced or none had to be, else that of the first row; OMEMO_ERR_OFFLINE if
+///   the stream ended before all were.
+/// - user_data: any pointer; passed to done. Stays yours if this call fails.
+/// - op: receives the number of the operation; may be NULL.
+/// Returns: OMEMO_OK if the operation was started, OMEMO_ERR_NULL, OMEMO_ERR_UTF8, OMEMO_ERR_JID, OMEMO_ERR_ARGUMENT
+///   (no device id, or a device without jid), OMEMO_ERR_OFFLINE, OMEMO_ERR_BUSY inside a service,
+///   OMEMO_ERR_CANCELLED.
+/// Since: 0.1.0 (XEP-0384 5.7)
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn omemo_manager_replace_sessions(
+    manager: *mut omemo_manager,
+    jid: *const c_char,
+    device: u32,
+    done: omemo_done,
+    user_data: *mut c_void,
+    op: *mut omemo_op,
+) -> omemo_status {
+    guard::outside_services(|| {
+        // SAFETY: the client gives one of ours or NULL.
+        let manager = unsafe { calls::enter(manager) }?;
+        // SAFETY: the client gives a C string or NULL.
+        let jid = unsafe { args::optional_jid(jid) }?;
+        let device = if device == 0 { None } else { Some(args::device(device)?) };
+        // SAFETY: the client gives a place or NULL.
+        let op = unsafe { Out::new(op) };
+        let completion = Completion::new(done, user_data, op.as_ref());
+        manager.start(completion, op, |manager, op| manager.replace_sessions(op, jid, device))
+    })
+}
+
 /// Starts to fetch the device lists of a JID and the keys that are not known, so that omemo_manager_devices is up
 /// to date. The report has a row for each device.
 /// Parameters:

@@ -21,6 +21,8 @@ use std::mem::MaybeUninit;
 /// omemo_message_parse with omemo_message_free; others are borrowed.
 pub struct omemo_message {
     message: Message,
+    /// Whether it was read from a stanza that says it was delayed.
+    delayed: bool,
     /// The JID of each key, made when a getter needs it.
     jids: OnceCell<Vec<Option<CString>>>,
     xml: OnceCell<CString>,
@@ -28,11 +30,15 @@ pub struct omemo_message {
 
 impl omemo_message {
     pub(in crate::ffi) fn new(message: Message) -> omemo_message {
-        omemo_message { message, jids: OnceCell::new(), xml: OnceCell::new() }
+        omemo_message { message, delayed: false, jids: OnceCell::new(), xml: OnceCell::new() }
     }
 
     pub(in crate::ffi) fn message(&self) -> &Message {
         &self.message
+    }
+
+    pub(in crate::ffi) fn is_delayed(&self) -> bool {
+        self.delayed
     }
 
     fn at(message: Option<&omemo_message>, index: usize) -> Option<&MessageKey> {
@@ -80,7 +86,8 @@ pub unsafe extern "C" fn omemo_message_parse(
         // SAFETY: the client gives len bytes or NULL.
         let xml = unsafe { args::xml(xml, len) }?;
         let message = stanza::message::parse(xml)?;
-        out.write(handles::into_handle(omemo_message::new(message)));
+        let delayed = stanza::pep::push::is_delayed(xml);
+        out.write(handles::into_handle(omemo_message { delayed, ..omemo_message::new(message) }));
         Ok(())
     })
 }

@@ -38,4 +38,20 @@ pub struct Device {
     pub preferred: Option<Namespace>,
     /// It left omemo:2 and was served by legacy since then.
     pub downgraded: bool,
+    /// What is known of its sessions, one entry for each namespace in use; only in what [`super::super::Manager::devices`]
+    /// returns.
+    pub sessions: Vec<DeviceSession>,
+}
+
+/// The session with a device in one namespace.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DeviceSession {
+    /// Where.
+    pub namespace: Namespace,
+    /// Messages sent since the device last answered on the session; `None`: there is no session.
+    pub sending_chain_length: Option<u32>,
+    /// Messages received in the current receiving chain; `None`: none.
+    pub receiving_chain_length: Option<u32>,
+    /// Messages of the device that could not be decrypted since the last one that could, in this run of the program.
+    pub failed_messages: u32,
 }

@@ -35,6 +35,8 @@ pub enum NoticeKind {
     Downgraded,
     /// The own bundle or list cannot be published; it is tried again later.
     PublishFailed,
+    /// Messages of a listed device cannot be decrypted.
+    SessionBroken,
 }
 
 /// What `next_event` gives.

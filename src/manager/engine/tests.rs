@@ -74,5 +74,6 @@ pub(super) fn key_of(name: &str, key: u8) -> Device {
         provisional: false,
         preferred: None,
         downgraded: false,
+        sessions: Vec::new(),
     }
 }

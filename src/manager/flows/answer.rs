@@ -19,11 +19,12 @@ use crate::protocol::payload;
 use crate::protocol::session::Session;
 use zeroize::Zeroizing;
 
-/// Queues an empty message on the current session with a device. One for each ratchet key is enough.
-pub(super) fn queue_empty_message(tx: &mut Tx<'_>, at: &SessionAddress, session: &Session) -> Result<()> {
+/// Queues an empty message on the current session with a device. One for each ratchet key is enough. Returns false if
+/// there is no room for it.
+pub(super) fn queue_empty_message(tx: &mut Tx<'_>, at: &SessionAddress, session: &Session) -> Result<bool> {
     let (standing, ratchet_key) = (tx.standing(&at.jid), session.own_ratchet_key());
     if tx.outbox()?.has(at, &ratchet_key) {
-        return Ok(());
+        return Ok(true);
     }
     if standing.is_known() && !tx.outbox()?.has_room(standing) {
         // A stranger's message makes room.
@@ -32,7 +33,7 @@ pub(super) fn queue_empty_message(tx: &mut Tx<'_>, at: &SessionAddress, session:
         }
     }
     if !tx.outbox()?.has_room(standing) {
-        return Ok(());
+        return Ok(false);
     }
     discard_for(tx, at)?;
     let account = tx.account_mut()?;
@@ -49,7 +50,7 @@ pub(super) fn queue_empty_message(tx: &mut Tx<'_>, at: &SessionAddress, session:
     };
     tx.outbox_mut()?.push(entry);
     tx.wake_worker();
-    Ok(())
+    Ok(true)
 }
 
 /// A message to this device was handed out: empty ones that wait for it have lost their purpose.

@@ -1,15 +1,17 @@
 //! What the client sees of a JID's devices, and the namespace that it prefers for one.
 
-use super::super::api::device::Device;
+use super::super::api::device::{Device, DeviceSession};
 use super::super::model::address::SessionAddress;
 use super::super::model::contact::Contact;
 use super::super::model::device::KnownDevice;
+use super::super::store::sessions::Sessions;
 use super::super::store::transaction::Tx;
 use super::context::Context;
 use super::trust;
 use crate::error::{Error, Result, Status};
 use crate::protocol::address::{BareJid, DeviceId};
 use crate::protocol::namespace::Namespace;
+use crate::protocol::session::Session;
 
 /// Returns all that is known of a JID's devices; of this account this device first.
 pub(in crate::manager) fn devices(context: &Context, jid: Option<&BareJid>) -> Result<Vec<Device>> {
@@ -24,9 +26,30 @@ pub(in crate::manager) fn devices(context: &Context, jid: Option<&BareJid>) -> R
         }
         for device in &mut devices {
             device.core_trust = trust::evaluate_or_undecided(tx, device);
+            device.sessions = sessions(tx, device)?;
         }
         Ok(devices)
     })
+}
+
+/// Returns what is known of the sessions with a device. One that cannot be read counts as none.
+fn sessions(tx: &mut Tx<'_>, device: &Device) -> Result<Vec<DeviceSession>> {
+    let Some(id) = DeviceId::new(device.id) else { return Ok(Vec::new()) };
+    let mut sessions = Vec::new();
+    for namespace in tx.config().namespaces.clone() {
+        let at = SessionAddress { jid: device.jid.clone(), device: id, namespace };
+        let session = match Sessions::new(tx, &at).session_for_sending() {
+            Err(error) if error.status() == Status::StorageCorrupt => None,
+            session => session?,
+        };
+        sessions.push(DeviceSession {
+            namespace,
+            sending_chain_length: session.as_ref().map(Session::sending_chain_length),
+            receiving_chain_length: session.as_ref().and_then(Session::receiving_chain_length),
+            failed_messages: tx.memory().failed_messages.count(&at),
+        });
+    }
+    Ok(sessions)
 }
 
 /// This device knows its own key without a bundle, and before it stands in any list.

@@ -15,6 +15,7 @@ pub(super) mod own_keys;
 pub(super) mod purge_namespace;
 pub(super) mod refresh;
 pub(super) mod repair;
+pub(super) mod replace_sessions;
 pub(super) mod take_over;
 pub(super) mod trust;
 pub(super) mod worker;

@@ -56,7 +56,7 @@ pub(super) fn suggest_bundle(tx: &mut Tx<'_>, at: &SessionAddress) -> Result<()>
     suggest_job(tx, Job::FetchBundle(at.clone()))
 }
 
-fn suggest_job(tx: &mut Tx<'_>, job: Job) -> Result<()> {
+pub(super) fn suggest_job(tx: &mut Tx<'_>, job: Job) -> Result<()> {
     let standing = job.jid().map_or(Standing::Stranger, |jid| tx.standing(jid));
     let now_ms = tx.now.aged_ms;
     tx.after(move |memory| {

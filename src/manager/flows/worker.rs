@@ -10,7 +10,7 @@ use super::super::policy;
 use super::super::store::transaction::Tx;
 use super::announce::{self, Progress};
 use super::context::Context;
-use super::{answer, connect, own_keys, purge_namespace, repair};
+use super::{answer, connect, own_keys, purge_namespace, repair, replace_sessions};
 use crate::error::{Error, Result, Status};
 use crate::protocol::namespace::Namespace;
 use futures_util::future::{BoxFuture, Either, FutureExt, select};
@@ -145,6 +145,7 @@ async fn perform_job(context: &Context, job: &Job) -> Result<Progress> {
         Job::FetchList(namespace, jid) => repair::fetch_list(context, *namespace, jid).await,
         Job::FetchBundle(at) => repair::fetch_bundle(context, at).await,
         Job::Repair(at) => repair::repair(context, at).await,
+        Job::Heal(at) => replace_sessions::heal(context, at).await,
     }
 }
 

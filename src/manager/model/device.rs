@@ -18,6 +18,8 @@ pub(in crate::manager) struct KnownDevice {
     pub(in crate::manager) had_omemo2: bool,
     /// It left omemo:2 and was served by legacy since then.
     pub(in crate::manager) downgraded: bool,
+    /// When its session was last replaced by itself, in wall-clock milliseconds; 0: never.
+    pub(in crate::manager) healed_ms: i64,
 }
 
 impl KnownDevice {

@@ -23,6 +23,8 @@ pub(in crate::manager) enum Job {
     FetchBundle(SessionAddress),
     /// Begin a session with a device that uses one we do not have.
     Repair(SessionAddress),
+    /// Replace a session on which the messages of a device cannot be decrypted.
+    Heal(SessionAddress),
 }
 
 impl Job {
@@ -30,7 +32,7 @@ impl Job {
     pub(in crate::manager) fn jid(&self) -> Option<&BareJid> {
         match self {
             Job::FetchList(_, jid) => Some(jid),
-            Job::FetchBundle(at) | Job::Repair(at) => Some(&at.jid),
+            Job::FetchBundle(at) | Job::Repair(at) | Job::Heal(at) => Some(&at.jid),
             _ => None,
         }
     }
@@ -46,6 +48,7 @@ impl Job {
             Job::FetchList(..) => "fetch device list",
             Job::FetchBundle(_) => "fetch bundle",
             Job::Repair(_) => "repair session",
+            Job::Heal(_) => "replace session",
         }
     }
 }
@@ -68,7 +71,8 @@ mod tests {
             (Job::Send(1), "send empty message", None),
             (Job::FetchList(Legacy, jid.clone()), "fetch device list", Some(&jid)),
             (Job::FetchBundle(at.clone()), "fetch bundle", Some(&jid)),
-            (Job::Repair(at), "repair session", Some(&jid)),
+            (Job::Repair(at.clone()), "repair session", Some(&jid)),
+            (Job::Heal(at), "replace session", Some(&jid)),
         ];
         for (job, name, whose) in jobs {
             assert_eq!((job.name(), job.jid()), (name, whose));

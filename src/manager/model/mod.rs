@@ -9,6 +9,7 @@ pub(super) mod bundle_looks;
 pub(super) mod contact;
 pub(super) mod device;
 pub(super) mod fact;
+pub(super) mod failed_messages;
 pub(super) mod identity;
 pub(super) mod job;
 pub(super) mod list_looks;

@@ -102,6 +102,18 @@ impl Archive {
         self.predecessors.iter().any(|other| other.slot > slot && other.answered_as_current)
     }
 
+    /// Gives all of them up. Returns whether that changes any.
+    pub(in crate::manager) fn retire_all(&mut self, wall_ms: i64) -> bool {
+        let mut changed = false;
+        for predecessor in &mut self.predecessors {
+            if predecessor.reason == ArchiveReason::Superseded {
+                (predecessor.reason, predecessor.since_ms) = (ArchiveReason::Retired, wall_ms);
+                changed = true;
+            }
+        }
+        changed
+    }
+
     pub(in crate::manager) fn remove(&mut self, slot: u32) {
         self.predecessors.retain(|other| other.slot != slot);
     }
@@ -156,6 +168,18 @@ mod tests {
         let gone: Vec<u32> = archive.take_surplus(0, 0).iter().map(|predecessor| predecessor.slot).collect();
         assert_eq!(gone, [10, 11, 12, 13, 14]);
         assert_eq!(archive.predecessors.len(), 15);
+    }
+
+    #[test]
+    fn sessions_that_are_given_up_stay_for_as_long_from_then_on() {
+        let predecessors = vec![
+            predecessor(1, ArchiveReason::Superseded, 0, true),
+            predecessor(2, ArchiveReason::Retired, 5, true),
+        ];
+        let mut archive = Archive { predecessors, last_slot: 2 };
+        assert!(archive.retire_all(60 * DAY) && !archive.retire_all(61 * DAY));
+        let retired: Vec<_> = archive.predecessors.iter().map(|gone| (gone.reason, gone.since_ms)).collect();
+        assert_eq!(retired, [(ArchiveReason::Retired, 60 * DAY), (ArchiveReason::Retired, 5 * DAY)]);
     }
 
     #[test]

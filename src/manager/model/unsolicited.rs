@@ -31,7 +31,8 @@ fn domain(jid: &BareJid) -> &str {
 /// Returns what a job counts as.
 fn limited_as(job: &Job) -> Job {
     match job {
-        Job::Repair(at) => Job::Repair(at.in_namespace(Namespace::Omemo2)),
+        // Each begins a session.
+        Job::Repair(at) | Job::Heal(at) => Job::Repair(at.in_namespace(Namespace::Omemo2)),
         job => job.clone(),
     }
 }
@@ -40,7 +41,7 @@ impl Unsolicited {
     /// Notes a job, unless it was caused lately or its quota is full. True: it is new.
     pub(in crate::manager) fn cause(&mut self, job: Job, standing: Standing, aged_ms: u64) -> bool {
         let again_ms = match job {
-            Job::Repair(_) => policy::REPAIR_AGAIN_MS,
+            Job::Repair(_) | Job::Heal(_) => policy::REPAIR_AGAIN_MS,
             Job::FetchBundle(_) => policy::BUNDLE_LOOK_AGAIN_MS,
             _ => policy::UNSOLICITED_AGAIN_MS,
         };

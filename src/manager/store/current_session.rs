@@ -21,6 +21,8 @@ pub(in crate::manager) struct CurrentSession {
     pub(in crate::manager) begun_ms: i64,
     /// Since when nothing that was begun here was answered, in wall-clock milliseconds.
     pub(in crate::manager) unanswered_ms: i64,
+    /// Messages that were sent on the sessions before it since the other side last answered.
+    pub(super) unanswered_before: u32,
     /// The other side has answered us on it since it became the current one.
     pub(super) answered: bool,
     pub(super) order: SessionOrder,
@@ -45,6 +47,7 @@ impl CurrentSession {
             heartbeat: record.heartbeat.clone(),
             begun_ms: record.begun_ms,
             unanswered_ms: record.unanswered_ms,
+            unanswered_before: record.unanswered_before,
             answered: record.answered,
             order: OrderRecord::order(record.order),
         })
@@ -58,6 +61,7 @@ impl CurrentSession {
             heartbeat: self.heartbeat.clone(),
             begun_ms: self.begun_ms,
             unanswered_ms: self.unanswered_ms,
+            unanswered_before: self.unanswered_before,
             answered: self.answered,
             order: self.order,
         }
@@ -72,11 +76,18 @@ impl CurrentSession {
             heartbeat: self.heartbeat.clone(),
             begun_ms: self.begun_ms,
             unanswered_ms: self.unanswered_ms,
+            unanswered_before: self.unanswered_before,
             answered: self.answered,
             order: OrderRecord::new(self.order),
             ..SessionRecord::default()
         };
         Some(records::encode(record))
+    }
+
+    /// Returns how many messages were sent to the device since it last answered, on this session and those before it.
+    pub(in crate::manager) fn unanswered_messages(&self) -> u32 {
+        let sent = self.session.as_ref().map_or(0, Session::sending_chain_length);
+        sent.saturating_add(self.unanswered_before)
     }
 
     /// Returns whether it was begun here and nothing was answered for so long that its peer may never read it.

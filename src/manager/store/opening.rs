@@ -204,13 +204,12 @@ impl Sessions<'_, '_> {
                 result => return result,
             }
         }
-        let (mut failure, mut superseded) = (Error::from(Status::DecryptionFailed), 0_usize);
-        let epoch = self.epoch()?;
+        let (mut failure, mut archived) = (Error::from(Status::DecryptionFailed), 0_usize);
         for candidate in stepping {
-            if let Place::Archived(predecessor) = &candidate.place {
-                superseded = superseded.saturating_add(1);
-                let few = superseded <= crate::protocol::limits::SPECULATIVE_SESSIONS;
-                if predecessor.reason_in(epoch) != ArchiveReason::Superseded || !few {
+            if !candidate.is_current() {
+                // Retired ones as well: the other side may have answered on one before it heard of the next.
+                archived = archived.saturating_add(1);
+                if archived > crate::protocol::limits::SPECULATIVE_SESSIONS {
                     continue;
                 }
             }

@@ -59,6 +59,11 @@ impl<'t, 'a> Sessions<'t, 'a> {
         Ok(self.for_sending()?.and_then(|current| current.session.clone()))
     }
 
+    /// Returns whether there is a current session, whether or not it may send.
+    pub(in crate::manager) fn has_current(&mut self) -> Result<bool> {
+        Ok(self.tx.current_session(&self.at)?.session.is_some())
+    }
+
     /// Stores the current session after a step of its ratchet.
     pub(in crate::manager) fn update(&mut self, session: Session) -> Result<()> {
         let before = self.tx.current_session(&self.at)?;
@@ -68,7 +73,8 @@ impl<'t, 'a> Sessions<'t, 'a> {
         // A step on what was sent before it became the current one may be as old as that.
         let answered = before.answered || (moved_on && sent >= became_current);
         let order = SessionOrder { sent: if moved_on { became_current } else { sent }, ..before.order };
-        let current = CurrentSession { answered, order, ..before.with_session(session) };
+        let unanswered_before = if moved_on { 0 } else { before.unanswered_before };
+        let current = CurrentSession { answered, order, unanswered_before, ..before.with_session(session) };
         self.tx.put_current_session(&self.at, current);
         Ok(())
     }
@@ -123,6 +129,7 @@ impl<'t, 'a> Sessions<'t, 'a> {
             heartbeat: Vec::new(),
             begun_ms: wall_ms,
             unanswered_ms: if goes_on { before.unanswered_ms } else { wall_ms },
+            unanswered_before: if goes_on { before.unanswered_messages() } else { 0 },
         };
         self.tx.put_current_session(&self.at, current);
         self.put_skipped(skipped);
@@ -148,6 +155,16 @@ impl<'t, 'a> Sessions<'t, 'a> {
         if before.session.is_some() {
             self.tx.put_current_session(&self.at, CurrentSession::default());
             self.put_skipped(None);
+        }
+        Ok(())
+    }
+
+    /// Gives up all sessions with the device: they still decrypt, and none of them becomes current again.
+    pub(in crate::manager) fn retire_all(&mut self) -> Result<()> {
+        self.retire_current()?;
+        let mut archive = self.read_archive()?;
+        if archive.retire_all(self.tx.now.wall_ms) {
+            self.put_archive(&archive);
         }
         Ok(())
     }

@@ -43,8 +43,13 @@ static void a_failed_start_has_no_end(void) {
   CHECK(omemo_manager_connected(romeo.manager, 1, on_done, &end, &op) == OMEMO_ERR_ARGUMENT);
   CHECK(omemo_manager_refresh_devices(romeo.manager, "a/b", NULL, on_done, &end, &op) == OMEMO_ERR_JID);
   CHECK(omemo_manager_refresh_devices(romeo.manager, NULL, "urn:x", on_done, &end, &op) == OMEMO_ERR_UNKNOWN_NAMESPACE);
+  CHECK(omemo_manager_replace_sessions(romeo.manager, "a/b", 0, on_done, &end, &op) == OMEMO_ERR_JID);
+  CHECK(omemo_manager_replace_sessions(romeo.manager, NULL, 5, on_done, &end, &op) == OMEMO_ERR_ARGUMENT);
+  CHECK(omemo_manager_replace_sessions(romeo.manager, JULIET, 0x80000000u, on_done, &end, &op) == OMEMO_ERR_ARGUMENT);
+  CHECK(omemo_manager_replace_sessions(NULL, JULIET, 0, on_done, &end, &op) == OMEMO_ERR_NULL);
   CHECK(omemo_manager_disconnected(romeo.manager) == OMEMO_OK);
   CHECK(omemo_manager_refresh_devices(romeo.manager, NULL, NULL, on_done, &end, &op) == OMEMO_ERR_OFFLINE);
+  CHECK(omemo_manager_replace_sessions(romeo.manager, NULL, 0, on_done, &end, &op) == OMEMO_ERR_OFFLINE);
   omemo_draft_free(broken);
   settle(&romeo, 0);
   account_free(&romeo);

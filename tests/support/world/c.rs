@@ -10,6 +10,7 @@ use omemo::manager::api::decrypted::Action;
 use omemo::manager::api::device::CoreTrust;
 use omemo::manager::api::draft::EncryptPolicy;
 use omemo::manager::api::event::NoticeKind;
+use omemo::manager::config::Healing;
 use omemo::protocol::namespace::Namespace;
 use std::sync::Arc;
 
@@ -35,6 +36,7 @@ impl Device for Client {
                 trust: Trust::Hold,
                 namespaces: Some(options.namespaces.into_iter().map(Namespace::uri).collect()),
                 default_trust_level_name: Some(options.default_level.to_owned()),
+                options: vec![(5, u64::from(options.healing == Healing::Automatic))],
                 ..Setup::default()
             },
         )
@@ -107,6 +109,10 @@ impl Device for Client {
         self.start_refresh(jid).map_err(status)
     }
 
+    fn begin_replace_sessions(&self, jid: Option<&str>, device: u32) -> Result<u64, Status> {
+        self.start_replace_sessions(jid, device).map_err(status)
+    }
+
     fn begin_encrypt(&self, to: &[&str], text: &str, policy: EncryptPolicy) -> Result<u64, Status> {
         self.start_encrypt(to, text, policy as i32).map_err(status)
     }
@@ -142,6 +148,8 @@ impl Device for Client {
             core_trust: core_trust(device.trust),
             active: device.active,
             conflicting_key: key(device.conflicting_key),
+            failed_messages: device.failed_messages,
+            chains: device.chains,
         };
         self.devices(jid.unwrap_or_default()).into_iter().map(known).collect()
     }
@@ -152,6 +160,7 @@ impl Device for Client {
             NoticeKind::IdentityChanged,
             NoticeKind::Downgraded,
             NoticeKind::PublishFailed,
+            NoticeKind::SessionBroken,
         ];
         let news = |(kind, _, jid, device, number): client::Notice| News {
             kind: kinds[usize::try_from(kind).unwrap() - 1],

@@ -8,6 +8,7 @@ use omemo::manager::api::decrypted::Action;
 use omemo::manager::api::device::CoreTrust;
 use omemo::manager::api::draft::EncryptPolicy;
 use omemo::manager::api::event::NoticeKind;
+use omemo::manager::config::Healing;
 use omemo::protocol::namespace::Namespace;
 use std::sync::Arc;
 
@@ -18,13 +19,19 @@ pub struct Options {
     /// The trust level of keys that nobody has judged. Requests about trust are held, see `Device::prompts`.
     pub default_level: &'static str,
     pub storage: Arc<FaultyStorage>,
+    pub healing: Healing,
 }
 
 impl Options {
     /// Speaks what the world speaks; unjudged keys are trusted.
     pub fn of(world: &World) -> Self {
         let namespace = if world.namespace() == super::NS_2 { Namespace::Omemo2 } else { Namespace::Legacy };
-        Self { namespaces: vec![namespace], default_level: "trusted", storage: Arc::default() }
+        Self {
+            namespaces: vec![namespace],
+            default_level: "trusted",
+            storage: Arc::default(),
+            healing: Healing::Manual,
+        }
     }
 }
 
@@ -92,6 +99,10 @@ pub struct Known {
     /// It is announced in some namespace.
     pub active: bool,
     pub conflicting_key: Option<[u8; 32]>,
+    /// Messages of it that could not be decrypted, in all namespaces.
+    pub failed_messages: u32,
+    /// The lengths of the sending and the receiving chain in the namespace of the world; -1: none.
+    pub chains: (i64, i64),
 }
 
 /// News.
@@ -133,6 +144,7 @@ pub trait Device: Sized {
     fn begin_connect(&self) -> u64;
     fn disconnect(&self);
     fn begin_refresh(&self, jid: &str) -> Result<u64, Status>;
+    fn begin_replace_sessions(&self, jid: Option<&str>, device: u32) -> Result<u64, Status>;
     fn begin_encrypt(&self, to: &[&str], text: &str, policy: EncryptPolicy) -> Result<u64, Status>;
     fn decrypt(&self, from: Option<&str>, room: Option<&str>, xml: &str) -> Result<Read, Status>;
     fn update_device_list(&self, jid: &str, xml: &str) -> Status;
@@ -216,6 +228,11 @@ pub trait Device: Sized {
     #[track_caller]
     fn refresh(&self, jid: &str) -> Report {
         self.finish(self.begin_refresh(jid).unwrap())
+    }
+
+    #[track_caller]
+    fn replace_sessions(&self, jid: Option<&str>, device: u32) -> Report {
+        self.finish(self.begin_replace_sessions(jid, device).unwrap())
     }
 
     #[track_caller]

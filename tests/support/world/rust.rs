@@ -15,8 +15,9 @@ use omemo::manager::api::event::{Event, Notice, NoticeKind};
 use omemo::manager::api::report::Outcome;
 use omemo::manager::api::request::{Answer, Request};
 use omemo::manager::api::services::{LogLevel, Services};
+use omemo::manager::config::Healing;
 use omemo::manager::{Config, Manager};
-use omemo::protocol::address::BareJid;
+use omemo::protocol::address::{BareJid, DeviceId};
 use omemo::protocol::message::Message;
 use omemo::protocol::messages::key_exchange::KeyExchange;
 use omemo::protocol::messages::ratchet_message::RatchetMessage;
@@ -106,6 +107,8 @@ pub fn config(namespace: Namespace, name: &str, level: &str) -> Config {
         max_open_fetches: 32,
         skipped_per_session: 1_000,
         skipped_per_message: 1_000,
+        healing: Healing::Manual,
+        max_unanswered_messages: None,
     }
 }
 
@@ -302,6 +305,14 @@ impl RustDevice {
 
     pub fn refresh(&self, jid: &BareJid, server: &mut Server) -> Outcome {
         let operation = self.begin_refresh(jid);
+        self.run(server);
+        self.take(operation)
+    }
+
+    /// Replaces sessions: with one device, all of a JID, or everybody.
+    pub fn replace_sessions(&self, jid: Option<&BareJid>, device: u32, server: &mut Server) -> Outcome {
+        let operation = next_number();
+        self.manager().replace_sessions(operation, jid.cloned(), DeviceId::new(device)).unwrap();
         self.run(server);
         self.take(operation)
     }

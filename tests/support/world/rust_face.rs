@@ -11,6 +11,7 @@ use omemo::error::Status;
 use omemo::manager::Config;
 use omemo::manager::api::draft::{Draft, EncryptPolicy};
 use omemo::manager::api::request::{self, Reason};
+use omemo::protocol::address::DeviceId;
 use omemo::protocol::namespace::Namespace;
 use omemo::runtime::next_number;
 use omemo::stanza::envelope;
@@ -80,6 +81,8 @@ impl Device for RustDevice {
             max_open_fetches: 32,
             skipped_per_session: 1_000,
             skipped_per_message: 1_000,
+            healing: options.healing,
+            max_unanswered_messages: None,
         };
         let mut device = RustDevice::closed(config, options.storage);
         device.services = Arc::new(super::rust::TestServices { clock: world.clock(), ..Default::default() });
@@ -187,6 +190,12 @@ impl Device for RustDevice {
         begun.map(|()| operation).map_err(|error| error.status())
     }
 
+    fn begin_replace_sessions(&self, of: Option<&str>, device: u32) -> Result<u64, Status> {
+        let operation = next_number();
+        let begun = self.manager().replace_sessions(operation, of.map(jid), DeviceId::new(device));
+        begun.map(|()| operation).map_err(|error| error.status())
+    }
+
     fn begin_encrypt(&self, to: &[&str], text: &str, policy: EncryptPolicy) -> Result<u64, Status> {
         let mut rng = Seeded::fresh();
         let mut plaintext = |namespace: &Namespace| {
@@ -244,6 +253,11 @@ impl Device for RustDevice {
             core_trust: device.core_trust,
             active: !device.active.is_empty(),
             conflicting_key: device.conflicting_key,
+            failed_messages: device.sessions.iter().map(|session| session.failed_messages).sum(),
+            chains: device.sessions.first().map_or((-1, -1), |session| {
+                let length = |length: Option<u32>| length.map_or(-1, i64::from);
+                (length(session.sending_chain_length), length(session.receiving_chain_length))
+            }),
         };
         devices.into_iter().map(known).collect()
     }

@@ -2,15 +2,18 @@
 
 use super::super::super::api::event::{Notice, NoticeKind};
 use super::super::super::model::address::SessionAddress;
+use super::super::super::model::failed_messages::{MessageHash, Timeliness};
 use super::super::super::model::identity::FromExchange;
 use super::super::super::model::job::Job;
 use super::super::super::policy;
 use super::super::super::store::sessions::Sessions;
 use super::super::super::store::transaction::Tx;
-use super::super::{answer, repair};
+use super::super::{answer, repair, replace_sessions, trust};
+use super::address::Sender;
 use crate::error::{Result, Status};
 use crate::protocol::message::MessageKey;
 use crate::protocol::session::Session;
+use sha2::{Digest, Sha256};
 
 /// Answers a chain that grew long, once for each ratchet key of the sender.
 pub(super) fn heartbeat(tx: &mut Tx<'_>, at: &SessionAddress, session: &Session) -> Result<()> {
@@ -28,7 +31,10 @@ pub(super) fn heartbeat(tx: &mut Tx<'_>, at: &SessionAddress, session: &Session)
 /// A message was decrypted: the device is alive, and its bundle may be there by now.
 pub(super) fn after_success(tx: &mut Tx<'_>, at: &SessionAddress) {
     let at = at.clone();
-    tx.after(move |memory| memory.bundles.clear_failure(&at));
+    tx.after(move |memory| {
+        memory.bundles.clear_failure(&at);
+        memory.failed_messages.clear(&at);
+    });
 }
 
 /// A key exchange was taken up.
@@ -46,13 +52,71 @@ pub(super) fn after_exchange(tx: &mut Tx<'_>, at: &SessionAddress, relation: Fro
     Ok(())
 }
 
+/// A message that was rejected.
+pub(super) struct Rejected<'a> {
+    pub(super) status: Status,
+    /// Those for this device.
+    pub(super) keys: &'a [&'a MessageKey],
+    pub(super) sender: Sender,
+    pub(super) timeliness: Timeliness,
+}
+
+impl Rejected<'_> {
+    /// Returns whether it says that the session is broken, if it is genuine.
+    fn is_undecryptable(&self) -> bool {
+        matches!(
+            self.status,
+            Status::DecryptionFailed | Status::TooManySkipped | Status::NoSession | Status::PreKeyUnknown
+        )
+    }
+
+    /// Returns what it is told apart by from others.
+    fn hash(&self) -> MessageHash {
+        let mut hash = Sha256::new();
+        self.keys.iter().filter_map(|key| key.bytes.as_ref()).for_each(|bytes| hash.update(bytes));
+        let mut short = MessageHash::default();
+        short.iter_mut().zip(hash.finalize()).for_each(|(to, from)| *to = from);
+        short
+    }
+}
+
+/// Counts a message of a listed device that cannot be decrypted. Where there is a session all the same, nothing repairs that
+/// by itself: the client is told once.
+fn count_failure(tx: &mut Tx<'_>, at: &SessionAddress, rejected: &Rejected<'_>) -> Result<()> {
+    if !rejected.is_undecryptable() || !repair::is_listed(tx, at)? {
+        return Ok(());
+    }
+    let (standing, hash, timeliness) = (tx.standing(&at.jid), rejected.hash(), rejected.timeliness);
+    let counted = at.clone();
+    tx.after(move |memory| memory.failed_messages.add(standing, &counted, hash, timeliness));
+    let has_session = Sessions::new(tx, at).session_for_sending()?.is_some();
+    if !has_session || trust::is_distrusted(tx, at)? {
+        return Ok(());
+    }
+    if !tx.memory().failed_messages.is_reported(at) {
+        tx.notify(Notice {
+            kind: NoticeKind::SessionBroken,
+            namespace: Some(at.namespace),
+            jid: Some(at.jid.clone()),
+            device: at.device.get(),
+            status: rejected.status,
+        });
+        let reported = at.clone();
+        tx.after(move |memory| memory.failed_messages.report(&reported));
+    }
+    if timeliness == Timeliness::Live && !tx.memory().failed_messages.has(at, hash) {
+        let failed = tx.memory().failed_messages.live(at).saturating_add(1);
+        replace_sessions::suggest_healing(tx, at, failed)?;
+    }
+    Ok(())
+}
+
 /// What is to be done about a message that was rejected. Nobody has authenticated it: nothing is stored.
-pub(super) fn after_rejection(
-    tx: &mut Tx<'_>,
-    at: &SessionAddress,
-    status: Status,
-    keys: &[&MessageKey],
-) -> Result<()> {
+pub(super) fn after_rejection(tx: &mut Tx<'_>, at: &SessionAddress, rejected: &Rejected<'_>) -> Result<()> {
+    let Rejected { status, keys, .. } = *rejected;
+    if rejected.sender == Sender::Named {
+        count_failure(tx, at, rejected)?;
+    }
     match status {
         Status::NoSession | Status::PreKeyUnknown => repair::schedule(tx, at),
         Status::PublicDataInconsistency => after_other_key(tx, at),

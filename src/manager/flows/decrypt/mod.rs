@@ -11,6 +11,7 @@ use super::super::api::decrypted::{Action, Decrypted};
 use super::super::api::device::CoreTrust;
 use super::super::api::services::LogLevel;
 use super::super::model::address::SessionAddress;
+use super::super::model::failed_messages::Timeliness;
 use super::super::store::transaction::Tx;
 use super::context::Context;
 use crate::error::{Error, Result, Status};
@@ -25,6 +26,7 @@ struct Incoming<'a> {
     from: Option<&'a BareJid>,
     room: Option<&'a BareJid>,
     message: &'a Message,
+    timeliness: Timeliness,
 }
 
 /// Whether a failure is about the message, and not about the store or the library.
@@ -63,8 +65,9 @@ pub(in crate::manager) fn decrypt(
     from: Option<&BareJid>,
     room: Option<&BareJid>,
     message: &Message,
+    timeliness: Timeliness,
 ) -> Result<Decrypted> {
-    let incoming = Incoming { from, room, message };
+    let incoming = Incoming { from, room, message, timeliness };
     let decrypted = context.transact(|tx| incoming.decrypt(tx))?;
     let (namespace, device) = (message.namespace.uri(), message.sender_device);
     let level = if decrypted.error.status() == Status::Internal { LogLevel::Error } else { LogLevel::Debug };
@@ -138,7 +141,14 @@ impl Incoming<'_> {
             return Ok(self.rejected(Status::SenderNotFound.into(), None));
         }
         let at = SessionAddress { jid: sender, device, namespace: self.message.namespace };
-        effects::after_rejection(tx, &at, error.status(), keys)?;
+        let sender_is = if self.from.is_some() { Sender::Named } else { Sender::Guessed };
+        let rejected = effects::Rejected {
+            status: error.status(),
+            keys,
+            sender: sender_is,
+            timeliness: self.timeliness,
+        };
+        effects::after_rejection(tx, &at, &rejected)?;
         Ok(self.rejected(error, Some(&at.jid)))
     }
 

@@ -6,6 +6,7 @@ use super::super::super::api::report::{Outcome, Row};
 use super::super::super::api::services::LogLevel;
 use super::super::super::model::address::SessionAddress;
 use super::super::super::model::standing::Standing;
+use super::super::super::policy;
 use super::super::super::store::sessions::Sessions;
 use super::super::super::store::transaction::Tx;
 use super::super::context::Context;
@@ -190,7 +191,7 @@ impl Commit<'_> {
                 Err(error) if is_fatal(error.status()) => return Err(error),
                 Err(error) => error,
             };
-            if !matches!(error.status(), Status::Ok | Status::Distrusted) {
+            if !matches!(error.status(), Status::Ok | Status::Distrusted | Status::Unresponsive) {
                 self.incomplete.get_or_insert_with(|| error.clone());
             }
             self.row(jid, recipient.at.device.get(), Some(recipient.at.namespace), error);
@@ -275,6 +276,9 @@ impl Commit<'_> {
         if trust != CoreTrust::Trusted {
             return Err(Status::Undecided.into());
         }
+        if self.is_unresponsive(tx, at)? {
+            return Err(Status::Unresponsive.into());
+        }
         let (mut session, fresh) = match self.session(tx, at, key.mont())? {
             Some(session) => (session, false),
             None => (self.begin(tx, at, key.mont())?, true),
@@ -299,6 +303,13 @@ impl Commit<'_> {
         Ok(())
     }
 
+    /// Returns whether a device has not answered for as many messages as the configuration allows.
+    fn is_unresponsive(&self, tx: &mut Tx<'_>, at: &SessionAddress) -> Result<bool> {
+        let Some(most) = self.context.config.max_unanswered_messages else { return Ok(false) };
+        let current = Sessions::new(tx, at).for_sending()?;
+        Ok(current.is_some_and(|current| current.unanswered_messages() >= most.max(policy::HEARTBEAT)))
+    }
+
     /// Returns the session to send on; `None`: a new one has to be begun. That replaces a session that was not answered
     /// for too long if the peer's signed pre key has changed since it began, or if it began as long ago.
     fn session(&self, tx: &mut Tx<'_>, at: &SessionAddress, key: &[u8; 32]) -> Result<Option<Session>> {
@@ -312,8 +323,7 @@ impl Commit<'_> {
             && !is_stale(self.context, fetched, tx.now.aged_ms)
         {
             let tried_ms = tx.now.wall_ms.saturating_sub(current.begun_ms);
-            let tried_long_ago =
-                u64::try_from(tried_ms).unwrap_or(0) >= super::super::super::policy::UNANSWERED_MS;
+            let tried_long_ago = u64::try_from(tried_ms).unwrap_or(0) >= policy::UNANSWERED_MS;
             let other =
                 fetched.verified.bundle().signed_pre_key_id != session.exchange_id().signed_pre_key_id;
             if other || tried_long_ago {

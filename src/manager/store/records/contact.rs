@@ -62,6 +62,9 @@ pub(super) struct DeviceRecord {
     /// In which namespace.
     #[prost(uint32, tag = "13")]
     conflicting_before_in: u32,
+    /// When its session was last replaced by itself, in wall-clock milliseconds; 0: never.
+    #[prost(int64, tag = "14")]
+    healed_ms: i64,
 }
 
 fn set(codes: &[u32]) -> Result<NamespaceSet> {
@@ -95,6 +98,7 @@ impl DeviceRecord {
             downgraded: device.downgraded,
             conflicting_before: before.map_or_else(Vec::new, |conflict| conflict.ed.to_vec()),
             conflicting_before_in: before.map_or(0, |conflict| conflict.namespace.code()),
+            healed_ms: device.healed_ms,
         }
     }
 
@@ -139,6 +143,7 @@ impl DeviceRecord {
             preferred,
             had_omemo2: self.had_omemo2,
             downgraded: self.downgraded,
+            healed_ms: self.healed_ms,
         })
     }
 }

@@ -36,6 +36,9 @@ pub(in crate::manager::store) struct SessionRecord {
     pub(in crate::manager::store) answered: bool,
     #[prost(message, optional, tag = "9")]
     pub(in crate::manager::store) order: Option<OrderRecord>,
+    /// Messages that were sent on the sessions before it since the other side last answered.
+    #[prost(uint32, tag = "10")]
+    pub(in crate::manager::store) unanswered_before: u32,
 }
 
 /// When what happened of a session, by the number of sessions that had been archived with the device.
