@@ -470,10 +470,10 @@ enum omemo_option
    */
   OMEMO_OPTION_HEALING = 5,
   /**
-   * Number of messages to a device, without any answer of it, after which nothing more is encrypted for it until
-   * it writes or its session is replaced. 0: never. A client that is online answers after 53 messages at the
-   * latest, so that a device which does not is probably no longer in use; values below 53 count as 53. Unit:
-   * messages, 0 to 1,000,000; default: 0.
+   * Number of messages to a device, without a message of it that was decrypted, after which nothing more is
+   * encrypted for it until it writes or its session is replaced (OMEMO_ERR_UNRESPONSIVE). 0: never. Most clients
+   * that are online answer after 54 messages at the latest, so that values below 54 count as 54; some legacy
+   * clients never answer by themselves (docs/sessions.md). Unit: messages, 0 to 1,000,000; default: 0.
    */
   OMEMO_OPTION_MAX_UNANSWERED_MESSAGES = 6,
 };
@@ -935,6 +935,11 @@ enum omemo_catch_up
  {
   /** No messages wait, or the client does not say when it has read them: all messages count as live. */
   OMEMO_CATCH_UP_NONE = 0,
+  /**
+   * Messages wait, in an archive (XEP-0313) or in the server's offline storage. Until omemo_manager_catch_up_end answers
+   * wait: see omemo_manager_catch_up_begin.
+   */
+  OMEMO_CATCH_UP_EXPECTED = 1,
 };
 #ifndef __cplusplus
 #if __STDC_VERSION__ >= 202311L
@@ -1012,6 +1017,40 @@ omemo_status omemo_manager_connected(omemo_manager *manager,
                                      omemo_done done,
                                      void *user_data,
                                      omemo_op *op);
+
+/**
+ * Tells the library that messages which waited on the server are going to be decrypted: a page of the archive (XEP-0313)
+ * is read while the stream is up. omemo_manager_connected with OMEMO_CATCH_UP_EXPECTED says the same of a new stream.
+ *
+ * Until omemo_manager_catch_up_end the library keeps what these messages make necessary, so that many messages of a
+ * device cause one answer: empty messages and new sessions wait, and pre keys that were used up stay, in the store,
+ * so that a second message which was encrypted with one of them can be decrypted. Encryption works as always. A catch-up
+ * ends by itself after 24 hours, or with an omemo_manager_connected that does not expect one. A second call changes
+ * nothing.
+ *
+ * Returns: OMEMO_OK, OMEMO_ERR_NULL, OMEMO_ERR_BUSY inside a service, OMEMO_ERR_CANCELLED.
+ * Since: 0.1.0 (XEP-0384 5.6)
+ */
+omemo_status omemo_manager_catch_up_begin(omemo_manager *manager);
+
+/**
+ * Starts to do what the messages of a catch-up have made necessary: all of them were given to
+ * omemo_manager_decrypt_xml. Answers are sent (send_message) and bundles without the used pre keys published
+ * (publish_bundle), once each. Without a catch-up it does the same for what waits.
+ *
+ * Parameters:
+ * - done: called when each answer was sent and each bundle published, or that has failed. NULL: if op is given, the
+ *   result is kept for omemo_manager_wait.
+ * - user_data: any pointer; passed to done. Stays yours if this call fails.
+ * - op: receives the number of the operation; may be NULL.
+ * Returns: OMEMO_OK if the operation was started, OMEMO_ERR_NULL, OMEMO_ERR_OFFLINE, OMEMO_ERR_BUSY inside a service,
+ *   OMEMO_ERR_CANCELLED. The report has a row for each answer and one for each namespace; the operation ends with
+ *   the status of the first row that failed. What failed stays in the store and is tried again by the library.
+ *   OMEMO_ERR_OFFLINE: the stream went down meanwhile; the catch-up is over all the same, unless the next
+ *   omemo_manager_connected expects one.
+ * Since: 0.1.0 (XEP-0384 5.6)
+ */
+omemo_status omemo_manager_catch_up_end(omemo_manager *manager, omemo_done done, void *user_data, omemo_op *op);
 
 /**
  * Tells the library that the stream is down. Network requests are withdrawn, and repeated after the next
@@ -2552,8 +2591,7 @@ bool omemo_devices_downgraded(const omemo_devices *devices, size_t index);
 
 /**
  * Returns how many messages were sent to a device since it last answered, on the session in one namespace: the length
- * of the sending chain. A device that is online answers after 53 messages at the latest (XEP-0384 4.3);
- * OMEMO_OPTION_MAX_UNANSWERED_MESSAGES sets a limit.
+ * of the sending chain. A device that is online answers after 54 messages at the latest (XEP-0384 4.3).
  * Parameters:
  * - index: position of the device, from 0.
  * - ns: the namespace of the session.
@@ -2653,16 +2691,17 @@ omemo_status omemo_manager_device_list_gone(omemo_manager *manager, const char *
  * the device are retired and a new one begins, in one commit, and its empty message is sent (send_message) by
  * omemo_manager_run, also after a restart. A retired session still decrypts messages that are on their way, for 30
  * days, and never sends. The report has a row for each session; a device that is distrusted or whose bundle cannot
- * be fetched keeps the session it has. A record of a session that cannot be read (OMEMO_ERR_STORAGE_CORRUPT) is
- * removed.
+ * be fetched keeps the session it has. Records of a replaced session that cannot be read (OMEMO_ERR_STORAGE_CORRUPT)
+ * are removed. During a catch-up the empty messages wait for its end.
  *
  * Parameters:
- * - jid: a bare JID; NULL: everybody, this account's other devices included.
+ * - jid: a bare JID; NULL: every JID that this client has named (by encrypting for it or judging its keys), and this
+ *   account's other devices.
  * - device: a device id of jid; 0: all of its devices that are announced. A device that is named and announced, but
  *   with which there is no session, gets one.
  * - done: called at the end of the operation. NULL: if op is given, the result is kept for omemo_manager_wait. The
- *   status is OMEMO_OK if a session was replaced or none had to be, else that of the first row; OMEMO_ERR_OFFLINE if
- *   the stream ended before all were.
+ *   status is OMEMO_OK if a session was replaced or none had to be, else that of the first row; OMEMO_ERR_OFFLINE,
+ *   without rows, if the stream ended before all were.
  * - user_data: any pointer; passed to done. Stays yours if this call fails.
  * - op: receives the number of the operation; may be NULL.
  * Returns: OMEMO_OK if the operation was started, OMEMO_ERR_NULL, OMEMO_ERR_UTF8, OMEMO_ERR_JID, OMEMO_ERR_ARGUMENT

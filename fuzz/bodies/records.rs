@@ -71,7 +71,9 @@ pub fn use_with(fixture: &Fixture, key: &str, value: Vec<u8>, messages: usize) -
         }
     }
     for (policy, connected) in [(EncryptPolicy::Now, false), (EncryptPolicy::Wait, true)] {
-        if connected && let Err(error) = manager.connected(next_number()) {
+        if connected
+            && let Err(error) = manager.connected(next_number(), omemo::manager::api::catch_up::CatchUp::None)
+        {
             check(&error);
         }
         let plaintexts = Namespace::ALL.map(|namespace| (namespace, Zeroizing::new(b"text".to_vec())));

@@ -158,7 +158,7 @@ impl Account {
 
     /// Connects, and runs with a server until nothing more happens.
     pub fn connect(&self, server: &mut Server) {
-        self.manager.connected(next_number()).unwrap();
+        self.manager.connected(next_number(), omemo::manager::api::catch_up::CatchUp::None).unwrap();
         let outcomes = self.settle(server);
         assert!(outcomes.iter().all(|outcome| outcome.status() == Status::Ok), "{outcomes:?}");
     }

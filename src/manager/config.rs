@@ -85,10 +85,10 @@ pub const HEALING: ConfigOption = ConfigOption {
 pub const MAX_UNANSWERED_MESSAGES: ConfigOption = ConfigOption {
     number: 6,
     name: "OMEMO_OPTION_MAX_UNANSWERED_MESSAGES",
-    meaning: "Number of messages to a device, without any answer of it, after which nothing more is encrypted for it \
-              until it writes or its session is replaced. 0: never. A client that is online answers after 53 \
-              messages at the latest, so that a device which does not is probably no longer in use; values below \
-              53 count as 53.",
+    meaning: "Number of messages to a device, without a message of it that was decrypted, after which nothing more is \
+              encrypted for it until it writes or its session is replaced (OMEMO_ERR_UNRESPONSIVE). 0: never. Most \
+              clients that are online answer after 54 messages at the latest, so that values below 54 count as \
+              54; some legacy clients never answer by themselves (docs/sessions.md).",
     unit: "messages",
     least: 0,
     most: 1_000_000,

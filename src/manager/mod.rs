@@ -20,6 +20,7 @@ use crate::protocol::device_list::DeviceList;
 use crate::protocol::message::Message;
 use crate::protocol::namespace::Namespace;
 use crate::storage::Storage;
+use api::catch_up::CatchUp;
 use api::decrypted::Decrypted;
 use api::device::Device;
 use api::draft::Draft;
@@ -32,8 +33,8 @@ use flows::context::Context;
 use flows::device_list::Delivery;
 use flows::replace_sessions::Scope;
 use flows::{
-    connect, decrypt, device_list, devices, encrypt, own_keys, purge_namespace, refresh, replace_sessions,
-    take_over, trust, worker,
+    catch_up, connect, decrypt, device_list, devices, encrypt, own_keys, purge_namespace, refresh,
+    replace_sessions, take_over, trust, worker,
 };
 use model::failed_messages::Timeliness;
 use std::sync::Arc;
@@ -69,8 +70,22 @@ impl Manager {
 
     /// The stream is up. First time: choose the device id, publish the bundle, then the list; later: compare and
     /// repair. `operation` is a fresh number.
-    pub fn connected(&self, operation: OperationId) -> Result<()> {
-        connect::connected(&self.context, operation)
+    pub fn connected(&self, operation: OperationId, catch_up: CatchUp) -> Result<()> {
+        connect::connected(&self.context, catch_up, operation)
+    }
+
+    /// Messages that waited on the server are going to be read.
+    pub fn catch_up_begin(&self) -> Result<()> {
+        catch_up::begin(&self.context)
+    }
+
+    /// All messages that waited on the server are read: what they made necessary is done now.
+    pub fn catch_up_end(&self, operation: OperationId) -> Result<()> {
+        let context = &self.context;
+        if !context.is_online() {
+            return Err(Status::Offline.into());
+        }
+        context.engine.start(operation, OperationKind::EndsWithStream, catch_up::end(context.clone()))
     }
 
     /// The stream is down: network requests are withdrawn, and asked again after the next `connected`.
@@ -155,7 +170,7 @@ impl Manager {
         room: Option<&BareJid>,
         message: &Message,
     ) -> Result<Decrypted> {
-        let decrypted = decrypt::decrypt(&self.context, from, room, message, Timeliness::Delayed);
+        let decrypted = decrypt::decrypt(&self.context, from, room, message, Timeliness::Doubtful);
         self.context.engine.wake();
         decrypted
     }

@@ -57,6 +57,10 @@ pub(super) const ARCHIVE_SLOTS_EMPTIED: u32 = 256;
 /// A chain that is this long makes us answer, so that the sender's ratchet steps (XEP-0384 4.3, 53 messages).
 pub(super) const HEARTBEAT: u32 = 53;
 
+/// The least number of unanswered messages after which a device may count as unresponsive: the last of them is the one that
+/// makes it answer.
+pub(super) const LEAST_UNANSWERED: u32 = 54;
+
 // -- Own keys --
 
 /// Pre keys of a full bundle (XEP-0384 4.2 recommends about 100).
@@ -117,7 +121,7 @@ pub(super) const BUNDLE_LOOK_AGAIN_MS: u64 = MINUTE;
 pub(super) const REPAIR_AGAIN_MS: u64 = DAY;
 /// Different messages of a device that must have failed before its session is replaced by itself, where the client has
 /// chosen that: one alone may be forged, or damaged on its way.
-pub(super) const HEAL_AFTER_MESSAGES: u32 = 2;
+pub(super) const HEAL_AFTER_MESSAGES: usize = 2;
 /// How often a session with a device is replaced by itself: once a day, or two clients that cannot read each other would do
 /// it without end.
 pub(super) const HEAL_AGAIN_MS: i64 = 24 * 3_600_000;
@@ -125,6 +129,12 @@ pub(super) const HEAL_AGAIN_MS: i64 = 24 * 3_600_000;
 pub(super) const FAILED_MESSAGES_TOLD_APART: usize = 16;
 /// An empty message that could not be sent for so long is of no use any more.
 pub(super) const OUTBOX_KEPT_MS: i64 = 30 * 24 * 3_600_000;
+
+// -- Catch-up --
+
+/// How long a catch-up goes on at most: a client that forgets to end it must answer some day, and used pre keys are not kept
+/// for longer.
+pub(super) const CATCH_UP_MS: u64 = DAY;
 
 // -- Memory --
 

@@ -111,6 +111,11 @@ pub fn pages() -> impl Iterator<Item = u8> {
     SMALL_PAGE..FIRST_PAGE.saturating_add(limits::CLOSED_CHAIN_PAGES)
 }
 
+/// Returns whether the bytes are a page.
+pub fn is_readable(bytes: &[u8]) -> bool {
+    Page::decode(bytes).is_ok()
+}
+
 /// Looks a chain up. Loads two pages at most.
 pub fn find(ratchet_key: &PublicKey, load: &mut LoadPage<'_>) -> Result<Option<ChainRecord>> {
     let tag = Tag::of(ratchet_key);

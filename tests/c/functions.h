@@ -93,6 +93,8 @@ static const struct {
     F(omemo_draft_set_policy),
     F(omemo_fingerprint),
     F(omemo_manager_accept_identity),
+    F(omemo_manager_catch_up_begin),
+    F(omemo_manager_catch_up_end),
     F(omemo_manager_connected),
     F(omemo_manager_decrypt),
     F(omemo_manager_prefer_namespace),

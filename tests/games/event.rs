@@ -382,7 +382,8 @@ impl Game {
         self.online = true;
         self.failed.clear();
         self.list_failures.clear();
-        let connected = self.manager().connected(operation).is_ok();
+        let connected =
+            self.manager().connected(operation, omemo::manager::api::catch_up::CatchUp::None).is_ok();
         for namespace in self.namespaces.clone() {
             if let Some(list) = self.server.list(namespace, &jid(OWN))
                 && self.chance(50)

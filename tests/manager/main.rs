@@ -14,6 +14,8 @@ mod heap;
 
 mod across_namespaces;
 mod advice;
+mod broken_sessions;
+mod catch_up;
 mod closed_chains;
 mod decrypt;
 mod duplicates;

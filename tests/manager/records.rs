@@ -80,7 +80,7 @@ fn use_store(
     let _ = manager.devices(None);
     let _ = manager.devices(Some(&juliet.jid));
     let _ = manager.decrypt(Some(&juliet.jid), None, next);
-    let _ = manager.connected(omemo::runtime::next_number());
+    let _ = manager.connected(omemo::runtime::next_number(), omemo::manager::api::catch_up::CatchUp::None);
     again.step();
 }
 

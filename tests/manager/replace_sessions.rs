@@ -127,6 +127,7 @@ fn r44_a_replacement_survives_a_crash_before_its_message_is_sent(ns: Namespace) 
 
 fn r34_an_unknown_device_is_a_row(ns: Namespace) {
     let (mut server, romeo, juliet) = friends(ns);
+    let sent = romeo.count_asked(is_send);
     for (jid, device) in
         [(&juliet.jid, 4_711), (&jid(TYBALT), 0), (&jid(TYBALT), 5), (&romeo.jid, romeo.id())]
     {
@@ -138,7 +139,7 @@ fn r34_an_unknown_device_is_a_row(ns: Namespace) {
     }
     let nobody = romeo.manager().replace_sessions(7_001, None, Some(id(5)));
     assert_eq!(nobody.unwrap_err().status(), Status::Argument);
-    assert_eq!(romeo.count_asked(is_send), juliet.count_asked(is_send).min(romeo.count_asked(is_send)));
+    assert_eq!(romeo.count_asked(is_send), sent);
 }
 
 fn everybody_and_all_devices_have_a_row_each(ns: Namespace) {
@@ -495,7 +496,7 @@ fn an_unresponsive_device_gets_nothing_more_until_it_writes(ns: Namespace) {
 
 fn a_rebuilt_session_does_not_make_a_device_responsive(ns: Namespace) {
     let mut server = Server::of(ns);
-    // Less than the 53 messages after which clients answer is no limit.
+    // Less than what makes a client answer is no limit: the message with index 53 does.
     let limited = Config { max_unanswered_messages: Some(1), ..config(ns, ROMEO, "trusted") };
     let romeo = RustDevice::with(limited, &mut server);
     let juliet = RustDevice::new(JULIET, &mut server);
@@ -509,14 +510,14 @@ fn a_rebuilt_session_does_not_make_a_device_responsive(ns: Namespace) {
         romeo.advance(8 * DAY);
         romeo.refresh(&juliet.jid, &mut server);
     }
-    assert_eq!(sent, 53);
+    assert_eq!(sent, 54);
     // The client may have it tried again.
     assert!(is_ok(&romeo.replace_sessions(Some(&juliet.jid), juliet.id(), &mut server), &juliet));
     let outcome = romeo.encrypt(&[&juliet.jid], "hello", EncryptPolicy::Wait, &mut server);
     assert_eq!(outcome.status(), Status::Ok);
 }
 
-/// Sessions of both namespaces are replaced, each with a row; those of one that is not in use are not.
+/// Sessions of both namespaces are replaced, each with a row.
 #[test]
 fn sessions_of_both_namespaces_are_replaced() {
     let mut server = Server::of(Omemo2);

@@ -1,7 +1,8 @@
-//! Stores that were set back to an older copy, on both faces of the library: by one call or by itself the conversation goes on.
+//! Stores that were set back to an older copy, and archives that are read, on both faces of the library: the conversation
+//! goes on.
 
 use crate::support::world::device::{Device, Options, settle};
-use crate::support::{JULIET, ROMEO, World};
+use crate::support::{JULIET, Kind, ROMEO, World};
 use omemo::error::Status;
 use omemo::manager::api::event::NoticeKind;
 use omemo::manager::config::Healing;
@@ -10,6 +11,7 @@ in_both_namespaces_and_faces! {
     a_restored_store_is_mended_by_one_call_of_either_side,
     a_restored_store_is_mended_by_itself_where_that_is_chosen,
     chain_lengths_and_failed_messages_are_shown,
+    answers_to_an_archive_wait_for_its_end,
 }
 
 /// Romeo's store is set back by some messages.
@@ -99,4 +101,22 @@ fn chain_lengths_and_failed_messages_are_shown<D: Device>(ns: &'static str) {
     let (_, (sending, _)) = shown();
     romeo.say(JULIET, "and another one");
     assert_eq!(shown().1.0, sending + 1);
+}
+
+fn answers_to_an_archive_wait_for_its_end<D: Device>(ns: &'static str) {
+    let world = World::speaking(ns, 1);
+    let (romeo, juliet) = (D::online(&world, ROMEO), D::online(&world, JULIET));
+    assert_eq!(romeo.begin_catch_up(), Status::Ok);
+    for n in 0..20 {
+        juliet.say(ROMEO, &format!("{n}"));
+        assert_eq!(romeo.texts(), [format!("{n}")]);
+        romeo.go_on();
+    }
+    let sent = || world.count(Kind::SendMessage);
+    assert_eq!(sent(), 0);
+    let report = romeo.finish(romeo.end_catch_up().unwrap()).ok();
+    assert_eq!(report.row(JULIET, juliet.own_id()), Some(Status::Ok));
+    assert_eq!(sent(), 1);
+    settle(&[&romeo, &juliet]);
+    both_ways(&juliet, &romeo);
 }

@@ -279,6 +279,13 @@ unsafe extern "C" {
         jid: *const c_char,
         list: *const Opaque,
     ) -> i32;
+    pub fn omemo_manager_catch_up_begin(manager: *mut Opaque) -> i32;
+    pub fn omemo_manager_catch_up_end(
+        manager: *mut Opaque,
+        done: Done,
+        user_data: *mut c_void,
+        op: *mut u64,
+    ) -> i32;
     pub fn omemo_manager_replace_sessions(
         manager: *mut Opaque,
         jid: *const c_char,

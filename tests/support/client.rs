@@ -376,6 +376,20 @@ impl Client {
         if status == abi::OK { Ok(op) } else { Err(status) }
     }
 
+    pub fn start_catch_up(&self) -> i32 {
+        // SAFETY: the manager is live.
+        unsafe { abi::omemo_manager_catch_up_begin(self.manager) }
+    }
+
+    /// The number of the operation, or the status of the start.
+    pub fn finish_catch_up(&self) -> Result<u64, i32> {
+        let mut op = 0;
+        // SAFETY: as in start_connect.
+        let status =
+            unsafe { abi::omemo_manager_catch_up_end(self.manager, Some(done), self.user_data(), &mut op) };
+        if status == abi::OK { Ok(op) } else { Err(status) }
+    }
+
     // -- what comes in
 
     /// Decrypt a stanza; `Err` is the status of the call itself.

@@ -267,8 +267,7 @@ pub extern "C" fn omemo_devices_downgraded(devices: Option<&omemo_devices>, inde
 }
 
 /// Returns how many messages were sent to a device since it last answered, on the session in one namespace: the length
-/// of the sending chain. A device that is online answers after 53 messages at the latest (XEP-0384 4.3);
-/// OMEMO_OPTION_MAX_UNANSWERED_MESSAGES sets a limit.
+/// of the sending chain. A device that is online answers after 54 messages at the latest (XEP-0384 4.3).
 /// Parameters:
 /// - index: position of the device, from 0.
 /// - ns: the namespace of the session.

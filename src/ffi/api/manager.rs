@@ -11,6 +11,7 @@ use super::operations::{omemo_done, omemo_op};
 use super::results::omemo_result;
 use super::status::omemo_status;
 use crate::error::{Error, Status};
+use crate::manager::api::catch_up::CatchUp;
 use std::ffi::c_void;
 use std::time::{Duration, Instant};
 
@@ -20,6 +21,9 @@ use std::time::{Duration, Instant};
 pub enum omemo_catch_up {
     /// No messages wait, or the client does not say when it has read them: all messages count as live.
     OMEMO_CATCH_UP_NONE = 0,
+    /// Messages wait, in an archive (XEP-0313) or in the server's offline storage. Until omemo_manager_catch_up_end answers
+    /// wait: see omemo_manager_catch_up_begin.
+    OMEMO_CATCH_UP_EXPECTED = 1,
 }
 
 /// Opens an account. Works offline and makes no requests. The first call on an empty store creates the identity and
@@ -115,10 +119,64 @@ pub unsafe extern "C" fn omemo_manager_connected(
         let op = unsafe { Out::new(op) };
         // SAFETY: the client gives one of ours or NULL.
         let manager = unsafe { calls::enter(manager) }?;
-        if catch_up != omemo_catch_up::OMEMO_CATCH_UP_NONE as i32 {
-            return Err(Error::new(Status::Argument, "The number is not an omemo_catch_up."));
-        }
-        manager.start(Completion::new(done, user_data, op.as_ref()), op, |manager, op| manager.connected(op))
+        let catch_up = match catch_up {
+            number if number == omemo_catch_up::OMEMO_CATCH_UP_NONE as i32 => CatchUp::None,
+            number if number == omemo_catch_up::OMEMO_CATCH_UP_EXPECTED as i32 => CatchUp::Expected,
+            _ => return Err(Error::new(Status::Argument, "The number is not an omemo_catch_up.")),
+        };
+        let completion = Completion::new(done, user_data, op.as_ref());
+        manager.start(completion, op, |manager, op| manager.connected(op, catch_up))
+    })
+}
+
+/// Tells the library that messages which waited on the server are going to be decrypted: a page of the archive (XEP-0313)
+/// is read while the stream is up. omemo_manager_connected with OMEMO_CATCH_UP_EXPECTED says the same of a new stream.
+///
+/// Until omemo_manager_catch_up_end the library keeps what these messages make necessary, so that many messages of a
+/// device cause one answer: empty messages and new sessions wait, and pre keys that were used up stay, in the store,
+/// so that a second message which was encrypted with one of them can be decrypted. Encryption works as always. A catch-up
+/// ends by itself after 24 hours, or with an omemo_manager_connected that does not expect one. A second call changes
+/// nothing.
+///
+/// Returns: OMEMO_OK, OMEMO_ERR_NULL, OMEMO_ERR_BUSY inside a service, OMEMO_ERR_CANCELLED.
+/// Since: 0.1.0 (XEP-0384 5.6)
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn omemo_manager_catch_up_begin(manager: *mut omemo_manager) -> omemo_status {
+    guard::outside_services(|| {
+        // SAFETY: the client gives one of ours or NULL.
+        unsafe { calls::enter(manager) }?.manager().catch_up_begin()
+    })
+}
+
+/// Starts to do what the messages of a catch-up have made necessary: all of them were given to
+/// omemo_manager_decrypt_xml. Answers are sent (send_message) and bundles without the used pre keys published
+/// (publish_bundle), once each. Without a catch-up it does the same for what waits.
+///
+/// Parameters:
+/// - done: called when each answer was sent and each bundle published, or that has failed. NULL: if op is given, the
+///   result is kept for omemo_manager_wait.
+/// - user_data: any pointer; passed to done. Stays yours if this call fails.
+/// - op: receives the number of the operation; may be NULL.
+/// Returns: OMEMO_OK if the operation was started, OMEMO_ERR_NULL, OMEMO_ERR_OFFLINE, OMEMO_ERR_BUSY inside a service,
+///   OMEMO_ERR_CANCELLED. The report has a row for each answer and one for each namespace; the operation ends with
+///   the status of the first row that failed. What failed stays in the store and is tried again by the library.
+///   OMEMO_ERR_OFFLINE: the stream went down meanwhile; the catch-up is over all the same, unless the next
+///   omemo_manager_connected expects one.
+/// Since: 0.1.0 (XEP-0384 5.6)
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn omemo_manager_catch_up_end(
+    manager: *mut omemo_manager,
+    done: omemo_done,
+    user_data: *mut c_void,
+    op: *mut omemo_op,
+) -> omemo_status {
+    guard::outside_services(|| {
+        // SAFETY: the client gives one of ours or NULL.
+        let manager = unsafe { calls::enter(manager) }?;
+        // SAFETY: the client gives a place or NULL.
+        let op = unsafe { Out::new(op) };
+        let completion = Completion::new(done, user_data, op.as_ref());
+        manager.start(completion, op, |manager, op| manager.catch_up_end(op))
     })
 }
 

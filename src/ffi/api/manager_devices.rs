@@ -130,16 +130,17 @@ pub unsafe extern "C" fn omemo_manager_device_list_gone(
 /// the device are retired and a new one begins, in one commit, and its empty message is sent (send_message) by
 /// omemo_manager_run, also after a restart. A retired session still decrypts messages that are on their way, for 30
 /// days, and never sends. The report has a row for each session; a device that is distrusted or whose bundle cannot
-/// be fetched keeps the session it has. A record of a session that cannot be read (OMEMO_ERR_STORAGE_CORRUPT) is
-/// removed.
+/// be fetched keeps the session it has. Records of a replaced session that cannot be read (OMEMO_ERR_STORAGE_CORRUPT)
+/// are removed. During a catch-up the empty messages wait for its end.
 ///
 /// Parameters:
-/// - jid: a bare JID; NULL: everybody, this account's other devices included.
+/// - jid: a bare JID; NULL: every JID that this client has named (by encrypting for it or judging its keys), and this
+///   account's other devices.
 /// - device: a device id of jid; 0: all of its devices that are announced. A device that is named and announced, but
 ///   with which there is no session, gets one.
 /// - done: called at the end of the operation. NULL: if op is given, the result is kept for omemo_manager_wait. The
-///   status is OMEMO_OK if a session was replaced or none had to be, else that of the first row; OMEMO_ERR_OFFLINE if
-///   the stream ended before all were.
+///   status is OMEMO_OK if a session was replaced or none had to be, else that of the first row; OMEMO_ERR_OFFLINE,
+///   without rows, if the stream ended before all were.
 /// - user_data: any pointer; passed to done. Stays yours if this call fails.
 /// - op: receives the number of the operation; may be NULL.
 /// Returns: OMEMO_OK if the operation was started, OMEMO_ERR_NULL, OMEMO_ERR_UTF8, OMEMO_ERR_JID, OMEMO_ERR_ARGUMENT

@@ -1,5 +1,6 @@
 //! The words shared with the client. Imports nothing of the manager.
 
+pub mod catch_up;
 pub mod decrypted;
 pub mod device;
 pub mod draft;

@@ -49,7 +49,9 @@ pub(super) fn next_job(tx: &Tx<'_>, namespace: Namespace) -> Result<Option<Job>>
     let Some(device) = tx.device_id()? else { return Ok(None) };
     let memory = tx.memory();
     let seen = memory.own_lists.get(&namespace).is_some_and(|own| own.seen().is_some());
-    Ok(match (seen, tx.pre_keys(namespace)?.bundle_pending) {
+    let pending = tx.pre_keys(namespace)?.bundle_pending;
+    let held = memory.catch_up.holds_bundle(namespace, tx.now.aged_ms);
+    Ok(match (seen, pending && !held) {
         (false, _) => Some(Job::PublishList(namespace)),
         (true, true) => Some(Job::PublishBundle(namespace)),
         (true, false) => (!is_listed(memory, namespace, device)).then_some(Job::PublishList(namespace)),
@@ -160,7 +162,9 @@ pub(super) async fn publish_bundle(context: &Context, namespace: Namespace) -> R
         Answer::Done => context.transact(|tx| {
             // What changed while the answer was on its way is published next.
             if tx.device_id()? == Some(device) && own_keys::own_bundle(tx, namespace)? == published {
-                tx.pre_keys_mut(namespace)?.published();
+                let catching_up = tx.memory().catch_up.is_going_on(tx.now.aged_ms);
+                let store = tx.pre_keys_mut(namespace)?;
+                if catching_up { store.published_while_catching_up() } else { store.published() }
             }
             tx.wake_worker();
             Ok(Progress::Done)
@@ -186,13 +190,17 @@ pub(super) async fn newest_list(
 
 /// Puts this device on this account's list, and takes nobody off it.
 pub(super) async fn publish_list(context: &Context, namespace: Namespace) -> Result<Progress> {
+    let now_ms = context.now().aged_ms;
     for _ in 0..ATTEMPTS {
         let Some((stamp, mut list)) = newest_list(context, namespace).await? else {
             return Err(Status::Offline.into());
         };
         let (device, pending) =
             context.transact(|tx| Ok((tx.own_device()?, tx.pre_keys(namespace)?.bundle_pending)))?;
-        if pending || context.memory(|memory| is_listed(memory, namespace, device))? {
+        if pending && !context.memory(|memory| memory.catch_up.holds_bundle(namespace, now_ms))? {
+            return Ok(Progress::Done);
+        }
+        if context.memory(|memory| is_listed(memory, namespace, device))? {
             return Ok(Progress::Done);
         }
         list.set(entry(device))?;

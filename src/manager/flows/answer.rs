@@ -26,6 +26,7 @@ pub(super) fn queue_empty_message(tx: &mut Tx<'_>, at: &SessionAddress, session:
     if tx.outbox()?.has(at, &ratchet_key) {
         return Ok(true);
     }
+    discard_for(tx, at)?;
     if standing.is_known() && !tx.outbox()?.has_room(standing) {
         // A stranger's message makes room.
         if let Some(id) = tx.outbox()?.oldest_of_strangers() {
@@ -35,7 +36,6 @@ pub(super) fn queue_empty_message(tx: &mut Tx<'_>, at: &SessionAddress, session:
     if !tx.outbox()?.has_room(standing) {
         return Ok(false);
     }
-    discard_for(tx, at)?;
     let account = tx.account_mut()?;
     account.last_outbox_id = account.last_outbox_id.saturating_add(1);
     let entry = OutboxEntry {

@@ -1,12 +1,13 @@
 //! The stream comes up and goes down. With each stream this account's lists and bundles on the server are compared with
 //! what ought to stand there; the background worker repairs what does not.
 
+use super::super::api::catch_up::CatchUp;
 use super::super::api::event::OperationId;
 use super::super::api::report::{Outcome, Row};
 use super::super::api::services::LogLevel;
 use super::super::engine::{Class, OperationKind};
 use super::context::Context;
-use super::{announce, device_list, own_bundle, own_keys};
+use super::{announce, catch_up, device_list, own_bundle, own_keys};
 use crate::error::{Error, Result, Status};
 use crate::protocol::device_list::DeviceList;
 use crate::protocol::namespace::Namespace;
@@ -15,14 +16,22 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 /// The stream is up: see [`super::super::Manager::connected`].
-pub(in crate::manager) fn connected(context: &Arc<Context>, operation: OperationId) -> Result<()> {
-    let stamp = context.stamp();
+pub(in crate::manager) fn connected(
+    context: &Arc<Context>,
+    catch_up: CatchUp,
+    operation: OperationId,
+) -> Result<()> {
+    let (stamp, now_ms) = (context.stamp(), context.now().aged_ms);
     context.memory(|memory| {
         // Of two threads that speak of the stream the later one is right.
         if memory.stream_stamp < stamp {
             memory.stream_stamp = stamp;
             memory.new_stream();
             memory.reconcile_again = false;
+            match catch_up {
+                CatchUp::Expected => memory.catch_up.begin_again(now_ms),
+                CatchUp::None => memory.catch_up.end(),
+            }
             context.engine.requests().connected();
         }
     })?;
@@ -31,6 +40,11 @@ pub(in crate::manager) fn connected(context: &Arc<Context>, operation: Operation
     context.wake_worker();
     let shared = context.clone();
     context.engine.start(operation, OperationKind::EndsWithStream, async move {
+        if catch_up == CatchUp::None
+            && let Err(error) = shared.transact(catch_up::release_used_pre_keys)
+        {
+            return Outcome::bare(error);
+        }
         reconcile(&shared, Until::Published).await.unwrap_or_else(Outcome::bare)
     })
 }
@@ -192,6 +206,8 @@ async fn compare_bundles(
             // Who lost the list has lost the bundle, too, more often than not.
             context.transact(|tx| {
                 tx.pre_keys_mut(*namespace)?.bundle_pending = true;
+                let namespace = *namespace;
+                tx.after(move |memory| memory.catch_up.release_bundle(namespace));
                 Ok(())
             })?;
         }

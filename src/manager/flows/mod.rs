@@ -3,6 +3,7 @@
 pub(super) mod announce;
 pub(super) mod answer;
 pub(super) mod bundle;
+pub(super) mod catch_up;
 pub(super) mod connect;
 pub(super) mod context;
 pub(super) mod decrypt;

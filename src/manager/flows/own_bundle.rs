@@ -56,6 +56,9 @@ fn note_own_bundle(tx: &mut Tx<'_>, namespace: Namespace, device: DeviceId, answ
     };
     tx.after(move |memory| {
         memory.verified_in.insert(namespace);
+        if outdated {
+            memory.catch_up.release_bundle(namespace);
+        }
         memory.backoff.clear(&Job::PublishBundle(namespace));
     });
     if outdated {

@@ -91,7 +91,12 @@ pub(super) fn choose_device_id(tx: &mut Tx<'_>, taken: &BTreeSet<u32>) -> Result
             tx.pre_keys_mut(*namespace)?.bundle_pending = true;
         }
         // Nobody has anything under a fresh id.
-        tx.after(move |memory| namespaces.iter().for_each(|namespace| memory.verified_in.insert(*namespace)));
+        tx.after(move |memory| {
+            for namespace in namespaces {
+                memory.verified_in.insert(namespace);
+                memory.catch_up.release_bundle(namespace);
+            }
+        });
         tx.log(LogLevel::Info, "account: chose a device id");
         tx.wake_worker();
         return Ok(device);

@@ -67,7 +67,7 @@ pub(super) fn suggest_job(tx: &mut Tx<'_>, job: Job) -> Result<()> {
 }
 
 /// Returns how urgent a look is that messages have caused.
-fn class(context: &Context, jid: &BareJid) -> Result<Class> {
+pub(super) fn class(context: &Context, jid: &BareJid) -> Result<Class> {
     Ok(match context.transact(|tx| Ok(tx.standing(jid)))? {
         Standing::Known => Class::Background,
         Standing::Stranger => Class::Stranger,
@@ -113,6 +113,8 @@ pub(super) async fn repair(context: &Context, at: &SessionAddress) -> Result<Pro
         let session = Session::initiate_verified(identity, &fetched.verified, rng)?;
         answer::queue_empty_message(tx, at, &session)?;
         Sessions::new(tx, at).replace(session, None)?;
+        let at = at.clone();
+        tx.after(move |memory| memory.failed_messages.clear(&at));
         Ok(Progress::Done)
     })
 }

@@ -11,7 +11,6 @@ use super::super::model::address::SessionAddress;
 use super::super::model::fact::Fetched;
 use super::super::model::job::Job;
 use super::super::policy;
-use super::super::store::removal;
 use super::super::store::sessions::Sessions;
 use super::super::store::transaction::Tx;
 use super::announce::Progress;
@@ -27,7 +26,7 @@ use std::sync::Arc;
 /// The sessions that a call names.
 #[derive(Clone, Debug)]
 pub(in crate::manager) enum Scope {
-    /// All of the account.
+    /// Those with all JIDs that the client has named, and with this account's other devices.
     All,
     /// Those with all devices of a JID.
     Jid(BareJid),
@@ -38,7 +37,7 @@ pub(in crate::manager) enum Scope {
 /// See [`super::super::Manager::replace_sessions`].
 pub(in crate::manager) async fn replace_sessions(context: Arc<Context>, scope: Scope) -> Outcome {
     let jids = match &scope {
-        Scope::All => context.transact(|tx| tx.all_jids()),
+        Scope::All => context.transact(known_jids),
         Scope::Jid(jid) | Scope::Device(jid, _) => Ok(vec![jid.clone()]),
     };
     let jids = match jids {
@@ -57,18 +56,28 @@ pub(in crate::manager) async fn replace_sessions(context: Arc<Context>, scope: S
             Err(error) => return Outcome::bare(error),
         }
     }
-    let replacements = addresses.iter().map(|at| replace(&context, at, Class::Foreground, Cause::Client));
+    let cause = if matches!(scope, Scope::Device(..)) { Cause::Named } else { Cause::Listed };
+    let replacements = addresses.iter().map(|at| replace(&context, at, Class::Foreground, cause));
+    let mut storage = None;
     for (at, replaced) in addresses.iter().zip(join_all(replacements).await) {
         let error = replaced.err().unwrap_or_else(|| Status::Ok.into());
         if error.is_storage() && error.status() != Status::StorageCorrupt {
-            return Outcome { rows, ..Outcome::bare(error) };
+            storage.get_or_insert_with(|| error.clone());
         }
         let (jid, device) = (Some(at.jid.clone()), at.device.get());
         rows.push(Row { jid, device, namespace: Some(at.namespace), error });
     }
     let none = !rows.iter().any(|row| row.error.status() == Status::Ok);
     let error = rows.first().filter(|_| none).map_or(Status::Ok.into(), |row| row.error.clone());
+    let error = storage.unwrap_or(error);
     Outcome { rows, ..Outcome::bare(error) }
+}
+
+/// Returns the JIDs that the client has named, and this account's.
+fn known_jids(tx: &mut Tx<'_>) -> Result<Vec<BareJid>> {
+    let mut jids = tx.all_jids()?;
+    jids.retain(|jid| tx.standing(jid).is_known());
+    Ok(jids)
 }
 
 /// Returns where a JID has sessions that a call names: those of devices that are announced, and of one that is named
@@ -117,8 +126,10 @@ fn has_session(tx: &mut Tx<'_>, at: &SessionAddress) -> Result<bool> {
 /// Why a session is replaced.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Cause {
-    /// The client asks for it.
-    Client,
+    /// The client asks for this device.
+    Named,
+    /// The client asks for all that are announced.
+    Listed,
     /// Its messages cannot be decrypted, and the client leaves this to the library.
     Healing,
 }
@@ -148,11 +159,14 @@ async fn replace(context: &Context, at: &SessionAddress, class: Class, cause: Ca
         if !known.identity.key().is_some_and(|key| key.is(fetched.verified.identity().mont())) {
             return Err(Status::IdentityChanged.into());
         }
+        if cause != Cause::Named && !known.is_active(at.namespace) {
+            return Err(Error::new(Status::NotFound, "The device has left its list meanwhile."));
+        }
+        let failed = tx.memory().failed_messages.live(at);
+        if cause == Cause::Healing && !may_heal(tx, at, failed)? {
+            return Ok(());
+        }
         if cause == Cause::Healing {
-            let failed = tx.memory().failed_messages.live(at);
-            if !may_heal(tx, at, failed)? {
-                return Ok(());
-            }
             let wall_ms = tx.now.wall_ms;
             let device = tx.contact_mut(&at.jid)?.device_mut(at.device);
             device.ok_or(Error::from(Status::Internal))?.healed_ms = wall_ms;
@@ -163,11 +177,9 @@ async fn replace(context: &Context, at: &SessionAddress, class: Class, cause: Ca
 
 /// Gives the old sessions up and begins a new one, by an empty message.
 fn begin(tx: &mut Tx<'_>, at: &SessionAddress, bundle: &VerifiedBundle) -> Result<()> {
-    match tx.savepoint(|tx| Sessions::new(tx, at).retire_all()) {
-        // What cannot be read will never decrypt anything.
-        Err(error) if error.status() == Status::StorageCorrupt => removal::remove_sessions(tx, at)?,
-        retired => retired?,
-    }
+    // What cannot be read will never decrypt anything.
+    Sessions::new(tx, at).remove_unreadable()?;
+    Sessions::new(tx, at).retire_all()?;
     let (identity, rng) = tx.identity_and_rng()?;
     let session = Session::initiate_verified(identity, bundle, rng)?;
     if !answer::queue_empty_message(tx, at, &session)? {
@@ -183,7 +195,7 @@ fn begin(tx: &mut Tx<'_>, at: &SessionAddress, bundle: &VerifiedBundle) -> Resul
 
 /// Notes that a session is to be replaced, where the client leaves that to the library and it is time. `failed` counts the
 /// messages that were sent just now and could not be decrypted.
-pub(super) fn suggest_healing(tx: &mut Tx<'_>, at: &SessionAddress, failed: u32) -> Result<()> {
+pub(super) fn suggest_healing(tx: &mut Tx<'_>, at: &SessionAddress, failed: usize) -> Result<()> {
     if tx.config().healing == Healing::Automatic && may_heal(tx, at, failed)? {
         repair::suggest_job(tx, Job::Heal(at.clone()))?;
     }
@@ -192,13 +204,15 @@ pub(super) fn suggest_healing(tx: &mut Tx<'_>, at: &SessionAddress, failed: u32)
 
 /// Returns whether a session may be replaced by itself: enough messages that were sent just now could not be decrypted, the
 /// device is listed and not distrusted, and it was not done within a day.
-fn may_heal(tx: &mut Tx<'_>, at: &SessionAddress, failed: u32) -> Result<bool> {
+fn may_heal(tx: &mut Tx<'_>, at: &SessionAddress, failed: usize) -> Result<bool> {
     let contact = tx.contact(&at.jid)?;
     let Some(device) = contact.device(at.device) else { return Ok(false) };
     let since_ms = tx.now.wall_ms.saturating_sub(device.healed_ms);
     // A clock that was put back must not forbid it for years.
     let lately = device.healed_ms != 0 && (0..policy::HEAL_AGAIN_MS).contains(&since_ms);
+    let settling = Sessions::new(tx, at).is_settling()?;
     Ok(!lately
+        && !settling
         && device.is_active(at.namespace)
         && failed >= policy::HEAL_AFTER_MESSAGES
         && !trust::is_distrusted(tx, at)?)
@@ -210,8 +224,11 @@ pub(super) async fn heal(context: &Context, at: &SessionAddress) -> Result<Progr
         let failed = tx.memory().failed_messages.live(at);
         may_heal(tx, at, failed)
     })?;
-    if due {
-        match replace(context, at, Class::Background, Cause::Healing).await {
+    if !due {
+        // What was the reason is gone: it may come back.
+        context.memory(|memory| memory.unsolicited.forget(&Job::Heal(at.clone())))?;
+    } else {
+        match replace(context, at, repair::class(context, &at.jid)?, Cause::Healing).await {
             // The client has judged it meanwhile, or is told why nothing is sent to it.
             Err(error)
                 if matches!(

@@ -75,6 +75,17 @@ fn due(tx: &mut Tx<'_>, busy: &BTreeSet<Job>) -> Result<(Vec<Job>, Option<u64>)>
     }
     jobs.extend(tx.memory().unsolicited.waiting().cloned());
     let (mut next, mut ready) = (None::<u64>, Vec::new());
+    if let Some(left_ms) = tx.memory().catch_up.left_ms(tx.now.aged_ms) {
+        let all = jobs.len();
+        jobs.retain(|job| !job.waits_for_catch_up());
+        let bundle_waits = tx.config().namespaces.iter().any(|namespace| {
+            tx.memory().catch_up.holds_bundle(*namespace, tx.now.aged_ms)
+                && tx.pre_keys(*namespace).is_ok_and(|store| store.bundle_pending)
+        });
+        if jobs.len() < all || bundle_waits {
+            next = Some(tx.now.steady_ms.saturating_add(left_ms));
+        }
+    }
     let mut count = |standing: Standing| {
         busy.iter().filter(|job| job.jid().is_some_and(|jid| tx.standing(jid) == standing)).count()
     };

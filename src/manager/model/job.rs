@@ -37,6 +37,11 @@ impl Job {
         }
     }
 
+    /// Returns whether it waits until all messages that waited on the server are read: what they cause may be done once for many.
+    pub(in crate::manager) fn waits_for_catch_up(&self) -> bool {
+        matches!(self, Job::Send(_) | Job::Repair(_) | Job::Heal(_))
+    }
+
     /// Returns the name in the log.
     pub(in crate::manager) fn name(&self) -> &'static str {
         match self {

@@ -7,6 +7,7 @@ use super::address::SessionAddress;
 use super::backoff::Backoff;
 use super::bucket::{Bucket, BucketLimits};
 use super::bundle_looks::BundleLooks;
+use super::catch_up::CatchUpState;
 use super::failed_messages::FailedMessages;
 use super::job::Job;
 use super::list_looks::ListLooks;
@@ -38,6 +39,7 @@ pub(in crate::manager) struct Memory {
     pub(in crate::manager) level_stamps: NewestStamps<(BareJid, [u8; 32])>,
     pub(in crate::manager) unsolicited: Unsolicited,
     pub(in crate::manager) failed_messages: FailedMessages,
+    pub(in crate::manager) catch_up: CatchUpState,
     /// This account's lists, by namespace.
     pub(in crate::manager) own_lists: BTreeMap<Namespace, OwnList>,
     /// Where it was looked, in this stream, whose bundle stands under our id, or nobody can have one there.
@@ -64,6 +66,7 @@ impl Default for Memory {
             level_stamps: NewestStamps::new(known, strangers),
             unsolicited: Unsolicited::default(),
             failed_messages: FailedMessages::default(),
+            catch_up: CatchUpState::default(),
             own_lists: BTreeMap::new(),
             verified_in: NamespaceSet::default(),
             reconcile_again: false,

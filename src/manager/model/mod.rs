@@ -6,6 +6,7 @@ pub(super) mod backoff;
 pub(super) mod bounded;
 pub(super) mod bucket;
 pub(super) mod bundle_looks;
+pub(super) mod catch_up;
 pub(super) mod contact;
 pub(super) mod device;
 pub(super) mod fact;

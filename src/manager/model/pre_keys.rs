@@ -150,6 +150,17 @@ impl PreKeyStore {
         }
     }
 
+    /// Returns whether a used pre key is kept.
+    pub(in crate::manager) fn has_used(&self) -> bool {
+        self.pre_keys.iter().any(|key| key.used_ms.is_some())
+    }
+
+    /// A bundle without the used pre keys stands on the server, and messages that were encrypted with one of them may still
+    /// come.
+    pub(in crate::manager) fn published_while_catching_up(&mut self) {
+        self.bundle_pending = false;
+    }
+
     /// A bundle without the used pre keys stands on the server.
     pub(in crate::manager) fn published(&mut self) {
         self.bundle_pending = false;

@@ -103,10 +103,10 @@ impl Archive {
     }
 
     /// Gives all of them up. Returns whether that changes any.
-    pub(in crate::manager) fn retire_all(&mut self, wall_ms: i64) -> bool {
+    pub(in crate::manager) fn retire_all(&mut self, epoch: u32, wall_ms: i64) -> bool {
         let mut changed = false;
         for predecessor in &mut self.predecessors {
-            if predecessor.reason == ArchiveReason::Superseded {
+            if predecessor.reason_in(epoch) == ArchiveReason::Superseded {
                 (predecessor.reason, predecessor.since_ms) = (ArchiveReason::Retired, wall_ms);
                 changed = true;
             }
@@ -177,7 +177,8 @@ mod tests {
             predecessor(2, ArchiveReason::Retired, 5, true),
         ];
         let mut archive = Archive { predecessors, last_slot: 2 };
-        assert!(archive.retire_all(60 * DAY) && !archive.retire_all(61 * DAY));
+        assert!(!archive.retire_all(1, 60 * DAY), "of an earlier epoch all are retired already");
+        assert!(archive.retire_all(0, 60 * DAY) && !archive.retire_all(0, 61 * DAY));
         let retired: Vec<_> = archive.predecessors.iter().map(|gone| (gone.reason, gone.since_ms)).collect();
         assert_eq!(retired, [(ArchiveReason::Retired, 60 * DAY), (ArchiveReason::Retired, 5 * DAY)]);
     }

@@ -31,8 +31,7 @@ fn domain(jid: &BareJid) -> &str {
 /// Returns what a job counts as.
 fn limited_as(job: &Job) -> Job {
     match job {
-        // Each begins a session.
-        Job::Repair(at) | Job::Heal(at) => Job::Repair(at.in_namespace(Namespace::Omemo2)),
+        Job::Repair(at) => Job::Repair(at.in_namespace(Namespace::Omemo2)),
         job => job.clone(),
     }
 }
@@ -41,7 +40,7 @@ impl Unsolicited {
     /// Notes a job, unless it was caused lately or its quota is full. True: it is new.
     pub(in crate::manager) fn cause(&mut self, job: Job, standing: Standing, aged_ms: u64) -> bool {
         let again_ms = match job {
-            Job::Repair(_) | Job::Heal(_) => policy::REPAIR_AGAIN_MS,
+            Job::Repair(_) => policy::REPAIR_AGAIN_MS,
             Job::FetchBundle(_) => policy::BUNDLE_LOOK_AGAIN_MS,
             _ => policy::UNSOLICITED_AGAIN_MS,
         };
@@ -79,6 +78,12 @@ impl Unsolicited {
     pub(in crate::manager) fn waiting(&self) -> impl Iterator<Item = &Job> {
         let of = |wanted| self.waiting.iter().filter(move |(_, of)| **of == wanted).map(|(job, _)| job);
         of(Standing::Known).chain(of(Standing::Stranger))
+    }
+
+    /// A job was not needed after all: it may be caused again at once.
+    pub(in crate::manager) fn forget(&mut self, job: &Job) {
+        self.waiting.remove(job);
+        self.caused_ms.remove(&limited_as(job));
     }
 
     /// A job that has begun was cut short, and is to be done again.

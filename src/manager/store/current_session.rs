@@ -21,8 +21,8 @@ pub(in crate::manager) struct CurrentSession {
     pub(in crate::manager) begun_ms: i64,
     /// Since when nothing that was begun here was answered, in wall-clock milliseconds.
     pub(in crate::manager) unanswered_ms: i64,
-    /// Messages that were sent on the sessions before it since the other side last answered.
-    pub(super) unanswered_before: u32,
+    /// Messages that were sent to the device since something of it was decrypted, on this session and those before it.
+    pub(in crate::manager) unanswered: u32,
     /// The other side has answered us on it since it became the current one.
     pub(super) answered: bool,
     pub(super) order: SessionOrder,
@@ -47,7 +47,7 @@ impl CurrentSession {
             heartbeat: record.heartbeat.clone(),
             begun_ms: record.begun_ms,
             unanswered_ms: record.unanswered_ms,
-            unanswered_before: record.unanswered_before,
+            unanswered: record.unanswered,
             answered: record.answered,
             order: OrderRecord::order(record.order),
         })
@@ -61,7 +61,7 @@ impl CurrentSession {
             heartbeat: self.heartbeat.clone(),
             begun_ms: self.begun_ms,
             unanswered_ms: self.unanswered_ms,
-            unanswered_before: self.unanswered_before,
+            unanswered: self.unanswered,
             answered: self.answered,
             order: self.order,
         }
@@ -76,7 +76,7 @@ impl CurrentSession {
             heartbeat: self.heartbeat.clone(),
             begun_ms: self.begun_ms,
             unanswered_ms: self.unanswered_ms,
-            unanswered_before: self.unanswered_before,
+            unanswered: self.unanswered,
             answered: self.answered,
             order: OrderRecord::new(self.order),
             ..SessionRecord::default()
@@ -84,10 +84,12 @@ impl CurrentSession {
         Some(records::encode(record))
     }
 
-    /// Returns how many messages were sent to the device since it last answered, on this session and those before it.
-    pub(in crate::manager) fn unanswered_messages(&self) -> u32 {
-        let sent = self.session.as_ref().map_or(0, Session::sending_chain_length);
-        sent.saturating_add(self.unanswered_before)
+    /// Returns whether it was begun here lately, and the other side may not have heard of it: what it sends meanwhile may be
+    /// of a session that is gone.
+    pub(in crate::manager) fn is_settling(&self, wall_ms: i64) -> bool {
+        let unconfirmed = |session: &Session| session.is_initiator() && !session.is_confirmed();
+        self.session.as_ref().is_some_and(unconfirmed)
+            && (0..policy::HEAL_AGAIN_MS).contains(&wall_ms.saturating_sub(self.begun_ms))
     }
 
     /// Returns whether it was begun here and nothing was answered for so long that its peer may never read it.

@@ -10,5 +10,6 @@ mod keys;
 pub(super) mod opening;
 pub(super) mod records;
 pub(super) mod removal;
+mod session_removal;
 pub(super) mod sessions;
 pub(super) mod transaction;

@@ -64,6 +64,11 @@ impl<'t, 'a> Sessions<'t, 'a> {
         Ok(self.tx.current_session(&self.at)?.session.is_some())
     }
 
+    /// Returns whether the current session was begun here lately and the other side may not have heard of it.
+    pub(in crate::manager) fn is_settling(&mut self) -> Result<bool> {
+        Ok(self.tx.current_session(&self.at)?.is_settling(self.tx.now.wall_ms))
+    }
+
     /// Stores the current session after a step of its ratchet.
     pub(in crate::manager) fn update(&mut self, session: Session) -> Result<()> {
         let before = self.tx.current_session(&self.at)?;
@@ -73,9 +78,21 @@ impl<'t, 'a> Sessions<'t, 'a> {
         // A step on what was sent before it became the current one may be as old as that.
         let answered = before.answered || (moved_on && sent >= became_current);
         let order = SessionOrder { sent: if moved_on { became_current } else { sent }, ..before.order };
-        let unanswered_before = if moved_on { 0 } else { before.unanswered_before };
-        let current = CurrentSession { answered, order, unanswered_before, ..before.with_session(session) };
+        let sent_before = before.session.as_ref().map_or(0, Session::sending_chain_length);
+        let sent_now = session.sending_chain_length().saturating_sub(sent_before);
+        let unanswered = if moved_on { 0 } else { before.unanswered.saturating_add(sent_now) };
+        let current = CurrentSession { answered, order, unanswered, ..before.with_session(session) };
         self.tx.put_current_session(&self.at, current);
+        Ok(())
+    }
+
+    /// Notes that something of the device was decrypted.
+    pub(super) fn note_alive(&mut self) -> Result<()> {
+        let before = self.tx.current_session(&self.at)?;
+        if before.unanswered != 0 {
+            let current = CurrentSession { unanswered: 0, ..CurrentSession::clone(&*before) };
+            self.tx.put_current_session(&self.at, current);
+        }
         Ok(())
     }
 
@@ -121,6 +138,13 @@ impl<'t, 'a> Sessions<'t, 'a> {
             None => SessionOrder { began: became_current, became_current, sent: became_current },
         };
         let answered = predecessor.is_some_and(|predecessor| is_answer(predecessor, &session, before.order));
+        // Whoever begins a session, or uses an older one, is there.
+        let unanswered = match predecessor {
+            None if session.is_initiator() => {
+                before.unanswered.saturating_add(session.sending_chain_length())
+            }
+            _ => 0,
+        };
         let current = CurrentSession {
             session: Some(session),
             answered,
@@ -129,7 +153,7 @@ impl<'t, 'a> Sessions<'t, 'a> {
             heartbeat: Vec::new(),
             begun_ms: wall_ms,
             unanswered_ms: if goes_on { before.unanswered_ms } else { wall_ms },
-            unanswered_before: if goes_on { before.unanswered_messages() } else { 0 },
+            unanswered,
         };
         self.tx.put_current_session(&self.at, current);
         self.put_skipped(skipped);
@@ -162,44 +186,14 @@ impl<'t, 'a> Sessions<'t, 'a> {
     /// Gives up all sessions with the device: they still decrypt, and none of them becomes current again.
     pub(in crate::manager) fn retire_all(&mut self) -> Result<()> {
         self.retire_current()?;
-        let mut archive = self.read_archive()?;
-        if archive.retire_all(self.tx.now.wall_ms) {
+        let (mut archive, epoch, wall_ms) = (self.read_archive()?, self.epoch()?, self.tx.now.wall_ms);
+        let expired = archive.take_surplus(epoch, wall_ms);
+        for gone in &expired {
+            self.remember_chain(gone.slot)?;
+            self.tx.put_raw(keys::archived(&self.at, gone.slot), None);
+        }
+        if archive.retire_all(epoch, wall_ms) || !expired.is_empty() {
             self.put_archive(&archive);
-        }
-        Ok(())
-    }
-
-    /// Deletes all sessions with the device, and what is remembered of their chains.
-    pub(in crate::manager) fn delete_all(&mut self) -> Result<()> {
-        // What cannot be read is deleted as well.
-        let before = match self.tx.current_session(&self.at) {
-            Err(error) if error.status() == Status::StorageCorrupt => None,
-            current => Some(current?),
-        };
-        let had_session = before.as_ref().is_none_or(|before| before.session.is_some());
-        if had_session {
-            self.tx.put_current_session(&self.at, CurrentSession::default());
-            self.put_skipped(None);
-        }
-        let archived = self.tx.raw(&keys::archive(&self.at))?.is_some();
-        if archived {
-            let predecessors: Vec<u32> = match self.read_archive() {
-                Err(error) if error.status() == Status::StorageCorrupt => {
-                    (0..policy::ARCHIVE_SLOTS_EMPTIED).collect()
-                }
-                archive => archive?.predecessors.iter().map(|predecessor| predecessor.slot).collect(),
-            };
-            for slot in predecessors {
-                self.tx.put_raw(keys::archived(&self.at, slot), None);
-            }
-            self.tx.put_raw(keys::archive(&self.at), None);
-        }
-        if had_session || archived {
-            for page in closed_chains::pages() {
-                if self.tx.raw(&keys::chains(&self.at, page))?.is_some() {
-                    self.tx.put_raw(keys::chains(&self.at, page), None);
-                }
-            }
         }
         Ok(())
     }

@@ -40,7 +40,9 @@ static void a_failed_start_has_no_end(void) {
   CHECK(omemo_draft_set_policy(broken, 99) == OMEMO_ERR_ARGUMENT); /* the first failure is kept */
   CHECK(omemo_manager_encrypt(romeo.manager, broken, on_done, &end, &op) == OMEMO_ERR_JID);
   CHECK(omemo_manager_encrypt(romeo.manager, NULL, on_done, &end, &op) == OMEMO_ERR_NULL);
-  CHECK(omemo_manager_connected(romeo.manager, 1, on_done, &end, &op) == OMEMO_ERR_ARGUMENT);
+  CHECK(omemo_manager_connected(romeo.manager, 2, on_done, &end, &op) == OMEMO_ERR_ARGUMENT);
+  CHECK(omemo_manager_catch_up_begin(NULL) == OMEMO_ERR_NULL);
+  CHECK(omemo_manager_catch_up_end(NULL, on_done, &end, &op) == OMEMO_ERR_NULL);
   CHECK(omemo_manager_refresh_devices(romeo.manager, "a/b", NULL, on_done, &end, &op) == OMEMO_ERR_JID);
   CHECK(omemo_manager_refresh_devices(romeo.manager, NULL, "urn:x", on_done, &end, &op) == OMEMO_ERR_UNKNOWN_NAMESPACE);
   CHECK(omemo_manager_replace_sessions(romeo.manager, "a/b", 0, on_done, &end, &op) == OMEMO_ERR_JID);
@@ -50,6 +52,8 @@ static void a_failed_start_has_no_end(void) {
   CHECK(omemo_manager_disconnected(romeo.manager) == OMEMO_OK);
   CHECK(omemo_manager_refresh_devices(romeo.manager, NULL, NULL, on_done, &end, &op) == OMEMO_ERR_OFFLINE);
   CHECK(omemo_manager_replace_sessions(romeo.manager, NULL, 0, on_done, &end, &op) == OMEMO_ERR_OFFLINE);
+  CHECK(omemo_manager_catch_up_end(romeo.manager, on_done, &end, &op) == OMEMO_ERR_OFFLINE);
+  CHECK(omemo_manager_catch_up_begin(romeo.manager) == OMEMO_OK);
   omemo_draft_free(broken);
   settle(&romeo, 0);
   account_free(&romeo);

@@ -109,6 +109,14 @@ impl Device for Client {
         self.start_refresh(jid).map_err(status)
     }
 
+    fn begin_catch_up(&self) -> Status {
+        status(self.start_catch_up())
+    }
+
+    fn end_catch_up(&self) -> Result<u64, Status> {
+        self.finish_catch_up().map_err(status)
+    }
+
     fn begin_replace_sessions(&self, jid: Option<&str>, device: u32) -> Result<u64, Status> {
         self.start_replace_sessions(jid, device).map_err(status)
     }

@@ -144,6 +144,8 @@ pub trait Device: Sized {
     fn begin_connect(&self) -> u64;
     fn disconnect(&self);
     fn begin_refresh(&self, jid: &str) -> Result<u64, Status>;
+    fn begin_catch_up(&self) -> Status;
+    fn end_catch_up(&self) -> Result<u64, Status>;
     fn begin_replace_sessions(&self, jid: Option<&str>, device: u32) -> Result<u64, Status>;
     fn begin_encrypt(&self, to: &[&str], text: &str, policy: EncryptPolicy) -> Result<u64, Status>;
     fn decrypt(&self, from: Option<&str>, room: Option<&str>, xml: &str) -> Result<Read, Status>;

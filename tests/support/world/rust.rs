@@ -282,7 +282,7 @@ impl RustDevice {
 
     pub fn begin_connect(&self) -> u64 {
         let operation = next_number();
-        self.manager().connected(operation).unwrap();
+        self.manager().connected(operation, omemo::manager::api::catch_up::CatchUp::None).unwrap();
         operation
     }
 

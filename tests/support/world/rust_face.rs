@@ -190,6 +190,15 @@ impl Device for RustDevice {
         begun.map(|()| operation).map_err(|error| error.status())
     }
 
+    fn begin_catch_up(&self) -> Status {
+        self.manager().catch_up_begin().map_or_else(|error| error.status(), |()| Status::Ok)
+    }
+
+    fn end_catch_up(&self) -> Result<u64, Status> {
+        let operation = next_number();
+        self.manager().catch_up_end(operation).map(|()| operation).map_err(|error| error.status())
+    }
+
     fn begin_replace_sessions(&self, of: Option<&str>, device: u32) -> Result<u64, Status> {
         let operation = next_number();
         let begun = self.manager().replace_sessions(operation, of.map(jid), DeviceId::new(device));

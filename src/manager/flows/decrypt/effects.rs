@@ -90,7 +90,8 @@ fn count_failure(tx: &mut Tx<'_>, at: &SessionAddress, rejected: &Rejected<'_>) 
     let counted = at.clone();
     tx.after(move |memory| memory.failed_messages.add(standing, &counted, hash, timeliness));
     let has_session = Sessions::new(tx, at).session_for_sending()?.is_some();
-    if !has_session || trust::is_distrusted(tx, at)? {
+    // What is on its way when a session begins cannot be read on it.
+    if !has_session || Sessions::new(tx, at).is_settling()? || trust::is_distrusted(tx, at)? {
         return Ok(());
     }
     if !tx.memory().failed_messages.is_reported(at) {
@@ -104,7 +105,7 @@ fn count_failure(tx: &mut Tx<'_>, at: &SessionAddress, rejected: &Rejected<'_>) 
         let reported = at.clone();
         tx.after(move |memory| memory.failed_messages.report(&reported));
     }
-    if timeliness == Timeliness::Live && !tx.memory().failed_messages.has(at, hash) {
+    if timeliness == Timeliness::Live && !tx.memory().failed_messages.has_live(at, hash) {
         let failed = tx.memory().failed_messages.live(at).saturating_add(1);
         replace_sessions::suggest_healing(tx, at, failed)?;
     }

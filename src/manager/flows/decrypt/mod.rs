@@ -67,8 +67,13 @@ pub(in crate::manager) fn decrypt(
     message: &Message,
     timeliness: Timeliness,
 ) -> Result<Decrypted> {
-    let incoming = Incoming { from, room, message, timeliness };
-    let decrypted = context.transact(|tx| incoming.decrypt(tx))?;
+    let decrypted = context.transact(|tx| {
+        let catching_up = tx.memory().catch_up.is_going_on(tx.now.aged_ms);
+        // In a room it is the room that says who has sent a message.
+        let doubtful = catching_up || room.is_some();
+        let timeliness = if doubtful { Timeliness::Doubtful } else { timeliness };
+        Incoming { from, room, message, timeliness }.decrypt(tx)
+    })?;
     let (namespace, device) = (message.namespace.uri(), message.sender_device);
     let level = if decrypted.error.status() == Status::Internal { LogLevel::Error } else { LogLevel::Debug };
     let status = decrypted.error.status().name();

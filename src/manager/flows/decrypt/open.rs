@@ -130,11 +130,24 @@ fn open_exchange(
         return Err(Status::PublicDataInconsistency.into());
     }
     make_provisional_room(tx, at)?;
-    let whose = ProcessedExchange::whose(&at.jid);
-    check_stranger_room(tx, at, whose)?;
+    check_stranger_room(tx, at)?;
     let step = accept(tx, exchange, at, budget)?;
     let payload = open_payload(attempt.message, &step.plaintext)?;
     begin_session(tx, exchange, at, &step, relation)?;
+    consume_pre_key(tx, exchange, at, &hash)?;
+    log_step(tx, "new session", &step.session);
+    effects::after_exchange(tx, at, relation)?;
+    Ok(DecryptedMessage { payload, sender, new_session: true, not_listed: is_not_listed(tx, at)? })
+}
+
+/// Uses up the pre key of a key exchange that was taken up, and fills the pre keys up again.
+fn consume_pre_key(
+    tx: &mut Tx<'_>,
+    exchange: &KeyExchange,
+    at: &SessionAddress,
+    hash: &ExchangeHash,
+) -> Result<()> {
+    let whose = ProcessedExchange::whose(&at.jid);
     let wall_ms = tx.now.wall_ms;
     let (pre_key_id, opened) = (exchange.id().pre_key_id, exchange.message().header().n);
     let exchange = ProcessedExchange {
@@ -144,15 +157,17 @@ fn open_exchange(
         standing: tx.standing(&at.jid),
         whose,
     };
+    if !tx.pre_keys(at.namespace)?.bundle_pending {
+        let namespace = at.namespace;
+        tx.after(move |memory| memory.catch_up.hold_bundle(namespace));
+    }
     tx.pre_keys_mut(at.namespace)?.consume(exchange, wall_ms);
-    own_keys::top_up(tx, at.namespace)?;
-    log_step(tx, "new session", &step.session);
-    effects::after_exchange(tx, at, relation)?;
-    Ok(DecryptedMessage { payload, sender, new_session: true, not_listed: is_not_listed(tx, at)? })
+    own_keys::top_up(tx, at.namespace)
 }
 
 /// Refuses the key exchange of a stranger if strangers have used their share of the published pre keys.
-fn check_stranger_room(tx: &mut Tx<'_>, at: &SessionAddress, whose: u32) -> Result<()> {
+fn check_stranger_room(tx: &mut Tx<'_>, at: &SessionAddress) -> Result<()> {
+    let whose = ProcessedExchange::whose(&at.jid);
     if tx.standing(&at.jid).is_known() || tx.pre_keys(at.namespace)?.has_stranger_room(whose) {
         return Ok(());
     }

@@ -307,7 +307,7 @@ impl Commit<'_> {
     fn is_unresponsive(&self, tx: &mut Tx<'_>, at: &SessionAddress) -> Result<bool> {
         let Some(most) = self.context.config.max_unanswered_messages else { return Ok(false) };
         let current = Sessions::new(tx, at).for_sending()?;
-        Ok(current.is_some_and(|current| current.unanswered_messages() >= most.max(policy::HEARTBEAT)))
+        Ok(current.is_some_and(|current| current.unanswered >= most.max(policy::LEAST_UNANSWERED)))
     }
 
     /// Returns the session to send on; `None`: a new one has to be begun. That replaces a session that was not answered

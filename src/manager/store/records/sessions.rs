@@ -36,9 +36,9 @@ pub(in crate::manager::store) struct SessionRecord {
     pub(in crate::manager::store) answered: bool,
     #[prost(message, optional, tag = "9")]
     pub(in crate::manager::store) order: Option<OrderRecord>,
-    /// Messages that were sent on the sessions before it since the other side last answered.
+    /// Messages that were sent to the device since something of it was decrypted.
     #[prost(uint32, tag = "10")]
-    pub(in crate::manager::store) unanswered_before: u32,
+    pub(in crate::manager::store) unanswered: u32,
 }
 
 /// When what happened of a session, by the number of sessions that had been archived with the device.
