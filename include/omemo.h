@@ -476,6 +476,16 @@ enum omemo_option
    * clients never answer by themselves (docs/sessions.md). Unit: messages, 0 to 1,000,000; default: 0.
    */
   OMEMO_OPTION_MAX_UNANSWERED_MESSAGES = 6,
+  /**
+   * Time after which omemo_manager_run replaces the signed pre key of each namespace and publishes the bundle. The
+   * one before it is kept for as long. Unit: seconds, 86,400 to 2,419,200; default: 604,800.
+   */
+  OMEMO_OPTION_SIGNED_PRE_KEY_PERIOD_S = 7,
+  /**
+   * Number of unused pre keys at which, or below which, new ones are made until there are 100. Unit: pre keys, 25
+   * to 99; default: 99.
+   */
+  OMEMO_OPTION_PRE_KEY_THRESHOLD = 8,
 };
 #ifndef __cplusplus
 #if __STDC_VERSION__ >= 202311L

@@ -68,6 +68,29 @@ pub const SKIPPED_PER_MESSAGE: ConfigOption = ConfigOption {
     default: limits::SKIPPED_PER_MESSAGE as u64,
 };
 
+/// Period of rotation.
+pub const SIGNED_PRE_KEY_PERIOD_S: ConfigOption = ConfigOption {
+    number: 7,
+    name: "OMEMO_OPTION_SIGNED_PRE_KEY_PERIOD_S",
+    meaning: "Time after which omemo_manager_run replaces the signed pre key of each namespace and publishes the bundle. \
+              The one before it is kept for as long.",
+    unit: "seconds",
+    least: 86_400,
+    most: 2_419_200,
+    default: 604_800,
+};
+
+/// When pre keys are made anew.
+pub const PRE_KEY_THRESHOLD: ConfigOption = ConfigOption {
+    number: 8,
+    name: "OMEMO_OPTION_PRE_KEY_THRESHOLD",
+    meaning: "Number of unused pre keys at which, or below which, new ones are made until there are 100.",
+    unit: "pre keys",
+    least: 25,
+    most: 99,
+    default: 99,
+};
+
 /// Who replaces broken sessions.
 pub const HEALING: ConfigOption = ConfigOption {
     number: 5,
@@ -96,13 +119,15 @@ pub const MAX_UNANSWERED_MESSAGES: ConfigOption = ConfigOption {
 };
 
 /// All options, by number.
-pub const OPTIONS: [&ConfigOption; 6] = [
+pub const OPTIONS: [&ConfigOption; 8] = [
     &REQUEST_TIMEOUT_MS,
     &MAX_OPEN_FETCHES,
     &SKIPPED_PER_SESSION,
     &SKIPPED_PER_MESSAGE,
     &HEALING,
     &MAX_UNANSWERED_MESSAGES,
+    &SIGNED_PRE_KEY_PERIOD_S,
+    &PRE_KEY_THRESHOLD,
 ];
 
 /// Who replaces a session on which messages cannot be decrypted.
@@ -136,4 +161,8 @@ pub struct Config {
     pub healing: Healing,
     /// See [`MAX_UNANSWERED_MESSAGES`]; `None`: never.
     pub max_unanswered_messages: Option<u32>,
+    /// See [`SIGNED_PRE_KEY_PERIOD_S`]; in milliseconds.
+    pub signed_pre_key_period_ms: u64,
+    /// See [`PRE_KEY_THRESHOLD`].
+    pub pre_key_threshold: usize,
 }

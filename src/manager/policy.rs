@@ -77,6 +77,12 @@ pub(super) const USED_PRE_KEY_MS: i64 = 24 * 3_600_000;
 /// through all of them, and each costs every session.
 pub(super) const ID_GIVEN_UP_MS: i64 = 24 * 3_600_000;
 
+/// How much a step of the wall clock adds to accumulated time at most: a client that runs once a day is as old as the calendar
+/// says, and a clock that jumps by years makes no key old.
+pub(super) const ACCUMULATED_STEP_MS: u64 = DAY;
+/// How often accumulated time is looked at, and stored: what a crash takes back is less than that.
+pub(super) const ACCUMULATED_STORED_MS: u64 = 6 * HOUR;
+
 // -- Publications --
 
 /// Publications of one node: a bucket of so many...

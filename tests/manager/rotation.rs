@@ -1,104 +1,242 @@
-//! What a rotated signed pre key still opens (R54).
-//!
-//! The manager has no rotation yet. These tests rotate in the store, as a rotation leaves it there: the signed pre key
-//! becomes the previous one, what was the previous one is gone, and a new one with the next id stands in its place.
+//! Signed pre keys are replaced when their time has come, the ones before them stay for as long, and pre keys are made anew.
 
 use super::world::*;
-use omemo::crypto::identity::IdentityKeyPair;
 use omemo::error::Status;
+use omemo::manager::Config;
 use omemo::manager::api::decrypted::Action;
+use omemo::manager::api::request::{Answer, Reason};
 use omemo::protocol::bundle::Bundle;
 use omemo::protocol::message::Message;
-use omemo::protocol::namespace::Namespace;
-use omemo::protocol::pre_key::SignedPreKey;
-use prost::Message as _;
-use zeroize::Zeroizing;
+use omemo::protocol::namespace::Namespace::{self, Legacy, Omemo2};
 
 in_both_namespaces! {
     r54_a_key_exchange_on_the_previous_signed_pre_key_is_accepted_for_one_rotation,
     a_session_outlives_the_signed_pre_key_that_it_began_with,
+    a_signed_pre_key_is_replaced_when_its_period_is_over,
+    the_period_can_be_set,
+    r15_a_publication_that_fails_stops_no_later_rotation,
+    a_clock_that_jumps_makes_no_key_old,
+    a_clock_that_was_put_back_stops_no_rotation,
+    what_has_accumulated_is_stored,
+    nobody_is_woken_for_nothing_and_nothing_is_left_undone,
+    the_previous_signed_pre_key_goes_after_a_period,
+    pre_keys_are_made_anew_below_the_threshold,
 }
 
-/// Of the record of the account what signing needs.
-#[derive(prost::Message)]
-struct Account {
-    #[prost(bytes = "vec", tag = "5")]
-    secret: Vec<u8>,
-    #[prost(bool, tag = "6")]
-    secret_is_seed: bool,
+const HOUR: u64 = 3_600_000;
+const DAY: u64 = 24 * HOUR;
+
+/// Lets days pass as a client that is online has them: with the runs that the library asks for.
+fn days(client: &RustDevice, days: u64, server: &mut Server) {
+    for _ in 0..days * 48 {
+        client.advance(HOUR / 2);
+        client.run(server);
+    }
 }
 
-/// The whole record of the own keys of a namespace, its parts as bytes.
-#[derive(prost::Message)]
-struct Own {
-    #[prost(uint32, tag = "1")]
-    version: u32,
-    #[prost(bytes = "vec", optional, tag = "2")]
-    signed: Option<Vec<u8>>,
-    #[prost(bytes = "vec", optional, tag = "3")]
-    previous: Option<Vec<u8>>,
-    #[prost(bytes = "vec", repeated, tag = "4")]
-    pre_keys: Vec<Vec<u8>>,
-    #[prost(bytes = "vec", repeated, tag = "5")]
-    processed: Vec<Vec<u8>>,
-    #[prost(bool, tag = "6")]
-    bundle_pending: bool,
-    #[prost(bool, tag = "7")]
-    list_pending: bool,
-}
-
-#[derive(prost::Message)]
-struct Signed {
-    #[prost(message, optional, tag = "1")]
-    pair: Option<Pair>,
-    #[prost(bytes = "vec", tag = "2")]
-    signature: Vec<u8>,
-    #[prost(int64, tag = "3")]
-    made: i64,
-}
-
-#[derive(prost::Message)]
-struct Pair {
-    #[prost(uint32, tag = "1")]
-    id: u32,
-    #[prost(bytes = "vec", tag = "2")]
-    private: Vec<u8>,
-    #[prost(bytes = "vec", tag = "3")]
-    public: Vec<u8>,
-}
-
-/// Rotates the signed pre key of a closed account, opens it, and has the new bundle published.
+/// Lets the period of a signed pre key pass, and has the new bundle published.
 fn rotate(client: &RustDevice, server: &mut Server) {
     let before = server.bundle(client);
-    client.manager.replace(None);
-    let at = format!("v1/own/{}", client.config.namespaces[0].code());
-    {
-        let mut records = client.storage.records.lock().unwrap();
-        let account = Account::decode(records["v1/account"].as_slice()).unwrap();
-        let secret: [u8; 32] = account.secret.as_slice().try_into().unwrap();
-        let identity = match account.secret_is_seed {
-            true => IdentityKeyPair::from_seed(Zeroizing::new(secret)),
-            false => IdentityKeyPair::from_private(&secret),
-        };
-        let mut own = Own::decode(records[&at].as_slice()).unwrap();
-        assert_eq!(own.encode_to_vec(), records[&at], "the record has more in it than this test knows");
-        let old = Signed::decode(own.signed.as_deref().unwrap()).unwrap();
-        let (id, mut rng) = (old.pair.unwrap().id + 1, Seeded::fresh());
-        let new = SignedPreKey::generate(server.namespace, &identity, id, &mut rng).unwrap();
-        let pair =
-            Pair { id, private: new.pair.private().to_vec(), public: new.pair.public().as_bytes().to_vec() };
-        let made = old.made + 7 * 86_400_000;
-        let new = Signed { pair: Some(pair), signature: new.signature.to_vec(), made };
-        own.previous = own.signed.replace(new.encode_to_vec());
-        own.bundle_pending = true;
-        records.insert(at, own.encode_to_vec());
-    }
-    client.open().unwrap();
-    assert_eq!(client.connect(server).status(), Status::Ok);
+    days(client, 7, server);
     let after = server.bundle(client);
     after.verify().unwrap();
     assert_eq!(after.signed_pre_key_id, before.signed_pre_key_id + 1);
     assert_ne!(after.signed_pre_key, before.signed_pre_key);
+}
+
+fn signed_id(client: &RustDevice, server: &Server) -> u32 {
+    server.bundle(client).signed_pre_key_id
+}
+
+fn a_signed_pre_key_is_replaced_when_its_period_is_over(ns: Namespace) {
+    let (mut server, romeo, juliet) = friends(ns);
+    let first = signed_id(&romeo, &server);
+    days(&romeo, 6, &mut server);
+    romeo.restart();
+    romeo.connect(&mut server);
+    romeo.advance(DAY - HOUR);
+    romeo.run(&mut server);
+    assert_eq!(signed_id(&romeo, &server), first);
+    romeo.advance(HOUR);
+    romeo.run(&mut server);
+    assert_eq!(signed_id(&romeo, &server), first + 1);
+    romeo.refresh(&juliet.jid, &mut server);
+    both_ways(&romeo, &juliet, &mut server);
+    for n in 2..5 {
+        rotate(&romeo, &mut server);
+        assert_eq!(signed_id(&romeo, &server), first + n);
+    }
+}
+
+fn the_period_can_be_set(ns: Namespace) {
+    let mut server = Server::of(ns);
+    let often = Config { signed_pre_key_period_ms: DAY, ..config(ns, ROMEO, "trusted") };
+    let romeo = RustDevice::with(often, &mut server);
+    let first = signed_id(&romeo, &server);
+    days(&romeo, 5, &mut server);
+    assert_eq!(signed_id(&romeo, &server), first + 5);
+}
+
+fn r15_a_publication_that_fails_stops_no_later_rotation(ns: Namespace) {
+    let mut server = Server::of(ns);
+    let romeo = RustDevice::new(ROMEO, &mut server);
+    let first = signed_id(&romeo, &server);
+    // The server refuses every publication for three weeks.
+    for _ in 0..21 * 48 {
+        romeo.advance(HOUR / 2);
+        romeo.run_with(|request| {
+            if is_publish(request) {
+                return Some(Answer::Rejected(Reason::Failed));
+            }
+            Some(server.answer(&romeo, request))
+        });
+    }
+    assert_eq!(signed_id(&romeo, &server), first);
+    // Each time it is tried again, but not at each run.
+    let tried = romeo.count_asked(is_publish);
+    assert!((20..2_000).contains(&tried), "{tried}");
+    days(&romeo, 1, &mut server);
+    assert_eq!(signed_id(&romeo, &server), first + 3);
+    rotate(&romeo, &mut server);
+}
+
+fn a_clock_that_jumps_makes_no_key_old(ns: Namespace) {
+    // Ten years ahead; the end of 32 bit clocks; the end of unsigned ones.
+    for years in [10, 38, 106] {
+        let mut server = Server::of(ns);
+        let romeo = RustDevice::new(ROMEO, &mut server);
+        let first = server.bundle(&romeo);
+        let mut tybalt = RawDevice::of(ns, "tybalt@capulet.lit", 5);
+        let mut other = RawDevice::of(ns, "tybalt@capulet.lit", 6);
+        let late = greeting(&mut tybalt, &romeo, &first, 0);
+        let later = greeting(&mut other, &romeo, &first, 1);
+        romeo.services.clock.step_wall(years * 365 * 86_400_000);
+        romeo.run(&mut server);
+        assert_eq!(signed_id(&romeo, &server), first.signed_pre_key_id);
+        // The step counts for a day at most.
+        days(&romeo, 5, &mut server);
+        assert_eq!(signed_id(&romeo, &server), first.signed_pre_key_id);
+        days(&romeo, 2, &mut server);
+        assert_eq!(signed_id(&romeo, &server), first.signed_pre_key_id + 1);
+        romeo.services.clock.step_wall(years * 365 * 86_400_000);
+        romeo.run(&mut server);
+        assert_eq!(text(&romeo.read(&tybalt.jid, &late)), "hello");
+        days(&romeo, 5, &mut server);
+        assert_eq!(text(&romeo.read(&other.jid, &later)), "hello");
+    }
+}
+
+fn a_clock_that_was_put_back_stops_no_rotation(ns: Namespace) {
+    for wall_ms in [-10 * 365 * 86_400_000, -60 * 365 * 86_400_000] {
+        let mut server = Server::of(ns);
+        let romeo = RustDevice::new(ROMEO, &mut server);
+        let first = signed_id(&romeo, &server);
+        romeo.services.clock.step_wall(wall_ms);
+        romeo.run(&mut server);
+        days(&romeo, 6, &mut server);
+        assert_eq!(signed_id(&romeo, &server), first);
+        // Some hours before the step were not looked at.
+        days(&romeo, 2, &mut server);
+        assert_eq!(signed_id(&romeo, &server), first + 1);
+        rotate(&romeo, &mut server);
+    }
+}
+
+fn what_has_accumulated_is_stored(ns: Namespace) {
+    let mut server = Server::of(ns);
+    let romeo = RustDevice::new(ROMEO, &mut server);
+    let first = signed_id(&romeo, &server);
+    // A client that is started once a day, for a moment.
+    for _ in 0..6 {
+        romeo.advance(DAY);
+        romeo.restart();
+        romeo.connect(&mut server);
+    }
+    assert_eq!(signed_id(&romeo, &server), first);
+    romeo.advance(DAY);
+    romeo.restart();
+    romeo.connect(&mut server);
+    romeo.run(&mut server);
+    assert_eq!(signed_id(&romeo, &server), first + 1);
+    // One that is started once a month has aged by a day each time.
+    for _ in 0..6 {
+        romeo.advance(30 * DAY);
+        romeo.restart();
+        romeo.connect(&mut server);
+        romeo.run(&mut server);
+        assert_eq!(signed_id(&romeo, &server), first + 1);
+    }
+    romeo.advance(30 * DAY);
+    romeo.restart();
+    romeo.connect(&mut server);
+    romeo.run(&mut server);
+    assert_eq!(signed_id(&romeo, &server), first + 2);
+}
+
+fn nobody_is_woken_for_nothing_and_nothing_is_left_undone(ns: Namespace) {
+    let (mut server, romeo, juliet) = friends(ns);
+    assert!(romeo.manager().is_idle() && juliet.manager().is_idle());
+    let (commits, asked) = (romeo.storage.commits(), romeo.count_asked(|_| true));
+    for _ in 0..48 {
+        romeo.advance(HOUR / 2);
+        romeo.run(&mut server);
+        assert!(romeo.manager().is_idle());
+        assert!(romeo.manager().timeout().is_some());
+    }
+    assert!(romeo.storage.commits() - commits <= 4, "four a day, for the time that has passed");
+    assert_eq!(romeo.count_asked(|_| true), asked);
+}
+
+fn the_previous_signed_pre_key_goes_after_a_period(ns: Namespace) {
+    let mut server = Server::of(ns);
+    let romeo = RustDevice::new(ROMEO, &mut server);
+    let first = server.bundle(&romeo);
+    let mut strangers = (1..=2).map(|id| RawDevice::of(ns, "tybalt@capulet.lit", id)).collect::<Vec<_>>();
+    let late = greeting(&mut strangers[0], &romeo, &first, 0);
+    let later = greeting(&mut strangers[1], &romeo, &first, 1);
+    rotate(&romeo, &mut server);
+    // The wall clock is put back by a month, but not behind the birth of the new key: it is not replaced, and the one before
+    // it goes all the same.
+    days(&romeo, 3, &mut server);
+    romeo.services.clock.step_wall(-2 * 86_400_000);
+    romeo.run(&mut server);
+    days(&romeo, 3, &mut server);
+    assert_eq!(text(&romeo.read(&strangers[0].jid, &late)), "hello");
+    days(&romeo, 2, &mut server);
+    assert_eq!(signed_id(&romeo, &server), first.signed_pre_key_id + 1);
+    romeo.refuse(&strangers[1].jid, &later, Status::PreKeyUnknown);
+}
+
+fn pre_keys_are_made_anew_below_the_threshold(ns: Namespace) {
+    let mut server = Server::of(ns);
+    let few = Config { pre_key_threshold: 96, ..config(ns, ROMEO, "trusted") };
+    let romeo = RustDevice::with(few, &mut server);
+    let mut published = Vec::new();
+    for n in 0..5 {
+        let mut raw = RawDevice::of(ns, &format!("friend{n}@capulet.lit"), 5);
+        raw.publish(&mut server);
+        let (_, message) = raw.greet(&romeo, &server, "hello");
+        assert_eq!(text(&romeo.read(&raw.jid, &message)), "hello");
+        romeo.advance(2 * HOUR);
+        romeo.run(&mut server);
+        published.push(server.bundle(&romeo).pre_keys.len());
+    }
+    assert_eq!(published, [99, 98, 97, 100, 99]);
+}
+
+/// Each namespace has its own ids and its own time.
+#[test]
+fn both_namespaces_rotate() {
+    let mut server = Server::of(Omemo2);
+    let namespaces = vec![Omemo2, Legacy];
+    let romeo = RustDevice::with(Config { namespaces, ..config(Omemo2, ROMEO, "trusted") }, &mut server);
+    let id_in = |server: &Server, namespace: Namespace| {
+        server.bundles[&(namespace, romeo.jid.clone(), romeo.id())].signed_pre_key_id
+    };
+    let before = Namespace::ALL.map(|namespace| id_in(&server, namespace));
+    days(&romeo, 7, &mut server);
+    let after = Namespace::ALL.map(|namespace| id_in(&server, namespace));
+    assert_eq!(after, before.map(|id| id + 1));
 }
 
 /// A first message on this bundle and on its pre key with this number: none of these shares one with another.

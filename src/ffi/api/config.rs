@@ -11,8 +11,8 @@ use super::storage::{Store, omemo_storage};
 use crate::error::{Error, Result, Status};
 use crate::manager;
 use crate::manager::config::{
-    ConfigOption, HEALING, Healing, MAX_OPEN_FETCHES, MAX_UNANSWERED_MESSAGES, OPTIONS, REQUEST_TIMEOUT_MS,
-    SKIPPED_PER_MESSAGE, SKIPPED_PER_SESSION,
+    ConfigOption, HEALING, Healing, MAX_OPEN_FETCHES, MAX_UNANSWERED_MESSAGES, OPTIONS, PRE_KEY_THRESHOLD,
+    REQUEST_TIMEOUT_MS, SIGNED_PRE_KEY_PERIOD_S, SKIPPED_PER_MESSAGE, SKIPPED_PER_SESSION,
 };
 use crate::protocol::address::BareJid;
 use crate::protocol::namespace::Namespace;
@@ -33,6 +33,8 @@ pub enum omemo_option {
     OMEMO_OPTION_SKIPPED_PER_MESSAGE = 4,
     OMEMO_OPTION_HEALING = 5,
     OMEMO_OPTION_MAX_UNANSWERED_MESSAGES = 6,
+    OMEMO_OPTION_SIGNED_PRE_KEY_PERIOD_S = 7,
+    OMEMO_OPTION_PRE_KEY_THRESHOLD = 8,
 }
 
 /// Settings from which omemo_manager_new opens a manager.
@@ -74,6 +76,8 @@ const _: () = {
     assert!(omemo_option::OMEMO_OPTION_SKIPPED_PER_MESSAGE as i32 == SKIPPED_PER_MESSAGE.number);
     assert!(omemo_option::OMEMO_OPTION_HEALING as i32 == HEALING.number);
     assert!(omemo_option::OMEMO_OPTION_MAX_UNANSWERED_MESSAGES as i32 == MAX_UNANSWERED_MESSAGES.number);
+    assert!(omemo_option::OMEMO_OPTION_SIGNED_PRE_KEY_PERIOD_S as i32 == SIGNED_PRE_KEY_PERIOD_S.number);
+    assert!(omemo_option::OMEMO_OPTION_PRE_KEY_THRESHOLD as i32 == PRE_KEY_THRESHOLD.number);
 };
 
 impl Settings {
@@ -128,6 +132,8 @@ impl Shared {
         }
         let request_timeout_ms = settings.option(&REQUEST_TIMEOUT_MS);
         let max_open_fetches = small(settings.option(&MAX_OPEN_FETCHES));
+        let signed_pre_key_period_ms = settings.option(&SIGNED_PRE_KEY_PERIOD_S).saturating_mul(1_000);
+        let pre_key_threshold = small(settings.option(&PRE_KEY_THRESHOLD));
         let heals = settings.option(&HEALING) != 0;
         let max_unanswered_messages = most_unanswered(settings.option(&MAX_UNANSWERED_MESSAGES));
         let config = manager::Config {
@@ -142,6 +148,8 @@ impl Shared {
             skipped_per_message: small(at_once),
             healing: if heals { Healing::Automatic } else { Healing::Manual },
             max_unanswered_messages,
+            signed_pre_key_period_ms,
+            pre_key_threshold,
         };
         let storage = settings.storage.ok_or_else(|| missing("omemo_config_set_storage was not called."))?;
         let callbacks =

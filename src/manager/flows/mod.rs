@@ -17,6 +17,7 @@ pub(super) mod purge_namespace;
 pub(super) mod refresh;
 pub(super) mod repair;
 pub(super) mod replace_sessions;
+pub(super) mod rotation;
 pub(super) mod take_over;
 pub(super) mod trust;
 pub(super) mod worker;

@@ -3,6 +3,8 @@
 
 use super::super::api::services::LogLevel;
 use super::super::model::pre_keys::{OneTimeKey, PreKeyStore, SignedKey};
+use super::super::model::rotation::{self, KeyTime};
+use super::super::policy;
 use super::super::store::records::account::{AccountRecord, HighestRecord};
 use super::super::store::transaction::Tx;
 use crate::crypto::keys::KeyPair;
@@ -30,7 +32,7 @@ fn next_id(last: &mut u32) -> Result<u32> {
 
 /// Fills the pre keys up again. Ids are drawn with the key and never come back.
 pub(super) fn top_up(tx: &mut Tx<'_>, namespace: Namespace) -> Result<()> {
-    let missing = tx.pre_keys(namespace)?.missing();
+    let missing = tx.pre_keys(namespace)?.missing(tx.config().pre_key_threshold);
     if missing == 0 {
         return Ok(());
     }
@@ -57,16 +59,36 @@ pub(super) fn discard_old(tx: &mut Tx<'_>) -> Result<()> {
     Ok(())
 }
 
+/// Returns both times, and stores how much has accumulated where that is worth a commit.
+pub(super) fn key_time(tx: &mut Tx<'_>) -> Result<KeyTime> {
+    let (wall_ms, account) = (tx.now.wall_ms, tx.account()?);
+    let (before_ms, at_ms) = (account.accumulated_ms, account.accumulated_at_ms);
+    // Nothing has accumulated before the first reading.
+    let step_ms = if at_ms == 0 { 0 } else { rotation::accumulating_ms(at_ms, wall_ms) };
+    let accumulated_ms = before_ms.saturating_add(step_ms);
+    if at_ms == 0 || wall_ms < at_ms || step_ms >= policy::ACCUMULATED_STORED_MS {
+        let account = tx.account_mut()?;
+        (account.accumulated_ms, account.accumulated_at_ms) = (accumulated_ms, wall_ms);
+    }
+    Ok(KeyTime { wall_ms, accumulated_ms })
+}
+
+/// Makes a signed pre key with the next id.
+pub(super) fn make_signed_pre_key(tx: &mut Tx<'_>, namespace: Namespace, now: KeyTime) -> Result<SignedKey> {
+    let id = next_id(&mut highest(tx.account_mut()?, namespace)?.signed_pre_key)?;
+    let (identity, rng) = tx.identity_and_rng()?;
+    let SignedPreKey { id, pair, signature } = SignedPreKey::generate(namespace, identity, id, rng)?;
+    let (made_ms, made_accumulated_ms) = (now.wall_ms, now.accumulated_ms);
+    Ok(SignedKey { id, pair: Box::new(pair), signature, made_ms, made_accumulated_ms })
+}
+
 /// Makes the keys of namespaces that are served for the first time, and tops up those of the others.
 pub(in crate::manager) fn make_namespaces(tx: &mut Tx<'_>) -> Result<()> {
     for namespace in tx.config().namespaces.clone() {
         if !tx.account()?.namespaces.contains(&namespace.code()) {
-            let id = next_id(&mut highest(tx.account_mut()?, namespace)?.signed_pre_key)?;
-            let made_ms = tx.now.wall_ms;
-            let (identity, rng) = tx.identity_and_rng()?;
-            let SignedPreKey { id, pair, signature } = SignedPreKey::generate(namespace, identity, id, rng)?;
-            let pair = Box::new(pair);
-            tx.put_pre_keys(namespace, Some(PreKeyStore::new(SignedKey { id, pair, signature, made_ms })));
+            let now = key_time(tx)?;
+            let signed = make_signed_pre_key(tx, namespace, now)?;
+            tx.put_pre_keys(namespace, Some(PreKeyStore::new(signed)));
             tx.account_mut()?.namespaces.push(namespace.code());
             tx.log(LogLevel::Info, "account: created the keys of a namespace");
         }

@@ -10,7 +10,7 @@ use super::super::policy;
 use super::super::store::transaction::Tx;
 use super::announce::{self, Progress};
 use super::context::Context;
-use super::{answer, connect, own_keys, purge_namespace, repair, replace_sessions};
+use super::{answer, connect, own_keys, purge_namespace, repair, replace_sessions, rotation};
 use crate::error::{Error, Result, Status};
 use crate::protocol::namespace::Namespace;
 use futures_util::future::{BoxFuture, Either, FutureExt, select};
@@ -39,7 +39,13 @@ impl Jobs<Job> for AccountJobs {
         };
         // A store that cannot be read now may be readable soon.
         let later = || (Vec::new(), Some(now.steady_ms.saturating_add(policy::STORE_RETRY_MS)));
-        context.transact(|tx| due(tx, busy)).unwrap_or_else(|_| later())
+        let look = |tx: &mut Tx<'_>| {
+            let rotation_ms = rotation::rotate_due(tx)?;
+            let (jobs, next) = due(tx, busy)?;
+            let rotation_at = tx.now.steady_ms.saturating_add(rotation_ms);
+            Ok((jobs, Some(next.map_or(rotation_at, |next| next.min(rotation_at)))))
+        };
+        context.transact(look).unwrap_or_else(|_| later())
     }
 
     fn perform(&self, job: Job) -> BoxFuture<'static, ()> {

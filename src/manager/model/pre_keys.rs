@@ -21,6 +21,8 @@ pub(in crate::manager) struct SignedKey {
     pub(in crate::manager) signature: [u8; 64],
     /// When it was made, in wall-clock milliseconds.
     pub(in crate::manager) made_ms: i64,
+    /// The same in accumulated time.
+    pub(in crate::manager) made_accumulated_ms: u64,
 }
 
 /// A one-time pre key.
@@ -167,10 +169,10 @@ impl PreKeyStore {
         self.pre_keys.retain(|key| key.used_ms.is_none());
     }
 
-    /// Returns how many pre keys a full bundle lacks.
-    pub(in crate::manager) fn missing(&self) -> usize {
+    /// Returns how many pre keys a full bundle lacks, if no more than so many are left.
+    pub(in crate::manager) fn missing(&self, threshold: usize) -> usize {
         let unused = self.pre_keys.iter().filter(|key| key.used_ms.is_none()).count();
-        policy::PRE_KEYS.saturating_sub(unused)
+        if unused > threshold { 0 } else { policy::PRE_KEYS.saturating_sub(unused) }
     }
 
     /// Returns the bundle as it is to be published.
@@ -201,7 +203,13 @@ mod tests {
 
     fn store(count: u32) -> PreKeyStore {
         let pair = |byte: u8| Box::new(KeyPair::from_private(Zeroizing::new([byte; 32])));
-        let mut store = PreKeyStore::new(SignedKey { id: 1, pair: pair(1), signature: [0; 64], made_ms: 0 });
+        let mut store = PreKeyStore::new(SignedKey {
+            id: 1,
+            pair: pair(1),
+            signature: [0; 64],
+            made_ms: 0,
+            made_accumulated_ms: 0,
+        });
         store.pre_keys = (1..=count).map(|id| OneTimeKey { id, pair: pair(2), used_ms: None }).collect();
         store
     }
@@ -306,9 +314,9 @@ mod tests {
     #[test]
     fn used_pre_keys_are_missing_and_not_published() {
         let mut store = store(3);
-        assert_eq!(store.missing(), policy::PRE_KEYS - 3);
+        assert_eq!(store.missing(99), policy::PRE_KEYS - 3);
         store.consume(exchange(2, &[7], Known), 1_000);
-        assert_eq!(store.missing(), policy::PRE_KEYS - 2);
+        assert_eq!(store.missing(99), policy::PRE_KEYS - 2);
         let bundle = store.bundle(Namespace::Legacy, [5; 32]).unwrap();
         assert_eq!(
             (bundle.namespace, bundle.identity_key, bundle.signed_pre_key_id),
@@ -324,7 +332,8 @@ mod tests {
         let mut store = store(0);
         let pair = |byte: u8| Box::new(KeyPair::from_private(Zeroizing::new([byte; 32])));
         assert!(store.signed_pre_key(1).is_some() && store.signed_pre_key(2).is_none());
-        let newer = SignedKey { id: 2, pair: pair(9), signature: [0; 64], made_ms: 5 };
+        let newer =
+            SignedKey { id: 2, pair: pair(9), signature: [0; 64], made_ms: 5, made_accumulated_ms: 0 };
         store.previous = Some(std::mem::replace(&mut store.signed, newer));
         assert_eq!(store.signed_pre_key(1).unwrap().public(), pair(1).public());
         assert_eq!(store.signed_pre_key(2).unwrap().public(), pair(9).public());

@@ -109,6 +109,8 @@ pub fn config(namespace: Namespace, name: &str, level: &str) -> Config {
         skipped_per_message: 1_000,
         healing: Healing::Manual,
         max_unanswered_messages: None,
+        signed_pre_key_period_ms: 604_800_000,
+        pre_key_threshold: 99,
     }
 }
 

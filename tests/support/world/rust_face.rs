@@ -83,6 +83,8 @@ impl Device for RustDevice {
             skipped_per_message: 1_000,
             healing: options.healing,
             max_unanswered_messages: None,
+            signed_pre_key_period_ms: 604_800_000,
+            pre_key_threshold: 99,
         };
         let mut device = RustDevice::closed(config, options.storage);
         device.services = Arc::new(super::rust::TestServices { clock: world.clock(), ..Default::default() });

@@ -58,6 +58,12 @@ pub(in crate::manager) struct AccountRecord {
     /// When a device id was given up last, in wall-clock milliseconds; 0: never.
     #[prost(int64, tag = "12")]
     pub(in crate::manager) id_given_up_ms: i64,
+    /// The sum of the steps of the wall clock, none of them less than nothing or more than a day, in milliseconds.
+    #[prost(uint64, tag = "13")]
+    pub(in crate::manager) accumulated_ms: u64,
+    /// What the wall clock said then, in milliseconds; 0: it was not read yet.
+    #[prost(int64, tag = "14")]
+    pub(in crate::manager) accumulated_at_ms: i64,
 }
 
 impl AccountRecord {

@@ -62,19 +62,24 @@ pub(super) struct SignedRecord {
     /// When it was made, in wall-clock milliseconds.
     #[prost(int64, tag = "3")]
     made_ms: i64,
+    /// The same in accumulated time.
+    #[prost(uint64, tag = "4")]
+    made_accumulated_ms: u64,
 }
 
 impl SignedRecord {
     fn new(key: &SignedKey) -> SignedRecord {
         let pair = Some(PairRecord::new(key.id, &key.pair, None));
-        SignedRecord { pair, signature: key.signature.to_vec(), made_ms: key.made_ms }
+        let (made_ms, made_accumulated_ms) = (key.made_ms, key.made_accumulated_ms);
+        SignedRecord { pair, signature: key.signature.to_vec(), made_ms, made_accumulated_ms }
     }
 
     fn key(&self) -> Result<SignedKey> {
         let bad = || corrupt("the pre keys", "holds no signed pre key");
         let pair = self.pair.as_ref().ok_or_else(bad)?;
         let signature = self.signature.as_slice().try_into().map_err(|_| bad())?;
-        Ok(SignedKey { id: pair.id, pair: pair.pair()?, signature, made_ms: self.made_ms })
+        let (made_ms, made_accumulated_ms) = (self.made_ms, self.made_accumulated_ms);
+        Ok(SignedKey { id: pair.id, pair: pair.pair()?, signature, made_ms, made_accumulated_ms })
     }
 }
 
