@@ -2694,6 +2694,39 @@ omemo_status omemo_manager_update_device_list(omemo_manager *manager, const char
 omemo_status omemo_manager_device_list_gone(omemo_manager *manager, const char *jid, const char *ns);
 
 /**
+ * Returns all JIDs of which anything is stored, those that this client has named (by encrypting for them or judging their
+ * keys) first. This account's JID is among them once it has another device or a device list.
+ * Parameters:
+ * - jids: receives a result with a row for each JID: omemo_result_row_count, omemo_result_row_jid.
+ * Returns: OMEMO_OK, OMEMO_ERR_NULL, OMEMO_ERR_BUSY inside a service, OMEMO_ERR_CANCELLED, OMEMO_ERR_STORAGE*.
+ * Memory: free it with omemo_result_free.
+ * Since: 0.1.0
+ */
+omemo_status omemo_manager_jids(omemo_manager *manager,
+                                omemo_result **jids);
+
+/**
+ * Removes all that is stored of a JID, at once: device lists, devices, identity keys, sessions, and empty messages that wait to be
+ * sent to it. All records of it are deleted, also those that cannot be read (OMEMO_ERR_STORAGE_CORRUPT). For a contact
+ * who is removed, or whose state cannot be mended otherwise.
+ *
+ * What comes next: at the next omemo_manager_encrypt its lists and bundles are fetched, and new sessions begin.
+ * Messages of its devices that are on their way are OMEMO_ERR_NO_SESSION.
+ *
+ * Parameters:
+ * - jid: a bare JID, not this account's.
+ * - keep_trust: whether the trust levels of its keys stay, and count when the keys come back. Without them the keys
+ *   are unknown again, and so is the JID: it is a stranger until it is named.
+ * Returns: OMEMO_OK, also if nothing is stored of the JID; OMEMO_ERR_NULL; OMEMO_ERR_UTF8; OMEMO_ERR_JID;
+ *   OMEMO_ERR_ARGUMENT (this account's JID); OMEMO_ERR_BUSY inside a service; OMEMO_ERR_CANCELLED;
+ *   OMEMO_ERR_STORAGE*.
+ * Since: 0.1.0
+ */
+omemo_status omemo_manager_purge_jid(omemo_manager *manager,
+                                     const char *jid,
+                                     bool keep_trust);
+
+/**
  * Starts to replace sessions: when messages cannot be decrypted (OMEMO_NOTICE_SESSION_BROKEN), or a store was lost or
  * an older copy of it restored on either side. XEP-0384 demands that a user can do this.
  *

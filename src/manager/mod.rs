@@ -31,9 +31,10 @@ pub use config::Config;
 use engine::{Engine, OperationKind};
 use flows::context::Context;
 use flows::device_list::Delivery;
+pub use flows::purge_jid::Keep;
 use flows::replace_sessions::Scope;
 use flows::{
-    catch_up, connect, decrypt, device_list, devices, encrypt, own_keys, purge_namespace, refresh,
+    catch_up, connect, decrypt, device_list, devices, encrypt, own_keys, purge_jid, purge_namespace, refresh,
     replace_sessions, take_over, trust, worker,
 };
 use model::failed_messages::Timeliness;
@@ -226,6 +227,18 @@ impl Manager {
     /// All that is known of a JID's devices; `None`: the own account, this device first.
     pub fn devices(&self, jid: Option<&BareJid>) -> Result<Vec<Device>> {
         devices::devices(&self.context, jid)
+    }
+
+    /// All JIDs of which anything is stored, those that the client has named first.
+    pub fn jids(&self) -> Result<Vec<BareJid>> {
+        purge_jid::jids(&self.context)
+    }
+
+    /// Forgets a JID.
+    pub fn purge_jid(&self, jid: &BareJid, keep: Keep) -> Result<()> {
+        let purged = purge_jid::purge_jid(&self.context, jid, keep);
+        self.context.engine.wake();
+        purged
     }
 
     /// This device's id; `None` before it was chosen.

@@ -108,6 +108,8 @@ static const struct {
     F(omemo_manager_is_idle),
     F(omemo_manager_new),
     F(omemo_manager_refresh_devices),
+    F(omemo_manager_jids),
+    F(omemo_manager_purge_jid),
     F(omemo_manager_replace_sessions),
     F(omemo_manager_run),
     F(omemo_manager_set_trust),

@@ -407,6 +407,9 @@ impl Game {
     }
 
     fn asked(&mut self, request_id: u64, request: Request) -> Result<(), String> {
+        if let Request::PublishDeviceList { list } = &request {
+            self.server.ours.entry(list.namespace).or_default().push(list.clone());
+        }
         self.tell(format!("question {request_id}: {}", describe(&request)));
         let (asked, asked_ms) = (self.server.look(&request), self.now());
         let open =

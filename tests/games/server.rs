@@ -30,8 +30,8 @@ pub struct Server {
     pub lists: HashMap<(Namespace, BareJid), DeviceList>,
     pub bundles: HashMap<(u32, Namespace), Published>,
     pub own_bundles: HashMap<(Namespace, u32), Bundle>,
-    /// What this device published last.
-    pub ours: HashMap<Namespace, DeviceList>,
+    /// What this device has asked to be published, the last one at the end.
+    pub ours: HashMap<Namespace, Vec<DeviceList>>,
     /// What each other device of the own account announced last.
     pub foreign: BTreeMap<(Namespace, u32), ListedDevice>,
     pub inbox: VecDeque<Stanza>,
@@ -79,7 +79,6 @@ impl Server {
         match request {
             Request::PublishDeviceList { list } => {
                 self.lists.insert((list.namespace, jid(OWN)), list.clone());
-                self.ours.insert(list.namespace, list.clone());
             }
             Request::PublishBundle { device, bundle } => {
                 self.own_bundles.insert((bundle.namespace, device.get()), bundle.clone());

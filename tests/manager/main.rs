@@ -36,6 +36,7 @@ mod needs_api;
 mod order;
 mod own_list;
 mod provisional;
+mod purge_jid;
 mod quotas;
 mod random_histories;
 mod records;

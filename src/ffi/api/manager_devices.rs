@@ -8,7 +8,12 @@ use super::super::runtime::manager_handle::omemo_manager;
 use super::device_list::omemo_device_list;
 use super::devices::omemo_devices;
 use super::operations::{omemo_done, omemo_op};
+use super::results::omemo_result;
 use super::status::omemo_status;
+use crate::error::Status;
+use crate::manager::Keep;
+use crate::manager::api::report::{Outcome, Row};
+use crate::protocol::address::BareJid;
 use std::ffi::{c_char, c_void};
 
 /// Returns all known devices of a JID from the store, at once. omemo_manager_refresh_devices brings them up to date
@@ -120,6 +125,60 @@ pub unsafe extern "C" fn omemo_manager_device_list_gone(
         // SAFETY: the client gives C strings or NULL.
         let (jid, namespace) = unsafe { (args::required_jid(jid)?, args::namespace(ns)?) };
         manager.manager().device_list_gone(&jid, namespace)
+    })
+}
+
+/// Returns all JIDs of which anything is stored, those that this client has named (by encrypting for them or judging their
+/// keys) first. This account's JID is among them once it has another device or a device list.
+/// Parameters:
+/// - jids: receives a result with a row for each JID: omemo_result_row_count, omemo_result_row_jid.
+/// Returns: OMEMO_OK, OMEMO_ERR_NULL, OMEMO_ERR_BUSY inside a service, OMEMO_ERR_CANCELLED, OMEMO_ERR_STORAGE*.
+/// Memory: free it with omemo_result_free.
+/// Since: 0.1.0
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn omemo_manager_jids(
+    manager: *mut omemo_manager,
+    jids: *mut *mut omemo_result,
+) -> omemo_status {
+    guard::outside_services(|| {
+        // SAFETY: the client gives one of ours or NULL.
+        let manager = unsafe { calls::enter(manager) }?;
+        // SAFETY: the client gives a place or NULL.
+        let out = args::required(unsafe { Out::new(jids) })?;
+        let row = |jid: BareJid| Row { jid: Some(jid), device: 0, namespace: None, error: Status::Ok.into() };
+        let rows = manager.manager().jids()?.into_iter().map(row).collect();
+        out.write(handles::into_handle(omemo_result::new(Outcome { rows, ..Outcome::bare(Status::Ok) })));
+        Ok(())
+    })
+}
+
+/// Removes all that is stored of a JID, at once: device lists, devices, identity keys, sessions, and empty messages that wait to be
+/// sent to it. All records of it are deleted, also those that cannot be read (OMEMO_ERR_STORAGE_CORRUPT). For a contact
+/// who is removed, or whose state cannot be mended otherwise.
+///
+/// What comes next: at the next omemo_manager_encrypt its lists and bundles are fetched, and new sessions begin.
+/// Messages of its devices that are on their way are OMEMO_ERR_NO_SESSION.
+///
+/// Parameters:
+/// - jid: a bare JID, not this account's.
+/// - keep_trust: whether the trust levels of its keys stay, and count when the keys come back. Without them the keys
+///   are unknown again, and so is the JID: it is a stranger until it is named.
+/// Returns: OMEMO_OK, also if nothing is stored of the JID; OMEMO_ERR_NULL; OMEMO_ERR_UTF8; OMEMO_ERR_JID;
+///   OMEMO_ERR_ARGUMENT (this account's JID); OMEMO_ERR_BUSY inside a service; OMEMO_ERR_CANCELLED;
+///   OMEMO_ERR_STORAGE*.
+/// Since: 0.1.0
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn omemo_manager_purge_jid(
+    manager: *mut omemo_manager,
+    jid: *const c_char,
+    keep_trust: bool,
+) -> omemo_status {
+    guard::outside_services(|| {
+        // SAFETY: the client gives one of ours or NULL.
+        let manager = unsafe { calls::enter(manager) }?;
+        // SAFETY: the client gives a C string or NULL.
+        let jid = unsafe { args::required_jid(jid) }?;
+        manager.manager().purge_jid(&jid, if keep_trust { Keep::Trust } else { Keep::Nothing })
     })
 }
 

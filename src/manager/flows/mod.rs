@@ -13,6 +13,7 @@ pub(super) mod encrypt;
 pub(super) mod give_up_id;
 mod own_bundle;
 pub(super) mod own_keys;
+pub(super) mod purge_jid;
 pub(super) mod purge_namespace;
 pub(super) mod refresh;
 pub(super) mod repair;

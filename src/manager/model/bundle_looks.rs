@@ -90,6 +90,13 @@ impl BundleLooks {
         self.reported.remove(at);
     }
 
+    /// Nothing is remembered of a JID any more.
+    pub(in crate::manager) fn forget(&mut self, jid: &BareJid) {
+        self.failures.retain(|at, _| at.jid != *jid);
+        self.reported.retain(|at, ()| at.jid != *jid);
+        self.unanswered_looks_ms.retain(|at, _| at.jid != *jid);
+    }
+
     /// A list has come: its devices may have a bundle by now.
     pub(in crate::manager) fn list_changed(&mut self, namespace: Namespace, jid: &BareJid) {
         self.failures.retain(|at, _| at.namespace != namespace || at.jid != *jid);

@@ -5,6 +5,7 @@ use super::super::policy;
 use super::address::SessionAddress;
 use super::bounded::ByStanding;
 use super::standing::Standing;
+use crate::protocol::address::BareJid;
 use std::collections::VecDeque;
 
 /// What two messages are told apart by: the beginning of a hash of their keys.
@@ -84,6 +85,11 @@ impl FailedMessages {
         if let Some(failed) = self.0.get_mut(at) {
             failed.reported = true;
         }
+    }
+
+    /// Nothing is remembered of a JID any more.
+    pub(in crate::manager) fn forget(&mut self, jid: &BareJid) {
+        self.0.retain(|at, _| at.jid != *jid);
     }
 
     /// A message was decrypted, or the session was replaced. Of a stranger, who could cause a notice for each message, the

@@ -138,6 +138,11 @@ impl ListLooks {
         self.get(namespace, jid).is_some_and(|look| look.quiet_until_ms > now_ms)
     }
 
+    /// Nothing is remembered of a JID any more.
+    pub(in crate::manager) fn forget(&mut self, jid: &BareJid) {
+        self.0.retain(|(_, of), _| of != jid);
+    }
+
     /// Returns whether an unsolicited fetch would only repeat that there is no list.
     pub(in crate::manager) fn was_not_found(&self, namespace: Namespace, jid: &BareJid, now_ms: u64) -> bool {
         let at = self.get(namespace, jid).and_then(|look| look.not_found_ms);

@@ -111,6 +111,14 @@ impl Memory {
         failures.last = Some(error.clone());
     }
 
+    /// Forgets a JID.
+    pub(in crate::manager) fn forget(&mut self, jid: &BareJid) {
+        self.lists.forget(jid);
+        self.bundles.forget(jid);
+        self.failed_messages.forget(jid);
+        self.unsolicited.drop_jid(jid);
+    }
+
     /// Forgets what failed of a device, in all namespaces.
     pub(in crate::manager) fn clear_bundle_failures(&mut self, at: &SessionAddress) {
         Namespace::ALL.into_iter().for_each(|namespace| self.bundles.clear(&at.in_namespace(namespace)));

@@ -80,6 +80,11 @@ impl Unsolicited {
         of(Standing::Known).chain(of(Standing::Stranger))
     }
 
+    /// Nothing is done for a JID any more; what it has caused lately is not caused again by being forgotten.
+    pub(in crate::manager) fn drop_jid(&mut self, jid: &BareJid) {
+        self.waiting.retain(|job, _| job.jid() != Some(jid));
+    }
+
     /// A job was not needed after all: it may be caused again at once.
     pub(in crate::manager) fn forget(&mut self, job: &Job) {
         self.waiting.remove(job);

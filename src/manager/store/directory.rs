@@ -151,6 +151,11 @@ impl Directory {
         self.entries.get(jid)
     }
 
+    /// Returns the ids of a JID's devices that have a key.
+    pub(super) fn devices(&self, jid: &BareJid) -> &[u32] {
+        self.get(jid).map_or(&[], |entry| &entry.ids)
+    }
+
     /// Returns what a JID is to the client.
     pub(super) fn standing(&self, jid: &BareJid) -> Standing {
         self.get(jid).map_or(Standing::Stranger, |entry| entry.standing)

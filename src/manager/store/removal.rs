@@ -3,7 +3,7 @@
 use super::super::model::address::SessionAddress;
 use super::sessions::Sessions;
 use super::transaction::Tx;
-use crate::error::Result;
+use crate::error::{Result, Status};
 use crate::protocol::address::{BareJid, DeviceId};
 use crate::protocol::namespace::Namespace;
 
@@ -30,6 +30,23 @@ pub(in crate::manager) fn remove_device(tx: &mut Tx<'_>, jid: &BareJid, device: 
         remove_sessions(tx, &SessionAddress { jid: jid.clone(), device, namespace })?;
     }
     tx.contact_mut(jid)?.devices.retain(|other| other.id != device.get());
+    Ok(())
+}
+
+/// Forgets a JID because the client wants it: all records of it are deleted, also those that cannot be read.
+pub(in crate::manager) fn purge_jid(tx: &mut Tx<'_>, jid: &BareJid) -> Result<()> {
+    let mut ids = tx.indexed_devices(jid)?;
+    match tx.contact(jid) {
+        // The index still tells which devices have sessions.
+        Err(error) if error.status() == Status::StorageCorrupt => (),
+        contact => ids.extend(contact?.devices.iter().map(|device| device.id)),
+    }
+    for device in ids.into_iter().filter_map(DeviceId::new) {
+        for namespace in Namespace::ALL {
+            remove_sessions(tx, &SessionAddress { jid: jid.clone(), device, namespace })?;
+        }
+    }
+    tx.remove_contact(jid);
     Ok(())
 }
 

@@ -25,7 +25,7 @@ use crate::protocol::address::{BareJid, DeviceId};
 use crate::protocol::namespace::Namespace;
 use crate::storage::Batch;
 use indexmap::IndexMap;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use zeroize::Zeroizing;
 
@@ -299,6 +299,11 @@ impl Tx<'_> {
     /// Returns so many JIDs at most that have a device with this id and a key, those that the client knows first.
     pub(in crate::manager) fn jids_with_device(&self, id: DeviceId, most: usize) -> Result<Vec<BareJid>> {
         Ok(self.account.loaded()?.directory.with_device(id).take(most).cloned().collect())
+    }
+
+    /// Returns the device ids that the index has of a JID: those with a key.
+    pub(super) fn indexed_devices(&self, jid: &BareJid) -> Result<BTreeSet<u32>> {
+        Ok(self.account.loaded()?.directory.devices(jid).iter().copied().collect())
     }
 
     /// Returns so many JIDs at most that may have this key confirmed for a device.

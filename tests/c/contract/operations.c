@@ -60,6 +60,41 @@ static void a_failed_start_has_no_end(void) {
   CHECK(end.calls == 0 && op == 77);
 }
 
+/* What is stored of a JID is listed and forgotten at once, and nothing of the account itself. */
+static void jids_are_listed_and_purged(void) {
+  struct account romeo = {0};
+  omemo_result *jids = NULL;
+  start_connected(&romeo, ROMEO);
+  CHECK(omemo_manager_jids(NULL, &jids) == OMEMO_ERR_NULL);
+  CHECK(omemo_manager_jids(romeo.manager, NULL) == OMEMO_ERR_NULL);
+  CHECK(omemo_manager_jids(romeo.manager, &jids) == OMEMO_OK);
+  size_t before = omemo_result_row_count(jids);
+  omemo_result_free(jids);
+  omemo_device_list *list = omemo_device_list_new(OMEMO_NS_2);
+  CHECK(omemo_device_list_add(list, 7, NULL, NULL) == OMEMO_OK);
+  CHECK(omemo_manager_update_device_list(romeo.manager, JULIET, list) == OMEMO_OK);
+  omemo_device_list_free(list);
+  CHECK(omemo_manager_jids(romeo.manager, &jids) == OMEMO_OK);
+  CHECK(omemo_result_row_count(jids) == before + 1);
+  int found = 0;
+  for (size_t i = 0; i < omemo_result_row_count(jids); i++) {
+    found += strcmp(omemo_result_row_jid(jids, i), JULIET) == 0;
+    CHECK(omemo_result_row_status(jids, i) == OMEMO_OK);
+  }
+  CHECK(found == 1);
+  omemo_result_free(jids);
+  CHECK(omemo_manager_purge_jid(NULL, JULIET, false) == OMEMO_ERR_NULL);
+  CHECK(omemo_manager_purge_jid(romeo.manager, NULL, false) == OMEMO_ERR_NULL);
+  CHECK(omemo_manager_purge_jid(romeo.manager, "a/b", false) == OMEMO_ERR_JID);
+  CHECK(omemo_manager_purge_jid(romeo.manager, ROMEO, false) == OMEMO_ERR_ARGUMENT);
+  CHECK(omemo_manager_purge_jid(romeo.manager, NOBODY, true) == OMEMO_OK);
+  CHECK(omemo_manager_purge_jid(romeo.manager, JULIET, false) == OMEMO_OK);
+  CHECK(omemo_manager_jids(romeo.manager, &jids) == OMEMO_OK);
+  CHECK(omemo_result_row_count(jids) == before);
+  omemo_result_free(jids);
+  account_free(&romeo);
+}
+
 /* The device id is chosen by the first connected, and lives in the store from then on. */
 static void nothing_goes_out_before_the_first_connected(void) {
   struct store store = {0};
@@ -141,6 +176,7 @@ static void a_thousand_results_are_kept(void) {
 unsigned contract_operations(void) {
   RUN(one_end_each);
   RUN(a_failed_start_has_no_end);
+  RUN(jids_are_listed_and_purged);
   RUN(nothing_goes_out_before_the_first_connected);
   RUN(results_wait_for_wait);
   RUN(a_thousand_results_are_kept);

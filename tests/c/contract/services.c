@@ -59,6 +59,7 @@ static void come_in(struct account *account) {
   CHECK(omemo_manager_refresh_devices(m, NULL, NULL, NULL, NULL, &op) == OMEMO_ERR_BUSY);
   CHECK(omemo_manager_replace_sessions(m, NULL, 0, NULL, NULL, &op) == OMEMO_ERR_BUSY);
   CHECK(omemo_manager_catch_up_begin(m) == OMEMO_ERR_BUSY);
+  CHECK(omemo_manager_purge_jid(m, JULIET, false) == OMEMO_ERR_BUSY);
   CHECK(omemo_manager_catch_up_end(m, NULL, NULL, &op) == OMEMO_ERR_BUSY);
   CHECK(omemo_manager_update_device_list(m, NOBODY, list) == OMEMO_ERR_BUSY);
   CHECK(omemo_manager_set_trust(m, NOBODY, key, sizeof key, OMEMO_TRUST_LEVEL_NAME_TRUSTED) == OMEMO_ERR_BUSY);
