@@ -2636,6 +2636,18 @@ int64_t omemo_devices_receiving_chain_length(const omemo_devices *devices, size_
 uint32_t omemo_devices_failed_messages(const omemo_devices *devices, size_t index, const char *ns);
 
 /**
+ * Returns when something of a device was last decrypted, by the wall clock of this client (omemo_callbacks.now). An empty
+ * message counts. The time is stored with the session, so that it is lost when that is deleted.
+ * Parameters:
+ * - index: position of the device, from 0.
+ * Returns: milliseconds since 1970 (UTC); 0 if nothing was, or there is no such device or session, or the devices were
+ *   given to a callback.
+ * Since: 0.1.0
+ */
+int64_t omemo_devices_last_seen(const omemo_devices *devices,
+                                size_t index);
+
+/**
  * Returns all known devices of a JID from the store, at once. omemo_manager_refresh_devices brings them up to date
  * first.
  * Parameters:

@@ -76,6 +76,7 @@ static const struct {
     F(omemo_devices_conflicting_key),
     F(omemo_devices_preferred_namespace),
     F(omemo_devices_failed_messages),
+    F(omemo_devices_last_seen),
     F(omemo_devices_provisional),
     F(omemo_devices_receiving_chain_length),
     F(omemo_devices_sending_chain_length),

@@ -31,6 +31,7 @@ in_both_namespaces! {
     what_was_read_meanwhile_replaces_nothing,
     the_day_of_a_replacement_is_stored,
     chain_lengths_are_shown,
+    the_last_message_of_a_device_is_remembered,
     an_unresponsive_device_gets_nothing_more_until_it_writes,
     a_rebuilt_session_does_not_make_a_device_responsive,
 }
@@ -452,6 +453,39 @@ fn chain_lengths_are_shown(ns: Namespace) {
     assert_eq!(session_of(&romeo, &juliet), (Some(0), sent));
     romeo.restart();
     assert_eq!(session_of(&romeo, &juliet), (Some(0), sent));
+}
+
+fn the_last_message_of_a_device_is_remembered(ns: Namespace) {
+    let (mut server, romeo, juliet) = two(ns);
+    romeo.refresh(&juliet.jid, &mut server);
+    let seen = || romeo.device(&juliet.jid, juliet.id()).unwrap().sessions.first().unwrap().last_seen_ms;
+    let now = || romeo.services.clock.wall_ms();
+    let hello = romeo.say(&juliet.jid, "hello", &mut server);
+    juliet.read(&romeo.jid, &hello);
+    assert_eq!(seen(), 0, "only we have written");
+    romeo.advance(HOUR);
+    server.settle(&[&romeo, &juliet]);
+    assert_eq!(seen(), now(), "her empty message");
+    let late = juliet.say(&romeo.jid, "late", &mut server);
+    let before = now();
+    romeo.advance(HOUR);
+    let message = juliet.say(&romeo.jid, "x", &mut server);
+    romeo.refuse(&juliet.jid, &altered(&message), Status::DecryptionFailed);
+    assert_eq!(seen(), before, "what cannot be read may be anybody's");
+    romeo.restart();
+    romeo.connect(&mut server);
+    assert_eq!(seen(), before);
+    romeo.refresh(&juliet.jid, &mut server);
+    romeo.replace_sessions(Some(&juliet.jid), juliet.id(), &mut server);
+    assert_eq!(seen(), before, "replacing a session is no message");
+    romeo.advance(HOUR);
+    romeo.read(&juliet.jid, &late);
+    assert_eq!(seen(), now(), "one of a retired session");
+    romeo.advance(HOUR);
+    server.settle(&[&romeo, &juliet]);
+    let message = juliet.say(&romeo.jid, "on the new one", &mut server);
+    romeo.read(&juliet.jid, &message);
+    assert_eq!(seen(), now());
 }
 
 /// A client that gives up on devices after 60 messages.

@@ -333,3 +333,18 @@ pub unsafe extern "C" fn omemo_devices_failed_messages(
         counted.fold(0, |sum, session| sum.saturating_add(session.failed_messages))
     })
 }
+
+/// Returns when something of a device was last decrypted, by the wall clock of this client (omemo_callbacks.now). An empty
+/// message counts. The time is stored with the session, so that it is lost when that is deleted.
+/// Parameters:
+/// - index: position of the device, from 0.
+/// Returns: milliseconds since 1970 (UTC); 0 if nothing was, or there is no such device or session, or the devices were
+///   given to a callback.
+/// Since: 0.1.0
+#[unsafe(no_mangle)]
+pub extern "C" fn omemo_devices_last_seen(devices: Option<&omemo_devices>, index: usize) -> i64 {
+    guard::call(0, || {
+        let sessions = omemo_devices::at(devices, index).map(|row| row.device.sessions.as_slice());
+        sessions.unwrap_or_default().iter().map(|session| session.last_seen_ms).max().unwrap_or(0)
+    })
+}

@@ -52,6 +52,8 @@ pub struct DeviceSession {
     pub sending_chain_length: Option<u32>,
     /// Messages received in the current receiving chain; `None`: none.
     pub receiving_chain_length: Option<u32>,
+    /// When something of the device was last decrypted, in wall-clock milliseconds; 0: never, as far as is known.
+    pub last_seen_ms: i64,
     /// Messages of the device that could not be decrypted since the last one that could, in this run of the program.
     pub failed_messages: u32,
 }

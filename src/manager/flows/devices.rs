@@ -38,14 +38,16 @@ fn sessions(tx: &mut Tx<'_>, device: &Device) -> Result<Vec<DeviceSession>> {
     let mut sessions = Vec::new();
     for namespace in tx.config().namespaces.clone() {
         let at = SessionAddress { jid: device.jid.clone(), device: id, namespace };
-        let session = match Sessions::new(tx, &at).session_for_sending() {
+        let current = match Sessions::new(tx, &at).for_sending() {
             Err(error) if error.status() == Status::StorageCorrupt => None,
-            session => session?,
+            current => current?,
         };
+        let session = current.as_ref().and_then(|current| current.session.as_ref());
         sessions.push(DeviceSession {
             namespace,
-            sending_chain_length: session.as_ref().map(Session::sending_chain_length),
-            receiving_chain_length: session.as_ref().and_then(Session::receiving_chain_length),
+            sending_chain_length: session.map(Session::sending_chain_length),
+            receiving_chain_length: session.and_then(Session::receiving_chain_length),
+            last_seen_ms: current.as_ref().map_or(0, |current| current.last_seen_ms),
             failed_messages: tx.memory().failed_messages.count(&at),
         });
     }

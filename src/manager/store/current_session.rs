@@ -23,6 +23,8 @@ pub(in crate::manager) struct CurrentSession {
     pub(in crate::manager) unanswered_ms: i64,
     /// Messages that were sent to the device since something of it was decrypted, on this session and those before it.
     pub(in crate::manager) unanswered: u32,
+    /// When something of the device was last decrypted, in wall-clock milliseconds; 0: never.
+    pub(in crate::manager) last_seen_ms: i64,
     /// The other side has answered us on it since it became the current one.
     pub(super) answered: bool,
     pub(super) order: SessionOrder,
@@ -48,6 +50,7 @@ impl CurrentSession {
             begun_ms: record.begun_ms,
             unanswered_ms: record.unanswered_ms,
             unanswered: record.unanswered,
+            last_seen_ms: record.last_seen_ms,
             answered: record.answered,
             order: OrderRecord::order(record.order),
         })
@@ -62,6 +65,7 @@ impl CurrentSession {
             begun_ms: self.begun_ms,
             unanswered_ms: self.unanswered_ms,
             unanswered: self.unanswered,
+            last_seen_ms: self.last_seen_ms,
             answered: self.answered,
             order: self.order,
         }
@@ -77,6 +81,7 @@ impl CurrentSession {
             begun_ms: self.begun_ms,
             unanswered_ms: self.unanswered_ms,
             unanswered: self.unanswered,
+            last_seen_ms: self.last_seen_ms,
             answered: self.answered,
             order: OrderRecord::new(self.order),
             ..SessionRecord::default()

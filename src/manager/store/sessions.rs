@@ -88,11 +88,9 @@ impl<'t, 'a> Sessions<'t, 'a> {
 
     /// Notes that something of the device was decrypted.
     pub(super) fn note_alive(&mut self) -> Result<()> {
-        let before = self.tx.current_session(&self.at)?;
-        if before.unanswered != 0 {
-            let current = CurrentSession { unanswered: 0, ..CurrentSession::clone(&*before) };
-            self.tx.put_current_session(&self.at, current);
-        }
+        let before = CurrentSession::clone(&*self.tx.current_session(&self.at)?);
+        let last_seen_ms = self.tx.now.wall_ms;
+        self.tx.put_current_session(&self.at, CurrentSession { unanswered: 0, last_seen_ms, ..before });
         Ok(())
     }
 
@@ -139,11 +137,11 @@ impl<'t, 'a> Sessions<'t, 'a> {
         };
         let answered = predecessor.is_some_and(|predecessor| is_answer(predecessor, &session, before.order));
         // Whoever begins a session, or uses an older one, is there.
-        let unanswered = match predecessor {
+        let (unanswered, last_seen_ms) = match predecessor {
             None if session.is_initiator() => {
-                before.unanswered.saturating_add(session.sending_chain_length())
+                (before.unanswered.saturating_add(session.sending_chain_length()), before.last_seen_ms)
             }
-            _ => 0,
+            _ => (0, wall_ms),
         };
         let current = CurrentSession {
             session: Some(session),
@@ -154,6 +152,7 @@ impl<'t, 'a> Sessions<'t, 'a> {
             begun_ms: wall_ms,
             unanswered_ms: if goes_on { before.unanswered_ms } else { wall_ms },
             unanswered,
+            last_seen_ms,
         };
         self.tx.put_current_session(&self.at, current);
         self.put_skipped(skipped);
@@ -177,7 +176,10 @@ impl<'t, 'a> Sessions<'t, 'a> {
         self.archive_current(ArchiveReason::Retired)?;
         let before = self.tx.current_session(&self.at)?;
         if before.session.is_some() {
-            self.tx.put_current_session(&self.at, CurrentSession::default());
+            // What begins next goes on from there.
+            let last_seen_ms = before.last_seen_ms;
+            let current = CurrentSession { last_seen_ms, ..CurrentSession::default() };
+            self.tx.put_current_session(&self.at, current);
             self.put_skipped(None);
         }
         Ok(())

@@ -39,6 +39,9 @@ pub(in crate::manager::store) struct SessionRecord {
     /// Messages that were sent to the device since something of it was decrypted.
     #[prost(uint32, tag = "10")]
     pub(in crate::manager::store) unanswered: u32,
+    /// When something of the device was last decrypted, in wall-clock milliseconds; 0: never.
+    #[prost(int64, tag = "11")]
+    pub(in crate::manager::store) last_seen_ms: i64,
 }
 
 /// When what happened of a session, by the number of sessions that had been archived with the device.
