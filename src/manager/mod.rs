@@ -86,6 +86,8 @@ impl Manager {
         if !context.is_online() {
             return Err(Status::Offline.into());
         }
+        // Over from now on, whatever becomes of the operation: another one may begin before it runs.
+        context.memory(|memory| memory.catch_up.end())?;
         context.engine.start(operation, OperationKind::EndsWithStream, catch_up::end(context.clone()))
     }
 

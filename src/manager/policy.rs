@@ -65,6 +65,9 @@ pub(super) const LEAST_UNANSWERED: u32 = 54;
 
 /// Pre keys of a full bundle (XEP-0384 4.2 recommends about 100).
 pub(super) const PRE_KEYS: usize = 100;
+/// Pre keys with which a published bundle still serves, used ones whose private half is kept among them (XEP-0384 4.2: never
+/// fewer).
+pub(super) const LEAST_PRE_KEYS: usize = 25;
 /// Key exchanges of strangers that may use pre keys up before a bundle without these is published: each needs its place
 /// among those that are remembered for as long.
 pub(super) const OPEN_STRANGER_EXCHANGES: usize = 96;

@@ -11,6 +11,7 @@ mod support;
 
 mod begin;
 mod contents;
+mod mending;
 mod mixed;
 mod order;
 mod peers;

@@ -13,7 +13,7 @@ use omemo::protocol::namespace::Namespace;
 in_both_namespaces! {
     answers_wait_and_are_one_for_many_messages,
     r4_a_used_pre_key_opens_a_second_message_until_the_end,
-    used_pre_keys_outlive_a_restart_and_a_publication,
+    used_pre_keys_outlive_a_restart,
     used_pre_keys_are_deleted_at_the_end,
     what_cannot_be_sent_stays_queued_and_keeps_nothing_else,
     it_ends_by_itself_after_a_day,
@@ -26,6 +26,10 @@ in_both_namespaces! {
     nothing_is_healed_by_what_is_read_in_it,
     its_end_needs_the_stream,
     an_end_without_a_catch_up_does_what_waits,
+    what_is_used_up_while_it_begins_publishes_nothing,
+    one_that_begins_after_the_end_is_another_one,
+    its_end_does_not_wait_for_an_answer_that_is_gone,
+    nothing_rotates_in_it,
 }
 
 const HOUR: u64 = 3_600_000;
@@ -97,17 +101,17 @@ fn r4_a_used_pre_key_opens_a_second_message_until_the_end(ns: Namespace) {
     assert_eq!(romeo.read(&tybalt.jid, &second).error.status(), Status::Ok);
 }
 
-fn used_pre_keys_outlive_a_restart_and_a_publication(ns: Namespace) {
+fn used_pre_keys_outlive_a_restart(ns: Namespace) {
     let (mut server, romeo, [(juliet, first), (tybalt, second)]) = taken_twice(ns);
     expect(&romeo, &mut server);
     assert_eq!(romeo.read(&juliet.jid, &first).error.status(), Status::Ok);
     romeo.run(&mut server);
     romeo.restart();
-    // The bundle on the server is not the one in the store: it is published in this catch-up.
+    // The bundle on the server is not the one in the store, but it still serves: its pre keys are all kept.
     let before = publications(&romeo);
     romeo.manager().connected(7_100, CatchUp::Expected).unwrap();
     romeo.run(&mut server);
-    assert_eq!((romeo.take(7_100).status(), publications(&romeo)), (Status::Ok, before + 1));
+    assert_eq!((romeo.take(7_100).status(), publications(&romeo)), (Status::Ok, before));
     assert_eq!(romeo.read(&tybalt.jid, &second).error.status(), Status::Ok);
 }
 
@@ -311,4 +315,96 @@ fn an_end_without_a_catch_up_does_what_waits(ns: Namespace) {
     let outcome = end(&romeo, &mut server);
     assert_eq!(row(&outcome, &juliet.jid, juliet.id()), Some(Status::Ok));
     assert_eq!(romeo.count_asked(is_send), 1);
+}
+
+fn what_is_used_up_while_it_begins_publishes_nothing(ns: Namespace) {
+    let mut server = Server::of(ns);
+    let romeo = RustDevice::new(ROMEO, &mut server);
+    let before = publications(&romeo);
+    romeo.manager().disconnected().unwrap();
+    romeo.step();
+    romeo.manager().connected(7_100, CatchUp::Expected).unwrap();
+    // The archive is read while lists and bundles are still fetched, and whatever is asked is answered late.
+    let mut held = Vec::new();
+    for n in 0..30 {
+        let mut raw = RawDevice::of(ns, &format!("friend{n}@capulet.lit"), 5);
+        raw.publish(&mut server);
+        let (_, message) = raw.greet(&romeo, &server, "hello");
+        assert_eq!(text(&romeo.read(&raw.jid, &message)), "hello");
+        for (request_id, request) in held.drain(..) {
+            let answer = server.answer(&romeo, &request);
+            romeo.manager().answer(request_id, answer).unwrap();
+        }
+        held = romeo.step();
+    }
+    romeo.run(&mut server);
+    assert_eq!(publications(&romeo), before);
+    assert_eq!(end(&romeo, &mut server).status(), Status::Ok);
+    assert_eq!(publications(&romeo), before + 1);
+}
+
+fn one_that_begins_after_the_end_is_another_one(ns: Namespace) {
+    let (mut server, romeo, juliet) = two(ns);
+    let message = juliet.say(&romeo.jid, "hello", &mut server);
+    romeo.manager().catch_up_begin().unwrap();
+    romeo.read(&juliet.jid, &message);
+    romeo.manager().catch_up_end(7_200).unwrap();
+    // The next page, before anything has run.
+    romeo.manager().catch_up_begin().unwrap();
+    romeo.run(&mut server);
+    assert_eq!(romeo.count_asked(is_send), 0, "the second one goes on");
+    assert_eq!(romeo.take(7_200).status(), Status::MessageSendingFailed, "what waits again is said");
+    assert_eq!(end(&romeo, &mut server).status(), Status::Ok);
+    assert_eq!(romeo.count_asked(is_send), 1);
+    // An end whose stream goes down before it runs is an end as well.
+    romeo.manager().catch_up_begin().unwrap();
+    romeo.manager().catch_up_end(7_201).unwrap();
+    romeo.manager().disconnected().unwrap();
+    romeo.step();
+    assert_eq!(romeo.take(7_201).status(), Status::Offline);
+    romeo.manager().catch_up_begin().unwrap();
+    romeo.connect(&mut server);
+}
+
+fn its_end_does_not_wait_for_an_answer_that_is_gone(ns: Namespace) {
+    for purge in [true, false] {
+        let (mut server, romeo, juliet) = two(ns);
+        let message = juliet.say(&romeo.jid, "hello", &mut server);
+        romeo.manager().catch_up_begin().unwrap();
+        romeo.read(&juliet.jid, &message);
+        romeo.manager().catch_up_end(7_200).unwrap();
+        let held = romeo.run_holding(&mut server, is_send);
+        // Sending fails once, and waits for its next try.
+        for (request_id, _) in held {
+            romeo.manager().answer(request_id, Answer::Rejected(Reason::Offline)).unwrap();
+        }
+        if purge {
+            romeo.manager().purge_jid(&juliet.jid, omemo::manager::Keep::Nothing).unwrap();
+        } else {
+            romeo.say(&juliet.jid, "instead", &mut server);
+        }
+        romeo.run(&mut server);
+        assert!(romeo.is_done(7_200));
+    }
+}
+
+fn nothing_rotates_in_it(ns: Namespace) {
+    let (mut server, romeo, juliet) = two(ns);
+    let message = juliet.say(&romeo.jid, "hello", &mut server);
+    let first = server.bundle(&romeo).signed_pre_key_id;
+    // Away for long, and back: the archive is read before the key goes that it may need.
+    for _ in 0..8 {
+        romeo.advance(23 * HOUR);
+        romeo.restart();
+    }
+    expect(&romeo, &mut server);
+    romeo.run(&mut server);
+    assert_eq!(server.bundle(&romeo).signed_pre_key_id, first);
+    assert_eq!(text(&romeo.read(&juliet.jid, &message)), "hello");
+    end(&romeo, &mut server);
+    for _ in 0..8 * 48 {
+        romeo.advance(HOUR / 2);
+        romeo.run(&mut server);
+    }
+    assert_eq!(server.bundle(&romeo).signed_pre_key_id, first + 1);
 }

@@ -80,7 +80,8 @@ fn the_period_can_be_set(ns: Namespace) {
 fn r15_a_publication_that_fails_stops_no_later_rotation(ns: Namespace) {
     let mut server = Server::of(ns);
     let romeo = RustDevice::new(ROMEO, &mut server);
-    let first = signed_id(&romeo, &server);
+    let (first, published) = (signed_id(&romeo, &server), server.bundle(&romeo));
+    let mut tybalt = RawDevice::of(ns, "tybalt@capulet.lit", 5);
     // The server refuses every publication for three weeks.
     for _ in 0..21 * 48 {
         romeo.advance(HOUR / 2);
@@ -95,8 +96,11 @@ fn r15_a_publication_that_fails_stops_no_later_rotation(ns: Namespace) {
     // Each time it is tried again, but not at each run.
     let tried = romeo.count_asked(is_publish);
     assert!((20..2_000).contains(&tried), "{tried}");
+    // What stands on the server all the time can still be used.
+    let late = greeting(&mut tybalt, &romeo, &published, 0);
+    assert_eq!(text(&romeo.read(&tybalt.jid, &late)), "hello");
     days(&romeo, 1, &mut server);
-    assert_eq!(signed_id(&romeo, &server), first + 3);
+    assert_eq!(signed_id(&romeo, &server), first + 2);
     rotate(&romeo, &mut server);
 }
 

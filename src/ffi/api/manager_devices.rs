@@ -157,12 +157,13 @@ pub unsafe extern "C" fn omemo_manager_jids(
 /// who is removed, or whose state cannot be mended otherwise.
 ///
 /// What comes next: at the next omemo_manager_encrypt its lists and bundles are fetched, and new sessions begin.
-/// Messages of its devices that are on their way are OMEMO_ERR_NO_SESSION.
+/// Messages of its devices that are on their way cannot be decrypted (OMEMO_ERR_NO_SESSION, or OMEMO_ERR_DECRYPTION_FAILED and
+/// OMEMO_ERR_PRE_KEY_UNKNOWN if they carry a key exchange that was used); a new key exchange is.
 ///
 /// Parameters:
 /// - jid: a bare JID, not this account's.
-/// - keep_trust: whether the trust levels of its keys stay, and count when the keys come back. Without them the keys
-///   are unknown again, and so is the JID: it is a stranger until it is named.
+/// - keep_trust: whether the trust levels of its keys stay, and count when the keys come back; they are lost if the
+///   record of the JID cannot be read. Without any the JID is a stranger until it is named.
 /// Returns: OMEMO_OK, also if nothing is stored of the JID; OMEMO_ERR_NULL; OMEMO_ERR_UTF8; OMEMO_ERR_JID;
 ///   OMEMO_ERR_ARGUMENT (this account's JID); OMEMO_ERR_BUSY inside a service; OMEMO_ERR_CANCELLED;
 ///   OMEMO_ERR_STORAGE*.

@@ -151,6 +151,10 @@ pub(super) async fn publish_bundle(context: &Context, namespace: Namespace) -> R
             ));
         }
     }
+    let now_ms = context.now().aged_ms;
+    if context.memory(|memory| memory.catch_up.holds_bundle(namespace, now_ms))? {
+        return Ok(Progress::Done);
+    }
     if let Some(at) = take_publication(context, &Job::PublishBundle(namespace), namespace)? {
         return Ok(Progress::Delayed(at));
     }
@@ -161,8 +165,13 @@ pub(super) async fn publish_bundle(context: &Context, namespace: Namespace) -> R
     match &settled.response.answer {
         Answer::Done => context.transact(|tx| {
             // What changed while the answer was on its way is published next.
-            if tx.device_id()? == Some(device) && own_keys::own_bundle(tx, namespace)? == published {
-                let catching_up = tx.memory().catch_up.is_going_on(tx.now.aged_ms);
+            let catching_up = tx.memory().catch_up.is_going_on(tx.now.aged_ms);
+            let same = own_keys::own_bundle(tx, namespace)? == published;
+            if !same && catching_up {
+                // Pre keys were used up meanwhile.
+                tx.after(move |memory| memory.catch_up.hold_bundle(namespace));
+            }
+            if tx.device_id()? == Some(device) && same {
                 let store = tx.pre_keys_mut(namespace)?;
                 if catching_up { store.published_while_catching_up() } else { store.published() }
             }

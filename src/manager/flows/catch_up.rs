@@ -53,8 +53,10 @@ pub(in crate::manager) async fn end(context: Arc<Context>) -> Outcome {
 async fn send_all(context: &Context) -> Result<Vec<Row>> {
     let (namespaces, before) = announce::begin_report(context)?;
     let waiting = context.transact(|tx| {
-        release_used_pre_keys(tx)?;
-        tx.after(|memory| memory.catch_up.end());
+        if !tx.memory().catch_up.is_going_on(tx.now.aged_ms) {
+            release_used_pre_keys(tx)?;
+        }
+        tx.wake_worker();
         let entries: Vec<_> = tx.outbox()?.iter().map(|entry| (entry.id, entry.at.clone())).collect();
         let backoff = &tx.memory().backoff;
         Ok(entries
@@ -90,7 +92,9 @@ async fn sent(context: &Context, answer: &Waiting) -> Result<Error> {
         let end = context.transact(|tx| {
             let waits = tx.outbox()?.get(answer.id).is_some();
             let failed = tx.memory().backoff.failures(&Job::Send(answer.id)) > answer.failures;
-            Ok(match (waits, failed) {
+            // Where the next catch-up has begun it waits for the end of that one.
+            let held = tx.memory().catch_up.is_going_on(tx.now.aged_ms);
+            Ok(match (waits, failed || held) {
                 (false, _) => Some(Status::Ok),
                 (true, true) => Some(Status::MessageSendingFailed),
                 (true, false) => None,

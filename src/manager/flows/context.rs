@@ -87,6 +87,8 @@ impl Context {
         self.engine.events().extend(released.notices.into_iter().map(Event::Notify));
         if released.work {
             self.wake_worker();
+            // Who waits for something of the worker may have lost the reason.
+            self.progress.notify();
         }
         result
     }

@@ -5,13 +5,14 @@ use super::super::engine::{Class, Response};
 use super::super::model::address::SessionAddress;
 use super::super::model::fact::Fact;
 use super::super::model::job::Job;
+use super::super::policy;
 use super::super::store::transaction::Tx;
 use super::context::Context;
 use super::{device_list, give_up_id, own_keys};
 use crate::crypto::convert;
 use crate::error::{Result, Status};
 use crate::protocol::address::DeviceId;
-use crate::protocol::bundle::Bundle;
+use crate::protocol::bundle::{Bundle, PublicPreKey};
 use crate::protocol::namespace::Namespace;
 use std::collections::BTreeSet;
 
@@ -54,9 +55,15 @@ fn note_own_bundle(tx: &mut Tx<'_>, namespace: Namespace, device: DeviceId, answ
         Answer::Refused(error) => return Err(device_list::refused(Status::BundleDownloadFailed, error)),
         _ => return Ok(()),
     };
+    let still_serves = match answer {
+        Answer::Bundle(theirs) => serves(tx, namespace, theirs)?,
+        _ => false,
+    };
     tx.after(move |memory| {
         memory.verified_in.insert(namespace);
-        if outdated {
+        if still_serves {
+            memory.catch_up.hold_bundle(namespace);
+        } else {
             memory.catch_up.release_bundle(namespace);
         }
         memory.backoff.clear(&Job::PublishBundle(namespace));
@@ -66,6 +73,19 @@ fn note_own_bundle(tx: &mut Tx<'_>, namespace: Namespace, device: DeviceId, answ
         tx.wake_worker();
     }
     Ok(())
+}
+
+/// Returns whether sessions can begin on a bundle that stands under our id, although some of its pre keys may be used up.
+fn serves(tx: &Tx<'_>, namespace: Namespace, theirs: &Bundle) -> Result<bool> {
+    let ours = own_keys::own_bundle(tx, namespace)?;
+    let (store, wall_ms) = (tx.pre_keys(namespace)?, tx.now.wall_ms);
+    let opens = |pre_key: &&PublicPreKey| {
+        store.pre_key(pre_key.id, wall_ms).is_some_and(|pair| *pair.public().as_bytes() == pre_key.key)
+    };
+    let signed = |bundle: &Bundle| (bundle.signed_pre_key_id, bundle.signed_pre_key, bundle.signature);
+    Ok(theirs.identity_key == ours.identity_key
+        && signed(theirs) == signed(&ours)
+        && theirs.pre_keys.iter().filter(opens).count() >= policy::LEAST_PRE_KEYS)
 }
 
 fn same_keys(a: &Bundle, b: &Bundle) -> bool {

@@ -5,6 +5,7 @@ use super::super::store::removal;
 use super::context::Context;
 use crate::error::{Error, Result, Status};
 use crate::protocol::address::BareJid;
+use std::collections::HashSet;
 
 /// What stays of a JID that is purged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,8 +19,9 @@ pub enum Keep {
 /// Returns all JIDs of which anything is stored, those that the client has named first, each by name.
 pub(in crate::manager) fn jids(context: &Context) -> Result<Vec<BareJid>> {
     context.transact(|tx| {
+        let known: HashSet<BareJid> = tx.known_jids()?.into_iter().collect();
         let mut jids = tx.all_jids()?;
-        jids.sort_by_key(|jid| (!tx.standing(jid).is_known(), jid.as_str().to_owned()));
+        jids.sort_by_cached_key(|jid| (!known.contains(jid), jid.as_str().to_owned()));
         Ok(jids)
     })
 }

@@ -37,7 +37,7 @@ pub(in crate::manager) enum Scope {
 /// See [`super::super::Manager::replace_sessions`].
 pub(in crate::manager) async fn replace_sessions(context: Arc<Context>, scope: Scope) -> Outcome {
     let jids = match &scope {
-        Scope::All => context.transact(known_jids),
+        Scope::All => context.transact(|tx| tx.known_jids()),
         Scope::Jid(jid) | Scope::Device(jid, _) => Ok(vec![jid.clone()]),
     };
     let jids = match jids {
@@ -71,13 +71,6 @@ pub(in crate::manager) async fn replace_sessions(context: Arc<Context>, scope: S
     let error = rows.first().filter(|_| none).map_or(Status::Ok.into(), |row| row.error.clone());
     let error = storage.unwrap_or(error);
     Outcome { rows, ..Outcome::bare(error) }
-}
-
-/// Returns the JIDs that the client has named, and this account's.
-fn known_jids(tx: &mut Tx<'_>) -> Result<Vec<BareJid>> {
-    let mut jids = tx.all_jids()?;
-    jids.retain(|jid| tx.standing(jid).is_known());
-    Ok(jids)
 }
 
 /// Returns where a JID has sessions that a call names: those of devices that are announced, and of one that is named

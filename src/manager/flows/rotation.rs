@@ -14,8 +14,16 @@ pub(super) fn rotate_due(tx: &mut Tx<'_>) -> Result<u64> {
     let (now, period_ms) = (own_keys::key_time(tx)?, tx.config().signed_pre_key_period_ms);
     // A longer step would not accumulate as a whole.
     let mut next_ms = policy::ACCUMULATED_STORED_MS;
+    // What waited on the server may have been encrypted with the key that would go.
+    if tx.memory().catch_up.is_going_on(tx.now.aged_ms) {
+        return Ok(next_ms);
+    }
     for namespace in tx.config().namespaces.clone() {
         let store = tx.pre_keys(namespace)?;
+        // Others begin sessions with what stands on the server: that must not become older than the previous key.
+        if store.bundle_pending {
+            continue;
+        }
         let due_in_ms = rotation::due_in_ms(&store.signed, now, period_ms);
         let over = store.previous.is_some() && rotation::is_previous_over(&store.signed, now, period_ms);
         if due_in_ms == 0 {
@@ -23,7 +31,6 @@ pub(super) fn rotate_due(tx: &mut Tx<'_>) -> Result<u64> {
             let store = tx.pre_keys_mut(namespace)?;
             let before: SignedKey = std::mem::replace(&mut store.signed, signed);
             (store.previous, store.bundle_pending) = (Some(before), true);
-            tx.after(move |memory| memory.catch_up.release_bundle(namespace));
             tx.log(LogLevel::Info, "account: replaced the signed pre key of a namespace");
         } else {
             next_ms = next_ms.min(due_in_ms);

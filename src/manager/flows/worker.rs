@@ -40,7 +40,8 @@ impl Jobs<Job> for AccountJobs {
         // A store that cannot be read now may be readable soon.
         let later = || (Vec::new(), Some(now.steady_ms.saturating_add(policy::STORE_RETRY_MS)));
         let look = |tx: &mut Tx<'_>| {
-            let rotation_ms = rotation::rotate_due(tx)?;
+            // Whatever keeps a key from being replaced keeps nothing else from being done.
+            let rotation_ms = tx.savepoint(rotation::rotate_due).unwrap_or(policy::RETRY_MAX_MS);
             let (jobs, next) = due(tx, busy)?;
             let rotation_at = tx.now.steady_ms.saturating_add(rotation_ms);
             Ok((jobs, Some(next.map_or(rotation_at, |next| next.min(rotation_at)))))

@@ -24,7 +24,7 @@ impl CatchUpState {
 
     /// It begins, whatever was before.
     pub(in crate::manager) fn begin_again(&mut self, aged_ms: u64) {
-        self.since_ms = Some(aged_ms);
+        *self = CatchUpState { since_ms: Some(aged_ms), ..CatchUpState::default() };
     }
 
     /// It is over.
@@ -93,6 +93,8 @@ mod tests {
         state.hold_bundle(Omemo2);
         assert!(!state.holds_bundle(Omemo2, 0));
         state.begin(0);
+        assert!(!state.holds_bundle(Omemo2, 1), "that was before");
+        state.hold_bundle(Omemo2);
         assert!(state.holds_bundle(Omemo2, 1) && !state.holds_bundle(Legacy, 1));
         state.release_bundle(Omemo2);
         assert!(!state.holds_bundle(Omemo2, 1));

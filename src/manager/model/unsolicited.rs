@@ -80,9 +80,10 @@ impl Unsolicited {
         of(Standing::Known).chain(of(Standing::Stranger))
     }
 
-    /// Nothing is done for a JID any more; what it has caused lately is not caused again by being forgotten.
+    /// Nothing is done for a JID any more; a job that is being done is not tried again.
     pub(in crate::manager) fn drop_jid(&mut self, jid: &BareJid) {
         self.waiting.retain(|job, _| job.jid() != Some(jid));
+        self.caused_ms.retain(|job, _| job.jid() != Some(jid));
     }
 
     /// A job was not needed after all: it may be caused again at once.

@@ -21,6 +21,7 @@ pub(in crate::manager) fn discard_outbox_message(tx: &mut Tx<'_>, id: u64) -> Re
     if tx.outbox_mut()?.remove(id).is_some_and(|entry| entry.encrypted) {
         tx.put_outbox_message(id, None);
     }
+    tx.wake_worker();
     Ok(())
 }
 

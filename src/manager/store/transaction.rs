@@ -301,6 +301,14 @@ impl Tx<'_> {
         Ok(self.account.loaded()?.directory.with_device(id).take(most).cloned().collect())
     }
 
+    /// Returns the JIDs that the client has named, and this account's, as the index says: also those whose record cannot
+    /// be read.
+    pub(in crate::manager) fn known_jids(&self) -> Result<Vec<BareJid>> {
+        let directory = &self.account.loaded()?.directory;
+        let known = |jid: &&BareJid| directory.standing(jid).is_known() || self.is_own(jid);
+        Ok(directory.all().filter(known).cloned().collect())
+    }
+
     /// Returns the device ids that the index has of a JID: those with a key.
     pub(super) fn indexed_devices(&self, jid: &BareJid) -> Result<BTreeSet<u32>> {
         Ok(self.account.loaded()?.directory.devices(jid).iter().copied().collect())
