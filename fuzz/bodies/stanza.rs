@@ -17,7 +17,7 @@ use omemo::stanza::{bundle, device_list, jid, message};
 use super::world::{JULIET, ROMEO, Seeded, jid as bare};
 
 pub fn run(input: &[u8]) {
-    if let Ok(messages) = message::candidates(input) {
+    if let Ok(message::Received { messages, .. }) = message::candidates(input) {
         assert!(messages.len() <= limits::MESSAGES_PER_STANZA);
         assert_eq!(message::parse(input).as_ref().ok(), messages.first());
         messages.into_iter().for_each(message_again);

@@ -25,13 +25,13 @@ use api::decrypted::Decrypted;
 use api::device::Device;
 use api::draft::Draft;
 use api::event::{Event, OperationId};
+use api::keep::Keep;
 use api::request::{Answer, Request, RequestId};
 use api::services::Services;
 pub use config::Config;
 use engine::{Engine, OperationKind};
 use flows::context::Context;
 use flows::device_list::Delivery;
-pub use flows::purge_jid::Keep;
 use flows::replace_sessions::Scope;
 use flows::{
     catch_up, connect, decrypt, device_list, devices, encrypt, own_keys, purge_jid, purge_namespace, refresh,

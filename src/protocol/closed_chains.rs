@@ -111,9 +111,9 @@ pub fn pages() -> impl Iterator<Item = u8> {
     SMALL_PAGE..FIRST_PAGE.saturating_add(limits::CLOSED_CHAIN_PAGES)
 }
 
-/// Returns whether the bytes are a page.
-pub fn is_readable(bytes: &[u8]) -> bool {
-    Page::decode(bytes).is_ok()
+/// Checks that the bytes are a page.
+pub fn check(bytes: &[u8]) -> Result<()> {
+    Page::decode(bytes).map(|_| ())
 }
 
 /// Looks a chain up. Loads two pages at most.

@@ -6,6 +6,7 @@
 use std::collections::HashMap;
 
 use super::base64;
+use super::delay::is_delay;
 use super::jid;
 use super::xml::writer::Writer;
 use super::xml::{Element, Event, Ns, Reader, malformed};
@@ -19,8 +20,7 @@ use crate::protocol::namespace::Namespace;
 /// Reads an `<encrypted/>`, alone or right below a `<message/>`. If a message holds several, the first one of omemo:2
 /// counts that can be read, else the first one of legacy.
 pub fn parse(xml: &[u8]) -> Result<Message> {
-    let all = candidates(xml)?;
-    all.into_iter().next().ok_or_else(|| malformed("There is no OMEMO message in it."))
+    candidates(xml)?.into_first()
 }
 
 /// Reads the first `<encrypted/>` of one namespace that can be read, where there is one of that namespace.
@@ -31,11 +31,27 @@ pub fn parse_in(xml: &[u8], namespace: Namespace) -> Result<Option<Message>> {
     if readable < all.len() { all.swap_remove(readable).1.map(Some) } else { Ok(None) }
 }
 
+/// The messages of a stanza.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Received {
+    /// In the order in which a recipient tries them.
+    pub messages: Vec<Message>,
+    /// The stanza says that it was delayed (XEP-0203).
+    pub delayed: bool,
+}
+
+impl Received {
+    /// Returns the message that comes first.
+    pub fn into_first(self) -> Result<Message> {
+        self.messages.into_iter().next().ok_or_else(|| malformed("There is no OMEMO message in it."))
+    }
+}
+
 /// Reads every `<encrypted/>` of a stanza that can be read, in the order in which a recipient tries them: those of
 /// omemo:2 first. Empty if the stanza is an error, or holds none at all. Fails if it has some and none can be read, and if
 /// one stands only where none is looked for.
-pub fn candidates(xml: &[u8]) -> Result<Vec<Message>> {
-    let Found { messages, elsewhere } = read_all(xml)?;
+pub fn candidates(xml: &[u8]) -> Result<Received> {
+    let Found { messages, elsewhere, delayed } = read_all(xml)?;
     let (omemo2, legacy): (Vec<_>, Vec<_>) =
         messages.into_iter().partition(|(namespace, _)| *namespace == Namespace::Omemo2);
     let (mut readable, mut failure) = (Vec::new(), None);
@@ -50,7 +66,7 @@ pub fn candidates(xml: &[u8]) -> Result<Vec<Message>> {
         None if readable.is_empty() && elsewhere => Err(malformed(
             "The message is not where it is looked for: pass in what the carbon or result holds.",
         )),
-        _ => Ok(readable),
+        _ => Ok(Received { messages: readable, delayed }),
     }
 }
 
@@ -61,6 +77,7 @@ struct Found {
     messages: Vec<(Namespace, Result<Message>)>,
     /// There may be a message where none is looked for: inside of a carbon, or of another version of OMEMO.
     elsewhere: bool,
+    delayed: bool,
 }
 
 fn read_all(xml: &[u8]) -> Result<Found> {
@@ -74,6 +91,7 @@ fn read_all(xml: &[u8]) -> Result<Found> {
         found.elsewhere = !is_message;
         while let Some(child) = reader.child(root.level())? {
             if is_message && !is_error && !take(&mut found.messages, &mut reader, &child)? {
+                found.delayed |= is_delay(&reader, &child);
                 found.elsewhere |= holds_encrypted(&mut reader, &child)?;
             }
         }

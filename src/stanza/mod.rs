@@ -4,6 +4,7 @@ mod affixes;
 mod base64;
 pub mod bundle;
 pub mod content;
+mod delay;
 pub mod device_list;
 pub mod envelope;
 mod foreign;

@@ -12,4 +12,5 @@ mod answers;
 mod decrypt_table;
 mod key_transport;
 mod namespaces;
+mod options;
 mod parsing;

@@ -3,11 +3,7 @@
 use super::help::*;
 use super::world::*;
 use omemo::error::Status;
-use omemo::manager::Config;
-use omemo::manager::api::draft::EncryptPolicy;
-use omemo::manager::api::event::NoticeKind;
 use omemo::manager::config::Healing;
-use omemo::protocol::message::Message;
 use omemo::protocol::namespace::Namespace;
 
 in_both_namespaces! {
@@ -22,44 +18,7 @@ in_both_namespaces! {
     a_full_outbox_keeps_the_session,
     one_unreadable_record_goes_and_the_others_stay,
     everybody_means_whom_the_client_has_named_and_the_own_devices,
-    any_message_of_a_device_makes_it_responsive,
-    crossing_sessions_make_nobody_unresponsive,
-    the_count_of_unanswered_messages_is_stored,
-}
-
-const HOUR: u64 = 3_600_000;
-const DAY: u64 = 24 * HOUR;
-
-fn forged(message: &Message, number: u8) -> Message {
-    let mut forged = message.clone();
-    forged.keys.iter_mut().for_each(|key| *key.bytes.as_mut().unwrap().last_mut().unwrap() ^= number);
-    forged
-}
-
-fn failed(romeo: &RustDevice, juliet: &RustDevice) -> u32 {
-    romeo.device(&juliet.jid, juliet.id()).unwrap().sessions.iter().map(|of| of.failed_messages).sum()
-}
-
-fn broken(device: &RustDevice) -> usize {
-    device.count_notices(NoticeKind::SessionBroken)
-}
-
-fn is_ok(outcome: &omemo::manager::api::report::Outcome, device: &RustDevice) -> bool {
-    row(outcome, &device.jid, device.id()) == Some(Status::Ok)
-}
-
-/// Two friends, the first of whom is set up so.
-fn friends_with(ns: Namespace, change: impl FnOnce(&mut Config)) -> (Server, RustDevice, RustDevice) {
-    let mut server = Server::of(ns);
-    let mut settings = config(ns, ROMEO, "trusted");
-    change(&mut settings);
-    let romeo = RustDevice::with(settings, &mut server);
-    let juliet = RustDevice::new(JULIET, &mut server);
-    let hello = romeo.say(&juliet.jid, "hello", &mut server);
-    juliet.read(&romeo.jid, &hello);
-    server.settle(&[&romeo, &juliet]);
-    both_ways(&romeo, &juliet, &mut server);
-    (server, romeo, juliet)
+    one_friend_who_cannot_be_read_is_a_row,
 }
 
 fn healing(ns: Namespace) -> (Server, RustDevice, RustDevice) {
@@ -320,56 +279,16 @@ fn everybody_means_whom_the_client_has_named_and_the_own_devices(ns: Namespace) 
     assert_eq!(romeo.replace_sessions(Some(&tybalt.jid), 0, &mut server).rows.len(), 1, "one who is named");
 }
 
-fn unresponsive(romeo: &RustDevice, juliet: &RustDevice, server: &mut Server) -> bool {
-    let outcome = romeo.encrypt(&[&juliet.jid], "are you there?", EncryptPolicy::Wait, server);
-    row(&outcome, &juliet.jid, juliet.id()) == Some(Status::Unresponsive)
-}
-
-fn any_message_of_a_device_makes_it_responsive(ns: Namespace) {
-    let (mut server, romeo, juliet) = friends_with(ns, |config| config.max_unanswered_messages = Some(60));
-    while !unresponsive(&romeo, &juliet, &mut server) {}
-    // She has got none of these: her message goes on the chain that she had before.
-    let message = juliet.say(&romeo.jid, "sorry, I was away", &mut server);
-    romeo.read(&juliet.jid, &message);
-    for _ in 0..60 {
-        assert!(!unresponsive(&romeo, &juliet, &mut server));
-    }
-    assert!(unresponsive(&romeo, &juliet, &mut server));
-    // An empty message counts as well, and so does one of a session that was replaced.
-    let late = juliet.say(&romeo.jid, "late", &mut server);
-    romeo.replace_sessions(Some(&juliet.jid), juliet.id(), &mut server);
-    while !unresponsive(&romeo, &juliet, &mut server) {}
-    assert_eq!(text(&romeo.read(&juliet.jid, &late)), "late");
-    assert!(!unresponsive(&romeo, &juliet, &mut server));
-}
-
-fn crossing_sessions_make_nobody_unresponsive(ns: Namespace) {
-    let (mut server, romeo, juliet) = friends_with(ns, |config| config.max_unanswered_messages = Some(60));
-    // Both replace at the same time.
-    for (who, other) in [(&romeo, &juliet), (&juliet, &romeo)] {
-        who.manager().replace_sessions(7_001, Some(other.jid.clone()), None).unwrap();
-    }
-    server.settle(&[&romeo, &juliet]);
-    for _ in 0..200 {
-        both_ways(&romeo, &juliet, &mut server);
-    }
-}
-
-fn the_count_of_unanswered_messages_is_stored(ns: Namespace) {
-    let (mut server, romeo, juliet) = friends_with(ns, |config| config.max_unanswered_messages = Some(60));
-    let answer = juliet.say(&romeo.jid, "later", &mut server);
-    romeo.read(&juliet.jid, &answer);
-    for n in 0..60 {
-        assert!(!unresponsive(&romeo, &juliet, &mut server), "{n}");
-        if n % 20 == 10 {
-            romeo.restart();
-            romeo.connect(&mut server);
-        }
-    }
-    romeo.restart();
+fn one_friend_who_cannot_be_read_is_a_row(ns: Namespace) {
+    let (mut server, romeo, juliet) = friends(ns);
+    let tybalt = RustDevice::new(TYBALT, &mut server);
+    let message = romeo.say(&tybalt.jid, "hello", &mut server);
+    tybalt.read(&romeo.jid, &message);
+    server.settle(&[&romeo, &tybalt]);
+    romeo.restart_after(|storage| storage.truncate("jid", JULIET));
     romeo.connect(&mut server);
-    assert!(unresponsive(&romeo, &juliet, &mut server));
-    romeo.advance(8 * DAY);
-    romeo.refresh(&juliet.jid, &mut server);
-    assert!(unresponsive(&romeo, &juliet, &mut server), "time alone changes nothing");
+    romeo.refresh(&tybalt.jid, &mut server);
+    let outcome = romeo.replace_sessions(None, 0, &mut server);
+    assert_eq!(row(&outcome, &juliet.jid, 0), Some(Status::StorageCorrupt));
+    assert!(is_ok(&outcome, &tybalt));
 }

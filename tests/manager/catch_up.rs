@@ -3,7 +3,6 @@
 use super::help::*;
 use super::world::*;
 use omemo::error::Status;
-use omemo::manager::Config;
 use omemo::manager::api::catch_up::CatchUp;
 use omemo::manager::api::report::Outcome;
 use omemo::manager::api::request::{Answer, Reason, Request};
@@ -31,8 +30,6 @@ in_both_namespaces! {
     its_end_does_not_wait_for_an_answer_that_is_gone,
     nothing_rotates_in_it,
 }
-
-const HOUR: u64 = 3_600_000;
 
 fn expect(device: &RustDevice, server: &mut Server) {
     device.manager().disconnected().unwrap();
@@ -274,19 +271,11 @@ fn repairs_wait_for_the_end(ns: Namespace) {
 }
 
 fn nothing_is_healed_by_what_is_read_in_it(ns: Namespace) {
-    let mut server = Server::of(ns);
-    let romeo =
-        RustDevice::with(Config { healing: Healing::Automatic, ..config(ns, ROMEO, "trusted") }, &mut server);
-    let juliet = RustDevice::new(JULIET, &mut server);
-    let hello = romeo.say(&juliet.jid, "hello", &mut server);
-    juliet.read(&romeo.jid, &hello);
-    server.settle(&[&romeo, &juliet]);
-    both_ways(&romeo, &juliet, &mut server);
+    let (mut server, romeo, juliet) = friends_with(ns, |config| config.healing = Healing::Automatic);
     let sent = romeo.count_asked(is_send);
     romeo.manager().catch_up_begin().unwrap();
     for _ in 0..10 {
-        let mut forged = juliet.say(&romeo.jid, "x", &mut server);
-        forged.keys.iter_mut().for_each(|key| *key.bytes.as_mut().unwrap().last_mut().unwrap() ^= 1);
+        let forged = forged(&juliet.say(&romeo.jid, "x", &mut server), 1);
         romeo.refuse(&juliet.jid, &forged, Status::DecryptionFailed);
     }
     end(&romeo, &mut server);
@@ -379,7 +368,7 @@ fn its_end_does_not_wait_for_an_answer_that_is_gone(ns: Namespace) {
             romeo.manager().answer(request_id, Answer::Rejected(Reason::Offline)).unwrap();
         }
         if purge {
-            romeo.manager().purge_jid(&juliet.jid, omemo::manager::Keep::Nothing).unwrap();
+            romeo.manager().purge_jid(&juliet.jid, omemo::manager::api::keep::Keep::Nothing).unwrap();
         } else {
             romeo.say(&juliet.jid, "instead", &mut server);
         }

@@ -2,7 +2,9 @@
 
 use super::world::*;
 use omemo::error::Status;
+use omemo::manager::Config;
 use omemo::manager::api::draft::EncryptPolicy;
+use omemo::manager::api::event::NoticeKind;
 use omemo::manager::api::report::Outcome;
 use omemo::manager::api::request::Request;
 use omemo::protocol::address::BareJid;
@@ -236,4 +238,40 @@ pub fn alone(body: impl FnOnce()) {
     let told = String::from_utf8_lossy(&output.stdout);
     assert!(output.status.success(), "{told}{}", String::from_utf8_lossy(&output.stderr));
     assert!(told.contains("1 passed"), "{told}");
+}
+
+/// The message with other last bytes in its keys: nobody can authenticate it.
+pub fn forged(message: &Message, number: u8) -> Message {
+    let mut forged = message.clone();
+    forged.keys.iter_mut().for_each(|key| *key.bytes.as_mut().unwrap().last_mut().unwrap() ^= number);
+    forged
+}
+
+/// Two friends, the first of whom is set up so.
+pub fn friends_with(ns: Namespace, change: impl FnOnce(&mut Config)) -> (Server, RustDevice, RustDevice) {
+    let mut server = Server::of(ns);
+    let mut settings = config(ns, ROMEO, "trusted");
+    change(&mut settings);
+    let romeo = RustDevice::with(settings, &mut server);
+    let juliet = RustDevice::new(JULIET, &mut server);
+    let hello = romeo.say(&juliet.jid, "hello", &mut server);
+    juliet.read(&romeo.jid, &hello);
+    server.settle(&[&romeo, &juliet]);
+    both_ways(&romeo, &juliet, &mut server);
+    (server, romeo, juliet)
+}
+
+/// How many messages of a device could not be decrypted.
+pub fn failed(device: &RustDevice, sender: &RustDevice) -> u32 {
+    device.device(&sender.jid, sender.id()).unwrap().sessions.iter().map(|of| of.failed_messages).sum()
+}
+
+/// How often a session was said to be broken.
+pub fn broken(device: &RustDevice) -> usize {
+    device.count_notices(NoticeKind::SessionBroken)
+}
+
+/// Whether a report says that the session with a device was replaced.
+pub fn is_ok(outcome: &Outcome, device: &RustDevice) -> bool {
+    outcome.status() == Status::Ok && row(outcome, &device.jid, device.id()) == Some(Status::Ok)
 }

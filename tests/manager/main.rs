@@ -47,6 +47,7 @@ mod scenarios;
 mod setup;
 mod sign;
 mod transaction;
+mod unresponsive;
 mod world;
 
 #[global_allocator]

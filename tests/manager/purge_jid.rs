@@ -4,8 +4,8 @@ use super::help::*;
 use super::world::*;
 use crate::support::world::storage::hash_of;
 use omemo::error::Status;
-use omemo::manager::Keep;
 use omemo::manager::api::device::CoreTrust;
+use omemo::manager::api::keep::Keep;
 use omemo::protocol::namespace::Namespace;
 
 in_both_namespaces! {

@@ -30,24 +30,11 @@ in_both_namespaces! {
     delayed_messages_replace_nothing,
     what_was_read_meanwhile_replaces_nothing,
     the_day_of_a_replacement_is_stored,
-    chain_lengths_are_shown,
-    the_last_message_of_a_device_is_remembered,
-    an_unresponsive_device_gets_nothing_more_until_it_writes,
-    a_rebuilt_session_does_not_make_a_device_responsive,
 }
-
-const DAY: u64 = 24 * HOUR;
-const HOUR: u64 = 3_600_000;
 
 /// Romeo's store is set back to what it was some messages ago; Juliet's messages cannot be read.
 fn restored(ns: Namespace, healing: Healing) -> (Server, RustDevice, RustDevice) {
-    let mut server = Server::of(ns);
-    let romeo = RustDevice::with(Config { healing, ..config(ns, ROMEO, "trusted") }, &mut server);
-    let juliet = RustDevice::new(JULIET, &mut server);
-    let hello = romeo.say(&juliet.jid, "hello", &mut server);
-    juliet.read(&romeo.jid, &hello);
-    server.settle(&[&romeo, &juliet]);
-    both_ways(&romeo, &juliet, &mut server);
+    let (mut server, romeo, juliet) = friends_with(ns, |config| config.healing = healing);
     let before = romeo.storage.all();
     for _ in 0..3 {
         both_ways(&romeo, &juliet, &mut server);
@@ -63,18 +50,6 @@ fn restored(ns: Namespace, healing: Healing) -> (Server, RustDevice, RustDevice)
 fn unreadable(romeo: &RustDevice, juliet: &RustDevice, server: &mut Server) {
     let message = juliet.say(&romeo.jid, "can you read this?", server);
     romeo.refuse(&juliet.jid, &message, Status::DecryptionFailed);
-}
-
-fn broken(device: &RustDevice) -> usize {
-    device.count_notices(NoticeKind::SessionBroken)
-}
-
-fn failed(romeo: &RustDevice, juliet: &RustDevice) -> u32 {
-    romeo.device(&juliet.jid, juliet.id()).unwrap().sessions.iter().map(|of| of.failed_messages).sum()
-}
-
-fn is_ok(outcome: &omemo::manager::api::report::Outcome, device: &RustDevice) -> bool {
-    outcome.status() == Status::Ok && row(outcome, &device.jid, device.id()) == Some(Status::Ok)
 }
 
 fn one_call_mends_what_a_restored_store_has_broken(ns: Namespace) {
@@ -258,17 +233,10 @@ fn a_broken_session_is_told_once(ns: Namespace) {
     romeo.replace_sessions(Some(&juliet.jid), 0, &mut server);
     server.settle(&[&romeo, &juliet]);
     both_ways(&romeo, &juliet, &mut server);
-    let forged = altered(&juliet.say(&romeo.jid, "x", &mut server));
+    let forged = forged(&juliet.say(&romeo.jid, "x", &mut server), 1);
     romeo.refuse(&juliet.jid, &forged, Status::DecryptionFailed);
     romeo.run(&mut server);
     assert_eq!(broken(&romeo), 2);
-}
-
-/// The message with another last byte in each key.
-fn altered(message: &omemo::protocol::message::Message) -> omemo::protocol::message::Message {
-    let mut altered = message.clone();
-    altered.keys.iter_mut().for_each(|key| *key.bytes.as_mut().unwrap().last_mut().unwrap() ^= 1);
-    altered
 }
 
 fn failed_messages_are_counted_once_each(ns: Namespace) {
@@ -338,7 +306,7 @@ fn a_broken_session_is_replaced_by_itself_once_a_day(ns: Namespace) {
     for (hours, more) in [(0, 0), (23, 0), (1, 1)] {
         romeo.advance(hours * HOUR);
         for _ in 0..2 {
-            let forged = altered(&juliet.say(&romeo.jid, "x", &mut server));
+            let forged = forged(&juliet.say(&romeo.jid, "x", &mut server), 1);
             romeo.refuse(&juliet.jid, &forged, Status::DecryptionFailed);
         }
         romeo.run_later(&mut server);
@@ -375,19 +343,12 @@ fn delayed_messages_replace_nothing(ns: Namespace) {
 }
 
 fn what_was_read_meanwhile_replaces_nothing(ns: Namespace) {
-    let mut server = Server::of(ns);
-    let with_healing = Config { healing: Healing::Automatic, ..config(ns, ROMEO, "trusted") };
-    let romeo = RustDevice::with(with_healing, &mut server);
-    let juliet = RustDevice::new(JULIET, &mut server);
-    let hello = romeo.say(&juliet.jid, "hello", &mut server);
-    juliet.read(&romeo.jid, &hello);
-    server.settle(&[&romeo, &juliet]);
-    both_ways(&romeo, &juliet, &mut server);
+    let (mut server, romeo, juliet) = friends_with(ns, |config| config.healing = Healing::Automatic);
     let sent = romeo.count_asked(is_send);
     // A forger is at work; Juliet's messages are read all the same.
     for _ in 0..10 {
         let message = juliet.say(&romeo.jid, "genuine", &mut server);
-        romeo.refuse(&juliet.jid, &altered(&message), Status::DecryptionFailed);
+        romeo.refuse(&juliet.jid, &forged(&message, 1), Status::DecryptionFailed);
         assert_eq!(text(&romeo.read(&juliet.jid, &message)), "genuine");
     }
     romeo.run_later(&mut server);
@@ -395,9 +356,7 @@ fn what_was_read_meanwhile_replaces_nothing(ns: Namespace) {
     // Noted, but read before it is done.
     let message = juliet.say(&romeo.jid, "genuine", &mut server);
     for bytes in [1, 2] {
-        let mut forged = message.clone();
-        forged.keys.iter_mut().for_each(|key| *key.bytes.as_mut().unwrap().last_mut().unwrap() ^= bytes);
-        romeo.refuse(&juliet.jid, &forged, Status::DecryptionFailed);
+        romeo.refuse(&juliet.jid, &forged(&message, bytes), Status::DecryptionFailed);
     }
     romeo.read(&juliet.jid, &message);
     romeo.run_later(&mut server);
@@ -429,126 +388,6 @@ fn the_day_of_a_replacement_is_stored(ns: Namespace) {
         romeo.run_later(&mut server);
     }
     assert_eq!(romeo.count_asked(is_send), sent + 1);
-}
-
-fn session_of(romeo: &RustDevice, juliet: &RustDevice) -> (Option<u32>, Option<u32>) {
-    let device = romeo.device(&juliet.jid, juliet.id()).unwrap();
-    let session = device.sessions.first().unwrap();
-    (session.sending_chain_length, session.receiving_chain_length)
-}
-
-fn chain_lengths_are_shown(ns: Namespace) {
-    let (mut server, romeo, juliet) = two(ns);
-    romeo.refresh(&juliet.jid, &mut server);
-    assert_eq!(session_of(&romeo, &juliet), (None, None));
-    for sent in 1..4 {
-        let message = romeo.say(&juliet.jid, "hello", &mut server);
-        assert_eq!(session_of(&romeo, &juliet), (Some(sent), None));
-        juliet.read(&romeo.jid, &message);
-        assert_eq!(session_of(&juliet, &romeo).1, Some(sent));
-    }
-    let message = juliet.say(&romeo.jid, "welcome", &mut server);
-    romeo.read(&juliet.jid, &message);
-    let sent = session_of(&juliet, &romeo).0;
-    assert_eq!(session_of(&romeo, &juliet), (Some(0), sent));
-    romeo.restart();
-    assert_eq!(session_of(&romeo, &juliet), (Some(0), sent));
-}
-
-fn the_last_message_of_a_device_is_remembered(ns: Namespace) {
-    let (mut server, romeo, juliet) = two(ns);
-    romeo.refresh(&juliet.jid, &mut server);
-    let seen = || romeo.device(&juliet.jid, juliet.id()).unwrap().sessions.first().unwrap().last_seen_ms;
-    let now = || romeo.services.clock.wall_ms();
-    let hello = romeo.say(&juliet.jid, "hello", &mut server);
-    juliet.read(&romeo.jid, &hello);
-    assert_eq!(seen(), 0, "only we have written");
-    romeo.advance(HOUR);
-    server.settle(&[&romeo, &juliet]);
-    assert_eq!(seen(), now(), "her empty message");
-    let late = juliet.say(&romeo.jid, "late", &mut server);
-    let before = now();
-    romeo.advance(HOUR);
-    let message = juliet.say(&romeo.jid, "x", &mut server);
-    romeo.refuse(&juliet.jid, &altered(&message), Status::DecryptionFailed);
-    assert_eq!(seen(), before, "what cannot be read may be anybody's");
-    romeo.restart();
-    romeo.connect(&mut server);
-    assert_eq!(seen(), before);
-    romeo.refresh(&juliet.jid, &mut server);
-    romeo.replace_sessions(Some(&juliet.jid), juliet.id(), &mut server);
-    assert_eq!(seen(), before, "replacing a session is no message");
-    romeo.advance(HOUR);
-    romeo.read(&juliet.jid, &late);
-    assert_eq!(seen(), now(), "one of a retired session");
-    romeo.advance(HOUR);
-    server.settle(&[&romeo, &juliet]);
-    let message = juliet.say(&romeo.jid, "on the new one", &mut server);
-    romeo.read(&juliet.jid, &message);
-    assert_eq!(seen(), now());
-}
-
-/// A client that gives up on devices after 60 messages.
-fn impatient(ns: Namespace) -> (Server, RustDevice, RustDevice) {
-    let mut server = Server::of(ns);
-    let limited = Config { max_unanswered_messages: Some(60), ..config(ns, ROMEO, "trusted") };
-    let romeo = RustDevice::with(limited, &mut server);
-    let juliet = RustDevice::new(JULIET, &mut server);
-    let hello = romeo.say(&juliet.jid, "hello", &mut server);
-    juliet.read(&romeo.jid, &hello);
-    server.settle(&[&romeo, &juliet]);
-    both_ways(&juliet, &romeo, &mut server);
-    (server, romeo, juliet)
-}
-
-fn an_unresponsive_device_gets_nothing_more_until_it_writes(ns: Namespace) {
-    let (mut server, romeo, juliet) = impatient(ns);
-    let answer = juliet.say(&romeo.jid, "later", &mut server);
-    romeo.read(&juliet.jid, &answer);
-    let mut sent = Vec::new();
-    for _ in 0..60 {
-        sent.push(romeo.say(&juliet.jid, "are you there?", &mut server));
-    }
-    let refused = romeo.encrypt(&[&juliet.jid], "are you there?", EncryptPolicy::Wait, &mut server);
-    assert_eq!(refused.status(), Status::NoEligibleDevices);
-    assert_eq!(row(&refused, &juliet.jid, juliet.id()), Some(Status::Unresponsive));
-    // Whoever wants all devices has them: one that is not in use is none.
-    let second = RustDevice::new(JULIET, &mut server);
-    romeo.push(&juliet.jid, &server);
-    let all = romeo.encrypt(&[&juliet.jid], "to all", EncryptPolicy::All, &mut server);
-    assert_eq!(all.status(), Status::Ok);
-    assert_eq!(row(&all, &juliet.jid, juliet.id()), Some(Status::Unresponsive));
-    assert_eq!(text(&second.read(&romeo.jid, &all.messages[0])), "to all");
-    // She is back.
-    for message in &sent {
-        assert_eq!(text(&juliet.read(&romeo.jid, message)), "are you there?");
-    }
-    server.settle(&[&romeo, &juliet]);
-    let message = romeo.say(&juliet.jid, "good", &mut server);
-    assert_eq!(text(&juliet.read(&romeo.jid, &message)), "good");
-}
-
-fn a_rebuilt_session_does_not_make_a_device_responsive(ns: Namespace) {
-    let mut server = Server::of(ns);
-    // Less than what makes a client answer is no limit: the message with index 53 does.
-    let limited = Config { max_unanswered_messages: Some(1), ..config(ns, ROMEO, "trusted") };
-    let romeo = RustDevice::with(limited, &mut server);
-    let juliet = RustDevice::new(JULIET, &mut server);
-    let mut sent = 0;
-    for _ in 0..10 {
-        for _ in 0..10 {
-            let outcome = romeo.encrypt(&[&juliet.jid], "hello", EncryptPolicy::Wait, &mut server);
-            sent += usize::from(outcome.status() == Status::Ok);
-        }
-        // A week later the session is rebuilt.
-        romeo.advance(8 * DAY);
-        romeo.refresh(&juliet.jid, &mut server);
-    }
-    assert_eq!(sent, 54);
-    // The client may have it tried again.
-    assert!(is_ok(&romeo.replace_sessions(Some(&juliet.jid), juliet.id(), &mut server), &juliet));
-    let outcome = romeo.encrypt(&[&juliet.jid], "hello", EncryptPolicy::Wait, &mut server);
-    assert_eq!(outcome.status(), Status::Ok);
 }
 
 /// Sessions of both namespaces are replaced, each with a row.

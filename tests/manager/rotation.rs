@@ -1,5 +1,6 @@
 //! Signed pre keys are replaced when their time has come, the ones before them stay for as long, and pre keys are made anew.
 
+use super::help::*;
 use super::world::*;
 use omemo::error::Status;
 use omemo::manager::Config;
@@ -22,9 +23,6 @@ in_both_namespaces! {
     the_previous_signed_pre_key_goes_after_a_period,
     pre_keys_are_made_anew_below_the_threshold,
 }
-
-const HOUR: u64 = 3_600_000;
-const DAY: u64 = 24 * HOUR;
 
 /// Lets days pass as a client that is online has them: with the runs that the library asks for.
 fn days(client: &RustDevice, days: u64, server: &mut Server) {

@@ -11,7 +11,7 @@ fn encrypted(namespace: Namespace, sid: &str) -> String {
 
 fn senders(parts: &[String]) -> Vec<u32> {
     let xml = format!("<message xmlns='jabber:client'>{}</message>", parts.concat());
-    let found = message::candidates(xml.as_bytes()).expect(&xml);
+    let found = message::candidates(xml.as_bytes()).expect(&xml).messages;
     let first = message::parse(xml.as_bytes()).unwrap().sender_device;
     assert_eq!(first, found[0].sender_device);
     found.iter().map(|message| message.sender_device).collect()
@@ -100,5 +100,18 @@ fn the_bytes_of_a_key_tell_whether_it_is_a_key_exchange() {
             plain += sound.keys.iter().filter(|key| !key.key_exchange).count();
         }
         assert!(exchanges >= 5 && plain >= 5, "{exchanges} {plain}");
+    }
+}
+
+#[test]
+fn a_message_says_whether_it_was_delayed() {
+    let delayed = |beside: &str| {
+        let xml = format!("<message xmlns='jabber:client'>{}{beside}</message>", encrypted(Omemo2, "1"));
+        message::candidates(xml.as_bytes()).unwrap().delayed
+    };
+    assert!(delayed("<delay xmlns='urn:xmpp:delay' stamp='2026-01-01T00:00:00Z'/>"));
+    assert!(delayed("<x xmlns='jabber:x:delay' stamp='20260101T00:00:00'/>"));
+    for other in ["", "<delay/>", "<delay xmlns='urn:x'/>", "<a><delay xmlns='urn:xmpp:delay'/></a>"] {
+        assert!(!delayed(other), "{other}");
     }
 }

@@ -282,7 +282,7 @@ fn messages_are_read_alone_and_below_a_message_only() {
 #[test]
 fn a_stanza_without_a_message_is_told_from_one_that_hides_it() {
     let element = encrypted("<header sid='1'/>");
-    let count = |xml: &str| message::candidates(xml.as_bytes()).map(|all| all.len()).ok();
+    let count = |xml: &str| message::candidates(xml.as_bytes()).map(|all| all.messages.len()).ok();
     let carbon =
         |inner: &str| format!("<sent xmlns='urn:x'><forwarded><message>{inner}</message></forwarded></sent>");
     for xml in [

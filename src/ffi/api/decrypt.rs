@@ -10,6 +10,7 @@ use crate::error::{Error, Result, Status};
 use crate::manager::api::decrypted::{Action, Decrypted};
 use crate::protocol::address::BareJid;
 use crate::protocol::message::Message;
+use crate::stanza::message::Received;
 use crate::stanza::{self, content};
 use once_cell::sync::OnceCell;
 use std::ffi::{CString, c_char};
@@ -125,13 +126,6 @@ fn is_not_for_us(decrypted: &Decrypted) -> bool {
     matches!(decrypted.error.status(), Status::NotForUs | Status::UnknownNamespace)
 }
 
-/// The messages of a stanza, which are tried in their order.
-struct Received {
-    messages: Vec<Message>,
-    /// The stanza says that it was delayed (XEP-0203).
-    delayed: bool,
-}
-
 /// What both decrypting functions do.
 ///
 /// # Safety
@@ -237,10 +231,7 @@ pub unsafe extern "C" fn omemo_manager_decrypt_xml(
     let received = || {
         // SAFETY: the client gives len bytes or NULL.
         match unsafe { args::xml(xml, len) } {
-            Ok(xml) => {
-                let delayed = stanza::pep::push::is_delayed(xml);
-                Ok(stanza::message::candidates(xml).map(|messages| Received { messages, delayed }))
-            }
+            Ok(xml) => Ok(stanza::message::candidates(xml)),
             Err(error) if error.status() == Status::Limit => Ok(Err(error)),
             Err(error) => Err(error),
         }

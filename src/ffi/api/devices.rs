@@ -43,19 +43,22 @@ impl omemo_devices {
         devices?.rows.get(index)
     }
 
-    /// Returns the session with a device in a namespace.
+    /// Returns the length of a chain of the session with a device in a namespace; -1: there is none.
     ///
     /// # Safety
     /// `ns` is a C string or NULL.
-    unsafe fn session(
+    unsafe fn chain_length(
         devices: Option<&omemo_devices>,
         index: usize,
         ns: *const c_char,
-    ) -> Option<&DeviceSession> {
+        chain: fn(&DeviceSession) -> Option<u32>,
+    ) -> i64 {
         // SAFETY: the same promise.
-        let namespace = unsafe { args::namespace(ns) }.ok()?;
-        let mut sessions = omemo_devices::at(devices, index)?.device.sessions.iter();
-        sessions.find(|session| session.namespace == namespace)
+        let Ok(namespace) = (unsafe { args::namespace(ns) }) else { return -1 };
+        let sessions = omemo_devices::at(devices, index).map(|row| row.device.sessions.as_slice());
+        let mut sessions = sessions.unwrap_or_default().iter();
+        let session = sessions.find(|session| session.namespace == namespace);
+        session.and_then(chain).map_or(-1, i64::from)
     }
 }
 
@@ -280,10 +283,9 @@ pub unsafe extern "C" fn omemo_devices_sending_chain_length(
     index: usize,
     ns: *const c_char,
 ) -> i64 {
-    guard::call(-1, || {
-        // SAFETY: the client gives a C string or NULL.
-        let session = unsafe { omemo_devices::session(devices, index, ns) };
-        session.and_then(|session| session.sending_chain_length).map_or(-1, i64::from)
+    // SAFETY: the client gives a C string or NULL.
+    guard::call(-1, || unsafe {
+        omemo_devices::chain_length(devices, index, ns, |session| session.sending_chain_length)
     })
 }
 
@@ -301,10 +303,9 @@ pub unsafe extern "C" fn omemo_devices_receiving_chain_length(
     index: usize,
     ns: *const c_char,
 ) -> i64 {
-    guard::call(-1, || {
-        // SAFETY: the client gives a C string or NULL.
-        let session = unsafe { omemo_devices::session(devices, index, ns) };
-        session.and_then(|session| session.receiving_chain_length).map_or(-1, i64::from)
+    // SAFETY: the client gives a C string or NULL.
+    guard::call(-1, || unsafe {
+        omemo_devices::chain_length(devices, index, ns, |session| session.receiving_chain_length)
     })
 }
 

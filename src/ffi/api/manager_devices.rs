@@ -11,7 +11,7 @@ use super::operations::{omemo_done, omemo_op};
 use super::results::omemo_result;
 use super::status::omemo_status;
 use crate::error::Status;
-use crate::manager::Keep;
+use crate::manager::api::keep::Keep;
 use crate::manager::api::report::{Outcome, Row};
 use crate::protocol::address::BareJid;
 use std::ffi::{c_char, c_void};

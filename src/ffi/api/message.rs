@@ -85,8 +85,8 @@ pub unsafe extern "C" fn omemo_message_parse(
         let out = args::required(message)?;
         // SAFETY: the client gives len bytes or NULL.
         let xml = unsafe { args::xml(xml, len) }?;
-        let message = stanza::message::parse(xml)?;
-        let delayed = stanza::pep::push::is_delayed(xml);
+        let received = stanza::message::candidates(xml)?;
+        let (delayed, message) = (received.delayed, received.into_first()?);
         out.write(handles::into_handle(omemo_message { delayed, ..omemo_message::new(message) }));
         Ok(())
     })

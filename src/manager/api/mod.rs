@@ -5,6 +5,7 @@ pub mod decrypted;
 pub mod device;
 pub mod draft;
 pub mod event;
+pub mod keep;
 pub mod report;
 pub mod request;
 pub mod services;

@@ -14,6 +14,7 @@ use super::context::Context;
 use super::trust;
 use crate::error::{Error, Result, Status};
 use crate::protocol::address::DeviceId;
+use crate::protocol::bundle::VerifiedBundle;
 use crate::protocol::message::{Message, MessageKey};
 use crate::protocol::payload;
 use crate::protocol::session::Session;
@@ -51,6 +52,20 @@ pub(super) fn queue_empty_message(tx: &mut Tx<'_>, at: &SessionAddress, session:
     tx.outbox_mut()?.push(entry);
     tx.wake_worker();
     Ok(true)
+}
+
+/// Begins a session with a device by an empty message, which is queued in the same commit. Without room for that nothing
+/// begins: the other side would not hear of the session.
+pub(super) fn begin_session(tx: &mut Tx<'_>, at: &SessionAddress, bundle: &VerifiedBundle) -> Result<()> {
+    let (identity, rng) = tx.identity_and_rng()?;
+    let session = Session::initiate_verified(identity, bundle, rng)?;
+    if !queue_empty_message(tx, at, &session)? {
+        return Err(Error::new(Status::Limit, "Too many empty messages wait to be sent."));
+    }
+    Sessions::new(tx, at).replace(session, None)?;
+    let at = at.clone();
+    tx.after(move |memory| memory.failed_messages.clear(&at));
+    Ok(())
 }
 
 /// A message to this device was handed out: empty ones that wait for it have lost their purpose.

@@ -17,8 +17,11 @@ pub(in crate::manager) fn begin(context: &Context) -> Result<()> {
     context.memory(|memory| memory.catch_up.begin(now_ms))
 }
 
-/// No catch-up goes on any more: bundles without the used pre keys have to be published, so that these can be deleted.
+/// Where no catch-up goes on any more, bundles without the used pre keys have to be published, so that these can be deleted.
 pub(super) fn release_used_pre_keys(tx: &mut Tx<'_>) -> Result<()> {
+    if tx.memory().catch_up.is_going_on(tx.now.aged_ms) {
+        return Ok(());
+    }
     for namespace in tx.config().namespaces.clone() {
         let store = tx.pre_keys(namespace)?;
         if store.has_used() && !store.bundle_pending {
@@ -53,9 +56,7 @@ pub(in crate::manager) async fn end(context: Arc<Context>) -> Outcome {
 async fn send_all(context: &Context) -> Result<Vec<Row>> {
     let (namespaces, before) = announce::begin_report(context)?;
     let waiting = context.transact(|tx| {
-        if !tx.memory().catch_up.is_going_on(tx.now.aged_ms) {
-            release_used_pre_keys(tx)?;
-        }
+        release_used_pre_keys(tx)?;
         tx.wake_worker();
         let entries: Vec<_> = tx.outbox()?.iter().map(|entry| (entry.id, entry.at.clone())).collect();
         let backoff = &tx.memory().backoff;

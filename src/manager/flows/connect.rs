@@ -40,11 +40,6 @@ pub(in crate::manager) fn connected(
     context.wake_worker();
     let shared = context.clone();
     context.engine.start(operation, OperationKind::EndsWithStream, async move {
-        if catch_up == CatchUp::None
-            && let Err(error) = shared.transact(catch_up::release_used_pre_keys)
-        {
-            return Outcome::bare(error);
-        }
         reconcile(&shared, Until::Published).await.unwrap_or_else(Outcome::bare)
     })
 }
@@ -110,6 +105,7 @@ impl Drop for Attempt<'_> {
 }
 
 async fn compare(context: &Context, until: Until, attempt: &mut Attempt<'_>) -> Result<Outcome> {
+    context.transact(catch_up::release_used_pre_keys)?;
     let namespaces = context.config.namespaces.clone();
     let (reported, before) = announce::begin_report(context)?;
     let fetches = namespaces

@@ -82,16 +82,19 @@ fn serves(tx: &Tx<'_>, namespace: Namespace, theirs: &Bundle) -> Result<bool> {
     let opens = |pre_key: &&PublicPreKey| {
         store.pre_key(pre_key.id, wall_ms).is_some_and(|pair| *pair.public().as_bytes() == pre_key.key)
     };
-    let signed = |bundle: &Bundle| (bundle.signed_pre_key_id, bundle.signed_pre_key, bundle.signature);
     Ok(theirs.identity_key == ours.identity_key
         && signed(theirs) == signed(&ours)
         && theirs.pre_keys.iter().filter(opens).count() >= policy::LEAST_PRE_KEYS)
+}
+
+/// Returns what identifies the signed pre key of a bundle.
+fn signed(bundle: &Bundle) -> (u32, &[u8; 32], &[u8; 64]) {
+    (bundle.signed_pre_key_id, &bundle.signed_pre_key, &bundle.signature)
 }
 
 fn same_keys(a: &Bundle, b: &Bundle) -> bool {
     let keys = |bundle: &Bundle| -> BTreeSet<(u32, [u8; 32])> {
         bundle.pre_keys.iter().map(|pre_key| (pre_key.id, pre_key.key)).collect()
     };
-    let signed = |bundle: &Bundle| (bundle.signed_pre_key_id, bundle.signed_pre_key, bundle.signature);
     signed(a) == signed(b) && keys(a) == keys(b)
 }

@@ -1,20 +1,12 @@
 //! What a client does about the JIDs that are stored: it lists them, and has one forgotten.
 
+use super::super::api::keep::Keep;
 use super::super::model::standing::Standing;
 use super::super::store::removal;
 use super::context::Context;
 use crate::error::{Error, Result, Status};
 use crate::protocol::address::BareJid;
 use std::collections::HashSet;
-
-/// What stays of a JID that is purged.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Keep {
-    /// Nothing.
-    Nothing,
-    /// The trust levels of its keys.
-    Trust,
-}
 
 /// Returns all JIDs of which anything is stored, those that the client has named first, each by name.
 pub(in crate::manager) fn jids(context: &Context) -> Result<Vec<BareJid>> {

@@ -15,7 +15,6 @@ use super::{answer, device_list, trust};
 use crate::error::{Result, Status};
 use crate::protocol::address::BareJid;
 use crate::protocol::namespace::Namespace;
-use crate::protocol::session::Session;
 
 /// Causes a repair after a message that could not be read, if it may help: nobody has authenticated that message.
 pub(super) fn schedule(tx: &mut Tx<'_>, at: &SessionAddress) -> Result<()> {
@@ -109,12 +108,7 @@ pub(super) async fn repair(context: &Context, at: &SessionAddress) -> Result<Pro
         if has_session || trust::is_distrusted(tx, at)? || !is_listed(tx, at)? {
             return Ok(Progress::Done);
         }
-        let (identity, rng) = tx.identity_and_rng()?;
-        let session = Session::initiate_verified(identity, &fetched.verified, rng)?;
-        answer::queue_empty_message(tx, at, &session)?;
-        Sessions::new(tx, at).replace(session, None)?;
-        let at = at.clone();
-        tx.after(move |memory| memory.failed_messages.clear(&at));
+        answer::begin_session(tx, at, &fetched.verified)?;
         Ok(Progress::Done)
     })
 }

@@ -18,8 +18,6 @@ use super::context::Context;
 use super::{answer, bundle, repair, trust};
 use crate::error::{Error, Result, Status};
 use crate::protocol::address::{BareJid, DeviceId};
-use crate::protocol::bundle::VerifiedBundle;
-use crate::protocol::session::Session;
 use futures_util::future::join_all;
 use std::sync::Arc;
 
@@ -155,33 +153,19 @@ async fn replace(context: &Context, at: &SessionAddress, class: Class, cause: Ca
         if cause != Cause::Named && !known.is_active(at.namespace) {
             return Err(Error::new(Status::NotFound, "The device has left its list meanwhile."));
         }
-        let failed = tx.memory().failed_messages.live(at);
-        if cause == Cause::Healing && !may_heal(tx, at, failed)? {
-            return Ok(());
-        }
         if cause == Cause::Healing {
+            if !is_healing_due(tx, at)? {
+                return Ok(());
+            }
             let wall_ms = tx.now.wall_ms;
             let device = tx.contact_mut(&at.jid)?.device_mut(at.device);
             device.ok_or(Error::from(Status::Internal))?.healed_ms = wall_ms;
         }
-        begin(tx, at, &fetched.verified)
+        // What cannot be read will never decrypt anything.
+        Sessions::new(tx, at).remove_unreadable()?;
+        Sessions::new(tx, at).retire_all()?;
+        answer::begin_session(tx, at, &fetched.verified)
     })
-}
-
-/// Gives the old sessions up and begins a new one, by an empty message.
-fn begin(tx: &mut Tx<'_>, at: &SessionAddress, bundle: &VerifiedBundle) -> Result<()> {
-    // What cannot be read will never decrypt anything.
-    Sessions::new(tx, at).remove_unreadable()?;
-    Sessions::new(tx, at).retire_all()?;
-    let (identity, rng) = tx.identity_and_rng()?;
-    let session = Session::initiate_verified(identity, bundle, rng)?;
-    if !answer::queue_empty_message(tx, at, &session)? {
-        return Err(Error::new(Status::Limit, "Too many empty messages wait to be sent."));
-    }
-    Sessions::new(tx, at).replace(session, None)?;
-    let at = at.clone();
-    tx.after(move |memory| memory.failed_messages.clear(&at));
-    Ok(())
 }
 
 // -- By itself --
@@ -211,28 +195,29 @@ fn may_heal(tx: &mut Tx<'_>, at: &SessionAddress, failed: usize) -> Result<bool>
         && !trust::is_distrusted(tx, at)?)
 }
 
+fn is_healing_due(tx: &mut Tx<'_>, at: &SessionAddress) -> Result<bool> {
+    let failed = tx.memory().failed_messages.live(at);
+    may_heal(tx, at, failed)
+}
+
 /// Replaces a session by itself.
 pub(super) async fn heal(context: &Context, at: &SessionAddress) -> Result<Progress> {
-    let due = context.transact(|tx| {
-        let failed = tx.memory().failed_messages.live(at);
-        may_heal(tx, at, failed)
-    })?;
-    if !due {
+    if !context.transact(|tx| is_healing_due(tx, at))? {
         // What was the reason is gone: it may come back.
         context.memory(|memory| memory.unsolicited.forget(&Job::Heal(at.clone())))?;
-    } else {
-        match replace(context, at, repair::class(context, &at.jid)?, Cause::Healing).await {
-            // The client has judged it meanwhile, or is told why nothing is sent to it.
-            Err(error)
-                if matches!(
-                    error.status(),
-                    Status::Distrusted
-                        | Status::IdentityChanged
-                        | Status::IdentityMismatch
-                        | Status::NotFound
-                ) => {}
-            replaced => replaced?,
-        }
+        return Ok(Progress::Done);
     }
-    Ok(Progress::Done)
+    match replace(context, at, repair::class(context, &at.jid)?, Cause::Healing).await {
+        // The client has judged it meanwhile, or is told why nothing is sent to it.
+        Err(error) if is_settled(error.status()) => Ok(Progress::Done),
+        replaced => replaced.map(|()| Progress::Done),
+    }
+}
+
+/// Whether trying again would not help.
+fn is_settled(status: Status) -> bool {
+    matches!(
+        status,
+        Status::Distrusted | Status::IdentityChanged | Status::IdentityMismatch | Status::NotFound
+    )
 }

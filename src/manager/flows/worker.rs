@@ -41,7 +41,11 @@ impl Jobs<Job> for AccountJobs {
         let later = || (Vec::new(), Some(now.steady_ms.saturating_add(policy::STORE_RETRY_MS)));
         let look = |tx: &mut Tx<'_>| {
             // Whatever keeps a key from being replaced keeps nothing else from being done.
-            let rotation_ms = tx.savepoint(rotation::rotate_due).unwrap_or(policy::RETRY_MAX_MS);
+            let rotation_ms = tx.savepoint(rotation::rotate_due).unwrap_or_else(|error| {
+                let line = format!("rotate signed pre keys: failed with {}", error.status().name());
+                tx.log(LogLevel::Warn, &line);
+                policy::RETRY_MAX_MS
+            });
             let (jobs, next) = due(tx, busy)?;
             let rotation_at = tx.now.steady_ms.saturating_add(rotation_ms);
             Ok((jobs, Some(next.map_or(rotation_at, |next| next.min(rotation_at)))))

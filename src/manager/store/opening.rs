@@ -260,7 +260,6 @@ impl Sessions<'_, '_> {
     pub(in crate::manager) fn store(&mut self, opened: OpenedMessage) -> Result<Zeroizing<Vec<u8>>> {
         let Step { session, skipped, plaintext, advanced, chain, .. } = opened.step;
         self.note_chain(chain.as_ref())?;
-        self.note_alive()?;
         match opened.place {
             Place::Current => {
                 self.update(session)?;
@@ -281,6 +280,7 @@ impl Sessions<'_, '_> {
                     self.replace_by(session, skipped.as_ref(), Some(&predecessor))?;
                 } else {
                     self.refresh_archived(predecessor.slot, &session, skipped)?;
+                    self.note_alive()?;
                 }
             }
         }

@@ -13,10 +13,7 @@ impl Sessions<'_, '_> {
     /// Deletes all sessions with the device, and what is remembered of their chains.
     pub(in crate::manager) fn delete_all(&mut self) -> Result<()> {
         // What cannot be read is deleted as well.
-        let before = match self.tx.current_session(&self.at) {
-            Err(error) if error.status() == Status::StorageCorrupt => None,
-            current => Some(current?),
-        };
+        let before = readable(self.tx.current_session(&self.at))?;
         let had_session = before.as_ref().is_none_or(|before| before.session.is_some());
         if had_session {
             self.tx.put_current_session(&self.at, CurrentSession::default());
@@ -24,13 +21,10 @@ impl Sessions<'_, '_> {
         }
         let archived = self.tx.raw(&keys::archive(&self.at))?.is_some();
         if archived {
-            let predecessors: Vec<u32> = match self.read_archive() {
-                Err(error) if error.status() == Status::StorageCorrupt => {
-                    (0..policy::ARCHIVE_SLOTS_EMPTIED).collect()
-                }
-                archive => archive?.predecessors.iter().map(|predecessor| predecessor.slot).collect(),
-            };
-            self.delete_archive(predecessors);
+            match readable(self.read_archive())? {
+                None => self.delete_archive(0..policy::ARCHIVE_SLOTS_EMPTIED),
+                Some(archive) => self.delete_archive(archive.predecessors.iter().map(|gone| gone.slot)),
+            }
         }
         if had_session || archived {
             for page in closed_chains::pages() {
@@ -68,8 +62,8 @@ impl Sessions<'_, '_> {
         }
         for page in closed_chains::pages() {
             let key = keys::chains(&self.at, page);
-            let bytes = self.tx.raw(&key)?;
-            if bytes.is_some_and(|bytes| !closed_chains::is_readable(&bytes)) {
+            let Some(bytes) = self.tx.raw(&key)? else { continue };
+            if readable(closed_chains::check(&bytes))?.is_none() {
                 self.tx.put_raw(key, None);
             }
         }

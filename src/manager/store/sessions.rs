@@ -80,13 +80,19 @@ impl<'t, 'a> Sessions<'t, 'a> {
         let order = SessionOrder { sent: if moved_on { became_current } else { sent }, ..before.order };
         let sent_before = before.session.as_ref().map_or(0, Session::sending_chain_length);
         let sent_now = session.sending_chain_length().saturating_sub(sent_before);
-        let unanswered = if moved_on { 0 } else { before.unanswered.saturating_add(sent_now) };
-        let current = CurrentSession { answered, order, unanswered, ..before.with_session(session) };
+        // Sending makes the sending chain longer, and nothing else does.
+        let (unanswered, last_seen_ms) = if moved_on || sent_now == 0 {
+            (0, self.tx.now.wall_ms)
+        } else {
+            (before.unanswered.saturating_add(sent_now), before.last_seen_ms)
+        };
+        let before = before.with_session(session);
+        let current = CurrentSession { answered, order, unanswered, last_seen_ms, ..before };
         self.tx.put_current_session(&self.at, current);
         Ok(())
     }
 
-    /// Notes that something of the device was decrypted.
+    /// Notes that something of the device was decrypted on another session than the current one.
     pub(super) fn note_alive(&mut self) -> Result<()> {
         let before = CurrentSession::clone(&*self.tx.current_session(&self.at)?);
         let last_seen_ms = self.tx.now.wall_ms;

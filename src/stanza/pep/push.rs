@@ -1,6 +1,7 @@
 //! What a server tells by itself about device lists (XEP-0060 7.1, 8.4, 8.5; XEP-0163): a new list, or that there is none
 //! any more; and whether it tells it late.
 
+use super::super::delay::is_delay;
 use super::super::device_list;
 use super::super::xml::{Element, Ns, Reader, malformed};
 use crate::error::Result;
@@ -65,11 +66,6 @@ fn see(xml: &[u8]) -> Result<Seen> {
     }
     reader.child(0)?;
     Ok(seen)
-}
-
-fn is_delay(reader: &Reader<'_>, element: &Element<'_>) -> bool {
-    let namespace = reader.namespace(element.prefix());
-    matches!((namespace, element.name()), (Some("urn:xmpp:delay"), "delay") | (Some("jabber:x:delay"), "x"))
 }
 
 impl Seen {

@@ -69,6 +69,10 @@ static void options_have_bounds(void) {
       {OMEMO_OPTION_MAX_OPEN_FETCHES, 1, 1000},
       {OMEMO_OPTION_SKIPPED_PER_SESSION, 0, 2000},
       {OMEMO_OPTION_SKIPPED_PER_MESSAGE, 0, 2000},
+      {OMEMO_OPTION_HEALING, 0, 1},
+      {OMEMO_OPTION_MAX_UNANSWERED_MESSAGES, 0, 1000000},
+      {OMEMO_OPTION_SIGNED_PRE_KEY_PERIOD_S, 86400, 2419200},
+      {OMEMO_OPTION_PRE_KEY_THRESHOLD, 25, 99},
   };
   omemo_config *config = omemo_config_new();
   for (size_t i = 0; i < sizeof options / sizeof *options; i++) {

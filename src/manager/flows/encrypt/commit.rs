@@ -99,6 +99,9 @@ impl<'a> Commit<'a> {
     }
 }
 
+// The message that makes a client answer is the one with the index HEARTBEAT.
+const _: () = assert!(policy::LEAST_UNANSWERED == policy::HEARTBEAT + 1);
+
 impl Commit<'_> {
     fn run(&mut self, tx: &mut Tx<'_>) -> Result<Encrypted> {
         let own_id = tx.own_device()?;
