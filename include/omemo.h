@@ -797,9 +797,10 @@ enum omemo_notice
    * (ns, jid, device, status) A message of a device cannot be decrypted although there is a session with it: one of
    * the two may have lost its store, or have restored an older copy of it, or the message is forged. The status is that
    * of the message. This notice is not repeated before a message of the device was decrypted or its session was
-   * replaced, for a JID that this client has never named not at all, and does not come while a session that this
-   * device has begun within a day is unanswered; omemo_devices_failed_messages counts. omemo_manager_replace_sessions begins a new session, and so does
-   * the library itself after a second such message if OMEMO_OPTION_HEALING is 1.
+   * replaced; of a JID that this client has never named it comes once. It does not come while a session that this
+   * device has begun within a day is unanswered. omemo_devices_failed_messages counts the messages.
+   * omemo_manager_replace_sessions begins a new session, and so does the library itself after a second such message
+   * if OMEMO_OPTION_HEALING is 1.
    */
   OMEMO_NOTICE_SESSION_BROKEN = 5,
 };
@@ -1040,7 +1041,7 @@ omemo_status omemo_manager_connected(omemo_manager *manager,
  * nothing.
  *
  * Returns: OMEMO_OK, OMEMO_ERR_NULL, OMEMO_ERR_BUSY inside a service, OMEMO_ERR_CANCELLED.
- * Since: 0.1.0 (XEP-0384 5.6)
+ * Since: 0.1.0 (XEP-0384 6)
  */
 omemo_status omemo_manager_catch_up_begin(omemo_manager *manager);
 
@@ -1059,7 +1060,7 @@ omemo_status omemo_manager_catch_up_begin(omemo_manager *manager);
  *   the status of the first row that failed. What failed stays in the store and is tried again by the library.
  *   OMEMO_ERR_OFFLINE: the stream went down meanwhile; the catch-up is over all the same, unless the next
  *   omemo_manager_connected expects one.
- * Since: 0.1.0 (XEP-0384 5.6)
+ * Since: 0.1.0 (XEP-0384 6)
  */
 omemo_status omemo_manager_catch_up_end(omemo_manager *manager, omemo_done done, void *user_data, omemo_op *op);
 
@@ -2719,13 +2720,14 @@ omemo_status omemo_manager_jids(omemo_manager *manager,
                                 omemo_result **jids);
 
 /**
- * Removes all that is stored of a JID, at once: device lists, devices, identity keys, sessions, and empty messages that wait to be
- * sent to it. All records of it are deleted, also those that cannot be read (OMEMO_ERR_STORAGE_CORRUPT). For a contact
+ * Removes what is stored of a JID, at once: device lists, devices, identity keys, sessions, and empty messages that
+ * wait to be sent to it. Records that cannot be read (OMEMO_ERR_STORAGE_CORRUPT) are deleted as well; of archived
+ * sessions whose list cannot be read, the first 256 (docs/limits.md). For a contact
  * who is removed, or whose state cannot be mended otherwise.
  *
  * What comes next: at the next omemo_manager_encrypt its lists and bundles are fetched, and new sessions begin.
- * Messages of its devices that are on their way cannot be decrypted (OMEMO_ERR_NO_SESSION, or OMEMO_ERR_DECRYPTION_FAILED and
- * OMEMO_ERR_PRE_KEY_UNKNOWN if they carry a key exchange that was used); a new key exchange is.
+ * Messages of its devices that are on their way are OMEMO_ERR_NO_SESSION; those that repeat a key exchange are
+ * OMEMO_ERR_DECRYPTION_FAILED or OMEMO_ERR_PRE_KEY_UNKNOWN. A new key exchange is decrypted.
  *
  * Parameters:
  * - jid: a bare JID, not this account's.
@@ -2736,9 +2738,7 @@ omemo_status omemo_manager_jids(omemo_manager *manager,
  *   OMEMO_ERR_STORAGE*.
  * Since: 0.1.0
  */
-omemo_status omemo_manager_purge_jid(omemo_manager *manager,
-                                     const char *jid,
-                                     bool keep_trust);
+omemo_status omemo_manager_purge_jid(omemo_manager *manager, const char *jid, bool keep_trust);
 
 /**
  * Starts to replace sessions: when messages cannot be decrypted (OMEMO_NOTICE_SESSION_BROKEN), or a store was lost or
@@ -2764,7 +2764,7 @@ omemo_status omemo_manager_purge_jid(omemo_manager *manager,
  * Returns: OMEMO_OK if the operation was started, OMEMO_ERR_NULL, OMEMO_ERR_UTF8, OMEMO_ERR_JID, OMEMO_ERR_ARGUMENT
  *   (no device id, or a device without jid), OMEMO_ERR_OFFLINE, OMEMO_ERR_BUSY inside a service,
  *   OMEMO_ERR_CANCELLED.
- * Since: 0.1.0 (XEP-0384 5.7)
+ * Since: 0.1.0 (XEP-0384 6)
  */
 omemo_status omemo_manager_replace_sessions(omemo_manager *manager,
                                             const char *jid,

@@ -45,9 +45,10 @@ pub enum omemo_notice {
     /// (ns, jid, device, status) A message of a device cannot be decrypted although there is a session with it: one of
     /// the two may have lost its store, or have restored an older copy of it, or the message is forged. The status is that
     /// of the message. This notice is not repeated before a message of the device was decrypted or its session was
-    /// replaced, for a JID that this client has never named not at all, and does not come while a session that this
-    /// device has begun within a day is unanswered; omemo_devices_failed_messages counts. omemo_manager_replace_sessions begins a new session, and so does
-    /// the library itself after a second such message if OMEMO_OPTION_HEALING is 1.
+    /// replaced; of a JID that this client has never named it comes once. It does not come while a session that this
+    /// device has begun within a day is unanswered. omemo_devices_failed_messages counts the messages.
+    /// omemo_manager_replace_sessions begins a new session, and so does the library itself after a second such message
+    /// if OMEMO_OPTION_HEALING is 1.
     OMEMO_NOTICE_SESSION_BROKEN = 5,
 }
 

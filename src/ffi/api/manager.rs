@@ -139,7 +139,7 @@ pub unsafe extern "C" fn omemo_manager_connected(
 /// nothing.
 ///
 /// Returns: OMEMO_OK, OMEMO_ERR_NULL, OMEMO_ERR_BUSY inside a service, OMEMO_ERR_CANCELLED.
-/// Since: 0.1.0 (XEP-0384 5.6)
+/// Since: 0.1.0 (XEP-0384 6)
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn omemo_manager_catch_up_begin(manager: *mut omemo_manager) -> omemo_status {
     guard::outside_services(|| {
@@ -162,7 +162,7 @@ pub unsafe extern "C" fn omemo_manager_catch_up_begin(manager: *mut omemo_manage
 ///   the status of the first row that failed. What failed stays in the store and is tried again by the library.
 ///   OMEMO_ERR_OFFLINE: the stream went down meanwhile; the catch-up is over all the same, unless the next
 ///   omemo_manager_connected expects one.
-/// Since: 0.1.0 (XEP-0384 5.6)
+/// Since: 0.1.0 (XEP-0384 6)
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn omemo_manager_catch_up_end(
     manager: *mut omemo_manager,

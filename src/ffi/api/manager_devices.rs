@@ -152,13 +152,14 @@ pub unsafe extern "C" fn omemo_manager_jids(
     })
 }
 
-/// Removes all that is stored of a JID, at once: device lists, devices, identity keys, sessions, and empty messages that wait to be
-/// sent to it. All records of it are deleted, also those that cannot be read (OMEMO_ERR_STORAGE_CORRUPT). For a contact
+/// Removes what is stored of a JID, at once: device lists, devices, identity keys, sessions, and empty messages that
+/// wait to be sent to it. Records that cannot be read (OMEMO_ERR_STORAGE_CORRUPT) are deleted as well; of archived
+/// sessions whose list cannot be read, the first 256 (docs/limits.md). For a contact
 /// who is removed, or whose state cannot be mended otherwise.
 ///
 /// What comes next: at the next omemo_manager_encrypt its lists and bundles are fetched, and new sessions begin.
-/// Messages of its devices that are on their way cannot be decrypted (OMEMO_ERR_NO_SESSION, or OMEMO_ERR_DECRYPTION_FAILED and
-/// OMEMO_ERR_PRE_KEY_UNKNOWN if they carry a key exchange that was used); a new key exchange is.
+/// Messages of its devices that are on their way are OMEMO_ERR_NO_SESSION; those that repeat a key exchange are
+/// OMEMO_ERR_DECRYPTION_FAILED or OMEMO_ERR_PRE_KEY_UNKNOWN. A new key exchange is decrypted.
 ///
 /// Parameters:
 /// - jid: a bare JID, not this account's.
@@ -206,7 +207,7 @@ pub unsafe extern "C" fn omemo_manager_purge_jid(
 /// Returns: OMEMO_OK if the operation was started, OMEMO_ERR_NULL, OMEMO_ERR_UTF8, OMEMO_ERR_JID, OMEMO_ERR_ARGUMENT
 ///   (no device id, or a device without jid), OMEMO_ERR_OFFLINE, OMEMO_ERR_BUSY inside a service,
 ///   OMEMO_ERR_CANCELLED.
-/// Since: 0.1.0 (XEP-0384 5.7)
+/// Since: 0.1.0 (XEP-0384 6)
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn omemo_manager_replace_sessions(
     manager: *mut omemo_manager,
