@@ -37,7 +37,7 @@ macro_rules! for_each_status {
             UnknownTrustLevel = -201, OMEMO_ERR_UNKNOWN_TRUST_LEVEL, "The name of the trust level is unknown.", "UnknownTrustLevel";
             TrustDecisionFailed = -202, OMEMO_ERR_TRUST_DECISION_FAILED, "The request for a trust decision was rejected.", "TrustDecisionFailed";
             StillUndecided = -203, OMEMO_ERR_STILL_UNDECIDED, "The request for a trust decision was answered, but a device is still undecided.", "StillUndecided";
-            Label = -204, OMEMO_ERR_LABEL, "The label is too long, or no namespace in use can transmit it.", "NotImplementedError of the legacy backend";
+            Label = -204, OMEMO_ERR_LABEL, "The label is not allowed or not signed, or no namespace in use can transmit it.", "NotImplementedError of the legacy backend";
             // Encryption: of the operation, or of one device in its report.
             NoEligibleDevices = -300, OMEMO_ERR_NO_ELIGIBLE_DEVICES, "A recipient has no device that the message can be encrypted for.", "NoEligibleDevices";
             NoDevices = -301, OMEMO_ERR_NO_DEVICES, "The JID announces no device.", "";

@@ -34,8 +34,9 @@ use flows::context::Context;
 use flows::device_list::Delivery;
 use flows::replace_sessions::Scope;
 use flows::{
-    catch_up, connect, decrypt, device_list, devices, encrypt, own_keys, purge_jid, purge_namespace, refresh,
-    replace_sessions, take_over, trust, worker,
+    catch_up, clear_device_lists, connect, decrypt, delete_account, device_list, devices, encrypt, health,
+    label, own_keys, purge_jid, purge_namespace, refresh, remove_own_device, replace_sessions,
+    reset_identity, take_over, trust, worker,
 };
 use model::failed_messages::Timeliness;
 use std::sync::Arc;
@@ -83,9 +84,7 @@ impl Manager {
     /// All messages that waited on the server are read: what they made necessary is done now.
     pub fn catch_up_end(&self, operation: OperationId) -> Result<()> {
         let context = &self.context;
-        if !context.is_online() {
-            return Err(Status::Offline.into());
-        }
+        context.need_stream()?;
         // Over from now on, whatever becomes of the operation: another one may begin before it runs.
         context.memory(|memory| memory.catch_up.end())?;
         context.engine.start(operation, OperationKind::EndsWithStream, catch_up::end(context.clone()))
@@ -107,9 +106,7 @@ impl Manager {
         if namespace.is_some_and(|namespace| !context.config.namespaces.contains(&namespace)) {
             return Err(Status::UnknownNamespace.into());
         }
-        if !context.is_online() {
-            return Err(Status::Offline.into());
-        }
+        context.need_stream()?;
         let jid = jid.unwrap_or_else(|| context.config.jid.clone());
         context.engine.start(
             operation,
@@ -194,11 +191,48 @@ impl Manager {
             }
         };
         let context = &self.context;
-        if !context.is_online() {
-            return Err(Status::Offline.into());
-        }
+        context.need_stream()?;
         let replacing = replace_sessions::replace_sessions(context.clone(), scope);
         context.engine.start(operation, OperationKind::EndsWithStream, replacing)
+    }
+
+    /// Sets this device's label, or takes it away; the operation ends when that is published.
+    pub fn set_label(&self, operation: OperationId, label: Option<&str>) -> Result<()> {
+        label::set_label(&self.context, operation, label)
+    }
+
+    /// Compares what the server has of this device with the store, and has it repaired.
+    pub fn ensure_consistency(&self, operation: OperationId) -> Result<()> {
+        connect::ensure_consistency(&self.context, operation)
+    }
+
+    /// Clears this account's lists; this device is put on again.
+    pub fn clear_device_lists(&self, operation: OperationId) -> Result<()> {
+        clear_device_lists::clear_device_lists(&self.context, operation)
+    }
+
+    /// Takes another device of this account off its lists, and deletes its bundles.
+    pub fn remove_own_device(&self, operation: OperationId, device: DeviceId) -> Result<()> {
+        remove_own_device::remove_own_device(&self.context, operation, device)
+    }
+
+    /// Becomes a new device with a new identity key.
+    pub fn reset_identity(&self, operation: OperationId) -> Result<()> {
+        reset_identity::reset_identity(&self.context, operation)
+    }
+
+    /// Takes this device off the server, and empties the store. After that every call is `Cancelled`.
+    pub fn delete_account(&self, operation: OperationId) -> Result<()> {
+        delete_account::delete_account(&self.context, operation)
+    }
+
+    /// Looks at everything of a JID's devices; `None`: of this account's.
+    pub fn health(&self, operation: OperationId, jid: Option<BareJid>) -> Result<()> {
+        let context = &self.context;
+        context.need_stream()?;
+        let jid = jid.unwrap_or_else(|| context.config.jid.clone());
+        let looking = health::health(context.clone(), jid);
+        context.engine.start(operation, OperationKind::EndsWithStream, looking)
     }
 
     /// A device list was pushed, or read by the client.

@@ -5,6 +5,7 @@
 
 use super::address::DeviceId;
 use super::foreign::{self, Attribute, Element};
+use super::label::SignedLabel;
 use super::limits;
 use super::namespace::Namespace;
 use crate::error::{Error, Result, Status};
@@ -36,6 +37,11 @@ impl ListedDevice {
     /// An entry with a label and its signature.
     pub fn labelled(id: u32, label: String, signature: [u8; 64]) -> ListedDevice {
         ListedDevice { id, label: Some(label), label_signature: Some(signature), as_read: None }
+    }
+
+    /// Returns the label with its signature, which is not verified; `None`: one of the two is missing.
+    pub fn signed_label(&self) -> Option<SignedLabel> {
+        Some(SignedLabel { text: self.label.clone()?, signature: self.label_signature? })
     }
 }
 

@@ -35,8 +35,11 @@ pub const MESSAGE_IV_BYTES: usize = 64;
 /// Bytes of an SCE envelope that is written. In base64 and with keys for a thousand devices it still fits into one stanza:
 /// a longer one could not be read by the recipients.
 pub const ENVELOPE_BYTES: usize = 512 * 1024;
-/// Code points of a device label that is kept (XEP-0384 recommends fewer than 53).
+/// Code points of another device's label that is kept.
 pub const LABEL_CHARS: usize = 256;
+
+/// Code points of this device's label (XEP-0384 recommends fewer than 53).
+pub const OWN_LABEL_CHARS: usize = 52;
 /// Bytes of a bare JID: localpart and domainpart of 1,023 bytes each and the @ (RFC 7622 3.1).
 pub const JID_BYTES: usize = 2_047;
 /// Bytes of a localpart or domainpart in normal form (RFC 7622 3.2, 3.3).

@@ -11,6 +11,7 @@ mod chain_budget;
 pub mod closed_chains;
 pub mod device_list;
 pub mod foreign;
+pub mod label;
 pub mod limits;
 pub mod message;
 pub mod messages;

@@ -47,6 +47,11 @@ impl Namespace {
         self == Namespace::Omemo2
     }
 
+    /// Whether its device lists carry labels.
+    pub fn has_labels(self) -> bool {
+        self == Namespace::Omemo2
+    }
+
     /// The namespace whose device lists are in this node.
     pub fn from_device_list_node(node: &str) -> Option<Namespace> {
         Namespace::ALL.into_iter().find(|namespace| namespace.device_list_node() == node)

@@ -66,6 +66,20 @@ static inline void server_put(const char *ns, const char *jid, uint32_t device, 
   pthread_mutex_unlock(&world);
 }
 
+static inline void server_delete(const char *ns, const char *jid, uint32_t device) {
+  char name[512];
+  item_name(name, sizeof name, ns, jid, device);
+  pthread_mutex_lock(&world);
+  for (size_t i = 0; i < item_count; i++) {
+    if (strcmp(items[i].name, name) != 0) continue;
+    free(items[i].name);
+    free(items[i].xml);
+    items[i] = items[--item_count];
+    break;
+  }
+  pthread_mutex_unlock(&world);
+}
+
 static inline void server_wipe(void) {
   for (size_t i = 0; i < item_count; i++) {
     free(items[i].name);
@@ -78,7 +92,7 @@ static inline void server_wipe(void) {
 
 /* -- questions -- */
 
-enum kind { FETCH_LIST, FETCH_BUNDLE, PUBLISH_LIST, PUBLISH_BUNDLE, SEND_MESSAGE, DECIDE_TRUST };
+enum kind { FETCH_LIST, FETCH_BUNDLE, PUBLISH_LIST, PUBLISH_BUNDLE, DELETE_BUNDLE, SEND_MESSAGE, DECIDE_TRUST };
 
 struct question {
   enum kind kind;
@@ -158,6 +172,9 @@ static inline omemo_status answer(struct account *account, const struct question
   case PUBLISH_BUNDLE:
     server_put(question->ns, account->jid, question->device, question->xml);
     return omemo_request_resolve(question->request);
+  case DELETE_BUNDLE:
+    server_delete(question->ns, account->jid, question->device);
+    return omemo_request_resolve(question->request);
   case SEND_MESSAGE:
     return omemo_request_resolve(question->request);
   case DECIDE_TRUST:
@@ -230,6 +247,10 @@ static inline void on_publish_bundle(void *user_data, omemo_request request, con
   struct question publish = question(PUBLISH_BUNDLE, request, ns, NULL, device);
   publish.xml = copy(omemo_bundle_xml(bundle, NULL));
   ask(user_data, publish);
+}
+
+static inline void on_delete_bundle(void *user_data, omemo_request request, const char *ns, uint32_t device) {
+  ask(user_data, question(DELETE_BUNDLE, request, ns, NULL, device));
 }
 
 static inline void on_send_message(void *user_data, omemo_request request, const char *jid,
@@ -417,6 +438,7 @@ static inline omemo_callbacks account_callbacks(const struct account *account) {
   callbacks.fetch_bundle = on_fetch_bundle;
   callbacks.publish_device_list = on_publish_device_list;
   callbacks.publish_bundle = on_publish_bundle;
+  callbacks.delete_bundle = on_delete_bundle;
   callbacks.send_message = on_send_message;
   callbacks.decide_trust = on_decide_trust;
   callbacks.request_withdrawn = on_withdrawn;

@@ -1,5 +1,4 @@
-//! Labels on the own list, of whatever namespaces the account speaks (R8, R26). Labels of our own are not set yet; those
-//! of others come and go unharmed.
+//! Labels on the own list, of whatever namespaces the account speaks (R8, R26): those of others come and go unharmed.
 
 use super::world::*;
 use omemo::error::Status;

@@ -25,7 +25,7 @@ const SECTIONS: [(&str, &[&str]); 14] = [
     ("Encrypt", &["api/encrypt"]),
     ("Decrypt", &["api/decrypt", "api/decrypted"]),
     ("Trust", &["api/trust"]),
-    ("Devices", &["api/devices", "api/manager_devices"]),
+    ("Devices", &["api/devices", "api/device_sessions", "api/manager_devices", "api/own_device"]),
 ];
 
 /// String constants, which cbindgen does not see, with what they mean and their comment.

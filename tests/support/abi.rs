@@ -294,6 +294,14 @@ unsafe extern "C" {
         user_data: *mut c_void,
         op: *mut u64,
     ) -> i32;
+    pub fn omemo_manager_set_label(
+        manager: *mut Opaque,
+        label: *const c_char,
+        done: Done,
+        user_data: *mut c_void,
+        op: *mut u64,
+    ) -> i32;
+    pub fn omemo_devices_label(devices: *const Opaque, index: usize) -> *const c_char;
     pub fn omemo_devices_failed_messages(devices: *const Opaque, index: usize, ns: *const c_char) -> u32;
     pub fn omemo_devices_sending_chain_length(devices: *const Opaque, index: usize, ns: *const c_char)
     -> i64;

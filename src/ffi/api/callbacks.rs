@@ -179,8 +179,9 @@ pub struct omemo_callbacks {
     /// the clocks of the system are used.
     pub now: Option<unsafe extern "C" fn(user_data: *mut c_void) -> i64>,
 
-    /// Request (event): deletes the bundle that this device has published in ns under the id device, after the account
-    /// has given up that namespace or this device that id. In OMEMO_NS_2 retract the item, in OMEMO_NS_LEGACY delete
+    /// Request (event): deletes the bundle that stands in ns under the id device of this account: after the account has
+    /// given up that namespace or this device that id, and for omemo_manager_remove_own_device,
+    /// omemo_manager_reset_identity and omemo_manager_delete_account. In OMEMO_NS_2 retract the item, in OMEMO_NS_LEGACY delete
     /// the node. Answer with omemo_request_resolve or omemo_request_resolve_xml, or reject; the request is repeated
     /// neither after OMEMO_REJECT_NOT_FOUND nor after OMEMO_REJECT_DECLINED.
     pub delete_bundle: Option<

@@ -26,6 +26,8 @@ struct Row {
     level: CString,
     /// Made when a getter needs it: it takes more time than all the rest.
     fingerprint: OnceCell<Option<CString>>,
+    /// The same.
+    label: OnceCell<Option<CString>>,
 }
 
 impl omemo_devices {
@@ -34,6 +36,7 @@ impl omemo_devices {
             jid: returns::c_string(device.jid.as_str()),
             level: returns::c_string(&device.trust_level_name),
             fingerprint: OnceCell::new(),
+            label: OnceCell::new(),
             device,
         });
         omemo_devices { rows: rows.collect() }
@@ -43,22 +46,9 @@ impl omemo_devices {
         devices?.rows.get(index)
     }
 
-    /// Returns the length of a chain of the session with a device in a namespace; -1: there is none.
-    ///
-    /// # Safety
-    /// `ns` is a C string or NULL.
-    unsafe fn chain_length(
-        devices: Option<&omemo_devices>,
-        index: usize,
-        ns: *const c_char,
-        chain: fn(&DeviceSession) -> Option<u32>,
-    ) -> i64 {
-        // SAFETY: the same promise.
-        let Ok(namespace) = (unsafe { args::namespace(ns) }) else { return -1 };
-        let sessions = omemo_devices::at(devices, index).map(|row| row.device.sessions.as_slice());
-        let mut sessions = sessions.unwrap_or_default().iter();
-        let session = sessions.find(|session| session.namespace == namespace);
-        session.and_then(chain).map_or(-1, i64::from)
+    /// Returns what is known of the sessions with a device.
+    pub(super) fn sessions(devices: Option<&omemo_devices>, index: usize) -> &[DeviceSession] {
+        omemo_devices::at(devices, index).map(|row| row.device.sessions.as_slice()).unwrap_or_default()
     }
 }
 
@@ -67,6 +57,10 @@ impl Row {
         let make =
             || self.device.identity_key.as_ref().and_then(fingerprint).as_deref().map(returns::c_string);
         self.fingerprint.get_or_init(make).as_ref()
+    }
+
+    fn label(&self) -> Option<&CString> {
+        self.label.get_or_init(|| self.device.verified_label().map(returns::c_string)).as_ref()
     }
 }
 
@@ -149,6 +143,17 @@ pub extern "C" fn omemo_devices_fingerprint(devices: Option<&omemo_devices>, ind
     guard::call(std::ptr::null(), || {
         returns::or_null(omemo_devices::at(devices, index).and_then(Row::fingerprint))
     })
+}
+
+/// Returns the label of a device: the name that its owner gave it, signed with its identity key. The owner chooses any text of
+/// at most 256 code points: show it as a name that somebody claims, escaped. A label without a valid signature counts as
+/// none. Of this device it is the label of omemo_manager_set_label.
+/// Returns: the label; NULL if there is none, the key is not known, or there is no such device.
+/// Memory: borrowed from devices.
+/// Since: 0.1.0 (XEP-0384 5.3.1)
+#[unsafe(no_mangle)]
+pub extern "C" fn omemo_devices_label(devices: Option<&omemo_devices>, index: usize) -> *const c_char {
+    guard::call(std::ptr::null(), || returns::or_null(omemo_devices::at(devices, index).and_then(Row::label)))
 }
 
 /// Returns the core trust of the identity key of a device.
@@ -267,85 +272,4 @@ pub extern "C" fn omemo_devices_preferred_namespace(
 #[unsafe(no_mangle)]
 pub extern "C" fn omemo_devices_downgraded(devices: Option<&omemo_devices>, index: usize) -> bool {
     guard::call(false, || omemo_devices::at(devices, index).is_some_and(|row| row.device.downgraded))
-}
-
-/// Returns how many messages were sent to a device since it last answered, on the session in one namespace: the length
-/// of the sending chain. A device that is online answers after 54 messages at the latest (XEP-0384 4.3).
-/// Parameters:
-/// - index: position of the device, from 0.
-/// - ns: the namespace of the session.
-/// Returns: the number of messages; -1 if there is no such device, namespace or session, or the devices were given to a
-///   callback.
-/// Since: 0.1.0 (XEP-0384 4.3)
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn omemo_devices_sending_chain_length(
-    devices: Option<&omemo_devices>,
-    index: usize,
-    ns: *const c_char,
-) -> i64 {
-    // SAFETY: the client gives a C string or NULL.
-    guard::call(-1, || unsafe {
-        omemo_devices::chain_length(devices, index, ns, |session| session.sending_chain_length)
-    })
-}
-
-/// Returns how many messages of the current receiving chain of a device have come in, skipped ones included, on the
-/// session in one namespace: the length of the receiving chain.
-/// Parameters:
-/// - index: position of the device, from 0.
-/// - ns: the namespace of the session.
-/// Returns: the number of messages; -1 if there is no such device, namespace or session, or nothing was received on the
-///   session, or the devices were given to a callback.
-/// Since: 0.1.0 (XEP-0384 4.3)
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn omemo_devices_receiving_chain_length(
-    devices: Option<&omemo_devices>,
-    index: usize,
-    ns: *const c_char,
-) -> i64 {
-    // SAFETY: the client gives a C string or NULL.
-    guard::call(-1, || unsafe {
-        omemo_devices::chain_length(devices, index, ns, |session| session.receiving_chain_length)
-    })
-}
-
-/// Returns how many different messages of a device could not be decrypted since the last one that could, or since its
-/// session was replaced. They are counted in memory, while the device is on the device list of its JID; see
-/// OMEMO_NOTICE_SESSION_BROKEN.
-/// Parameters:
-/// - index: position of the device, from 0.
-/// - ns: the namespace of the messages; NULL: all namespaces.
-/// Returns: the number of messages; 0 if there is no such device or namespace, or the devices were given to a callback.
-/// Since: 0.1.0
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn omemo_devices_failed_messages(
-    devices: Option<&omemo_devices>,
-    index: usize,
-    ns: *const c_char,
-) -> u32 {
-    guard::call(0, || {
-        // SAFETY: the client gives a C string or NULL.
-        let Ok(namespace) = (unsafe { args::optional_namespace(ns) }) else { return 0 };
-        let sessions = omemo_devices::at(devices, index).map(|row| row.device.sessions.as_slice());
-        let counted = sessions
-            .unwrap_or_default()
-            .iter()
-            .filter(|session| namespace.is_none_or(|namespace| namespace == session.namespace));
-        counted.fold(0, |sum, session| sum.saturating_add(session.failed_messages))
-    })
-}
-
-/// Returns when something of a device was last decrypted, by the wall clock of this client (omemo_callbacks.now). An empty
-/// message counts. The time is stored with the session, so that it is lost when that is deleted.
-/// Parameters:
-/// - index: position of the device, from 0.
-/// Returns: milliseconds since 1970 (UTC); 0 if nothing was, or there is no such device or session, or the devices were
-///   given to a callback.
-/// Since: 0.1.0
-#[unsafe(no_mangle)]
-pub extern "C" fn omemo_devices_last_seen(devices: Option<&omemo_devices>, index: usize) -> i64 {
-    guard::call(0, || {
-        let sessions = omemo_devices::at(devices, index).map(|row| row.device.sessions.as_slice());
-        sessions.unwrap_or_default().iter().map(|session| session.last_seen_ms).max().unwrap_or(0)
-    })
 }

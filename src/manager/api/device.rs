@@ -1,7 +1,9 @@
 //! One device of a JID as the client sees it, and what a trust level amounts to.
 
 use crate::protocol::address::BareJid;
+use crate::protocol::label::SignedLabel;
 use crate::protocol::namespace::Namespace;
+use std::sync::Arc;
 
 /// What a trust level comes to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,9 +40,19 @@ pub struct Device {
     pub preferred: Option<Namespace>,
     /// It left omemo:2 and was served by legacy since then.
     pub downgraded: bool,
+    /// Its label as announced, not verified: see [`Device::verified_label`].
+    pub label: Option<Arc<SignedLabel>>,
     /// What is known of its sessions, one entry for each namespace in use; only in what [`super::super::Manager::devices`]
     /// returns.
     pub sessions: Vec<DeviceSession>,
+}
+
+impl Device {
+    /// Returns its label, if the holder of its identity key has signed it. Costs as much as a signature check.
+    pub fn verified_label(&self) -> Option<&str> {
+        let (label, key) = (self.label.as_ref()?, self.identity_key.as_ref()?);
+        label.is_signed_by(key).then_some(label.text.as_str())
+    }
 }
 
 /// The session with a device in one namespace.
@@ -48,6 +60,8 @@ pub struct Device {
 pub struct DeviceSession {
     /// Where.
     pub namespace: Namespace,
+    /// Anything of the device was decrypted with it.
+    pub is_confirmed: bool,
     /// Messages sent since the device last answered on the session; `None`: there is no session.
     pub sending_chain_length: Option<u32>,
     /// Messages received in the current receiving chain; `None`: none.

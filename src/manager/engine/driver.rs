@@ -196,6 +196,12 @@ impl<F: Default> Engine<F> {
         self.requests.close();
     }
 
+    /// Begins the end out of an operation: nothing can be started any more, and all other operations are cancelled.
+    pub(in crate::manager) fn shut_by(&self, operation: OperationId) {
+        self.shut();
+        self.operations.cancel_others(operation);
+    }
+
     /// Ends all operations as cancelled and lets their tasks go. `next_event` still gives the last events. Background
     /// jobs are to be stopped before. Not to be called while `next_event` runs.
     pub(in crate::manager) fn close(&self) {

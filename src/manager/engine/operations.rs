@@ -150,6 +150,15 @@ impl Operations {
         drop(ended);
     }
 
+    /// Ends all operations but one as cancelled, in the order of their numbers.
+    pub(in crate::manager) fn cancel_others(&self, kept: OperationId) {
+        let others: Vec<OperationId> =
+            self.table.lock().running.keys().copied().filter(|operation| *operation != kept).collect();
+        for operation in others {
+            self.complete(operation, Outcome::bare(Status::Cancelled));
+        }
+    }
+
     /// Returns whether no operation runs.
     pub(in crate::manager) fn is_idle(&self) -> bool {
         self.table.lock().running.is_empty()

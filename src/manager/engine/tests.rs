@@ -73,6 +73,7 @@ pub(super) fn key_of(name: &str, key: u8) -> Device {
         conflicting_key: None,
         provisional: false,
         preferred: None,
+        label: None,
         downgraded: false,
         sessions: Vec::new(),
     }

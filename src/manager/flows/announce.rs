@@ -5,6 +5,7 @@
 //! again.
 
 use super::super::api::event::{Notice, NoticeKind};
+use super::super::api::report::{Outcome, Row};
 use super::super::api::request::{Answer, Reason, Request, Stamp};
 use super::super::engine::Class;
 use super::super::model::job::Job;
@@ -31,16 +32,36 @@ pub(super) enum Progress {
 const ATTEMPTS: usize = 3;
 
 /// Returns this device's entry as it ought to stand on the lists, whatever others have made of it.
-fn entry(device: DeviceId) -> ListedDevice {
-    ListedDevice::new(device.get())
+fn entry(tx: &Tx<'_>, namespace: Namespace, device: DeviceId) -> Result<ListedDevice> {
+    let label = tx.account()?.signed_label().filter(|_| namespace.has_labels());
+    Ok(match label {
+        Some(label) => ListedDevice::labelled(device.get(), label.text, label.signature),
+        None => ListedDevice::new(device.get()),
+    })
 }
 
 /// Returns whether this device stands on this account's list, as far as was seen.
-fn is_listed(memory: &Memory, namespace: Namespace, device: DeviceId) -> bool {
-    let wanted = entry(device);
+fn is_listed(memory: &Memory, namespace: Namespace, wanted: &ListedDevice) -> bool {
     memory.own_lists.get(&namespace).is_some_and(|own| {
-        let named = own.seen().is_some_and(|list| list.devices.contains(&wanted));
+        let named = own.seen().is_some_and(|list| list.devices.contains(wanted));
         named && !own.must_redo()
+    })
+}
+
+/// Returns what is wrong with this device's entry on a list of this account; `None`: nothing.
+pub(super) fn find_in_list(tx: &Tx<'_>, list: &DeviceList, device: DeviceId) -> Result<Option<Error>> {
+    let wanted = entry(tx, list.namespace, device)?;
+    let listed = list.devices.iter().find(|listed| listed.id == device.get());
+    Ok(match listed {
+        None => Some(Error::new(
+            Status::DeviceListUploadFailed,
+            "This device is missing in the list; the list is being published again.",
+        )),
+        Some(listed) if *listed != wanted => Some(Error::new(
+            Status::Label,
+            "The list does not have this device's label; the list is being published again.",
+        )),
+        Some(_) => None,
     })
 }
 
@@ -48,13 +69,22 @@ fn is_listed(memory: &Memory, namespace: Namespace, device: DeviceId) -> bool {
 pub(super) fn next_job(tx: &Tx<'_>, namespace: Namespace) -> Result<Option<Job>> {
     let Some(device) = tx.device_id()? else { return Ok(None) };
     let memory = tx.memory();
+    if memory.leaving {
+        return Ok(None);
+    }
+    if memory.clearing.contains(namespace) {
+        return Ok(Some(Job::PublishList(namespace)));
+    }
     let seen = memory.own_lists.get(&namespace).is_some_and(|own| own.seen().is_some());
     let pending = tx.pre_keys(namespace)?.bundle_pending;
     let held = memory.catch_up.holds_bundle(namespace, tx.now.aged_ms);
     Ok(match (seen, pending && !held) {
         (false, _) => Some(Job::PublishList(namespace)),
         (true, true) => Some(Job::PublishBundle(namespace)),
-        (true, false) => (!is_listed(memory, namespace, device)).then_some(Job::PublishList(namespace)),
+        (true, false) => {
+            let wanted = entry(tx, namespace, device)?;
+            (!is_listed(memory, namespace, &wanted)).then_some(Job::PublishList(namespace))
+        }
     })
 }
 
@@ -87,6 +117,11 @@ pub(super) fn begin_report(context: &Context) -> Result<(Vec<Namespace>, Vec<u64
     })
 }
 
+/// Returns how often publishing has failed in each of these namespaces.
+pub(super) fn count_failures(context: &Context, namespaces: &[Namespace]) -> Result<Vec<u64>> {
+    context.transact(|tx| Ok(namespaces.iter().map(|namespace| failures(tx, *namespace).count).collect()))
+}
+
 /// Waits until each namespace is published, or its publishing has failed once more than `before`.
 pub(super) async fn wait(context: &Context, namespaces: &[Namespace], before: &[u64]) -> Result<Vec<Error>> {
     loop {
@@ -108,6 +143,24 @@ pub(super) async fn wait(context: &Context, namespaces: &[Namespace], before: &[
         }
         context.progress.changed(seen).await;
     }
+}
+
+/// Waits as [`wait`] does. The report has a row for each namespace; the status is that of the first that failed.
+pub(super) async fn wait_and_report(
+    context: &Context,
+    namespaces: &[Namespace],
+    before: &[u64],
+) -> Result<Outcome> {
+    let ends = wait(context, namespaces, before).await?;
+    let failed = ends.iter().find(|end| end.status() != Status::Ok).cloned();
+    let row = |(namespace, error): (&Namespace, Error)| Row {
+        jid: None,
+        device: 0,
+        namespace: Some(*namespace),
+        error,
+    };
+    let rows = namespaces.iter().zip(ends).map(row).collect();
+    Ok(Outcome { rows, ..Outcome::bare(failed.unwrap_or_else(|| Status::Ok.into())) })
 }
 
 /// Returns whether the day's publications of what comes next in a namespace are used up.
@@ -197,22 +250,27 @@ pub(super) async fn newest_list(
     context.memory(newest)
 }
 
-/// Puts this device on this account's list, and takes nobody off it.
+/// Puts this device on this account's list, and takes nobody off it, unless the client wants the list cleared.
 pub(super) async fn publish_list(context: &Context, namespace: Namespace) -> Result<Progress> {
+    if context.memory(|memory| memory.clearing.contains(namespace))? {
+        return clear_list(context, namespace).await;
+    }
     let now_ms = context.now().aged_ms;
     for _ in 0..ATTEMPTS {
         let Some((stamp, mut list)) = newest_list(context, namespace).await? else {
             return Err(Status::Offline.into());
         };
-        let (device, pending) =
-            context.transact(|tx| Ok((tx.own_device()?, tx.pre_keys(namespace)?.bundle_pending)))?;
+        let (wanted, pending) = context.transact(|tx| {
+            let wanted = entry(tx, namespace, tx.own_device()?)?;
+            Ok((wanted, tx.pre_keys(namespace)?.bundle_pending))
+        })?;
         if pending && !context.memory(|memory| memory.catch_up.holds_bundle(namespace, now_ms))? {
             return Ok(Progress::Done);
         }
-        if context.memory(|memory| is_listed(memory, namespace, device))? {
+        if context.memory(|memory| is_listed(memory, namespace, &wanted))? {
             return Ok(Progress::Done);
         }
-        list.set(entry(device))?;
+        list.set(wanted)?;
         if let Some(at) = take_publication(context, &Job::PublishList(namespace), namespace)? {
             return Ok(Progress::Delayed(at));
         }
@@ -221,6 +279,28 @@ pub(super) async fn publish_list(context: &Context, namespace: Namespace) -> Res
         }
     }
     // Others write it as often as we do: the worker goes on as the limits allow.
+    Ok(Progress::Done)
+}
+
+/// Publishes this account's list with nothing but this device on it, whatever stands there.
+async fn clear_list(context: &Context, namespace: Namespace) -> Result<Progress> {
+    // A fetch that is under way would show what is to go, and count as news. Whether it can be read makes no difference.
+    let _ = device_list::fetch(context, namespace, &context.config.jid, Class::Foreground).await;
+    let mut list = DeviceList::new(namespace);
+    context.transact(|tx| {
+        // Without its bundle nobody could use it: it comes behind that.
+        if tx.pre_keys(namespace)?.bundle_pending {
+            return Ok(());
+        }
+        list.add(entry(tx, namespace, tx.own_device()?)?)
+    })?;
+    if let Some(at) = take_publication(context, &Job::PublishList(namespace), namespace)? {
+        return Ok(Progress::Delayed(at));
+    }
+    context.memory(|memory| memory.own_list(namespace).publishing_anew(&list))?;
+    // What crosses it is another device that announces itself: it is built upon, as always.
+    send_list(context, list).await?;
+    context.memory(|memory| memory.clearing.remove(namespace))?;
     Ok(Progress::Done)
 }
 
@@ -241,6 +321,11 @@ pub(super) async fn publish(context: &Context, list: DeviceList, built_on: Stamp
     if !context.memory(|memory| memory.own_list(namespace).publishing(&list, built_on))? {
         return Ok(false);
     }
+    send_list(context, list).await
+}
+
+async fn send_list(context: &Context, list: DeviceList) -> Result<bool> {
+    let namespace = list.namespace;
     let _in_flight = InFlight(context, namespace);
     let settled = context.ask(Request::PublishDeviceList { list: list.clone() }, Class::Foreground).await;
     let error: Error = match &settled.response.answer {

@@ -44,6 +44,15 @@ pub(in crate::manager) fn connected(
     })
 }
 
+/// Compares what the server has with the store once more: see [`super::super::Manager::ensure_consistency`].
+pub(in crate::manager) fn ensure_consistency(context: &Arc<Context>, operation: OperationId) -> Result<()> {
+    context.need_stream()?;
+    let shared = context.clone();
+    context.engine.start(operation, OperationKind::EndsWithStream, async move {
+        reconcile(&shared, Until::Published).await.unwrap_or_else(Outcome::bare)
+    })
+}
+
 /// The stream is down: network requests are withdrawn, and asked again in the next one. What was answered and not taken
 /// over yet is stored as of its time.
 pub(in crate::manager) fn disconnected(context: &Arc<Context>) -> Result<()> {

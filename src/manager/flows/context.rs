@@ -70,6 +70,12 @@ impl Context {
         self.engine.requests().is_online()
     }
 
+    /// Fails where there is no stream: for what cannot begin without.
+    pub(in crate::manager) fn need_stream(&self) -> Result<()> {
+        self.engine.check_open()?;
+        if self.is_online() { Ok(()) } else { Err(Status::Offline.into()) }
+    }
+
     /// Does some work on the account, and commits what it changes.
     pub(in crate::manager) fn transact<T>(&self, work: impl FnOnce(&mut Tx<'_>) -> Result<T>) -> Result<T> {
         self.engine.check_open()?;

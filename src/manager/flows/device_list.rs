@@ -85,6 +85,7 @@ pub(super) fn apply(tx: &mut Tx<'_>, fact: &ListFact<'_>) -> Result<()> {
     let before = tx.contact(jid)?;
     let mut contact = (*before).clone();
     let change = contact.apply_list(list.namespace, &ids(list), &order, this)?;
+    let relabelled = contact.apply_labels(list);
     if contact != *before {
         *tx.contact_mut(jid)? = contact;
     }
@@ -95,7 +96,7 @@ pub(super) fn apply(tx: &mut Tx<'_>, fact: &ListFact<'_>) -> Result<()> {
         device,
         status: Status::Ok,
     };
-    if change.devices {
+    if change.devices || relabelled {
         tx.notify(notice(NoticeKind::Devices, list.namespace, 0));
     }
     for device in &change.downgraded {

@@ -12,6 +12,7 @@ use crate::error::{Error, Result, Status};
 use crate::protocol::address::{BareJid, DeviceId};
 use crate::protocol::namespace::Namespace;
 use crate::protocol::session::Session;
+use std::sync::Arc;
 
 /// Returns all that is known of a JID's devices; of this account this device first.
 pub(in crate::manager) fn devices(context: &Context, jid: Option<&BareJid>) -> Result<Vec<Device>> {
@@ -33,7 +34,7 @@ pub(in crate::manager) fn devices(context: &Context, jid: Option<&BareJid>) -> R
 }
 
 /// Returns what is known of the sessions with a device. One that cannot be read counts as none.
-fn sessions(tx: &mut Tx<'_>, device: &Device) -> Result<Vec<DeviceSession>> {
+pub(super) fn sessions(tx: &mut Tx<'_>, device: &Device) -> Result<Vec<DeviceSession>> {
     let Some(id) = DeviceId::new(device.id) else { return Ok(Vec::new()) };
     let mut sessions = Vec::new();
     for namespace in tx.config().namespaces.clone() {
@@ -45,6 +46,7 @@ fn sessions(tx: &mut Tx<'_>, device: &Device) -> Result<Vec<DeviceSession>> {
         let session = current.as_ref().and_then(|current| current.session.as_ref());
         sessions.push(DeviceSession {
             namespace,
+            is_confirmed: session.is_some_and(Session::is_confirmed),
             sending_chain_length: session.map(Session::sending_chain_length),
             receiving_chain_length: session.and_then(Session::receiving_chain_length),
             last_seen_ms: current.as_ref().map_or(0, |current| current.last_seen_ms),
@@ -65,6 +67,7 @@ fn put_own_device_first(tx: &Tx<'_>, devices: &mut Vec<Device>, contact: &Contac
     };
     this.identity_key = Some(*identity.ed());
     this.provisional = false;
+    this.label = tx.account()?.signed_label().map(Arc::new);
     let level = contact.trust.get(identity.mont()).unwrap_or(&tx.config().default_trust_level_name);
     level.clone_into(&mut this.trust_level_name);
     devices.insert(0, this);

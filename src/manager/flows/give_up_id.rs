@@ -35,11 +35,7 @@ pub(super) fn give_up_device_id(tx: &mut Tx<'_>, namespace: Namespace, device: D
     account.epoch = account.epoch.saturating_add(1);
     account.id_given_up_ms = wall_ms.max(1);
     for namespace in served {
-        account.purges.push(PurgeRecord {
-            namespace: namespace.code(),
-            device: device.get(),
-            unlisted: false,
-        });
+        account.add_purge(PurgeRecord::of(namespace, device))?;
     }
     own_keys::choose_device_id(tx, &taken)?;
     Ok(())

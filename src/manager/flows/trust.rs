@@ -31,6 +31,7 @@ pub(super) fn device_info(tx: &Tx<'_>, contact: &Contact, device: &KnownDevice) 
         conflicting_key: device.identity.conflict().map(|conflict| conflict.ed),
         preferred: device.preferred,
         downgraded: device.downgraded,
+        label: device.label.clone(),
         sessions: Vec::new(),
     }
 }

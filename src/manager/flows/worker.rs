@@ -10,7 +10,7 @@ use super::super::policy;
 use super::super::store::transaction::Tx;
 use super::announce::{self, Progress};
 use super::context::Context;
-use super::{answer, connect, own_keys, purge_namespace, repair, replace_sessions, rotation};
+use super::{answer, connect, own_keys, purge_id, repair, replace_sessions, rotation};
 use crate::error::{Error, Result, Status};
 use crate::protocol::namespace::Namespace;
 use futures_util::future::{BoxFuture, Either, FutureExt, select};
@@ -162,7 +162,7 @@ async fn perform_job(context: &Context, job: &Job) -> Result<Progress> {
         Job::Reconcile => reconcile(context).await,
         Job::PublishBundle(namespace) => announce::publish_bundle(context, *namespace).await,
         Job::PublishList(namespace) => announce::publish_list(context, *namespace).await,
-        Job::PurgeId(namespace) => purge_namespace::purge_id(context, *namespace).await,
+        Job::PurgeId(namespace) => purge_id::purge_id(context, *namespace).await,
         Job::Send(id) => answer::send(context, *id).await,
         Job::FetchList(namespace, jid) => repair::fetch_list(context, *namespace, jid).await,
         Job::FetchBundle(at) => repair::fetch_bundle(context, at).await,

@@ -11,9 +11,11 @@ use super::standing::Standing;
 use super::trust::TrustLevels;
 use crate::error::{Error, Result, Status};
 use crate::protocol::address::{BareJid, DeviceId};
+use crate::protocol::device_list::{DeviceList, ListedDevice};
 use crate::protocol::limits;
 use crate::protocol::namespace::Namespace;
-use std::collections::{BTreeSet, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
+use std::sync::Arc;
 
 /// See the module.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -123,6 +125,26 @@ impl Contact {
         Ok(change)
     }
 
+    /// Takes over the labels of a list that came from the JID's own node. True: one has changed.
+    pub(in crate::manager) fn apply_labels(&mut self, list: &DeviceList) -> bool {
+        if !list.namespace.has_labels() {
+            return false;
+        }
+        let announced: HashMap<u32, &ListedDevice> =
+            list.devices.iter().map(|device| (device.id, device)).collect();
+        let mut changed = false;
+        for device in &mut self.devices {
+            // One that left keeps the name by which people know it.
+            let Some(listed) = announced.get(&device.id) else { continue };
+            let label = listed.signed_label();
+            if device.label.as_deref() != label.as_ref() {
+                device.label = label.map(Arc::new);
+                changed = true;
+            }
+        }
+        changed
+    }
+
     /// Returns the devices that only key exchanges vouch for and that stand on no list, the oldest first.
     pub(in crate::manager) fn unlisted_provisional(&self) -> Vec<DeviceId> {
         let provisional =
@@ -144,7 +166,10 @@ impl Contact {
     pub(in crate::manager) fn bytes(&self) -> usize {
         let device = size_of::<KnownDevice>();
         let trust: usize = self.trust.iter().map(|(_, level)| level.len().saturating_add(64)).sum();
-        self.devices.len().saturating_mul(device).saturating_add(trust).saturating_add(512)
+        let labels = self.devices.iter().filter_map(|device| device.label.as_ref());
+        let labels: usize = labels.map(|label| label.text.len().saturating_add(128)).sum();
+        let all = self.devices.len().saturating_mul(device).saturating_add(trust).saturating_add(labels);
+        all.saturating_add(512)
     }
 }
 

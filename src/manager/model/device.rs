@@ -3,7 +3,9 @@
 use super::identity::Identity;
 use super::namespaces::NamespaceSet;
 use crate::error::Status;
+use crate::protocol::label::SignedLabel;
 use crate::protocol::namespace::Namespace;
+use std::sync::Arc;
 
 /// What is known of a device.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -20,6 +22,8 @@ pub(in crate::manager) struct KnownDevice {
     pub(in crate::manager) downgraded: bool,
     /// When its session was last replaced by itself, in wall-clock milliseconds; 0: never.
     pub(in crate::manager) healed_ms: i64,
+    /// Its label as the JID's own list announces it, not verified.
+    pub(in crate::manager) label: Option<Arc<SignedLabel>>,
 }
 
 impl KnownDevice {

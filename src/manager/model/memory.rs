@@ -46,6 +46,10 @@ pub(in crate::manager) struct Memory {
     pub(in crate::manager) verified_in: NamespaceSet,
     /// The comparison with the server that `connected` began has failed, and is to be tried again.
     pub(in crate::manager) reconcile_again: bool,
+    /// Where the client wants this account's list cleared, and it was not done yet.
+    pub(in crate::manager) clearing: NamespaceSet,
+    /// The account is being deleted: nothing is announced.
+    pub(in crate::manager) leaving: bool,
     /// Publications that a limit delays, until when by the steady clock.
     pub(in crate::manager) delayed_until_ms: BTreeMap<Job, u64>,
     pub(in crate::manager) backoff: Backoff<Job>,
@@ -70,6 +74,8 @@ impl Default for Memory {
             own_lists: BTreeMap::new(),
             verified_in: NamespaceSet::default(),
             reconcile_again: false,
+            clearing: NamespaceSet::default(),
+            leaving: false,
             delayed_until_ms: BTreeMap::new(),
             backoff: Backoff::new(policy::REMEMBERED_LOOKS),
             publish_failures: BTreeMap::new(),

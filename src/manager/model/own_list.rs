@@ -109,6 +109,12 @@ impl OwnList {
         true
     }
 
+    /// Our publication of a list begins that is built on none: the client wants what stands there to go.
+    pub(in crate::manager) fn publishing_anew(&mut self, list: &DeviceList) {
+        (self.ours, self.before) = (Some(list.clone()), None);
+        (self.publication, self.crossed) = (Publication::InFlight, false);
+    }
+
     /// Our publication was taken; `stamp`: when the client said so. Returns whether the server has our list now, as far
     /// as is known.
     pub(in crate::manager) fn published(&mut self, stamp: Stamp) -> bool {

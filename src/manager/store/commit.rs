@@ -11,7 +11,8 @@ use super::directory::{Changes, Entry};
 use super::records::contact::ContactRecord;
 use super::records::outbox::OutboxRecord;
 use super::records::pre_keys::PreKeysRecord;
-use super::transaction::{Effects, Released, Staged, Tx};
+use super::staged::Staged;
+use super::transaction::{Effects, Released, Tx};
 use super::{integrity, keys, records, removal};
 use crate::error::{Error, Result, Status};
 use crate::storage::Batch;
@@ -57,9 +58,11 @@ impl Tx<'_> {
                 return committed.map(|()| Released::default());
             }
             committed?;
-            loaded.directory.apply(index);
-            loaded.apply(staged);
-            account.loaded = Some(loaded);
+            if !staged.erased {
+                loaded.directory.apply(index);
+                loaded.apply(staged);
+                account.loaded = Some(loaded);
+            }
         }
         effects.memory.into_iter().for_each(|effect| effect(&mut account.memory));
         Ok(Released { notices: effects.notices, work: effects.work })
@@ -119,6 +122,9 @@ impl Tx<'_> {
             }
         }
         loaded.directory.write(index, &mut batch)?;
+        if self.staged.erased {
+            integrity::erase(&mut batch);
+        }
         let too_large = |value: Option<&[u8]>| value.is_some_and(|value| value.len() > policy::RECORD_BYTES);
         if batch.changes().any(|(_, value)| too_large(value)) {
             return Err(Error::new(Status::Limit, "A record would become too large to be loaded again."));
@@ -133,6 +139,9 @@ impl Loaded {
         self.created = None;
         if let Some(account) = staged.account {
             self.account = account;
+        }
+        if let Some(identity) = staged.identity {
+            self.identity = identity;
         }
         for (namespace, store) in staged.pre_keys {
             match store {

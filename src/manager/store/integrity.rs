@@ -73,9 +73,7 @@ impl Account {
     }
 
     fn check_empty(&self) -> Result<()> {
-        let buckets = (0..=keys::BUCKETS).map(keys::bucket);
-        let others = Namespace::ALL.map(keys::pre_keys).into_iter().chain([keys::OUTBOX.to_owned()]);
-        for key in buckets.chain(others) {
+        for key in fixed_keys() {
             if self.load(&key)?.is_some() {
                 return Err(corrupt("the account", "is missing beside other records"));
             }
@@ -97,6 +95,19 @@ impl Account {
         self.loaded = Some(Box::new(loaded));
         Ok(())
     }
+}
+
+/// Returns the keys that lie where they lie whatever is stored, but for the account and its anchor.
+fn fixed_keys() -> impl Iterator<Item = String> {
+    let buckets = (0..=keys::BUCKETS).map(keys::bucket);
+    let others = Namespace::ALL.map(keys::pre_keys).into_iter().chain([keys::OUTBOX.to_owned()]);
+    buckets.chain(others)
+}
+
+/// Deletes these records by a commit, the account and its anchor among them.
+pub(super) fn erase(batch: &mut Batch) {
+    let account = [keys::ACCOUNT.to_owned(), keys::ANCHOR.to_owned()];
+    fixed_keys().chain(account).for_each(|key| batch.delete(key));
 }
 
 /// Adds the account to a commit, and its anchor where that changes.

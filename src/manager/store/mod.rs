@@ -12,4 +12,5 @@ pub(super) mod records;
 pub(super) mod removal;
 mod session_removal;
 pub(super) mod sessions;
+mod staged;
 pub(super) mod transaction;

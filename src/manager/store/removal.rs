@@ -34,15 +34,44 @@ pub(in crate::manager) fn remove_device(tx: &mut Tx<'_>, jid: &BareJid, device: 
     Ok(())
 }
 
-/// Forgets a JID because the client wants it: all records of it are deleted, also those that cannot be read.
-pub(in crate::manager) fn purge_jid(tx: &mut Tx<'_>, jid: &BareJid) -> Result<()> {
+/// Deletes the sessions with everybody, and what waits to be sent on them.
+pub(in crate::manager) fn remove_all_sessions(tx: &mut Tx<'_>) -> Result<()> {
+    for jid in tx.all_jids()? {
+        for device in stored_devices(tx, &jid)? {
+            for namespace in Namespace::ALL {
+                remove_sessions(tx, &SessionAddress { jid: jid.clone(), device, namespace })?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Deletes everything: the store is as empty as a new one.
+pub(in crate::manager) fn remove_account(tx: &mut Tx<'_>) -> Result<()> {
+    for jid in tx.all_jids()? {
+        purge_jid(tx, &jid)?;
+    }
+    let waiting: Vec<u64> = tx.outbox()?.iter().map(|entry| entry.id).collect();
+    for id in waiting {
+        tx.put_outbox_message(id, None);
+    }
+    tx.erase();
+    Ok(())
+}
+
+/// Returns the devices of a JID that may have sessions, also if its record cannot be read: the index still tells.
+fn stored_devices(tx: &mut Tx<'_>, jid: &BareJid) -> Result<Vec<DeviceId>> {
     let mut ids = tx.indexed_devices(jid)?;
     match tx.contact(jid) {
-        // The index still tells which devices have sessions.
         Err(error) if error.status() == Status::StorageCorrupt => (),
         contact => ids.extend(contact?.devices.iter().map(|device| device.id)),
     }
-    for device in ids.into_iter().filter_map(DeviceId::new) {
+    Ok(ids.into_iter().filter_map(DeviceId::new).collect())
+}
+
+/// Forgets a JID because the client wants it: all records of it are deleted, also those that cannot be read.
+pub(in crate::manager) fn purge_jid(tx: &mut Tx<'_>, jid: &BareJid) -> Result<()> {
+    for device in stored_devices(tx, jid)? {
         for namespace in Namespace::ALL {
             remove_sessions(tx, &SessionAddress { jid: jid.clone(), device, namespace })?;
         }

@@ -17,44 +17,16 @@ use super::account::Account;
 use super::current_session::CurrentSession;
 use super::records::account::AccountRecord;
 use super::records::contact::ContactRecord;
+use super::staged::Staged;
 use super::{keys, records};
 use crate::crypto::identity::IdentityKeyPair;
 use crate::crypto::rng::Rng;
 use crate::error::{Error, Result, Status};
 use crate::protocol::address::{BareJid, DeviceId};
 use crate::protocol::namespace::Namespace;
-use crate::storage::Batch;
-use indexmap::IndexMap;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
-use zeroize::Zeroizing;
-
-/// What a call changes. A savepoint is a layer of its own above the others.
-#[derive(Default)]
-pub(super) struct Staged {
-    pub(super) account: Option<Arc<AccountRecord>>,
-    /// `None`: of a namespace that was purged.
-    pub(super) pre_keys: BTreeMap<Namespace, Option<Arc<PreKeyStore>>>,
-    pub(super) outbox: Option<Arc<Outbox>>,
-    /// `None`: removed. These two keep the order in which they came, so that a message to thousands of devices goes
-    /// through memory the same way each time.
-    pub(super) contacts: IndexMap<BareJid, Option<Arc<Contact>>>,
-    pub(super) sessions: IndexMap<SessionAddress, Arc<CurrentSession>>,
-    /// Records as they are stored, those of sessions among them.
-    pub(super) raw: Batch,
-}
-
-impl Staged {
-    /// Takes over what a layer above has staged.
-    fn merge(&mut self, upper: Staged) {
-        self.account = upper.account.or(self.account.take());
-        self.outbox = upper.outbox.or(self.outbox.take());
-        self.pre_keys.extend(upper.pre_keys);
-        self.contacts.extend(upper.contacts);
-        self.sessions.extend(upper.sessions);
-        self.raw.append(upper.raw);
-    }
-}
+use zeroize::{Zeroize, Zeroizing};
 
 /// The bytes of a record, if there is one.
 type RawRecord = Option<Zeroizing<Vec<u8>>>;
@@ -186,13 +158,33 @@ impl Tx<'_> {
 
     /// Returns this device's identity.
     pub(in crate::manager) fn identity(&self) -> Result<&IdentityKeyPair> {
-        Ok(&self.account.loaded()?.identity)
+        Ok(match self.staged(|staged| staged.identity.as_ref()) {
+            Some(identity) => identity,
+            None => &self.account.loaded()?.identity,
+        })
+    }
+
+    /// Stages another identity of this device. All that was made with the one before is the caller's to replace.
+    pub(in crate::manager) fn put_identity(&mut self, identity: Box<IdentityKeyPair>) -> Result<()> {
+        let seed = identity.seed().ok_or(Error::from(Status::Internal))?.to_vec();
+        let account = self.account_mut()?;
+        account.secret.zeroize();
+        (account.secret, account.secret_is_seed) = (seed, true);
+        self.staged.identity = Some(identity);
+        Ok(())
+    }
+
+    /// Stages that the account is gone. Only records that have no list of their own are deleted by it.
+    pub(super) fn erase(&mut self) {
+        self.staged.erased = true;
     }
 
     /// Returns identity and randomness together, since most who need one need both.
     pub(in crate::manager) fn identity_and_rng(&mut self) -> Result<(&IdentityKeyPair, &mut dyn Rng)> {
+        let staged = std::iter::once(&self.staged).chain(self.lower.iter().rev());
+        let staged = staged.filter_map(|staged| staged.identity.as_deref()).next();
         let loaded = self.account.loaded.as_deref().ok_or(Error::from(Status::Storage))?;
-        Ok((&loaded.identity, &mut *self.account.rng))
+        Ok((staged.unwrap_or(&loaded.identity), &mut *self.account.rng))
     }
 
     // -- Pre keys --

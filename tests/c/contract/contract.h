@@ -50,5 +50,6 @@ unsigned contract_freeing(void);
 unsigned contract_threads(void);
 unsigned contract_structures(void);
 unsigned contract_messages(void);
+unsigned contract_own_account(void);
 
 #endif

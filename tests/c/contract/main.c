@@ -12,5 +12,6 @@ int main(void) {
   failed += contract_threads();
   failed += contract_structures();
   failed += contract_messages();
+  failed += contract_own_account();
   return failed == 0 ? 0 : 1;
 }

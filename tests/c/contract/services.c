@@ -58,6 +58,13 @@ static void come_in(struct account *account) {
   CHECK(omemo_manager_devices(m, NULL, &devices) == OMEMO_ERR_BUSY);
   CHECK(omemo_manager_refresh_devices(m, NULL, NULL, NULL, NULL, &op) == OMEMO_ERR_BUSY);
   CHECK(omemo_manager_replace_sessions(m, NULL, 0, NULL, NULL, &op) == OMEMO_ERR_BUSY);
+  CHECK(omemo_manager_set_label(m, "x", NULL, NULL, &op) == OMEMO_ERR_BUSY);
+  CHECK(omemo_manager_ensure_consistency(m, NULL, NULL, &op) == OMEMO_ERR_BUSY);
+  CHECK(omemo_manager_clear_device_lists(m, NULL, NULL, &op) == OMEMO_ERR_BUSY);
+  CHECK(omemo_manager_remove_own_device(m, 7, NULL, NULL, &op) == OMEMO_ERR_BUSY);
+  CHECK(omemo_manager_reset_identity(m, NULL, NULL, &op) == OMEMO_ERR_BUSY);
+  CHECK(omemo_manager_delete_account(m, NULL, NULL, &op) == OMEMO_ERR_BUSY);
+  CHECK(omemo_manager_health(m, NULL, NULL, NULL, &op) == OMEMO_ERR_BUSY);
   CHECK(omemo_manager_catch_up_begin(m) == OMEMO_ERR_BUSY);
   CHECK(omemo_manager_purge_jid(m, JULIET, false) == OMEMO_ERR_BUSY);
   CHECK(omemo_manager_catch_up_end(m, NULL, NULL, &op) == OMEMO_ERR_BUSY);

@@ -1,14 +1,18 @@
 //! The account: identity, device id, highest ids, what the server still has to hear of; and its anchor.
 
 use super::{corrupt, record, silent};
-use crate::error::Result;
+use crate::error::{Error, Result, Status};
 use crate::protocol::address::DeviceId;
+use crate::protocol::label::SignedLabel;
 use crate::protocol::namespace::Namespace;
 use prost::Message;
 use std::collections::BTreeSet;
 
+/// Ids that may wait at a time to be purged from the server.
+const MOST_PURGES: usize = 64;
+
 silent! { AccountRecord AnchorRecord HighestRecord PurgeRecord }
-record!(AccountRecord, "the account", [8 => 16, 11 => 64], wipes secret);
+record!(AccountRecord, "the account", [8 => 16, 11 => MOST_PURGES], wipes secret);
 record!(AnchorRecord, "the anchor", [4 => 16]);
 
 /// The highest ids that were ever handed out in a namespace; they never go down.
@@ -52,7 +56,7 @@ pub(in crate::manager) struct AccountRecord {
     /// The last number of an empty message.
     #[prost(uint64, tag = "10")]
     pub(in crate::manager) last_outbox_id: u64,
-    /// Ids of ours that are to be purged from the server, each in a namespace.
+    /// Device ids that are to be purged from the server, each in a namespace.
     #[prost(message, repeated, tag = "11")]
     pub(in crate::manager) purges: Vec<PurgeRecord>,
     /// When a device id was given up last, in wall-clock milliseconds; 0: never.
@@ -64,9 +68,37 @@ pub(in crate::manager) struct AccountRecord {
     /// What the wall clock said then, in milliseconds; 0: it was not read yet.
     #[prost(int64, tag = "14")]
     pub(in crate::manager) accumulated_at_ms: i64,
+    /// The label of this device; empty: none.
+    #[prost(string, tag = "15")]
+    pub(in crate::manager) label: String,
+    /// Its signature, 64 bytes; empty without label.
+    #[prost(bytes = "vec", tag = "16")]
+    pub(in crate::manager) label_signature: Vec<u8>,
 }
 
 impl AccountRecord {
+    /// Returns the label of this device with its signature.
+    pub(in crate::manager) fn signed_label(&self) -> Option<SignedLabel> {
+        let signature = self.label_signature.as_slice().try_into().ok()?;
+        Some(SignedLabel { text: self.label.clone(), signature })
+    }
+
+    /// Sets the label of this device, or takes it away.
+    pub(in crate::manager) fn set_label(&mut self, label: Option<SignedLabel>) {
+        (self.label, self.label_signature) =
+            label.map_or_else(Default::default, |label| (label.text, label.signature.to_vec()));
+    }
+
+    /// Notes an id that is to be purged from the server. [`Status::Limit`]: too many wait already.
+    pub(in crate::manager) fn add_purge(&mut self, purge: PurgeRecord) -> Result<()> {
+        self.purges.retain(|other| !other.is_same(&purge));
+        if self.purges.len() >= MOST_PURGES {
+            return Err(Error::new(Status::Limit, "Too many device ids wait to be purged from the server."));
+        }
+        self.purges.push(purge);
+        Ok(())
+    }
+
     /// Checks what protobuf does not: ids and namespaces.
     pub(in crate::manager) fn check(&self) -> Result<()> {
         let is_id = |id: u32| DeviceId::new(id).is_some();
@@ -80,6 +112,9 @@ impl AccountRecord {
         }
         let fit =
             |purge: &PurgeRecord| is_id(purge.device) && Namespace::from_code(purge.namespace).is_some();
+        if self.label_signature.len() != if self.label.is_empty() { 0 } else { 64 } {
+            return Err(corrupt("the account", "holds a label without its signature"));
+        }
         if !self.purges.iter().all(fit) {
             return Err(corrupt("the account", "names an id to be purged that cannot be one"));
         }
@@ -87,8 +122,8 @@ impl AccountRecord {
     }
 }
 
-/// An id of ours that is to be purged from the server.
-#[derive(Clone, Copy, PartialEq, Message)]
+/// A device id of this account that is to be purged from the server.
+#[derive(Clone, PartialEq, Message)]
 #[prost(skip_debug)]
 pub(in crate::manager) struct PurgeRecord {
     #[prost(uint32, tag = "1")]
@@ -99,6 +134,24 @@ pub(in crate::manager) struct PurgeRecord {
     /// It was taken off this account's list; what is left is the bundle.
     #[prost(bool, tag = "3")]
     pub(in crate::manager) unlisted: bool,
+    /// It is another device's, which the client wants gone: whoever's bundle stands under it is deleted.
+    #[prost(bool, tag = "4")]
+    pub(in crate::manager) foreign: bool,
+    /// The identity key, in Curve25519 form, under which this device was announced; empty: the one that it has now.
+    #[prost(bytes = "vec", tag = "5")]
+    pub(in crate::manager) identity: Vec<u8>,
+}
+
+impl PurgeRecord {
+    /// Makes one of an id under which this device was announced with the identity key that it has now.
+    pub(in crate::manager) fn of(namespace: Namespace, device: DeviceId) -> PurgeRecord {
+        PurgeRecord { namespace: namespace.code(), device: device.get(), ..PurgeRecord::default() }
+    }
+
+    /// Returns whether both are about the same id.
+    pub(in crate::manager) fn is_same(&self, other: &PurgeRecord) -> bool {
+        (self.namespace, self.device) == (other.namespace, other.device)
+    }
 }
 
 #[derive(Clone, PartialEq, Message)]

@@ -10,9 +10,11 @@ use super::super::super::policy;
 use super::{bytes32, corrupt, record, silent};
 use crate::error::Result;
 use crate::protocol::address::{BareJid, DeviceId};
+use crate::protocol::label::SignedLabel;
 use crate::protocol::limits;
 use crate::protocol::namespace::Namespace;
 use prost::Message;
+use std::sync::Arc;
 
 silent! { ContactRecord DeviceRecord TrustRecord }
 record!(ContactRecord, "a JID", [4 => 2 * limits::KNOWN_DEVICES_PER_JID, 5 => policy::TRUST_ENTRIES]);
@@ -65,6 +67,12 @@ pub(super) struct DeviceRecord {
     /// When its session was last replaced by itself, in wall-clock milliseconds; 0: never.
     #[prost(int64, tag = "14")]
     healed_ms: i64,
+    /// Its label as announced, not verified; empty: none.
+    #[prost(string, tag = "15")]
+    label: String,
+    /// The signature of the label, 64 bytes; empty without label.
+    #[prost(bytes = "vec", tag = "16")]
+    label_signature: Vec<u8>,
 }
 
 fn set(codes: &[u32]) -> Result<NamespaceSet> {
@@ -99,7 +107,18 @@ impl DeviceRecord {
             conflicting_before: before.map_or_else(Vec::new, |conflict| conflict.ed.to_vec()),
             conflicting_before_in: before.map_or(0, |conflict| conflict.namespace.code()),
             healed_ms: device.healed_ms,
+            label: device.label.as_ref().map_or_else(String::new, |label| label.text.clone()),
+            label_signature: device.label.as_ref().map_or_else(Vec::new, |label| label.signature.to_vec()),
         }
+    }
+
+    fn label(&self) -> Result<Option<Arc<SignedLabel>>> {
+        if self.label_signature.is_empty() {
+            return Ok(None);
+        }
+        let bad = |_| corrupt("a JID", "holds a label with a signature of the wrong length");
+        let signature = self.label_signature.as_slice().try_into().map_err(bad)?;
+        Ok(Some(Arc::new(SignedLabel { text: self.label.clone(), signature })))
     }
 
     fn identity(&self) -> Result<Identity> {
@@ -144,6 +163,7 @@ impl DeviceRecord {
             had_omemo2: self.had_omemo2,
             downgraded: self.downgraded,
             healed_ms: self.healed_ms,
+            label: self.label()?,
         })
     }
 }

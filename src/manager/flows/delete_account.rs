@@ -1,0 +1,78 @@
+//! Deleting the account here: this device is taken off the lists, its bundles are deleted, and then the store is emptied.
+//! What fails on the server leaves everything as it was: the device announces itself again.
+
+use super::super::api::event::OperationId;
+use super::super::api::report::Outcome;
+use super::super::api::services::LogLevel;
+use super::super::engine::OperationKind;
+use super::super::store::records::account::PurgeRecord;
+use super::super::store::removal;
+use super::context::Context;
+use super::{announce, purge_id};
+use crate::error::{Result, Status};
+use crate::protocol::namespace::Namespace;
+use std::sync::Arc;
+
+/// See [`super::super::Manager::delete_account`].
+pub(in crate::manager) fn delete_account(context: &Arc<Context>, operation: OperationId) -> Result<()> {
+    context.need_stream()?;
+    let purges = context.transact(|tx| {
+        let served = tx.config().namespaces.clone();
+        if let Some(device) = tx.device_id()? {
+            for namespace in served {
+                tx.account_mut()?.add_purge(PurgeRecord::of(namespace, device))?;
+            }
+        }
+        tx.wake_worker();
+        Ok(tx.account()?.purges.clone())
+    })?;
+    context.memory(|memory| memory.leaving = true)?;
+    let leaving = Leaving(context.clone());
+    context.engine.start(operation, OperationKind::EndsWithStream, async move {
+        delete(leaving, &purges, operation).await.unwrap_or_else(Outcome::bare)
+    })
+}
+
+async fn delete(leaving: Leaving, purges: &[PurgeRecord], operation: OperationId) -> Result<Outcome> {
+    let context = leaving.0.clone();
+    let namespaces: Vec<Namespace> =
+        purges.iter().filter_map(|purge| Namespace::from_code(purge.namespace)).collect();
+    let before = announce::count_failures(&context, &namespaces)?;
+    let outcome = purge_id::wait(&context, purges, &before).await?;
+    if outcome.status() != Status::Ok {
+        return Ok(outcome);
+    }
+    context.transact(removal::remove_account)?;
+    context.log(LogLevel::Info, "account: deleted");
+    // From here on nothing may make a new account in the empty store.
+    context.close();
+    context.engine.shut_by(operation);
+    if let Some(background) = context.background.get() {
+        background.stop();
+    }
+    Ok(outcome)
+}
+
+/// The account is being deleted. When this is dropped before the store is empty, however that came about, the device is
+/// announced as before.
+struct Leaving(Arc<Context>);
+
+impl Drop for Leaving {
+    fn drop(&mut self) {
+        // Where the account is gone there is nothing to be announced.
+        let _ = self.0.memory(|memory| memory.leaving = false);
+        let _ = self.0.transact(|tx| {
+            let Some(device) = tx.device_id()? else { return Ok(()) };
+            for namespace in tx.config().namespaces.clone() {
+                let purge = PurgeRecord::of(namespace, device);
+                if !tx.account()?.purges.iter().any(|other| other.is_same(&purge)) {
+                    // Its bundle may be gone.
+                    tx.pre_keys_mut(namespace)?.bundle_pending = true;
+                }
+                tx.account_mut()?.purges.retain(|other| !other.is_same(&purge));
+            }
+            tx.wake_worker();
+            Ok(())
+        });
+    }
+}
