@@ -35,7 +35,7 @@ use flows::device_list::Delivery;
 use flows::replace_sessions::Scope;
 use flows::{
     catch_up, connect, decrypt, device_list, devices, encrypt, own_keys, purge_jid, purge_namespace, refresh,
-    replace_sessions, take_over, trust, worker,
+    replace_sessions, take_over, trust, trust_policy, worker,
 };
 use model::failed_messages::Timeliness;
 use std::sync::Arc;
@@ -60,6 +60,7 @@ impl Manager {
         account.open()?;
         let (opened, _) = account.transact(engine.now(), |tx| {
             trust::check_level(tx, &tx.config().default_trust_level_name.clone())?;
+            trust_policy::check(tx)?;
             purge_namespace::purge_unserved(tx)?;
             own_keys::make_namespaces(tx)
         });

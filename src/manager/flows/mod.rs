@@ -21,4 +21,5 @@ pub(super) mod replace_sessions;
 pub(super) mod rotation;
 pub(super) mod take_over;
 pub(super) mod trust;
+pub(super) mod trust_policy;
 pub(super) mod worker;
