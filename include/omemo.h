@@ -419,6 +419,9 @@ typedef void (*omemo_log)(void *user_data, omemo_log_level level, const char *ta
 /** Name of a trust level, known without evaluate_trust: messages are encrypted for the key. */
 #define OMEMO_TRUST_LEVEL_NAME_TRUSTED "trusted"
 
+/** Name of a trust level, known without evaluate_trust: an omemo_trust_policy has trusted the key. */
+#define OMEMO_TRUST_LEVEL_NAME_BLINDLY_TRUSTED "blindly-trusted"
+
 /** Name of a trust level, known without evaluate_trust: no trust decision was made about the key. */
 #define OMEMO_TRUST_LEVEL_NAME_UNDECIDED "undecided"
 
@@ -445,6 +448,40 @@ void omemo_string_free(char *string);
  * It may call any function, as an event may. Where it is a parameter, it may be NULL.
  */
 typedef void (*omemo_destroy)(void *user_data);
+
+/**
+ * Ready-made trust policies for OMEMO_OPTION_TRUST_POLICY: what is done about a key without a trust decision when a
+ * message is encrypted for its device. Keys that only a message has shown (omemo_devices_provisional) and keys in
+ * conflict (OMEMO_NOTICE_IDENTITY_CHANGED) are never trusted by a policy. The other devices of this account are judged
+ * like those of others. A key that a policy trusts gets the level OMEMO_TRUST_LEVEL_NAME_BLINDLY_TRUSTED, so that it is
+ * told from those that a user has verified, and OMEMO_NOTICE_BLINDLY_TRUSTED says so. docs/trust.md compares the
+ * policies.
+ */
+enum omemo_trust_policy
+#if defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+  : int32_t
+#endif // defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+ {
+  /** decide_trust is called for every key, blindly trusted ones included. */
+  OMEMO_TRUST_POLICY_ASK = 0,
+  /**
+   * Trust on first use: the first keys of a JID are trusted blindly. As soon as one of its keys has a level other than
+   * OMEMO_TRUST_LEVEL_NAME_UNDECIDED, decide_trust is called for every further one.
+   */
+  OMEMO_TRUST_POLICY_TOFU = 1,
+  /**
+   * Blind trust before verification: keys of a JID are trusted blindly, new ones too, until one of its keys was
+   * trusted or distrusted by the user. From then on decide_trust is called for every further one.
+   */
+  OMEMO_TRUST_POLICY_BTBV = 2,
+};
+#ifndef __cplusplus
+#if __STDC_VERSION__ >= 202311L
+typedef enum omemo_trust_policy omemo_trust_policy;
+#else
+typedef int32_t omemo_trust_policy;
+#endif // __STDC_VERSION__ >= 202311L
+#endif // __cplusplus
 
 /**
  * Options for omemo_config_set_option. The comment of each gives the unit, the bounds, and the value of an option
@@ -489,6 +526,12 @@ enum omemo_option
    * to 99; default: 99.
    */
   OMEMO_OPTION_PRE_KEY_THRESHOLD = 8,
+  /**
+   * An omemo_trust_policy: decides in place of the user about keys without a trust decision. 1 and 2 need
+   * omemo_callbacks.evaluate_trust to be NULL, and a default trust level that is undecided; omemo_manager_new
+   * checks both. Unit: omemo_trust_policy, 0 to 2; default: 0.
+   */
+  OMEMO_OPTION_TRUST_POLICY = 9,
 };
 #ifndef __cplusplus
 #if __STDC_VERSION__ >= 202311L
@@ -609,7 +652,8 @@ omemo_status omemo_config_set_option(omemo_config *config, int32_t option, uint6
  * Sets the trust level of keys about which no trust decision was made. The default is
  * OMEMO_TRUST_LEVEL_NAME_UNDECIDED: decide_trust is called before anything is encrypted for such a key. With
  * OMEMO_TRUST_LEVEL_NAME_TRUSTED every key is trusted blindly until omemo_manager_set_trust says otherwise, and
- * decide_trust is not called. docs/trust.md has trust on first use, and blind trust before verification.
+ * decide_trust is not called. For trust on first use, and for blind trust before verification, leave the default and
+ * set OMEMO_OPTION_TRUST_POLICY.
  * Parameters:
  * - level: a name that your evaluate_trust knows, or without evaluate_trust one of OMEMO_TRUST_LEVEL_NAME_*.
  *   omemo_manager_new checks it.
@@ -806,6 +850,19 @@ enum omemo_notice
    * if OMEMO_OPTION_HEALING is 1.
    */
   OMEMO_NOTICE_SESSION_BROKEN = 5,
+  /**
+   * (jid) OMEMO_OPTION_TRUST_POLICY has trusted keys of jid without asking the user, when a message was encrypted.
+   * Once for each such message and JID. omemo_manager_devices shows the keys, with the level
+   * OMEMO_TRUST_LEVEL_NAME_BLINDLY_TRUSTED; omemo_manager_set_trust corrects what the policy decided.
+   */
+  OMEMO_NOTICE_BLINDLY_TRUSTED = 6,
+  /**
+   * (jid) A message is not encrypted for devices of jid, or not at all, because no trust decision was made about their
+   * keys and nobody was asked: decide_trust is NULL, or the message has OMEMO_ENCRYPT_NOW. Once for each such message
+   * and JID. Ask the user about the devices of omemo_manager_devices that are undecided, and call
+   * omemo_manager_set_trust. With decide_trust, and without OMEMO_ENCRYPT_NOW, decide_trust is called instead.
+   */
+  OMEMO_NOTICE_UNDECIDED = 7,
 };
 #ifndef __cplusplus
 #if __STDC_VERSION__ >= 202311L
@@ -873,9 +930,11 @@ struct omemo_callbacks {
    * Request (event): asks the user for a trust decision about the keys of all these devices. context is as in
    * omemo_result_context. Answer with omemo_request_decide for each device, then omemo_request_resolve; or reject
    * with OMEMO_REJECT_DECLINED. There is no deadline. A dialog that outlives the callback keeps a copy from
-   * omemo_devices_clone. NULL: an encryption that meets an undecided key ends with OMEMO_ERR_TRUST_DECISION_FAILED;
-   * with OMEMO_ENCRYPT_NOW, under which nobody is asked, the device is a row with OMEMO_ERR_UNDECIDED. A client
-   * without dialogs sets another default trust level instead: omemo_config_set_default_trust_level_name.
+   * omemo_devices_clone. Keys that OMEMO_OPTION_TRUST_POLICY decides about are not among them. NULL: an encryption
+   * that meets an undecided key ends with OMEMO_ERR_TRUST_DECISION_FAILED, and OMEMO_NOTICE_UNDECIDED comes; with
+   * OMEMO_ENCRYPT_NOW, under which nobody is asked, the device is a row with OMEMO_ERR_UNDECIDED. A client without
+   * dialogs sets OMEMO_OPTION_TRUST_POLICY, or another default trust level
+   * (omemo_config_set_default_trust_level_name).
    */
   void (*decide_trust)(void *user_data, omemo_request request, const omemo_devices *undecided, const char *context);
   /** Event: a request needs no answer any more. Close its dialog and forget its number. */
@@ -890,7 +949,8 @@ struct omemo_callbacks {
   /**
    * Service: returns the omemo_core_trust of the trust level of the device at index, or
    * OMEMO_ERR_UNKNOWN_TRUST_LEVEL; any other number counts as the latter. NULL: the known names are
-   * OMEMO_TRUST_LEVEL_NAME_TRUSTED, OMEMO_TRUST_LEVEL_NAME_UNDECIDED and OMEMO_TRUST_LEVEL_NAME_DISTRUSTED.
+   * OMEMO_TRUST_LEVEL_NAME_*, and OMEMO_OPTION_TRUST_POLICY says what OMEMO_TRUST_LEVEL_NAME_BLINDLY_TRUSTED amounts
+   * to: undecided under OMEMO_TRUST_POLICY_ASK, trusted under the others.
    */
   int32_t (*evaluate_trust)(void *user_data, const omemo_devices *devices, size_t index);
   /**

@@ -118,8 +118,21 @@ pub const MAX_UNANSWERED_MESSAGES: ConfigOption = ConfigOption {
     default: 0,
 };
 
+/// What is done about undecided keys. Not a part of [`Config`]: a policy is one of the `Services`.
+pub const TRUST_POLICY: ConfigOption = ConfigOption {
+    number: 9,
+    name: "OMEMO_OPTION_TRUST_POLICY",
+    meaning: "An omemo_trust_policy: decides in place of the user about keys without a trust decision. 1 and 2 need \
+              omemo_callbacks.evaluate_trust to be NULL, and a default trust level that is undecided; omemo_manager_new \
+              checks both.",
+    unit: "omemo_trust_policy",
+    least: 0,
+    most: 2,
+    default: 0,
+};
+
 /// All options, by number.
-pub const OPTIONS: [&ConfigOption; 8] = [
+pub const OPTIONS: [&ConfigOption; 9] = [
     &REQUEST_TIMEOUT_MS,
     &MAX_OPEN_FETCHES,
     &SKIPPED_PER_SESSION,
@@ -128,6 +141,7 @@ pub const OPTIONS: [&ConfigOption; 8] = [
     &MAX_UNANSWERED_MESSAGES,
     &SIGNED_PRE_KEY_PERIOD_S,
     &PRE_KEY_THRESHOLD,
+    &TRUST_POLICY,
 ];
 
 /// Who replaces a session on which messages cannot be decrypted.

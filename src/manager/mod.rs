@@ -36,7 +36,7 @@ use flows::replace_sessions::Scope;
 use flows::{
     catch_up, clear_device_lists, connect, decrypt, delete_account, device_list, devices, encrypt, health,
     label, own_keys, purge_jid, purge_namespace, refresh, remove_own_device, replace_sessions,
-    reset_identity, take_over, trust, worker,
+    reset_identity, take_over, trust, trust_policy, worker,
 };
 use model::failed_messages::Timeliness;
 use std::sync::Arc;
@@ -61,6 +61,7 @@ impl Manager {
         account.open()?;
         let (opened, _) = account.transact(engine.now(), |tx| {
             trust::check_level(tx, &tx.config().default_trust_level_name.clone())?;
+            trust_policy::check(tx)?;
             purge_namespace::purge_unserved(tx)?;
             own_keys::make_namespaces(tx)
         });

@@ -14,3 +14,4 @@ mod key_transport;
 mod namespaces;
 mod options;
 mod parsing;
+mod trust_policy;

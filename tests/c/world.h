@@ -133,9 +133,10 @@ struct account {
   struct question *open;
   size_t open_count;
   unsigned asked, fetches, fetches_open_at_most, decided, withdrawn, notices, wakeups, evaluations, destroyed;
-  unsigned events; /* of all kinds */
-  unsigned lines;  /* of the log */
-  char line[256];  /* the last one */
+  unsigned events;   /* of all kinds */
+  unsigned told[16]; /* notices of each kind */
+  unsigned lines;    /* of the log */
+  char line[256];    /* the last one */
   omemo_request last_withdrawn;
   hook *in_question, *in_withdrawn, *in_notify, *in_wakeup, *in_evaluate, *in_now, *in_log, *in_destroy;
   pthread_t event_thread;
@@ -293,9 +294,10 @@ static inline void on_withdrawn(void *user_data, omemo_request request) {
 static inline void on_notify(void *user_data, omemo_notice notice, const char *ns, const char *jid, uint32_t device,
                              omemo_status status) {
   struct account *account = user_data;
-  (void)notice, (void)ns, (void)jid, (void)device, (void)status;
+  (void)ns, (void)jid, (void)device, (void)status;
   event(account);
   account->notices++;
+  if (CHECK(notice > 0 && (size_t)notice < sizeof account->told / sizeof *account->told)) account->told[notice]++;
   call(account, account->in_notify);
 }
 

@@ -49,6 +49,7 @@ mod scenarios;
 mod setup;
 mod sign;
 mod transaction;
+mod trust_policy;
 mod unresponsive;
 mod world;
 

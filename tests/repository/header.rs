@@ -15,7 +15,7 @@ const SECTIONS: [(&str, &[&str]); 14] = [
     ("Version, status", &["api/status"]),
     ("Logging", &["api/log"]),
     ("Strings", &["api/strings"]),
-    ("Configuration", &["boundary/user_data", "api/config"]),
+    ("Configuration", &["boundary/user_data", "api/trust_policy", "api/config"]),
     ("Storage", &["api/storage"]),
     ("Callbacks", &["api/core_trust", "api/callbacks"]),
     ("Manager", &["runtime/manager_handle", "api/operations", "api/manager"]),
@@ -29,7 +29,7 @@ const SECTIONS: [(&str, &[&str]); 14] = [
 ];
 
 /// String constants, which cbindgen does not see, with what they mean and their comment.
-const STRINGS: [(&str, &str, &str); 11] = [
+const STRINGS: [(&str, &str, &str); 12] = [
     ("OMEMO_NS_2", "urn:xmpp:omemo:2", "Namespace of OMEMO, XEP-0384 0.8 and later."),
     (
         "OMEMO_NS_2_NOTIFY",
@@ -70,6 +70,11 @@ const STRINGS: [(&str, &str, &str); 11] = [
         "OMEMO_TRUST_LEVEL_NAME_TRUSTED",
         "trusted",
         "Name of a trust level, known without evaluate_trust: messages are encrypted for the key.",
+    ),
+    (
+        "OMEMO_TRUST_LEVEL_NAME_BLINDLY_TRUSTED",
+        "blindly-trusted",
+        "Name of a trust level, known without evaluate_trust: an omemo_trust_policy has trusted the key.",
     ),
     (
         "OMEMO_TRUST_LEVEL_NAME_UNDECIDED",
@@ -369,7 +374,7 @@ fn sections_come_as_announced_and_types_before_functions() {
 
 #[test]
 fn strings_are_the_same_in_c_and_in_rust() {
-    use omemo::ffi::api::core_trust;
+    use omemo::manager::api::trust_policy;
     use omemo::protocol::namespace::Namespace;
     let values: Vec<_> = STRINGS.iter().map(|(_, value, _)| (*value).to_owned()).collect();
     let expected = [
@@ -381,9 +386,10 @@ fn strings_are_the_same_in_c_and_in_rust() {
         Namespace::Omemo2.bundle_node(1),
         Namespace::Legacy.device_list_node().to_owned(),
         Namespace::Legacy.bundle_node(1).trim_end_matches('1').to_owned(),
-        core_trust::LEVEL_TRUSTED.to_owned(),
-        core_trust::LEVEL_UNDECIDED.to_owned(),
-        core_trust::LEVEL_DISTRUSTED.to_owned(),
+        trust_policy::LEVEL_TRUSTED.to_owned(),
+        trust_policy::LEVEL_BLINDLY_TRUSTED.to_owned(),
+        trust_policy::LEVEL_UNDECIDED.to_owned(),
+        trust_policy::LEVEL_DISTRUSTED.to_owned(),
     ];
     assert_eq!(values, expected);
 }

@@ -18,6 +18,7 @@ mod mending;
 mod rules;
 mod rules_legacy;
 mod simulated;
+mod trust_policies;
 mod world;
 
 // What the fuzz targets call the C functions by.

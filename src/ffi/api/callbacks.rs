@@ -50,6 +50,15 @@ pub enum omemo_notice {
     /// omemo_manager_replace_sessions begins a new session, and so does the library itself after a second such message
     /// if OMEMO_OPTION_HEALING is 1.
     OMEMO_NOTICE_SESSION_BROKEN = 5,
+    /// (jid) OMEMO_OPTION_TRUST_POLICY has trusted keys of jid without asking the user, when a message was encrypted.
+    /// Once for each such message and JID. omemo_manager_devices shows the keys, with the level
+    /// OMEMO_TRUST_LEVEL_NAME_BLINDLY_TRUSTED; omemo_manager_set_trust corrects what the policy decided.
+    OMEMO_NOTICE_BLINDLY_TRUSTED = 6,
+    /// (jid) A message is not encrypted for devices of jid, or not at all, because no trust decision was made about their
+    /// keys and nobody was asked: decide_trust is NULL, or the message has OMEMO_ENCRYPT_NOW. Once for each such message
+    /// and JID. Ask the user about the devices of omemo_manager_devices that are undecided, and call
+    /// omemo_manager_set_trust. With decide_trust, and without OMEMO_ENCRYPT_NOW, decide_trust is called instead.
+    OMEMO_NOTICE_UNDECIDED = 7,
 }
 
 impl From<NoticeKind> for omemo_notice {
@@ -60,6 +69,8 @@ impl From<NoticeKind> for omemo_notice {
             NoticeKind::Downgraded => omemo_notice::OMEMO_NOTICE_DOWNGRADED,
             NoticeKind::PublishFailed => omemo_notice::OMEMO_NOTICE_PUBLISH_FAILED,
             NoticeKind::SessionBroken => omemo_notice::OMEMO_NOTICE_SESSION_BROKEN,
+            NoticeKind::BlindlyTrusted => omemo_notice::OMEMO_NOTICE_BLINDLY_TRUSTED,
+            NoticeKind::Undecided => omemo_notice::OMEMO_NOTICE_UNDECIDED,
         }
     }
 }
@@ -137,9 +148,11 @@ pub struct omemo_callbacks {
     /// Request (event): asks the user for a trust decision about the keys of all these devices. context is as in
     /// omemo_result_context. Answer with omemo_request_decide for each device, then omemo_request_resolve; or reject
     /// with OMEMO_REJECT_DECLINED. There is no deadline. A dialog that outlives the callback keeps a copy from
-    /// omemo_devices_clone. NULL: an encryption that meets an undecided key ends with OMEMO_ERR_TRUST_DECISION_FAILED;
-    /// with OMEMO_ENCRYPT_NOW, under which nobody is asked, the device is a row with OMEMO_ERR_UNDECIDED. A client
-    /// without dialogs sets another default trust level instead: omemo_config_set_default_trust_level_name.
+    /// omemo_devices_clone. Keys that OMEMO_OPTION_TRUST_POLICY decides about are not among them. NULL: an encryption
+    /// that meets an undecided key ends with OMEMO_ERR_TRUST_DECISION_FAILED, and OMEMO_NOTICE_UNDECIDED comes; with
+    /// OMEMO_ENCRYPT_NOW, under which nobody is asked, the device is a row with OMEMO_ERR_UNDECIDED. A client without
+    /// dialogs sets OMEMO_OPTION_TRUST_POLICY, or another default trust level
+    /// (omemo_config_set_default_trust_level_name).
     pub decide_trust: Option<
         unsafe extern "C" fn(
             user_data: *mut c_void,
@@ -165,7 +178,8 @@ pub struct omemo_callbacks {
 
     /// Service: returns the omemo_core_trust of the trust level of the device at index, or
     /// OMEMO_ERR_UNKNOWN_TRUST_LEVEL; any other number counts as the latter. NULL: the known names are
-    /// OMEMO_TRUST_LEVEL_NAME_TRUSTED, OMEMO_TRUST_LEVEL_NAME_UNDECIDED and OMEMO_TRUST_LEVEL_NAME_DISTRUSTED.
+    /// OMEMO_TRUST_LEVEL_NAME_*, and OMEMO_OPTION_TRUST_POLICY says what OMEMO_TRUST_LEVEL_NAME_BLINDLY_TRUSTED amounts
+    /// to: undecided under OMEMO_TRUST_POLICY_ASK, trusted under the others.
     pub evaluate_trust: Option<
         unsafe extern "C" fn(user_data: *mut c_void, devices: *const omemo_devices, index: usize) -> i32,
     >,

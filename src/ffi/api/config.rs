@@ -4,15 +4,16 @@ use super::super::boundary::user_data::{UserData, omemo_destroy};
 use super::super::boundary::{args, guard, handles, returns};
 use super::super::runtime::manager_handle::Parts;
 use super::callbacks::{Callbacks, omemo_callbacks};
-use super::core_trust::LEVEL_UNDECIDED;
 use super::log::{self, Log, omemo_log};
 use super::status::omemo_status;
 use super::storage::{Store, omemo_storage};
+use super::trust_policy;
 use crate::error::{Error, Result, Status};
 use crate::manager;
+use crate::manager::api::trust_policy::LEVEL_UNDECIDED;
 use crate::manager::config::{
     ConfigOption, HEALING, Healing, MAX_OPEN_FETCHES, MAX_UNANSWERED_MESSAGES, OPTIONS, PRE_KEY_THRESHOLD,
-    REQUEST_TIMEOUT_MS, SIGNED_PRE_KEY_PERIOD_S, SKIPPED_PER_MESSAGE, SKIPPED_PER_SESSION,
+    REQUEST_TIMEOUT_MS, SIGNED_PRE_KEY_PERIOD_S, SKIPPED_PER_MESSAGE, SKIPPED_PER_SESSION, TRUST_POLICY,
 };
 use crate::protocol::address::BareJid;
 use crate::protocol::namespace::Namespace;
@@ -35,6 +36,7 @@ pub enum omemo_option {
     OMEMO_OPTION_MAX_UNANSWERED_MESSAGES = 6,
     OMEMO_OPTION_SIGNED_PRE_KEY_PERIOD_S = 7,
     OMEMO_OPTION_PRE_KEY_THRESHOLD = 8,
+    OMEMO_OPTION_TRUST_POLICY = 9,
 }
 
 /// Settings from which omemo_manager_new opens a manager.
@@ -78,6 +80,7 @@ const _: () = {
     assert!(omemo_option::OMEMO_OPTION_MAX_UNANSWERED_MESSAGES as i32 == MAX_UNANSWERED_MESSAGES.number);
     assert!(omemo_option::OMEMO_OPTION_SIGNED_PRE_KEY_PERIOD_S as i32 == SIGNED_PRE_KEY_PERIOD_S.number);
     assert!(omemo_option::OMEMO_OPTION_PRE_KEY_THRESHOLD as i32 == PRE_KEY_THRESHOLD.number);
+    assert!(omemo_option::OMEMO_OPTION_TRUST_POLICY as i32 == TRUST_POLICY.number);
 };
 
 impl Settings {
@@ -135,6 +138,8 @@ impl Shared {
         let signed_pre_key_period_ms = settings.option(&SIGNED_PRE_KEY_PERIOD_S).saturating_mul(1_000);
         let pre_key_threshold = small(settings.option(&PRE_KEY_THRESHOLD));
         let heals = settings.option(&HEALING) != 0;
+        let table = settings.callbacks.as_ref().map(|callbacks| &callbacks.table);
+        let trust_policy = trust_policy::selected(settings.option(&TRUST_POLICY), table)?;
         let max_unanswered_messages = most_unanswered(settings.option(&MAX_UNANSWERED_MESSAGES));
         let config = manager::Config {
             jid: settings.jid.ok_or_else(|| missing("omemo_config_set_jid was not called."))?,
@@ -154,7 +159,7 @@ impl Shared {
         let storage = settings.storage.ok_or_else(|| missing("omemo_config_set_storage was not called."))?;
         let callbacks =
             settings.callbacks.ok_or_else(|| missing("omemo_config_set_callbacks was not called."))?;
-        Ok(Parts { config, storage, callbacks, log: settings.log })
+        Ok(Parts { config, storage, callbacks, trust_policy, log: settings.log })
     }
 }
 
@@ -355,7 +360,8 @@ pub unsafe extern "C" fn omemo_config_set_option(
 /// Sets the trust level of keys about which no trust decision was made. The default is
 /// OMEMO_TRUST_LEVEL_NAME_UNDECIDED: decide_trust is called before anything is encrypted for such a key. With
 /// OMEMO_TRUST_LEVEL_NAME_TRUSTED every key is trusted blindly until omemo_manager_set_trust says otherwise, and
-/// decide_trust is not called. docs/trust.md has trust on first use, and blind trust before verification.
+/// decide_trust is not called. For trust on first use, and for blind trust before verification, leave the default and
+/// set OMEMO_OPTION_TRUST_POLICY.
 /// Parameters:
 /// - level: a name that your evaluate_trust knows, or without evaluate_trust one of OMEMO_TRUST_LEVEL_NAME_*.
 ///   omemo_manager_new checks it.

@@ -22,3 +22,4 @@ pub mod status;
 pub mod storage;
 pub mod strings;
 pub mod trust;
+pub mod trust_policy;

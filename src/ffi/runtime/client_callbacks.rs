@@ -2,7 +2,7 @@
 
 use super::super::api::bundle::omemo_bundle;
 use super::super::api::callbacks::Callbacks;
-use super::super::api::core_trust::{built_in, verdict};
+use super::super::api::core_trust::verdict;
 use super::super::api::device_list::omemo_device_list;
 use super::super::api::devices::omemo_devices;
 use super::super::api::log::Log;
@@ -11,10 +11,13 @@ use super::super::boundary::{guard, returns};
 use super::wakeup::WakeupSignal;
 use crate::error::{Error, Result, Status};
 use crate::manager::api::device::{CoreTrust, Device};
-use crate::manager::api::event::Notice;
+use crate::manager::api::event::{Notice, NoticeKind};
 use crate::manager::api::request::{Reason, Request, RequestId};
 use crate::manager::api::services::{LogLevel, Services};
+use crate::manager::api::trust_policy::TrustPolicy;
+use crate::protocol::address::BareJid;
 use parking_lot::Mutex;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
@@ -29,6 +32,7 @@ struct Tables {
 pub(in crate::ffi) struct ClientCallbacks {
     /// Gone when the manager is: then `destroy` has run.
     tables: Mutex<Option<Tables>>,
+    trust_policy: Option<&'static dyn TrustPolicy>,
     signal: Arc<WakeupSignal>,
     start: Instant,
 }
@@ -36,10 +40,12 @@ pub(in crate::ffi) struct ClientCallbacks {
 impl ClientCallbacks {
     pub(in crate::ffi) fn new(
         callbacks: Arc<Callbacks>,
+        trust_policy: Option<&'static dyn TrustPolicy>,
         log: Option<Arc<Log>>,
         signal: Arc<WakeupSignal>,
     ) -> ClientCallbacks {
-        ClientCallbacks { tables: Mutex::new(Some(Tables { callbacks, log })), signal, start: Instant::now() }
+        let tables = Mutex::new(Some(Tables { callbacks, log }));
+        ClientCallbacks { tables, trust_policy, signal, start: Instant::now() }
     }
 
     /// Drops the client's tables; the last user of them frees user_data.
@@ -97,7 +103,10 @@ impl ClientCallbacks {
                 guard::event(|| unsafe { ask(user_data, id, jid.as_ptr(), &raw const message) });
             }
             Request::DecideTrust { devices, context } => {
-                let ask = table.decide_trust.ok_or(Reason::Declined)?;
+                let Some(ask) = table.decide_trust else {
+                    self.notify_undecided(&devices);
+                    return Err(Reason::Declined);
+                };
                 let (devices, context) =
                     (omemo_devices::new(devices), context.as_deref().map(returns::c_string));
                 let context = returns::or_null(context.as_ref());
@@ -117,6 +126,15 @@ impl ClientCallbacks {
         }
     }
 
+    /// Tells a client that cannot be asked whose keys it has to decide about.
+    fn notify_undecided(&self, devices: &[Device]) {
+        let jids: BTreeSet<&BareJid> = devices.iter().map(|device| &device.jid).collect();
+        for jid in jids {
+            let (kind, jid) = (NoticeKind::Undecided, Some(jid.clone()));
+            self.notify(&Notice { kind, namespace: None, jid, device: 0, status: Status::Ok });
+        }
+    }
+
     /// Tells the client the news.
     pub(in crate::ffi) fn notify(&self, notice: &Notice) {
         let Some(tables) = self.tables() else { return };
@@ -133,16 +151,17 @@ impl ClientCallbacks {
 impl Services for ClientCallbacks {
     fn evaluate_trust(&self, device: &Device) -> Result<CoreTrust> {
         let tables = self.tables().ok_or(Error::from(Status::Cancelled))?;
-        let known = match tables.callbacks.table.evaluate_trust {
-            None => built_in(&device.trust_level_name),
-            Some(evaluate) => {
-                let devices = omemo_devices::new([device.clone()]);
-                let user_data = tables.callbacks.user_data.pointer();
-                // SAFETY: the client's function; the devices live until it returns.
-                verdict(guard::service(|| unsafe { evaluate(user_data, &raw const devices, 0) }))
-            }
-        };
-        known.ok_or(Status::UnknownTrustLevel.into())
+        // Without evaluate_trust there is a policy.
+        let evaluate = tables.callbacks.table.evaluate_trust.ok_or(Error::from(Status::Internal))?;
+        let devices = omemo_devices::new([device.clone()]);
+        let user_data = tables.callbacks.user_data.pointer();
+        // SAFETY: the client's function; the devices live until it returns.
+        verdict(guard::service(|| unsafe { evaluate(user_data, &raw const devices, 0) }))
+            .ok_or(Status::UnknownTrustLevel.into())
+    }
+
+    fn trust_policy(&self) -> Option<&dyn TrustPolicy> {
+        self.trust_policy
     }
 
     fn wall_clock(&self) -> i64 {

@@ -17,6 +17,7 @@ use crate::error::{Result, Status};
 use crate::manager::api::report::Outcome;
 use crate::manager::api::request::Answer;
 use crate::manager::api::services::Services;
+use crate::manager::api::trust_policy::TrustPolicy;
 use crate::manager::{Config, Manager};
 use crate::protocol::address::BareJid;
 use parking_lot::Mutex;
@@ -67,6 +68,8 @@ pub(in crate::ffi) struct Parts {
     pub(in crate::ffi) config: Config,
     pub(in crate::ffi) storage: Arc<Store>,
     pub(in crate::ffi) callbacks: Arc<Callbacks>,
+    /// Without evaluate_trust.
+    pub(in crate::ffi) trust_policy: Option<&'static dyn TrustPolicy>,
     pub(in crate::ffi) log: Option<Arc<Log>>,
 }
 
@@ -74,7 +77,8 @@ pub(in crate::ffi) struct Parts {
 pub(in crate::ffi) fn open(parts: Parts) -> Result<*mut omemo_manager> {
     let storage = parts.storage.open()?;
     let signal = Arc::new(WakeupSignal::default());
-    let client = Arc::new(ClientCallbacks::new(parts.callbacks, parts.log, signal.clone()));
+    let client =
+        Arc::new(ClientCallbacks::new(parts.callbacks, parts.trust_policy, parts.log, signal.clone()));
     let jid = parts.config.jid.clone();
     let manager = Manager::open(parts.config, storage, client.clone(), Box::new(SystemRng))?;
     let opened = omemo_manager { manager, jid, client, signal, state: Mutex::default() };

@@ -37,6 +37,10 @@ pub enum NoticeKind {
     PublishFailed,
     /// Messages of a listed device cannot be decrypted.
     SessionBroken,
+    /// A trust policy has trusted keys without asking the user.
+    BlindlyTrusted,
+    /// A message is not for keys about which nobody has decided, and the user was not asked.
+    Undecided,
 }
 
 /// What `next_event` gives.

@@ -9,3 +9,4 @@ pub mod keep;
 pub mod report;
 pub mod request;
 pub mod services;
+pub mod trust_policy;

@@ -1,6 +1,7 @@
 //! What the client answers at once: trust levels, clocks, the log, and the wake-up signal.
 
 use super::device::{CoreTrust, Device};
+use super::trust_policy::TrustPolicy;
 use crate::error::Result;
 
 /// How important a line of log is.
@@ -19,8 +20,15 @@ pub enum LogLevel {
 
 /// What is answered at once. May be called with the account's lock held; must not call the manager.
 pub trait Services: Send + Sync {
-    /// What a device's level name comes to; `UnknownTrustLevel` if nobody knows that name.
+    /// What a device's level name comes to; `UnknownTrustLevel` if nobody knows that name. Not called where there is a
+    /// `trust_policy`.
     fn evaluate_trust(&self, device: &Device) -> Result<CoreTrust>;
+
+    /// The policy that takes the place of `evaluate_trust`, always the same one. `None`: there is none, and the user is
+    /// asked about every undecided key.
+    fn trust_policy(&self) -> Option<&dyn TrustPolicy> {
+        None
+    }
 
     /// Milliseconds since 1970 (UTC). May jump.
     fn wall_clock(&self) -> i64;

@@ -8,7 +8,7 @@ use super::super::model::address::SessionAddress;
 use super::super::model::fact::Fetched;
 use super::super::store::transaction::Tx;
 use super::context::Context;
-use super::{announce, bundle, device_list, devices, own_bundle, trust};
+use super::{announce, bundle, device_list, devices, own_bundle, trust, trust_policy};
 use crate::error::{Error, Result, Status};
 use crate::protocol::address::BareJid;
 use crate::protocol::device_list::DeviceList;
@@ -137,7 +137,7 @@ fn device_findings(tx: &mut Tx<'_>, at: &SessionAddress, bundle: Option<Error>) 
     let Some(known) = contact.device(at.device) else { return Ok(findings) };
     let mut device = trust::device_info(tx, &contact, known);
     if device.identity_key.is_some() {
-        match trust::evaluate(tx, &device) {
+        match trust_policy::evaluate(tx, &contact, &device) {
             Ok(CoreTrust::Trusted) => (),
             Ok(CoreTrust::Undecided) => findings.push(Status::Undecided.into()),
             Ok(CoreTrust::Distrusted) => findings.push(Status::Distrusted.into()),

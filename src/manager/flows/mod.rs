@@ -28,4 +28,5 @@ pub(super) mod reset_identity;
 pub(super) mod rotation;
 pub(super) mod take_over;
 pub(super) mod trust;
+pub(super) mod trust_policy;
 pub(super) mod worker;

@@ -38,7 +38,12 @@ pub(super) fn device_info(tx: &Tx<'_>, contact: &Contact, device: &KnownDevice) 
 
 /// Returns what a device's level amounts to: a provisional key is at most undecided.
 pub(super) fn evaluate(tx: &Tx<'_>, device: &Device) -> Result<CoreTrust> {
-    let trust = tx.services().evaluate_trust(device)?;
+    let trust = match tx.services().trust_policy() {
+        Some(policy) => {
+            policy.core_trust(&device.trust_level_name).ok_or(Error::from(Status::UnknownTrustLevel))?
+        }
+        None => tx.services().evaluate_trust(device)?,
+    };
     #[cfg(omemo_planted)]
     if crate::planted::is_planted(3) {
         return Ok(trust);

@@ -27,6 +27,11 @@ impl TrustLevels {
         Ok(())
     }
 
+    /// Returns all levels.
+    pub(in crate::manager) fn levels(&self) -> &[([u8; 32], String)] {
+        &self.0
+    }
+
     pub(in crate::manager) fn iter(&self) -> impl ExactSizeIterator<Item = &([u8; 32], String)> {
         self.0.iter()
     }

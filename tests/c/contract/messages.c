@@ -203,8 +203,8 @@ static void another_own_device_that_was_taken_off_stays_off(void) {
   account_free(&phone);
 }
 
-/* Opens Romeo without decide_trust. */
-static void start_without_dialogs(struct account *account, const char *level) {
+/* Opens Romeo without decide_trust, with another default level or a policy. */
+static void start_without_dialogs(struct account *account, const char *level, omemo_trust_policy policy) {
   omemo_config *config = omemo_config_new();
   omemo_storage *storage = NULL;
   memset(account, 0, sizeof *account);
@@ -218,6 +218,7 @@ static void start_without_dialogs(struct account *account, const char *level) {
   CHECK(omemo_config_set_storage(config, storage) == OMEMO_OK);
   CHECK(omemo_config_set_callbacks(config, &callbacks, account, on_destroy) == OMEMO_OK);
   if (level) CHECK(omemo_config_set_default_trust_level_name(config, level) == OMEMO_OK);
+  CHECK(omemo_config_set_option(config, OMEMO_OPTION_TRUST_POLICY, (uint64_t)policy) == OMEMO_OK);
   CHECK(omemo_manager_new(config, &account->manager) == OMEMO_OK);
   omemo_storage_free(storage);
   omemo_config_free(config);
@@ -231,7 +232,7 @@ static void without_decide_trust_the_default_level_decides(void) {
   struct account romeo, juliet;
   start_connected(&juliet, JULIET);
   juliet.later = false;
-  start_without_dialogs(&romeo, NULL);
+  start_without_dialogs(&romeo, NULL, OMEMO_TRUST_POLICY_ASK);
   for (size_t i = 0; i < 3; i++) {
     omemo_draft *draft = draft_to(JULIET, "text");
     bool undecided = false;
@@ -241,16 +242,67 @@ static void without_decide_trust_the_default_level_decides(void) {
     for (size_t row = 0; row < omemo_result_row_count(result); row++)
       undecided |= omemo_result_row_status(result, row) == OMEMO_ERR_UNDECIDED;
     CHECK(undecided);
+    CHECK(omemo_manager_run(romeo.manager) == OMEMO_OK);
+    CHECK(romeo.told[OMEMO_NOTICE_UNDECIDED] == i + 1); /* no dialog says so */
     omemo_result_free(result);
   }
   account_free(&romeo);
-  start_without_dialogs(&romeo, OMEMO_TRUST_LEVEL_NAME_TRUSTED);
+  start_without_dialogs(&romeo, OMEMO_TRUST_LEVEL_NAME_TRUSTED, OMEMO_TRUST_POLICY_ASK);
   omemo_result *result = encrypted(&romeo, draft_to(JULIET, "text"));
   CHECK(omemo_result_status(result) == OMEMO_OK && omemo_result_message_count(result) == 1);
   deliver(&romeo, &juliet, omemo_message_xml(omemo_result_message(result, 0), NULL), "text");
   omemo_result_free(result);
   account_free(&romeo);
   account_free(&juliet);
+}
+
+/* Of Juliet's devices that romeo knows, how many have this level and this core trust. */
+static unsigned levels(const struct account *romeo, const char *level, omemo_core_trust core_trust) {
+  omemo_devices *devices = NULL;
+  unsigned count = 0;
+  CHECK(omemo_manager_devices(romeo->manager, JULIET, &devices) == OMEMO_OK);
+  for (size_t i = 0; i < omemo_devices_count(devices); i++)
+    count += strcmp(omemo_devices_trust_level_name(devices, i), level) == 0 &&
+             omemo_devices_core_trust(devices, i) == core_trust;
+  omemo_devices_free(devices);
+  return count;
+}
+
+static void without_dialogs_a_policy_decides(void) {
+  static const omemo_trust_policy policies[] = {OMEMO_TRUST_POLICY_TOFU, OMEMO_TRUST_POLICY_BTBV};
+  static const int32_t encrypt_policies[] = {OMEMO_ENCRYPT_WAIT, OMEMO_ENCRYPT_ALL};
+  for (size_t i = 0; i < 4; i++) {
+    struct account romeo, juliet, tablet;
+    struct end refreshed = {0};
+    bool first_only = policies[i / 2] == OMEMO_TRUST_POLICY_TOFU;
+    server_wipe();
+    start_connected(&juliet, JULIET);
+    juliet.later = false;
+    start_without_dialogs(&romeo, NULL, policies[i / 2]);
+    omemo_draft *draft = draft_to(JULIET, "text");
+    CHECK(omemo_draft_set_policy(draft, encrypt_policies[i % 2]) == OMEMO_OK);
+    omemo_result *result = encrypted(&romeo, draft);
+    CHECK(omemo_result_status(result) == OMEMO_OK && omemo_result_message_count(result) == 1);
+    deliver(&romeo, &juliet, omemo_message_xml(omemo_result_message(result, 0), NULL), "text");
+    omemo_result_free(result);
+    CHECK(omemo_manager_run(romeo.manager) == OMEMO_OK);
+    CHECK(romeo.told[OMEMO_NOTICE_BLINDLY_TRUSTED] == 1 && romeo.told[OMEMO_NOTICE_UNDECIDED] == 0);
+    CHECK(levels(&romeo, OMEMO_TRUST_LEVEL_NAME_BLINDLY_TRUSTED, OMEMO_CORE_TRUSTED) == 1);
+    /* A second device. */
+    start_connected(&tablet, JULIET);
+    CHECK(omemo_manager_refresh_devices(romeo.manager, JULIET, NULL, on_done, &refreshed, NULL) == OMEMO_OK);
+    settle(&romeo, 0);
+    result = encrypted(&romeo, draft_to(JULIET, "text"));
+    CHECK(omemo_result_status(result) == (first_only ? OMEMO_ERR_TRUST_DECISION_FAILED : OMEMO_OK));
+    omemo_result_free(result);
+    CHECK(omemo_manager_run(romeo.manager) == OMEMO_OK);
+    CHECK(romeo.told[OMEMO_NOTICE_BLINDLY_TRUSTED] == (first_only ? 1 : 2));
+    CHECK(romeo.told[OMEMO_NOTICE_UNDECIDED] == (first_only ? 1 : 0));
+    CHECK(levels(&romeo, OMEMO_TRUST_LEVEL_NAME_UNDECIDED, OMEMO_CORE_UNDECIDED) == (first_only ? 1 : 0));
+    account_free(&romeo);
+    account_free(&juliet);
+    account_free(&tablet);
+  }
 }
 
 static void content_without_a_text_is_shown_without_a_body(void) {
@@ -315,6 +367,7 @@ unsigned contract_messages(void) {
   RUN(without_recipients_the_own_devices_are_served);
   RUN(another_own_device_that_was_taken_off_stays_off);
   RUN(without_decide_trust_the_default_level_decides);
+  RUN(without_dialogs_a_policy_decides);
   RUN(a_stanza_that_holds_no_message_is_not_shown);
   server_wipe();
   run_in_both("content_without_a_text_is_shown_without_a_body", content_without_a_text_is_shown_without_a_body);

@@ -73,6 +73,7 @@ static void options_have_bounds(void) {
       {OMEMO_OPTION_MAX_UNANSWERED_MESSAGES, 0, 1000000},
       {OMEMO_OPTION_SIGNED_PRE_KEY_PERIOD_S, 86400, 2419200},
       {OMEMO_OPTION_PRE_KEY_THRESHOLD, 25, 99},
+      {OMEMO_OPTION_TRUST_POLICY, OMEMO_TRUST_POLICY_ASK, OMEMO_TRUST_POLICY_BTBV},
   };
   omemo_config *config = omemo_config_new();
   for (size_t i = 0; i < sizeof options / sizeof *options; i++) {
@@ -92,6 +93,12 @@ static void options_have_bounds(void) {
   CHECK(omemo_config_set_option(config, OMEMO_OPTION_SKIPPED_PER_SESSION, 10) == OMEMO_OK);
   CHECK(omemo_config_set_option(config, OMEMO_OPTION_SKIPPED_PER_MESSAGE, 11) == OMEMO_OK);
   CHECK(omemo_manager_new(config, &manager) == OMEMO_ERR_ARGUMENT);
+  omemo_config_free(config);
+  /* This account has an evaluate_trust. */
+  config = account_config(&romeo);
+  CHECK(omemo_config_set_option(config, OMEMO_OPTION_TRUST_POLICY, OMEMO_TRUST_POLICY_TOFU) == OMEMO_OK);
+  CHECK(omemo_manager_new(config, &manager) == OMEMO_ERR_ARGUMENT && manager == NULL);
+  CHECK(strstr(omemo_config_error(config), "evaluate_trust") != NULL);
   omemo_config_free(config);
 }
 

@@ -36,7 +36,10 @@ impl Device for Client {
                 trust: Trust::Hold,
                 namespaces: Some(options.namespaces.into_iter().map(Namespace::uri).collect()),
                 default_trust_level_name: Some(options.default_level.to_owned()),
-                options: vec![(5, u64::from(options.healing == Healing::Automatic))],
+                options: [(5, u64::from(options.healing == Healing::Automatic))]
+                    .into_iter()
+                    .chain(options.policy.map(|policy| (9, policy as u64)))
+                    .collect(),
                 ..Setup::default()
             },
         )
@@ -153,6 +156,7 @@ impl Device for Client {
         let known = |device: client::Device| Known {
             id: device.id,
             key: key(device.identity),
+            level: device.level,
             core_trust: core_trust(device.trust),
             active: device.active,
             conflicting_key: key(device.conflicting_key),
@@ -169,6 +173,8 @@ impl Device for Client {
             NoticeKind::Downgraded,
             NoticeKind::PublishFailed,
             NoticeKind::SessionBroken,
+            NoticeKind::BlindlyTrusted,
+            NoticeKind::Undecided,
         ];
         let news = |(kind, _, jid, device, number): client::Notice| News {
             kind: kinds[usize::try_from(kind).unwrap() - 1],

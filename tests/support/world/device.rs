@@ -20,6 +20,16 @@ pub struct Options {
     pub default_level: &'static str,
     pub storage: Arc<FaultyStorage>,
     pub healing: Healing,
+    /// The trust policy; `None`: that of the face, under which nothing is decided without the user.
+    pub policy: Option<Policy>,
+}
+
+/// The ready-made trust policies, with their numbers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Policy {
+    Ask = 0,
+    Tofu = 1,
+    Btbv = 2,
 }
 
 impl Options {
@@ -31,6 +41,7 @@ impl Options {
             default_level: "trusted",
             storage: Arc::default(),
             healing: Healing::Manual,
+            policy: None,
         }
     }
 }
@@ -95,6 +106,7 @@ pub struct Read {
 pub struct Known {
     pub id: u32,
     pub key: Option<[u8; 32]>,
+    pub level: String,
     pub core_trust: CoreTrust,
     /// It is announced in some namespace.
     pub active: bool,

@@ -15,6 +15,7 @@ use omemo::manager::api::event::{Event, Notice, NoticeKind};
 use omemo::manager::api::report::Outcome;
 use omemo::manager::api::request::{Answer, Request};
 use omemo::manager::api::services::{LogLevel, Services};
+use omemo::manager::api::trust_policy::TrustPolicy;
 use omemo::manager::config::Healing;
 use omemo::manager::{Config, Manager};
 use omemo::protocol::address::{BareJid, DeviceId};
@@ -42,6 +43,8 @@ pub struct TestServices {
     pub forgets_custom: AtomicBool,
     /// The next trust evaluation of a JID that begins so panics.
     pub panics_at: Mutex<Option<String>>,
+    /// Takes the place of the levels below.
+    pub policy: Mutex<Option<&'static dyn TrustPolicy>>,
     pub lines: Mutex<Vec<String>>,
 }
 
@@ -58,6 +61,10 @@ impl Services for TestServices {
             name if name.starts_with("custom") && !self.forgets_custom.load(SeqCst) => Ok(CoreTrust::Trusted),
             _ => Err(Status::UnknownTrustLevel.into()),
         }
+    }
+
+    fn trust_policy(&self) -> Option<&dyn TrustPolicy> {
+        *self.policy.lock().unwrap()
     }
 
     fn wall_clock(&self) -> i64 {

@@ -1,6 +1,6 @@
 //! `Device` for the Rust face: stanzas are read and written here, as `ffi` does for the other.
 
-use super::device::{Device, Known, News, Options, Prompt, Read, Report, ReportRow};
+use super::device::{Device, Known, News, Options, Policy, Prompt, Read, Report, ReportRow};
 use super::raw::content;
 use super::rng::Seeded;
 use super::rust::RustDevice;
@@ -11,12 +11,13 @@ use omemo::error::Status;
 use omemo::manager::Config;
 use omemo::manager::api::draft::{Draft, EncryptPolicy};
 use omemo::manager::api::request::{self, Reason};
+use omemo::manager::api::trust_policy::{Ask, Btbv, Tofu, TrustPolicy};
 use omemo::protocol::address::DeviceId;
 use omemo::protocol::namespace::Namespace;
 use omemo::runtime::next_number;
 use omemo::stanza::envelope;
 use omemo::stanza::{bundle, device_list, message};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use zeroize::Zeroizing;
 
 fn status_of<T>(result: omemo::error::Result<T>) -> Status {
@@ -87,7 +88,13 @@ impl Device for RustDevice {
             pre_key_threshold: 99,
         };
         let mut device = RustDevice::closed(config, options.storage);
-        device.services = Arc::new(super::rust::TestServices { clock: world.clock(), ..Default::default() });
+        let policy: Option<&'static dyn TrustPolicy> = options.policy.map(|policy| match policy {
+            Policy::Ask => &Ask as &dyn TrustPolicy,
+            Policy::Tofu => &Tofu,
+            Policy::Btbv => &Btbv,
+        });
+        let (clock, policy) = (world.clock(), Mutex::new(policy));
+        device.services = Arc::new(super::rust::TestServices { clock, policy, ..Default::default() });
         device.place = Some((world.clone(), world.join(name)));
         RustDevice::open(&device).map_err(|error| error.status())?;
         Ok(device)
@@ -261,6 +268,7 @@ impl Device for RustDevice {
         let known = |device: omemo::manager::api::device::Device| Known {
             id: device.id,
             key: device.identity_key,
+            level: device.trust_level_name,
             core_trust: device.core_trust,
             active: !device.active.is_empty(),
             conflicting_key: device.conflicting_key,

@@ -10,7 +10,7 @@ use super::super::super::policy;
 use super::super::super::store::sessions::Sessions;
 use super::super::super::store::transaction::Tx;
 use super::super::context::Context;
-use super::super::{answer, trust};
+use super::super::{answer, trust, trust_policy};
 use super::gather::is_stale;
 use super::needed::{Gathered, is_fatal, needed_for, needs_lists};
 use super::plan::{EncryptRequest, RecipientDevice, recipient_devices, unreachable_devices};
@@ -179,6 +179,7 @@ impl Commit<'_> {
         let (mut served, mut devices, mut unreadable) = (0_usize, 0_usize, false);
         let list_failure = self.report_lists(tx, jid);
         let recipients = recipient_devices(tx, jid, &self.request.namespaces)?;
+        trust_policy::decide(tx, jid, recipients.iter().map(|recipient| &recipient.device))?;
         for recipient in &recipients {
             devices = devices.saturating_add(1);
             let error = match tx.savepoint(|tx| self.serve(tx, recipient)) {

@@ -11,14 +11,16 @@ mod needed;
 mod plan;
 
 use super::super::api::draft::{Draft, EncryptPolicy};
-use super::super::api::event::OperationId;
+use super::super::api::event::{Notice, NoticeKind, OperationId};
 use super::super::api::report::Outcome;
 use super::super::engine::{OperationKind, Ticket};
 use super::super::policy;
 use super::context::Context;
 use crate::error::{Error, Result, Status};
+use crate::protocol::address::BareJid;
 use needed::Gathered;
 use plan::EncryptRequest;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -76,7 +78,7 @@ async fn run(
 ) -> Result<Outcome> {
     let mut gathered = Gathered::default();
     if request.draft.policy == EncryptPolicy::Now {
-        return commit::commit(context, request, &gathered);
+        return commit(context, request, &gathered);
     }
     wait_for_stream(context).await;
     drop(waiting.take());
@@ -99,5 +101,28 @@ async fn run(
         }
     }
     gather::renew_bundles(context, request, &mut gathered).await?;
-    commit::commit(context, request, &gathered)
+    commit(context, request, &gathered)
+}
+
+/// Encrypts for everybody who can be served, and tells whose keys are left out although the user was not asked.
+fn commit(context: &Context, request: &EncryptRequest, gathered: &Gathered) -> Result<Outcome> {
+    let outcome = commit::commit(context, request, gathered)?;
+    let undecided = outcome.rows.iter().filter(|row| row.error.status() == Status::Undecided);
+    let mut jids: BTreeSet<BareJid> = undecided.filter_map(|row| row.jid.clone()).collect();
+    jids.retain(|jid| !gathered.asked.iter().any(|(asked, _)| asked == jid));
+    if !jids.is_empty() {
+        let notice = |jid| Notice {
+            kind: NoticeKind::Undecided,
+            namespace: None,
+            jid: Some(jid),
+            device: 0,
+            status: Status::Ok,
+        };
+        // A commit that failed has dropped its own notices. Where the store fails now the rows say the same.
+        let _ = context.transact(|tx| {
+            jids.into_iter().for_each(|jid| tx.notify(notice(jid)));
+            Ok(())
+        });
+    }
+    Ok(outcome)
 }

@@ -9,7 +9,7 @@ use super::super::super::model::device::KnownDevice;
 use super::super::super::model::fact::FetchedBundle;
 use super::super::super::store::sessions::Sessions;
 use super::super::super::store::transaction::Tx;
-use super::super::trust;
+use super::super::{trust, trust_policy};
 use super::plan::{EncryptRequest, RecipientDevice, recipient_devices};
 use crate::error::{Error, Result, Status};
 use crate::protocol::address::BareJid;
@@ -225,7 +225,7 @@ fn needed_by(
     }
     let contact = tx.contact(&at.jid)?;
     let info = trust::device_info(tx, &contact, device);
-    match trust::evaluate(tx, &info) {
+    match trust_policy::evaluate(tx, &contact, &info) {
         Ok(CoreTrust::Trusted) => (),
         Ok(CoreTrust::Undecided) if !blocked => {
             let asked = info.identity_key.map(|ed| (at.jid.clone(), ed));
