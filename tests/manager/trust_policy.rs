@@ -2,6 +2,7 @@
 
 use super::help::*;
 use super::world::*;
+use omemo::crypto::identity::IdentityKeyPair;
 use omemo::error::Status;
 use omemo::manager::api::device::{CoreTrust, Device};
 use omemo::manager::api::draft::EncryptPolicy;
@@ -108,4 +109,34 @@ fn a_level_that_a_policy_does_not_know_is_a_row(ns: Namespace) {
     romeo.begin_encrypt(&[&juliet.jid], "text", EncryptPolicy::Wait);
     romeo.run_holding(&mut server, is_prompt);
     assert_eq!(romeo.count_asked(is_prompt), 1);
+}
+
+/// In one namespace: levels know none, and thousands of them take seconds.
+#[test]
+fn where_no_level_has_room_the_others_get_the_message() {
+    let ns = Namespace::Omemo2;
+    let mut server = Server::of(ns);
+    let romeo = with_policy(ns, &Btbv, "undecided", &mut server);
+    let (juliet, tybalt) = (RustDevice::new(JULIET, &mut server), RustDevice::new(TYBALT, &mut server));
+    romeo.say(&juliet.jid, "hello", &mut server);
+    let mut rng = Seeded::fresh();
+    let mut judge = || {
+        let key = *IdentityKeyPair::generate(&mut rng).unwrap().public().ed();
+        romeo.manager().set_trust(&juliet.jid, &key, "undecided").map_err(|error| error.status())
+    };
+    // The first one has a level by the policy.
+    assert_eq!((1..4_096).filter(|_| judge() == Ok(())).count(), 4_095);
+    assert_eq!(judge(), Err(Status::Limit));
+    RawDevice::of(ns, JULIET, 6).publish(&mut server);
+    romeo.push(&juliet.jid, &server);
+    romeo.run(&mut server);
+    let told = |kind| romeo.count_notices(kind);
+    let (blind, undecided) = (told(NoticeKind::BlindlyTrusted), told(NoticeKind::Undecided));
+    let room = [&juliet.jid, &tybalt.jid];
+    let outcome = romeo.encrypt(&room, "hello", EncryptPolicy::Wait, &mut server);
+    assert_eq!(outcome.status(), Status::Ok);
+    assert!(serves(&outcome, juliet.id()) && serves(&outcome, tybalt.id()));
+    assert_eq!(row(&outcome, &juliet.jid, 6), Some(Status::Undecided));
+    assert_eq!(told(NoticeKind::BlindlyTrusted), blind + 1, "of the other JID");
+    assert_eq!(told(NoticeKind::Undecided), undecided + 1);
 }

@@ -25,6 +25,7 @@ in_both_namespaces_and_faces! {
     a_device_that_joins_an_old_account_is_not_its_first,
     a_key_that_only_a_message_shows_does_not_count,
     a_key_in_conflict_is_not_trusted,
+    an_accepted_key_is_a_later_one,
     ten_devices_are_trusted_at_once,
     in_a_room_each_jid_is_judged_by_itself,
     under_now_a_policy_decides_and_nobody_is_asked,
@@ -344,6 +345,26 @@ fn a_key_in_conflict_is_not_trusted<D: Device>(ns: &'static str) {
         match policy {
             Btbv => assert_eq!(says_unasked(&romeo, &[JULIET]), [5, 6]),
             _ => assert_eq!(says_asked(&romeo, &[JULIET], &[(JULIET, 6)], "trusted"), [5, 6]),
+        }
+    }
+}
+
+fn an_accepted_key_is_a_later_one<D: Device>(ns: &'static str) {
+    for policy in [Tofu, Btbv] {
+        let world = World::speaking(ns, 1);
+        let romeo: D = with_policy(&world, policy);
+        RawDevice::of(namespace(ns), JULIET, 6).announce(&world);
+        assert_eq!(says_unasked(&romeo, &[JULIET]), [6]);
+        let other = RawDevice::of(namespace(ns), JULIET, 6);
+        other.announce_bundle(&world);
+        romeo.replace_sessions(Some(JULIET), 6);
+        assert!(is_blind(&romeo, JULIET, 6) && known(&romeo, JULIET, 6).conflicting_key.is_some());
+        assert_eq!(romeo.encrypt(&[JULIET], "hello", Wait).status, Status::NoEligibleDevices);
+        assert_eq!(romeo.accept_identity(JULIET, 6, &other.key()), Status::Ok);
+        assert_eq!(level(&romeo, JULIET, 6).0, "undecided");
+        match policy {
+            Btbv => assert_eq!(says_unasked(&romeo, &[JULIET]), [6]),
+            _ => assert_eq!(says_asked(&romeo, &[JULIET], &[(JULIET, 6)], "trusted"), [6]),
         }
     }
 }
