@@ -20,7 +20,6 @@ use zeroize::Zeroizing;
 /// Policies of an encryption for devices that are not ready, for omemo_draft_set_policy. Under every policy a
 /// recipient device without the message is a row of the report.
 #[repr(i32)]
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum omemo_encrypt_policy {
     /// Waits until everything is fetched and decided, then encrypts for the devices that are ready and reports the
     /// others. Offline, it waits for the next stream.
@@ -265,10 +264,7 @@ pub extern "C" fn omemo_draft_set_key_transport(draft: Option<&mut omemo_draft>)
 pub extern "C" fn omemo_draft_set_policy(draft: Option<&mut omemo_draft>, policy: i32) -> omemo_status {
     guard::status(|| {
         args::required(draft)?.set(|draft| {
-            let policies = [EncryptPolicy::Wait, EncryptPolicy::Now, EncryptPolicy::All];
-            let found = policies.into_iter().find(|known| *known as i32 == policy);
-            draft.policy =
-                found.ok_or(Error::new(Status::Argument, "The number is not an omemo_encrypt_policy."))?;
+            draft.policy = omemo_encrypt_policy::decode(policy)?;
             Ok(())
         })
     })

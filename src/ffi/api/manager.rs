@@ -11,13 +11,11 @@ use super::operations::{omemo_done, omemo_op};
 use super::results::omemo_result;
 use super::status::omemo_status;
 use crate::error::{Error, Status};
-use crate::manager::api::catch_up::CatchUp;
 use std::ffi::c_void;
 use std::time::{Duration, Instant};
 
 /// Statement of the client about messages that wait on the server, for omemo_manager_connected.
 #[repr(i32)]
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum omemo_catch_up {
     /// No messages wait, or the client does not say when it has read them: all messages count as live.
     OMEMO_CATCH_UP_NONE = 0,
@@ -119,11 +117,7 @@ pub unsafe extern "C" fn omemo_manager_connected(
         let op = unsafe { Out::new(op) };
         // SAFETY: the client gives one of ours or NULL.
         let manager = unsafe { calls::enter(manager) }?;
-        let catch_up = match catch_up {
-            number if number == omemo_catch_up::OMEMO_CATCH_UP_NONE as i32 => CatchUp::None,
-            number if number == omemo_catch_up::OMEMO_CATCH_UP_EXPECTED as i32 => CatchUp::Expected,
-            _ => return Err(Error::new(Status::Argument, "The number is not an omemo_catch_up.")),
-        };
+        let catch_up = omemo_catch_up::decode(catch_up)?;
         let completion = Completion::new(done, user_data, op.as_ref());
         manager.start(completion, op, |manager, op| manager.connected(op, catch_up))
     })
