@@ -2,7 +2,6 @@
 
 use super::super::boundary::returns::Out;
 use super::super::boundary::{args, guard, handles};
-use super::super::runtime::completion::Completion;
 use super::super::runtime::manager_handle::omemo_manager;
 use super::super::runtime::{calls, manager_handle};
 use super::config;
@@ -113,13 +112,11 @@ pub unsafe extern "C" fn omemo_manager_connected(
     op: *mut omemo_op,
 ) -> omemo_status {
     guard::outside_services(|| {
-        // SAFETY: the client gives a place or NULL.
-        let op = unsafe { Out::new(op) };
         // SAFETY: the client gives one of ours or NULL.
         let manager = unsafe { calls::enter(manager) }?;
         let catch_up = omemo_catch_up::decode(catch_up)?;
-        let completion = Completion::new(done, user_data, op.as_ref());
-        manager.start(completion, op, |manager, op| manager.connected(op, catch_up))
+        // SAFETY: the client gives a place or NULL.
+        unsafe { manager.start_for(done, user_data, op, |manager, op| manager.connected(op, catch_up)) }
     })
 }
 
@@ -168,9 +165,7 @@ pub unsafe extern "C" fn omemo_manager_catch_up_end(
         // SAFETY: the client gives one of ours or NULL.
         let manager = unsafe { calls::enter(manager) }?;
         // SAFETY: the client gives a place or NULL.
-        let op = unsafe { Out::new(op) };
-        let completion = Completion::new(done, user_data, op.as_ref());
-        manager.start(completion, op, |manager, op| manager.catch_up_end(op))
+        unsafe { manager.start_for(done, user_data, op, |manager, op| manager.catch_up_end(op)) }
     })
 }
 
