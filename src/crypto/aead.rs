@@ -93,22 +93,11 @@ pub fn gcm_decrypt(
     tag: &[u8; GCM_TAG],
 ) -> Result<Zeroizing<Vec<u8>>> {
     let mut buffer = Zeroizing::new(ciphertext.to_vec());
+    let (data, tag) = (buffer.as_mut_slice().into(), (*tag).into());
     let opened = if let Ok(iv) = <[u8; 12]>::try_from(iv) {
-        let cipher = AesGcm::<Aes128, U12>::new(key.into());
-        cipher.decrypt_inout_detached(
-            &Nonce::<U12>::from(iv),
-            &[],
-            buffer.as_mut_slice().into(),
-            &(*tag).into(),
-        )
+        AesGcm::<Aes128, U12>::new(key.into()).decrypt_inout_detached(&iv.into(), &[], data, &tag)
     } else if let Ok(iv) = <[u8; 16]>::try_from(iv) {
-        let cipher = AesGcm::<Aes128, U16>::new(key.into());
-        cipher.decrypt_inout_detached(
-            &Nonce::<U16>::from(iv),
-            &[],
-            buffer.as_mut_slice().into(),
-            &(*tag).into(),
-        )
+        AesGcm::<Aes128, U16>::new(key.into()).decrypt_inout_detached(&iv.into(), &[], data, &tag)
     } else {
         return Err(Error::new(Status::Malformed, "The IV has neither 12 nor 16 bytes."));
     };

@@ -2,9 +2,9 @@
 
 use super::keys::{PublicKey, agree};
 use super::rng::{Rng, draw};
+use super::silent::silent;
 use super::{convert, curve, xeddsa};
 use crate::error::{Error, Result, Status};
-use std::fmt;
 use zeroize::Zeroizing;
 
 /// A public identity key that was found fit for use. Holds both forms, since a conversion costs as much as a hash of
@@ -60,11 +60,7 @@ impl IdentityKey {
     }
 }
 
-impl fmt::Debug for IdentityKey {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("IdentityKey(..)")
-    }
-}
+silent! { IdentityKey }
 
 /// Where the private key of an identity comes from.
 #[derive(Clone)]

@@ -8,6 +8,7 @@ pub mod identity;
 pub mod kdf;
 pub mod keys;
 pub mod rng;
+pub(crate) mod silent;
 #[cfg(test)]
 mod vectors;
 pub mod xeddsa;

@@ -1,6 +1,6 @@
 //! Who: bare JIDs and device ids. How a JID is normalised is known to `stanza::jid` alone.
 
-use std::fmt;
+use crate::crypto::silent::silent;
 use std::sync::Arc;
 
 /// A bare JID in its normal form. Cheap to clone.
@@ -19,12 +19,8 @@ impl BareJid {
     }
 }
 
-/// JIDs are personal: they do not belong into logs, which are written by `Debug` more often than not.
-impl fmt::Debug for BareJid {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("BareJid(..)")
-    }
-}
+// JIDs are personal: they do not belong into logs, which are written by `Debug` more often than not.
+silent! { BareJid }
 
 /// The number of a device within its account.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]

@@ -8,10 +8,10 @@
 use super::limits;
 use super::ranges::Ranges;
 use crate::crypto::keys::PublicKey;
+use crate::crypto::silent::silent;
 use crate::error::{Error, Result, Status};
 use prost::Message;
 use sha2::{Digest, Sha256};
-use std::fmt;
 use zeroize::Zeroizing;
 
 const VERSION: u32 = 1;
@@ -203,11 +203,7 @@ struct PageRecord {
     numbers: Vec<u32>,
 }
 
-impl fmt::Debug for PageRecord {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("PageRecord(..)")
-    }
-}
+silent! { PageRecord }
 
 fn corrupt() -> Error {
     Error::new(Status::StorageCorrupt, "A page of closed chains cannot be read.")

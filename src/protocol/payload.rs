@@ -4,8 +4,8 @@ use super::namespace::Namespace;
 use super::profile::PayloadCipher;
 use crate::crypto::aead::{self, CbcHmacKeys, GCM_TAG};
 use crate::crypto::rng::{Rng, draw};
+use crate::crypto::silent::silent;
 use crate::error::{Error, Result, Status};
-use std::fmt;
 use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
 
@@ -35,11 +35,7 @@ pub struct KeyParts {
     pub iv: Option<Vec<u8>>,
 }
 
-impl fmt::Debug for KeyParts {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("KeyParts(..)")
-    }
-}
+silent! { KeyParts }
 
 /// Encrypts a plaintext under a fresh key. An empty one is refused: in the legacy namespace it could not be told from
 /// a key transport.

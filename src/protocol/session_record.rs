@@ -12,9 +12,9 @@ use super::ratchet::{KeyAtPn, Ratchet};
 use super::role::Role;
 use super::session::Session;
 use crate::crypto::keys::{KeyPair, PublicKey};
+use crate::crypto::silent::silent;
 use crate::error::{Error, Result, Status};
 use prost::Message;
-use std::fmt;
 use zeroize::{Zeroize, Zeroizing};
 
 const VERSION: u32 = 1;
@@ -85,17 +85,7 @@ struct SessionRecord {
     evicted: Vec<u32>,
 }
 
-impl fmt::Debug for TailRecord {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("TailRecord(..)")
-    }
-}
-
-impl fmt::Debug for SessionRecord {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("SessionRecord(..)")
-    }
-}
+silent! { TailRecord SessionRecord }
 
 impl Drop for TailRecord {
     fn drop(&mut self) {

@@ -4,10 +4,10 @@
 
 use super::chain::Secret;
 use crate::crypto::keys::PublicKey;
+use crate::crypto::silent::silent;
 use crate::error::{Error, Result, Status};
 use prost::Message;
 use prost::encoding::{DecodeContext, decode_key, skip_field};
-use std::fmt;
 use zeroize::{Zeroize, Zeroizing};
 
 const VERSION: u32 = 1;
@@ -194,17 +194,7 @@ struct SkippedRecord {
     groups: Vec<GroupRecord>,
 }
 
-impl fmt::Debug for GroupRecord {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("GroupRecord(..)")
-    }
-}
-
-impl fmt::Debug for SkippedRecord {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("SkippedRecord(..)")
-    }
-}
+silent! { GroupRecord SkippedRecord }
 
 impl Drop for GroupRecord {
     fn drop(&mut self) {

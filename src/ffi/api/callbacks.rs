@@ -8,7 +8,6 @@ use super::devices::omemo_devices;
 use super::message::omemo_message;
 use super::status::omemo_status;
 use crate::error::Result;
-use crate::manager::api::event::NoticeKind;
 use std::ffi::{c_char, c_void};
 
 /// Number of an open request: a callback that asks for something passes it, and an omemo_request function answers
@@ -17,7 +16,6 @@ pub type omemo_request = u64;
 
 /// Kinds of news that omemo_callbacks.notify receives. The arguments in brackets are set, the others are not.
 #[repr(i32)]
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum omemo_notice {
     /// (ns, jid) A device was added or removed, or its key became known. omemo_manager_devices returns the current
     /// state.
@@ -59,20 +57,6 @@ pub enum omemo_notice {
     /// and JID. Ask the user about the devices of omemo_manager_devices that are undecided, and call
     /// omemo_manager_set_trust. With decide_trust, and without OMEMO_ENCRYPT_NOW, decide_trust is called instead.
     OMEMO_NOTICE_UNDECIDED = 7,
-}
-
-impl From<NoticeKind> for omemo_notice {
-    fn from(kind: NoticeKind) -> omemo_notice {
-        match kind {
-            NoticeKind::Devices => omemo_notice::OMEMO_NOTICE_DEVICES,
-            NoticeKind::IdentityChanged => omemo_notice::OMEMO_NOTICE_IDENTITY_CHANGED,
-            NoticeKind::Downgraded => omemo_notice::OMEMO_NOTICE_DOWNGRADED,
-            NoticeKind::PublishFailed => omemo_notice::OMEMO_NOTICE_PUBLISH_FAILED,
-            NoticeKind::SessionBroken => omemo_notice::OMEMO_NOTICE_SESSION_BROKEN,
-            NoticeKind::BlindlyTrusted => omemo_notice::OMEMO_NOTICE_BLINDLY_TRUSTED,
-            NoticeKind::Undecided => omemo_notice::OMEMO_NOTICE_UNDECIDED,
-        }
-    }
 }
 
 /// Callbacks of one account, for omemo_config_set_callbacks. There are three kinds. Requests ask for something;

@@ -4,7 +4,7 @@ use super::super::boundary::user_data::{UserData, omemo_destroy};
 use super::super::boundary::{args, guard, handles, returns};
 use super::super::runtime::manager_handle::Parts;
 use super::callbacks::{Callbacks, omemo_callbacks};
-use super::log::{self, Log, omemo_log};
+use super::log::{Log, omemo_log, omemo_log_level};
 use super::status::omemo_status;
 use super::storage::{Store, omemo_storage};
 use super::trust_policy;
@@ -320,8 +320,7 @@ pub unsafe extern "C" fn omemo_config_set_log(
         // SAFETY: the client gives one of ours or NULL.
         unsafe { shared(config) }?.set(|settings| {
             let log = args::required(log)?;
-            let level = log::level(level)
-                .ok_or(Error::new(Status::Argument, "The number is not an omemo_log_level."))?;
+            let level = omemo_log_level::decode(level)?;
             if settings.log.is_some() {
                 return Err(Error::new(Status::Argument, "omemo_config_set_log was called twice."));
             }

@@ -18,7 +18,6 @@ use zeroize::Zeroizing;
 
 /// Advice about a received stanza: what the client does with it.
 #[repr(i32)]
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum omemo_action {
     /// Show nothing: the stanza has no payload, whatever its status, or is a duplicate, or a message of this device
     /// that came back, or an error, or no OMEMO message at all.
@@ -30,19 +29,8 @@ pub enum omemo_action {
     OMEMO_ACTION_WARN = 2,
 }
 
-impl From<Action> for omemo_action {
-    fn from(action: Action) -> omemo_action {
-        match action {
-            Action::Hide => omemo_action::OMEMO_ACTION_HIDE,
-            Action::Show => omemo_action::OMEMO_ACTION_SHOW,
-            Action::Warn => omemo_action::OMEMO_ACTION_WARN,
-        }
-    }
-}
-
 /// Flags that omemo_decrypted_flags returns.
 #[repr(i32)]
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum omemo_decrypted_flag {
     /// The message began a new session.
     OMEMO_DECRYPTED_NEW_SESSION = 1,

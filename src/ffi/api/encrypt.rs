@@ -1,9 +1,7 @@
 //! Section 11 of the header: drafts and encryption.
 
-use super::super::boundary::returns::Out;
 use super::super::boundary::{args, guard, handles};
 use super::super::runtime::calls;
-use super::super::runtime::completion::Completion;
 use super::super::runtime::manager_handle::omemo_manager;
 use super::operations::{omemo_done, omemo_op};
 use super::status::omemo_status;
@@ -20,7 +18,6 @@ use zeroize::Zeroizing;
 /// Policies of an encryption for devices that are not ready, for omemo_draft_set_policy. Under every policy a
 /// recipient device without the message is a row of the report.
 #[repr(i32)]
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum omemo_encrypt_policy {
     /// Waits until everything is fetched and decided, then encrypts for the devices that are ready and reports the
     /// others. Offline, it waits for the next stream.
@@ -60,13 +57,19 @@ enum Plaintext {
 }
 
 impl omemo_draft {
-    /// Sets something; the first failure is kept.
-    fn set(&mut self, set: impl FnOnce(&mut omemo_draft) -> Result<()>) -> Result<()> {
-        let done = set(self);
-        if let Err(error) = &done {
-            self.first_error.get_or_insert_with(|| error.clone());
-        }
-        done
+    /// Runs the body of a setter; the first failure is kept.
+    fn set(
+        draft: Option<&mut omemo_draft>,
+        set: impl FnOnce(&mut omemo_draft) -> Result<()>,
+    ) -> omemo_status {
+        guard::status(|| {
+            let draft = args::required(draft)?;
+            let done = set(draft);
+            if let Err(error) = &done {
+                draft.first_error.get_or_insert_with(|| error.clone());
+            }
+            done
+        })
     }
 
     fn say(&mut self, namespace: Namespace, content: Plaintext) {
@@ -140,15 +143,13 @@ pub unsafe extern "C" fn omemo_draft_add_recipient(
     draft: Option<&mut omemo_draft>,
     jid: *const c_char,
 ) -> omemo_status {
-    guard::status(|| {
-        args::required(draft)?.set(|draft| {
-            // SAFETY: the client gives a C string or NULL.
-            let jid = unsafe { args::required_jid(jid) }?;
-            if !draft.recipients.contains(&jid) {
-                draft.recipients.push(jid);
-            }
-            Ok(())
-        })
+    omemo_draft::set(draft, |draft| {
+        // SAFETY: the client gives a C string or NULL.
+        let jid = unsafe { args::required_jid(jid) }?;
+        if !draft.recipients.contains(&jid) {
+            draft.recipients.push(jid);
+        }
+        Ok(())
     })
 }
 
@@ -163,13 +164,11 @@ pub unsafe extern "C" fn omemo_draft_remove_recipient(
     draft: Option<&mut omemo_draft>,
     jid: *const c_char,
 ) -> omemo_status {
-    guard::status(|| {
-        args::required(draft)?.set(|draft| {
-            // SAFETY: the client gives a C string or NULL.
-            let jid = unsafe { args::required_jid(jid) }?;
-            draft.recipients.retain(|recipient| *recipient != jid);
-            Ok(())
-        })
+    omemo_draft::set(draft, |draft| {
+        // SAFETY: the client gives a C string or NULL.
+        let jid = unsafe { args::required_jid(jid) }?;
+        draft.recipients.retain(|recipient| *recipient != jid);
+        Ok(())
     })
 }
 
@@ -189,18 +188,16 @@ pub unsafe extern "C" fn omemo_draft_set_plaintext(
     bytes: *const u8,
     len: usize,
 ) -> omemo_status {
-    guard::status(|| {
-        args::required(draft)?.set(|draft| {
-            // SAFETY: the client gives a C string or NULL.
-            let namespace = unsafe { args::namespace(ns) }?;
-            // SAFETY: the client gives len bytes or NULL.
-            let bytes = unsafe { args::bytes(bytes, len, limits::STANZA_BYTES) }?;
-            if bytes.is_empty() {
-                return Err(Status::Plaintext.into());
-            }
-            draft.say(namespace, Plaintext::Bytes(Zeroizing::new(bytes.to_vec())));
-            Ok(())
-        })
+    omemo_draft::set(draft, |draft| {
+        // SAFETY: the client gives a C string or NULL.
+        let namespace = unsafe { args::namespace(ns) }?;
+        // SAFETY: the client gives len bytes or NULL.
+        let bytes = unsafe { args::bytes(bytes, len, limits::STANZA_BYTES) }?;
+        if bytes.is_empty() {
+            return Err(Status::Plaintext.into());
+        }
+        draft.say(namespace, Plaintext::Bytes(Zeroizing::new(bytes.to_vec())));
+        Ok(())
     })
 }
 
@@ -217,19 +214,17 @@ pub unsafe extern "C" fn omemo_draft_set_body(
     draft: Option<&mut omemo_draft>,
     text: *const c_char,
 ) -> omemo_status {
-    guard::status(|| {
-        args::required(draft)?.set(|draft| {
-            // SAFETY: the client gives a C string or NULL.
-            let body = unsafe { args::text(text) }?;
-            if body.is_empty() {
-                return Err(Status::Plaintext.into());
-            }
-            envelope::check_text(body)?;
-            for namespace in Namespace::ALL {
-                draft.say(namespace, Plaintext::Body(Zeroizing::new(body.to_owned())));
-            }
-            Ok(())
-        })
+    omemo_draft::set(draft, |draft| {
+        // SAFETY: the client gives a C string or NULL.
+        let body = unsafe { args::text(text) }?;
+        if body.is_empty() {
+            return Err(Status::Plaintext.into());
+        }
+        envelope::check_text(body)?;
+        for namespace in Namespace::ALL {
+            draft.say(namespace, Plaintext::Body(Zeroizing::new(body.to_owned())));
+        }
+        Ok(())
     })
 }
 
@@ -247,12 +242,10 @@ pub unsafe extern "C" fn omemo_draft_set_body(
 /// Since: 0.1.0 (XEP-0384 0.3 4.6, XEP-0396)
 #[unsafe(no_mangle)]
 pub extern "C" fn omemo_draft_set_key_transport(draft: Option<&mut omemo_draft>) -> omemo_status {
-    guard::status(|| {
-        args::required(draft)?.set(|draft| {
-            draft.plaintexts.clear();
-            draft.key_transport = true;
-            Ok(())
-        })
+    omemo_draft::set(draft, |draft| {
+        draft.plaintexts.clear();
+        draft.key_transport = true;
+        Ok(())
     })
 }
 
@@ -263,14 +256,9 @@ pub extern "C" fn omemo_draft_set_key_transport(draft: Option<&mut omemo_draft>)
 /// Since: 0.1.0
 #[unsafe(no_mangle)]
 pub extern "C" fn omemo_draft_set_policy(draft: Option<&mut omemo_draft>, policy: i32) -> omemo_status {
-    guard::status(|| {
-        args::required(draft)?.set(|draft| {
-            let policies = [EncryptPolicy::Wait, EncryptPolicy::Now, EncryptPolicy::All];
-            let found = policies.into_iter().find(|known| *known as i32 == policy);
-            draft.policy =
-                found.ok_or(Error::new(Status::Argument, "The number is not an omemo_encrypt_policy."))?;
-            Ok(())
-        })
+    omemo_draft::set(draft, |draft| {
+        draft.policy = omemo_encrypt_policy::decode(policy)?;
+        Ok(())
     })
 }
 
@@ -288,12 +276,10 @@ pub unsafe extern "C" fn omemo_draft_set_namespaces(
     namespaces: *const *const c_char,
     count: usize,
 ) -> omemo_status {
-    guard::status(|| {
-        args::required(draft)?.set(|draft| {
-            // SAFETY: the client gives count C strings or NULL.
-            draft.namespaces = Some(unsafe { args::namespaces(namespaces, count) }?);
-            Ok(())
-        })
+    omemo_draft::set(draft, |draft| {
+        // SAFETY: the client gives count C strings or NULL.
+        draft.namespaces = Some(unsafe { args::namespaces(namespaces, count) }?);
+        Ok(())
     })
 }
 
@@ -308,12 +294,10 @@ pub unsafe extern "C" fn omemo_draft_set_context(
     draft: Option<&mut omemo_draft>,
     context: *const c_char,
 ) -> omemo_status {
-    guard::status(|| {
-        args::required(draft)?.set(|draft| {
-            // SAFETY: the client gives a C string or NULL.
-            draft.context = Some(unsafe { args::text(context) }?.to_owned());
-            Ok(())
-        })
+    omemo_draft::set(draft, |draft| {
+        // SAFETY: the client gives a C string or NULL.
+        draft.context = Some(unsafe { args::text(context) }?.to_owned());
+        Ok(())
     })
 }
 
@@ -363,8 +347,6 @@ pub unsafe extern "C" fn omemo_manager_encrypt(
         let draft = unsafe { args::copied(draft, omemo_draft::clone) }?;
         let draft = draft.finish(manager.jid(), manager.now())?;
         // SAFETY: the client gives a place or NULL.
-        let op = unsafe { Out::new(op) };
-        let completion = Completion::new(done, user_data, op.as_ref());
-        manager.start(completion, op, |manager, op| manager.encrypt(op, draft))
+        unsafe { manager.start_for(done, user_data, op, |manager, op| manager.encrypt(op, draft)) }
     })
 }

@@ -7,7 +7,6 @@ use std::ffi::{c_char, c_void};
 
 /// Severity of a log line. No level ever contains secrets, message texts or JIDs.
 #[repr(i32)]
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum omemo_log_level {
     /// A bug in this library.
     OMEMO_LOG_ERROR = 1,
@@ -29,24 +28,6 @@ pub type omemo_log = Option<
         line: *const c_char,
     ),
 >;
-
-impl From<LogLevel> for omemo_log_level {
-    fn from(level: LogLevel) -> omemo_log_level {
-        match level {
-            LogLevel::Error => omemo_log_level::OMEMO_LOG_ERROR,
-            LogLevel::Warn => omemo_log_level::OMEMO_LOG_WARN,
-            LogLevel::Info => omemo_log_level::OMEMO_LOG_INFO,
-            LogLevel::Debug => omemo_log_level::OMEMO_LOG_DEBUG,
-        }
-    }
-}
-
-/// The level with this number.
-pub(in crate::ffi) fn level(number: i32) -> Option<LogLevel> {
-    [LogLevel::Error, LogLevel::Warn, LogLevel::Info, LogLevel::Debug]
-        .into_iter()
-        .find(|level| *level as i32 == number)
-}
 
 /// Where lines go.
 pub(in crate::ffi) struct Log {

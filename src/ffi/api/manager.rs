@@ -2,7 +2,6 @@
 
 use super::super::boundary::returns::Out;
 use super::super::boundary::{args, guard, handles};
-use super::super::runtime::completion::Completion;
 use super::super::runtime::manager_handle::omemo_manager;
 use super::super::runtime::{calls, manager_handle};
 use super::config;
@@ -11,13 +10,11 @@ use super::operations::{omemo_done, omemo_op};
 use super::results::omemo_result;
 use super::status::omemo_status;
 use crate::error::{Error, Status};
-use crate::manager::api::catch_up::CatchUp;
 use std::ffi::c_void;
 use std::time::{Duration, Instant};
 
 /// Statement of the client about messages that wait on the server, for omemo_manager_connected.
 #[repr(i32)]
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum omemo_catch_up {
     /// No messages wait, or the client does not say when it has read them: all messages count as live.
     OMEMO_CATCH_UP_NONE = 0,
@@ -115,17 +112,11 @@ pub unsafe extern "C" fn omemo_manager_connected(
     op: *mut omemo_op,
 ) -> omemo_status {
     guard::outside_services(|| {
-        // SAFETY: the client gives a place or NULL.
-        let op = unsafe { Out::new(op) };
         // SAFETY: the client gives one of ours or NULL.
         let manager = unsafe { calls::enter(manager) }?;
-        let catch_up = match catch_up {
-            number if number == omemo_catch_up::OMEMO_CATCH_UP_NONE as i32 => CatchUp::None,
-            number if number == omemo_catch_up::OMEMO_CATCH_UP_EXPECTED as i32 => CatchUp::Expected,
-            _ => return Err(Error::new(Status::Argument, "The number is not an omemo_catch_up.")),
-        };
-        let completion = Completion::new(done, user_data, op.as_ref());
-        manager.start(completion, op, |manager, op| manager.connected(op, catch_up))
+        let catch_up = omemo_catch_up::decode(catch_up)?;
+        // SAFETY: the client gives a place or NULL.
+        unsafe { manager.start_for(done, user_data, op, |manager, op| manager.connected(op, catch_up)) }
     })
 }
 
@@ -174,9 +165,7 @@ pub unsafe extern "C" fn omemo_manager_catch_up_end(
         // SAFETY: the client gives one of ours or NULL.
         let manager = unsafe { calls::enter(manager) }?;
         // SAFETY: the client gives a place or NULL.
-        let op = unsafe { Out::new(op) };
-        let completion = Completion::new(done, user_data, op.as_ref());
-        manager.start(completion, op, |manager, op| manager.catch_up_end(op))
+        unsafe { manager.start_for(done, user_data, op, |manager, op| manager.catch_up_end(op)) }
     })
 }
 

@@ -3,7 +3,6 @@
 use super::super::boundary::returns::Out;
 use super::super::boundary::{args, guard, handles};
 use super::super::runtime::calls;
-use super::super::runtime::completion::Completion;
 use super::super::runtime::manager_handle::omemo_manager;
 use super::device_list::omemo_device_list;
 use super::devices::omemo_devices;
@@ -224,9 +223,9 @@ pub unsafe extern "C" fn omemo_manager_replace_sessions(
         let jid = unsafe { args::optional_jid(jid) }?;
         let device = if device == 0 { None } else { Some(args::device(device)?) };
         // SAFETY: the client gives a place or NULL.
-        let op = unsafe { Out::new(op) };
-        let completion = Completion::new(done, user_data, op.as_ref());
-        manager.start(completion, op, |manager, op| manager.replace_sessions(op, jid, device))
+        unsafe {
+            manager.start_for(done, user_data, op, |manager, op| manager.replace_sessions(op, jid, device))
+        }
     })
 }
 
@@ -256,8 +255,6 @@ pub unsafe extern "C" fn omemo_manager_refresh_devices(
         // SAFETY: the client gives C strings or NULL.
         let (jid, ns) = unsafe { (args::optional_jid(jid)?, args::optional_namespace(ns)?) };
         // SAFETY: the client gives a place or NULL.
-        let op = unsafe { Out::new(op) };
-        let completion = Completion::new(done, user_data, op.as_ref());
-        manager.start(completion, op, |manager, op| manager.refresh_devices(op, jid, ns))
+        unsafe { manager.start_for(done, user_data, op, |manager, op| manager.refresh_devices(op, jid, ns)) }
     })
 }

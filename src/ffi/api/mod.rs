@@ -1,4 +1,4 @@
-//! The functions of the header: one file for each of its sections.
+//! The functions of the header: one file for each of its sections, and what its enumerations mean in the core.
 
 pub mod bundle;
 pub mod callbacks;
@@ -10,6 +10,7 @@ pub mod device_list;
 pub mod device_sessions;
 pub mod devices;
 pub mod encrypt;
+mod enums;
 pub mod log;
 pub mod manager;
 pub mod manager_devices;

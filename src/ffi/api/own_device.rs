@@ -1,9 +1,7 @@
 //! Section 14 of the header, what a client does about this device and this account's other devices.
 
-use super::super::boundary::returns::Out;
 use super::super::boundary::{args, guard};
 use super::super::runtime::calls;
-use super::super::runtime::completion::Completion;
 use super::super::runtime::manager_handle::omemo_manager;
 use super::operations::{omemo_done, omemo_op};
 use super::status::omemo_status;
@@ -39,9 +37,7 @@ pub unsafe extern "C" fn omemo_manager_set_label(
         // SAFETY: the client gives a C string or NULL.
         let label = unsafe { args::optional_text(label) }?.filter(|label| !label.is_empty());
         // SAFETY: the client gives a place or NULL.
-        let op = unsafe { Out::new(op) };
-        let completion = Completion::new(done, user_data, op.as_ref());
-        manager.start(completion, op, |manager, op| manager.set_label(op, label))
+        unsafe { manager.start_for(done, user_data, op, |manager, op| manager.set_label(op, label)) }
     })
 }
 
@@ -68,9 +64,7 @@ pub unsafe extern "C" fn omemo_manager_ensure_consistency(
         // SAFETY: the client gives one of ours or NULL.
         let manager = unsafe { calls::enter(manager) }?;
         // SAFETY: the client gives a place or NULL.
-        let op = unsafe { Out::new(op) };
-        let completion = Completion::new(done, user_data, op.as_ref());
-        manager.start(completion, op, |manager, op| manager.ensure_consistency(op))
+        unsafe { manager.start_for(done, user_data, op, |manager, op| manager.ensure_consistency(op)) }
     })
 }
 
@@ -99,9 +93,7 @@ pub unsafe extern "C" fn omemo_manager_clear_device_lists(
         // SAFETY: the client gives one of ours or NULL.
         let manager = unsafe { calls::enter(manager) }?;
         // SAFETY: the client gives a place or NULL.
-        let op = unsafe { Out::new(op) };
-        let completion = Completion::new(done, user_data, op.as_ref());
-        manager.start(completion, op, |manager, op| manager.clear_device_lists(op))
+        unsafe { manager.start_for(done, user_data, op, |manager, op| manager.clear_device_lists(op)) }
     })
 }
 
@@ -134,9 +126,7 @@ pub unsafe extern "C" fn omemo_manager_remove_own_device(
         let manager = unsafe { calls::enter(manager) }?;
         let device = args::device(device)?;
         // SAFETY: the client gives a place or NULL.
-        let op = unsafe { Out::new(op) };
-        let completion = Completion::new(done, user_data, op.as_ref());
-        manager.start(completion, op, |manager, op| manager.remove_own_device(op, device))
+        unsafe { manager.start_for(done, user_data, op, |manager, op| manager.remove_own_device(op, device)) }
     })
 }
 
@@ -165,9 +155,7 @@ pub unsafe extern "C" fn omemo_manager_reset_identity(
         // SAFETY: the client gives one of ours or NULL.
         let manager = unsafe { calls::enter(manager) }?;
         // SAFETY: the client gives a place or NULL.
-        let op = unsafe { Out::new(op) };
-        let completion = Completion::new(done, user_data, op.as_ref());
-        manager.start(completion, op, |manager, op| manager.reset_identity(op))
+        unsafe { manager.start_for(done, user_data, op, |manager, op| manager.reset_identity(op)) }
     })
 }
 
@@ -198,9 +186,7 @@ pub unsafe extern "C" fn omemo_manager_delete_account(
         // SAFETY: the client gives one of ours or NULL.
         let manager = unsafe { calls::enter(manager) }?;
         // SAFETY: the client gives a place or NULL.
-        let op = unsafe { Out::new(op) };
-        let completion = Completion::new(done, user_data, op.as_ref());
-        manager.start(completion, op, |manager, op| manager.delete_account(op))
+        unsafe { manager.start_for(done, user_data, op, |manager, op| manager.delete_account(op)) }
     })
 }
 
@@ -242,8 +228,6 @@ pub unsafe extern "C" fn omemo_manager_health(
         // SAFETY: the client gives a C string or NULL.
         let jid = unsafe { args::optional_jid(jid) }?;
         // SAFETY: the client gives a place or NULL.
-        let op = unsafe { Out::new(op) };
-        let completion = Completion::new(done, user_data, op.as_ref());
-        manager.start(completion, op, |manager, op| manager.health(op, jid))
+        unsafe { manager.start_for(done, user_data, op, |manager, op| manager.health(op, jid)) }
     })
 }

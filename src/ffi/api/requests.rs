@@ -17,7 +17,6 @@ use std::ffi::c_char;
 
 /// Reasons for omemo_request_reject. The reason decides what happens next.
 #[repr(i32)]
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum omemo_reject_reason {
     /// The server answered item-not-found; use this reason for nothing else. A missing device list counts as empty,
     /// a missing bundle as deleted.
@@ -32,25 +31,6 @@ pub enum omemo_reject_reason {
     /// The user closed the dialog (decide_trust), or does not want this message to be sent (send_message) or this
     /// bundle to be deleted (delete_bundle).
     OMEMO_REJECT_DECLINED = 5,
-}
-
-/// Returns the reason with this number.
-fn reason(number: i32) -> Result<Reason> {
-    use omemo_reject_reason::{
-        OMEMO_REJECT_DECLINED, OMEMO_REJECT_FAILED, OMEMO_REJECT_NOT_FOUND, OMEMO_REJECT_OFFLINE,
-        OMEMO_REJECT_TIMEOUT,
-    };
-    let reasons = [
-        (OMEMO_REJECT_NOT_FOUND, Reason::NotFound),
-        (OMEMO_REJECT_FAILED, Reason::Failed),
-        (OMEMO_REJECT_TIMEOUT, Reason::Timeout),
-        (OMEMO_REJECT_OFFLINE, Reason::Offline),
-        (OMEMO_REJECT_DECLINED, Reason::Declined),
-    ];
-    let found = reasons.into_iter().find(|(c, _)| *c as i32 == number);
-    found
-        .map(|(_, reason)| reason)
-        .ok_or(Error::new(Status::Argument, "The number is not an omemo_reject_reason."))
 }
 
 /// Returns the meaning of an answer in XML.
@@ -245,5 +225,5 @@ pub unsafe extern "C" fn omemo_request_decide(
 /// Since: 0.1.0
 #[unsafe(no_mangle)]
 pub extern "C" fn omemo_request_reject(request: omemo_request, reason: i32) -> omemo_status {
-    guard::outside_services(|| calls::answer(request, Answer::Rejected(self::reason(reason)?)))
+    guard::outside_services(|| calls::answer(request, Answer::Rejected(omemo_reject_reason::decode(reason)?)))
 }

@@ -13,7 +13,6 @@ use std::mem::MaybeUninit;
 /// Parts of the key of a message, for protocols that use OMEMO as key transport (XEP-0396). They are parameters of
 /// omemo_result_key for sent messages and of omemo_decrypted_key for received ones.
 #[repr(i32)]
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum omemo_key_part {
     /// The key itself.
     OMEMO_KEY_PART_KEY = 0,

@@ -2,7 +2,7 @@
 
 use super::super::api::bundle::omemo_bundle;
 use super::super::api::callbacks::Callbacks;
-use super::super::api::core_trust::verdict;
+use super::super::api::core_trust::omemo_core_trust;
 use super::super::api::device_list::omemo_device_list;
 use super::super::api::devices::omemo_devices;
 use super::super::api::log::Log;
@@ -156,8 +156,8 @@ impl Services for ClientCallbacks {
         let devices = omemo_devices::new([device.clone()]);
         let user_data = tables.callbacks.user_data.pointer();
         // SAFETY: the client's function; the devices live until it returns.
-        verdict(guard::service(|| unsafe { evaluate(user_data, &raw const devices, 0) }))
-            .ok_or(Status::UnknownTrustLevel.into())
+        let verdict = guard::service(|| unsafe { evaluate(user_data, &raw const devices, 0) });
+        omemo_core_trust::decode(verdict).map_err(|_| Status::UnknownTrustLevel.into())
     }
 
     fn trust_policy(&self) -> Option<&dyn TrustPolicy> {

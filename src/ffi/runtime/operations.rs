@@ -1,5 +1,6 @@
 //! Running operations: how they start, how their end is delivered or kept, and the call that waits for it.
 
+use super::super::api::operations::{omemo_done, omemo_op};
 use super::super::api::results::omemo_result;
 use super::super::boundary::guard;
 use super::super::boundary::returns::Out;
@@ -12,6 +13,7 @@ use crate::manager::Manager;
 use crate::manager::api::report::Outcome;
 use crate::manager::api::services::Services;
 use crate::runtime::next_number;
+use std::ffi::c_void;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -19,6 +21,22 @@ use std::time::{Duration, Instant};
 const RESULTS: usize = 1_000;
 
 impl CallGuard {
+    /// Starts an operation with the parameters that end every function of the header which starts one.
+    ///
+    /// # Safety
+    /// `op` must be NULL or can be written until the call ends.
+    pub(in crate::ffi) unsafe fn start_for(
+        &self,
+        done: omemo_done,
+        user_data: *mut c_void,
+        op: *mut omemo_op,
+        begin: impl FnOnce(&Manager, u64) -> Result<()>,
+    ) -> Result<()> {
+        // SAFETY: the same promise; this call ends before that of the client.
+        let number = unsafe { Out::new(op) };
+        self.start(Completion::new(done, user_data, number.as_ref()), number, begin)
+    }
+
     /// Starts an operation; its end is not delivered before this is over.
     pub(in crate::ffi) fn start(
         &self,

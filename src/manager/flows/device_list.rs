@@ -178,7 +178,10 @@ pub(in crate::manager) fn update(
     stamp: Stamp,
 ) -> Result<()> {
     if !context.config.namespaces.contains(&list.namespace) {
-        see_left(context, jid, list, delivery, stamp)?;
+        if *jid == context.config.jid && delivery == Delivery::Live {
+            // While this device leaves the namespace, its publication must not wipe out what others write.
+            context.memory(|memory| memory.own_list(list.namespace).see(list, stamp, Arrival::Pushed))?;
+        }
         return Err(Status::UnknownNamespace.into());
     }
     context.transact(|tx| {
@@ -198,22 +201,6 @@ pub(in crate::manager) fn update(
     if delivery == Delivery::Live {
         super::context::supersede_list(context, jid, list, stamp);
     }
-    Ok(())
-}
-
-/// Takes note of a push of this account's list in a namespace that is not served: while this device leaves it, its
-/// publication must not wipe out what others write.
-fn see_left(
-    context: &Context,
-    jid: &BareJid,
-    list: &DeviceList,
-    delivery: Delivery,
-    stamp: Stamp,
-) -> Result<()> {
-    if *jid != context.config.jid || delivery == Delivery::Delayed {
-        return Ok(());
-    }
-    context.memory(|memory| memory.own_list(list.namespace).see(list, stamp, Arrival::Pushed))?;
     Ok(())
 }
 

@@ -17,3 +17,11 @@ impl SessionAddress {
         SessionAddress { namespace, ..self.clone() }
     }
 }
+
+#[cfg(test)]
+impl SessionAddress {
+    /// Returns device 7 of a JID, for tests.
+    pub(in crate::manager) fn example(jid: &str, namespace: Namespace) -> SessionAddress {
+        SessionAddress { jid: BareJid::from_normalized(jid), device: DeviceId::new(7).unwrap(), namespace }
+    }
+}

@@ -140,17 +140,12 @@ impl BundleLooks {
 #[allow(clippy::arithmetic_side_effects)] // small numbers
 mod tests {
     use super::*;
-    use crate::protocol::address::DeviceId;
     use Namespace::{Legacy, Omemo2};
 
     const NOW: u64 = 1_000_000;
 
-    fn at(jid: &str, namespace: Namespace) -> SessionAddress {
-        SessionAddress { jid: BareJid::from_normalized(jid), device: DeviceId::new(7).unwrap(), namespace }
-    }
-
     fn failing(status: Status) -> (BundleLooks, SessionAddress) {
-        let (mut looks, at) = (BundleLooks::default(), at("romeo@montague.lit", Omemo2));
+        let (mut looks, at) = (BundleLooks::default(), SessionAddress::example("romeo@montague.lit", Omemo2));
         looks.failed(Standing::Known, &at, status.into(), NOW);
         (looks, at)
     }
@@ -180,7 +175,7 @@ mod tests {
             assert!(!looks.is_quiet(&at, NOW + quiet), "{status:?}");
         }
         let (looks, _) = failing(Status::Timeout);
-        assert!(!looks.is_quiet(&at("romeo@montague.lit", Legacy), NOW));
+        assert!(!looks.is_quiet(&SessionAddress::example("romeo@montague.lit", Legacy), NOW));
     }
 
     #[test]
@@ -195,9 +190,9 @@ mod tests {
     #[test]
     fn a_changed_list_forgets_the_failures_of_its_jid_and_namespace() {
         let all = [
-            at("romeo@montague.lit", Omemo2),
-            at("romeo@montague.lit", Legacy),
-            at("juliet@capulet.lit", Omemo2),
+            SessionAddress::example("romeo@montague.lit", Omemo2),
+            SessionAddress::example("romeo@montague.lit", Legacy),
+            SessionAddress::example("juliet@capulet.lit", Omemo2),
         ];
         let mut looks = BundleLooks::default();
         all.iter().for_each(|at| looks.failed(Standing::Stranger, at, Status::Timeout.into(), NOW));

@@ -121,13 +121,11 @@ fn remember(last: &mut VecDeque<MessageHash>, hash: MessageHash) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::protocol::address::{BareJid, DeviceId};
     use crate::protocol::namespace::Namespace::{Legacy, Omemo2};
     use Timeliness::{Doubtful, Live};
 
     fn romeo() -> SessionAddress {
-        let jid = BareJid::from_normalized("romeo@montague.lit");
-        SessionAddress { jid, device: DeviceId::new(7).unwrap(), namespace: Omemo2 }
+        SessionAddress::example("romeo@montague.lit", Omemo2)
     }
 
     #[test]

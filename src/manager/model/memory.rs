@@ -138,13 +138,11 @@ mod tests {
     use super::super::standing::Standing;
     use super::*;
     use crate::error::Status;
-    use crate::protocol::address::DeviceId;
     use crate::protocol::device_list::DeviceList;
     use Namespace::{Legacy, Omemo2};
 
     fn romeo() -> SessionAddress {
-        let jid = BareJid::from_normalized("romeo@montague.lit");
-        SessionAddress { jid, device: DeviceId::new(7).unwrap(), namespace: Omemo2 }
+        SessionAddress::example("romeo@montague.lit", Omemo2)
     }
 
     #[test]

@@ -58,17 +58,7 @@ impl CurrentSession {
 
     /// Returns the same with another session.
     pub(super) fn with_session(&self, session: Session) -> CurrentSession {
-        CurrentSession {
-            session: Some(session),
-            epoch: self.epoch,
-            heartbeat: self.heartbeat.clone(),
-            begun_ms: self.begun_ms,
-            unanswered_ms: self.unanswered_ms,
-            unanswered: self.unanswered,
-            last_seen_ms: self.last_seen_ms,
-            answered: self.answered,
-            order: self.order,
-        }
+        CurrentSession { session: Some(session), heartbeat: self.heartbeat.clone(), ..*self }
     }
 
     /// Writes its record; `None`: there is no session, and nothing is remembered.

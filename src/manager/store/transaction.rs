@@ -13,7 +13,7 @@ use super::super::model::memory::Memory;
 use super::super::model::outbox::Outbox;
 use super::super::model::pre_keys::PreKeyStore;
 use super::super::model::standing::Standing;
-use super::account::Account;
+use super::account::{Account, Loaded};
 use super::current_session::CurrentSession;
 use super::records::account::AccountRecord;
 use super::records::contact::ContactRecord;
@@ -123,22 +123,31 @@ impl Tx<'_> {
         pick(&self.staged).or_else(|| self.lower.iter().rev().find_map(pick))
     }
 
+    /// Returns what is staged, else what was loaded.
+    fn shared<T>(
+        &self,
+        staged: impl Fn(&Staged) -> Option<&T>,
+        loaded: impl FnOnce(&Loaded) -> &T,
+    ) -> Result<&T> {
+        match self.staged(staged) {
+            Some(staged) => Ok(staged),
+            None => self.account.loaded().map(loaded),
+        }
+    }
+
     // -- The account --
 
+    fn shared_account(&self) -> Result<&Arc<AccountRecord>> {
+        self.shared(|staged| staged.account.as_ref(), |loaded| &loaded.account)
+    }
+
     pub(in crate::manager) fn account(&self) -> Result<&AccountRecord> {
-        Ok(match self.staged(|staged| staged.account.as_ref()) {
-            Some(account) => account,
-            None => &self.account.loaded()?.account,
-        })
+        Ok(self.shared_account()?)
     }
 
     pub(in crate::manager) fn account_mut(&mut self) -> Result<&mut AccountRecord> {
-        if self.staged.account.is_none() {
-            let before = self.staged(|staged| staged.account.as_ref()).cloned();
-            self.staged.account =
-                Some(before.map_or_else(|| Ok(self.account.loaded()?.account.clone()), Ok::<_, Error>)?);
-        }
-        self.staged.account.as_mut().map(Arc::make_mut).ok_or(Status::Internal.into())
+        let before = self.shared_account()?.clone();
+        Ok(Arc::make_mut(self.staged.account.get_or_insert(before)))
     }
 
     /// Returns this device's id, once it was chosen.
@@ -216,20 +225,17 @@ impl Tx<'_> {
 
     // -- The outbox --
 
+    fn shared_outbox(&self) -> Result<&Arc<Outbox>> {
+        self.shared(|staged| staged.outbox.as_ref(), |loaded| &loaded.outbox)
+    }
+
     pub(in crate::manager) fn outbox(&self) -> Result<&Outbox> {
-        Ok(match self.staged(|staged| staged.outbox.as_ref()) {
-            Some(outbox) => outbox,
-            None => &self.account.loaded()?.outbox,
-        })
+        Ok(self.shared_outbox()?)
     }
 
     pub(in crate::manager) fn outbox_mut(&mut self) -> Result<&mut Outbox> {
-        if self.staged.outbox.is_none() {
-            let before = self.staged(|staged| staged.outbox.as_ref()).cloned();
-            self.staged.outbox =
-                Some(before.map_or_else(|| Ok(self.account.loaded()?.outbox.clone()), Ok::<_, Error>)?);
-        }
-        self.staged.outbox.as_mut().map(Arc::make_mut).ok_or(Status::Internal.into())
+        let before = self.shared_outbox()?.clone();
+        Ok(Arc::make_mut(self.staged.outbox.get_or_insert(before)))
     }
 
     /// Loads the encrypted bytes of an empty message.

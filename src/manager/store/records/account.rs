@@ -1,6 +1,7 @@
 //! The account: identity, device id, highest ids, what the server still has to hear of; and its anchor.
 
-use super::{corrupt, record, silent};
+use super::{corrupt, record};
+use crate::crypto::silent::silent;
 use crate::error::{Error, Result, Status};
 use crate::protocol::address::DeviceId;
 use crate::protocol::label::SignedLabel;

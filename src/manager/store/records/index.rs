@@ -1,6 +1,7 @@
 //! One bucket of the index of JIDs: which there are, and by which device ids and keys they are found.
 
-use super::{corrupt, record, silent};
+use super::{corrupt, record};
+use crate::crypto::silent::silent;
 use crate::error::Result;
 use prost::Message;
 

@@ -95,17 +95,6 @@ macro_rules! record {
 }
 pub(super) use record;
 
-macro_rules! silent {
-    ($($record:ident)*) => {$(
-        impl std::fmt::Debug for $record {
-            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-                f.write_str(concat!(stringify!($record), "(..)"))
-            }
-        }
-    )*};
-}
-pub(super) use silent;
-
 #[cfg(test)]
 mod tests {
     use super::account::AccountRecord;

@@ -3,8 +3,9 @@
 use super::super::super::model::address::SessionAddress;
 use super::super::super::model::outbox::{Outbox, OutboxEntry};
 use super::super::super::model::standing::Standing;
-use super::{bytes32, corrupt, record, silent};
+use super::{bytes32, corrupt, record};
 use crate::crypto::keys::PublicKey;
+use crate::crypto::silent::silent;
 use crate::error::Result;
 use crate::protocol::address::{BareJid, DeviceId};
 use crate::protocol::limits;

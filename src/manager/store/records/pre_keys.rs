@@ -2,8 +2,9 @@
 
 use super::super::super::model::pre_keys::{OneTimeKey, PreKeyStore, ProcessedExchange, SignedKey};
 use super::super::super::model::standing::Standing;
-use super::{bytes32, corrupt, record, secret32, silent};
+use super::{bytes32, corrupt, record, secret32};
 use crate::crypto::keys::{KeyPair, PublicKey};
+use crate::crypto::silent::silent;
 use crate::error::Result;
 use crate::protocol::limits;
 use prost::Message;

@@ -1,7 +1,8 @@
 //! The current session with a device, the list of its predecessors, and each of these.
 
 use super::super::super::model::session_set::{Archive, ArchiveReason, Predecessor, SessionOrder};
-use super::{corrupt, record, silent};
+use super::{corrupt, record};
+use crate::crypto::silent::silent;
 use crate::error::Result;
 use prost::Message;
 
