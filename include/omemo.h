@@ -532,6 +532,13 @@ enum omemo_option
    * checks both. Unit: omemo_trust_policy, 0 to 2; default: 0.
    */
   OMEMO_OPTION_TRUST_POLICY = 9,
+  /**
+   * 1: at the first omemo_manager_connected of each manager one pre key is replaced and the bundle published,
+   * before anything is encrypted. A store that was copied before that is then found to be an older copy
+   * (OMEMO_NOTICE_ROLLED_BACK) before it uses a key again. 0: it is found only if the bundle has changed for
+   * another reason since the copy was made (docs/sessions.md). Unit: 0 or 1, 0 to 1; default: 0.
+   */
+  OMEMO_OPTION_MARK_START = 10,
 };
 #ifndef __cplusplus
 #if __STDC_VERSION__ >= 202311L
@@ -863,6 +870,14 @@ enum omemo_notice
    * omemo_manager_set_trust. With decide_trust, and without OMEMO_ENCRYPT_NOW, decide_trust is called instead.
    */
   OMEMO_NOTICE_UNDECIDED = 7,
+  /**
+   * (ns) The bundle on the server shows that this store is an older copy, restored from a backup for example, or that
+   * two copies of it are in use. All sessions are retired: they decrypt and do not encrypt any more, and this device
+   * publishes new keys. Messages that the other copy has received are not here. omemo_manager_replace_sessions for
+   * everybody lets contacts write at once; without it each session is replaced at the next message to its device
+   * (docs/sessions.md). Tell the user never to use two copies.
+   */
+  OMEMO_NOTICE_ROLLED_BACK = 8,
 };
 #ifndef __cplusplus
 #if __STDC_VERSION__ >= 202311L
@@ -2016,7 +2031,8 @@ enum omemo_encrypt_policy
   OMEMO_ENCRYPT_WAIT = 0,
   /**
    * Encrypts at once for the devices that are ready, makes no requests, and reports the others; works offline,
-   * too. It may overtake encryptions that wait.
+   * too, but not before the first omemo_manager_connected of the manager (OMEMO_ERR_OFFLINE). It may overtake
+   * encryptions that wait.
    */
   OMEMO_ENCRYPT_NOW = 1,
   /**

@@ -126,6 +126,7 @@ impl Account {
             skipped_per_session: 1_000,
             skipped_per_message: 1_000,
             healing: omemo::manager::config::Healing::Manual,
+            start_mark: Default::default(),
             max_unanswered_messages: None,
             signed_pre_key_period_ms: 604_800_000,
             pre_key_threshold: 99,

@@ -131,8 +131,22 @@ pub const TRUST_POLICY: ConfigOption = ConfigOption {
     default: 0,
 };
 
+/// How restored copies of the store are found out.
+pub const MARK_START: ConfigOption = ConfigOption {
+    number: 10,
+    name: "OMEMO_OPTION_MARK_START",
+    meaning: "1: at the first omemo_manager_connected of each manager one pre key is replaced and the bundle published, before \
+              anything is encrypted. A store that was copied before that is then found to be an older copy \
+              (OMEMO_NOTICE_ROLLED_BACK) before it uses a key again. 0: it is found only if the bundle has changed for \
+              another reason since the copy was made (docs/sessions.md).",
+    unit: "0 or 1",
+    least: 0,
+    most: 1,
+    default: 0,
+};
+
 /// All options, by number.
-pub const OPTIONS: [&ConfigOption; 9] = [
+pub const OPTIONS: [&ConfigOption; 10] = [
     &REQUEST_TIMEOUT_MS,
     &MAX_OPEN_FETCHES,
     &SKIPPED_PER_SESSION,
@@ -142,6 +156,7 @@ pub const OPTIONS: [&ConfigOption; 9] = [
     &SIGNED_PRE_KEY_PERIOD_S,
     &PRE_KEY_THRESHOLD,
     &TRUST_POLICY,
+    &MARK_START,
 ];
 
 /// Who replaces a session on which messages cannot be decrypted.
@@ -152,6 +167,16 @@ pub enum Healing {
     Manual,
     /// The library.
     Automatic,
+}
+
+/// Whether each start leaves a mark in the bundle on the server, by which older copies of the store are found out.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum StartMark {
+    /// No mark.
+    #[default]
+    None,
+    /// A pre key with a new id.
+    NewPreKey,
 }
 
 /// The settings of an account.
@@ -173,6 +198,8 @@ pub struct Config {
     pub skipped_per_message: usize,
     /// See [`HEALING`].
     pub healing: Healing,
+    /// See [`MARK_START`].
+    pub start_mark: StartMark,
     /// See [`MAX_UNANSWERED_MESSAGES`]; `None`: never.
     pub max_unanswered_messages: Option<u32>,
     /// See [`SIGNED_PRE_KEY_PERIOD_S`]; in milliseconds.

@@ -44,6 +44,7 @@ mod random_histories;
 mod records;
 mod replace_sessions;
 mod retired;
+mod rollback;
 mod rotation;
 mod scenarios;
 mod setup;

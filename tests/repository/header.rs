@@ -15,7 +15,7 @@ const SECTIONS: [(&str, &[&str]); 14] = [
     ("Version, status", &["api/status"]),
     ("Logging", &["api/log"]),
     ("Strings", &["api/strings"]),
-    ("Configuration", &["boundary/user_data", "api/trust_policy", "api/config"]),
+    ("Configuration", &["boundary/user_data", "api/trust_policy", "api/options", "api/config"]),
     ("Storage", &["api/storage"]),
     ("Callbacks", &["api/core_trust", "api/callbacks"]),
     ("Manager", &["runtime/manager_handle", "api/operations", "api/manager"]),

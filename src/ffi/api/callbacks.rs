@@ -57,6 +57,12 @@ pub enum omemo_notice {
     /// and JID. Ask the user about the devices of omemo_manager_devices that are undecided, and call
     /// omemo_manager_set_trust. With decide_trust, and without OMEMO_ENCRYPT_NOW, decide_trust is called instead.
     OMEMO_NOTICE_UNDECIDED = 7,
+    /// (ns) The bundle on the server shows that this store is an older copy, restored from a backup for example, or that
+    /// two copies of it are in use. All sessions are retired: they decrypt and do not encrypt any more, and this device
+    /// publishes new keys. Messages that the other copy has received are not here. omemo_manager_replace_sessions for
+    /// everybody lets contacts write at once; without it each session is replaced at the next message to its device
+    /// (docs/sessions.md). Tell the user never to use two copies.
+    OMEMO_NOTICE_ROLLED_BACK = 8,
 }
 
 /// Callbacks of one account, for omemo_config_set_callbacks. There are three kinds. Requests ask for something;

@@ -12,8 +12,9 @@ use crate::error::{Error, Result, Status};
 use crate::manager;
 use crate::manager::api::trust_policy::LEVEL_UNDECIDED;
 use crate::manager::config::{
-    ConfigOption, HEALING, Healing, MAX_OPEN_FETCHES, MAX_UNANSWERED_MESSAGES, OPTIONS, PRE_KEY_THRESHOLD,
-    REQUEST_TIMEOUT_MS, SIGNED_PRE_KEY_PERIOD_S, SKIPPED_PER_MESSAGE, SKIPPED_PER_SESSION, TRUST_POLICY,
+    ConfigOption, HEALING, Healing, MARK_START, MAX_OPEN_FETCHES, MAX_UNANSWERED_MESSAGES, OPTIONS,
+    PRE_KEY_THRESHOLD, REQUEST_TIMEOUT_MS, SIGNED_PRE_KEY_PERIOD_S, SKIPPED_PER_MESSAGE, SKIPPED_PER_SESSION,
+    StartMark, TRUST_POLICY,
 };
 use crate::protocol::address::BareJid;
 use crate::protocol::namespace::Namespace;
@@ -21,23 +22,6 @@ use parking_lot::Mutex;
 use std::collections::BTreeMap;
 use std::ffi::{CString, c_char, c_void};
 use std::sync::Arc;
-
-/// Options for omemo_config_set_option. The comment of each gives the unit, the bounds, and the value of an option
-/// that is not set.
-#[repr(i32)]
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[allow(missing_docs, reason = "the header has the sentences of src/manager/config.rs")]
-pub enum omemo_option {
-    OMEMO_OPTION_REQUEST_TIMEOUT_MS = 1,
-    OMEMO_OPTION_MAX_OPEN_FETCHES = 2,
-    OMEMO_OPTION_SKIPPED_PER_SESSION = 3,
-    OMEMO_OPTION_SKIPPED_PER_MESSAGE = 4,
-    OMEMO_OPTION_HEALING = 5,
-    OMEMO_OPTION_MAX_UNANSWERED_MESSAGES = 6,
-    OMEMO_OPTION_SIGNED_PRE_KEY_PERIOD_S = 7,
-    OMEMO_OPTION_PRE_KEY_THRESHOLD = 8,
-    OMEMO_OPTION_TRUST_POLICY = 9,
-}
 
 /// Settings from which omemo_manager_new opens a manager.
 ///
@@ -69,19 +53,6 @@ pub(in crate::ffi) struct Settings {
     callbacks: Option<Arc<Callbacks>>,
     log: Option<Arc<Log>>,
 }
-
-// The enumeration is written out for cbindgen; its numbers are those of the table.
-const _: () = {
-    assert!(omemo_option::OMEMO_OPTION_REQUEST_TIMEOUT_MS as i32 == REQUEST_TIMEOUT_MS.number);
-    assert!(omemo_option::OMEMO_OPTION_MAX_OPEN_FETCHES as i32 == MAX_OPEN_FETCHES.number);
-    assert!(omemo_option::OMEMO_OPTION_SKIPPED_PER_SESSION as i32 == SKIPPED_PER_SESSION.number);
-    assert!(omemo_option::OMEMO_OPTION_SKIPPED_PER_MESSAGE as i32 == SKIPPED_PER_MESSAGE.number);
-    assert!(omemo_option::OMEMO_OPTION_HEALING as i32 == HEALING.number);
-    assert!(omemo_option::OMEMO_OPTION_MAX_UNANSWERED_MESSAGES as i32 == MAX_UNANSWERED_MESSAGES.number);
-    assert!(omemo_option::OMEMO_OPTION_SIGNED_PRE_KEY_PERIOD_S as i32 == SIGNED_PRE_KEY_PERIOD_S.number);
-    assert!(omemo_option::OMEMO_OPTION_PRE_KEY_THRESHOLD as i32 == PRE_KEY_THRESHOLD.number);
-    assert!(omemo_option::OMEMO_OPTION_TRUST_POLICY as i32 == TRUST_POLICY.number);
-};
 
 impl Settings {
     /// Returns the value of an option.
@@ -138,6 +109,7 @@ impl Shared {
         let signed_pre_key_period_ms = settings.option(&SIGNED_PRE_KEY_PERIOD_S).saturating_mul(1_000);
         let pre_key_threshold = small(settings.option(&PRE_KEY_THRESHOLD));
         let heals = settings.option(&HEALING) != 0;
+        let marks = settings.option(&MARK_START) != 0;
         let table = settings.callbacks.as_ref().map(|callbacks| &callbacks.table);
         let trust_policy = trust_policy::selected(settings.option(&TRUST_POLICY), table)?;
         let max_unanswered_messages = most_unanswered(settings.option(&MAX_UNANSWERED_MESSAGES));
@@ -151,6 +123,7 @@ impl Shared {
             max_open_fetches,
             skipped_per_session: small(kept),
             skipped_per_message: small(at_once),
+            start_mark: if marks { StartMark::NewPreKey } else { StartMark::None },
             healing: if heals { Healing::Automatic } else { Healing::Manual },
             max_unanswered_messages,
             signed_pre_key_period_ms,

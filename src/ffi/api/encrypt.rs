@@ -23,7 +23,8 @@ pub enum omemo_encrypt_policy {
     /// others. Offline, it waits for the next stream.
     OMEMO_ENCRYPT_WAIT = 0,
     /// Encrypts at once for the devices that are ready, makes no requests, and reports the others; works offline,
-    /// too. It may overtake encryptions that wait.
+    /// too, but not before the first omemo_manager_connected of the manager (OMEMO_ERR_OFFLINE). It may overtake
+    /// encryptions that wait.
     OMEMO_ENCRYPT_NOW = 1,
     /// Waits as OMEMO_ENCRYPT_WAIT does, and fails unless every device list is up to date and the message was
     /// encrypted for every active device that is not distrusted. Offline, it waits for the next stream.

@@ -52,7 +52,7 @@ translate!(to_c omemo_notice, NoticeKind:
     Devices = OMEMO_NOTICE_DEVICES, IdentityChanged = OMEMO_NOTICE_IDENTITY_CHANGED,
     Downgraded = OMEMO_NOTICE_DOWNGRADED, PublishFailed = OMEMO_NOTICE_PUBLISH_FAILED,
     SessionBroken = OMEMO_NOTICE_SESSION_BROKEN, BlindlyTrusted = OMEMO_NOTICE_BLINDLY_TRUSTED,
-    Undecided = OMEMO_NOTICE_UNDECIDED);
+    Undecided = OMEMO_NOTICE_UNDECIDED, RolledBack = OMEMO_NOTICE_ROLLED_BACK);
 translate!(both omemo_core_trust, CoreTrust:
     Undecided = OMEMO_CORE_UNDECIDED, Trusted = OMEMO_CORE_TRUSTED, Distrusted = OMEMO_CORE_DISTRUSTED);
 translate!(both omemo_log_level, LogLevel:

@@ -16,6 +16,7 @@ pub mod manager;
 pub mod manager_devices;
 pub mod message;
 pub mod operations;
+pub mod options;
 pub mod own_device;
 pub mod requests;
 pub mod results;

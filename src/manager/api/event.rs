@@ -37,6 +37,8 @@ pub enum NoticeKind {
     PublishFailed,
     /// Messages of a listed device cannot be decrypted.
     SessionBroken,
+    /// This store is an older copy, or one of two: no session sends any more.
+    RolledBack,
     /// A trust policy has trusted keys without asking the user.
     BlindlyTrusted,
     /// A message is not for keys about which nobody has decided, and the user was not asked.

@@ -4,6 +4,7 @@
 use super::super::api::request::{Answer, Reason, Request};
 use super::super::engine::Class;
 use super::super::model::address::SessionAddress;
+use super::super::model::job::Job;
 use super::super::model::outbox::OutboxEntry;
 use super::super::policy;
 use super::super::store::removal;
@@ -137,6 +138,12 @@ fn empty_message(at: &SessionAddress, own: DeviceId, stored: &StoredMessage) -> 
 /// Returns the JID that stands beside a key; legacy has none there.
 pub(super) fn addressed(at: &SessionAddress) -> Option<crate::protocol::address::BareJid> {
     at.namespace.names_recipients().then(|| at.jid.clone())
+}
+
+/// Returns a job for each empty message, once it is known that the store is no older copy.
+pub(super) fn jobs(tx: &Tx<'_>) -> Result<Vec<Job>> {
+    let outbox = tx.outbox()?.iter().filter(|_| tx.memory().compared);
+    Ok(outbox.map(|entry| Job::Send(entry.id)).collect())
 }
 
 /// Sends an empty message.

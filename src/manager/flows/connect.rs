@@ -5,6 +5,7 @@ use super::super::api::catch_up::CatchUp;
 use super::super::api::event::OperationId;
 use super::super::api::report::{Outcome, Row};
 use super::super::api::services::LogLevel;
+use super::super::config::StartMark;
 use super::super::engine::{Class, OperationKind};
 use super::context::Context;
 use super::{announce, catch_up, device_list, own_bundle, own_keys};
@@ -87,10 +88,28 @@ pub(super) enum Until {
 /// Compares what the server has with what ought to stand there, and has it repaired.
 pub(super) async fn reconcile(context: &Context, until: Until) -> Result<Outcome> {
     let mut attempt = Attempt { context, stream: context.engine.requests().stream(), again: true };
+    // A mark counts when it stands on the server.
+    let first = !context.memory(|memory| memory.compared)?;
+    let marks = first && context.config.start_mark == StartMark::NewPreKey;
+    let until = if marks { Until::Published } else { until };
     let outcome = compare(context, until, &mut attempt).await;
     // What failed by the store is tried again, too.
     attempt.again |= outcome.is_err();
+    if !outcome.as_ref().is_err_and(Error::is_storage) {
+        note_compared(context, attempt.stream)?;
+    }
     outcome
+}
+
+/// From now on sessions may send, whatever the comparison found: what it could not look at is not waited for, or a server
+/// that refuses one request would keep everybody from writing.
+fn note_compared(context: &Context, stream: u64) -> Result<()> {
+    if stream == context.engine.requests().stream() {
+        context.memory(|memory| memory.compared = true)?;
+        context.wake_worker();
+        context.progress.notify();
+    }
+    Ok(())
 }
 
 /// One comparison. Unless it came to its end it is made again by the worker, whatever ended it.
@@ -150,6 +169,10 @@ async fn compare(context: &Context, until: Until, attempt: &mut Attempt<'_>) -> 
     } else {
         compare_bundles(context, &mut lists, &mut again).await?;
     }
+    let marks = context.config.start_mark == StartMark::NewPreKey && !first_run;
+    if marks && !context.memory(|memory| memory.compared)? {
+        context.transact(own_keys::mark_start)?;
+    }
     attempt.again = again;
     context.memory(|memory| memory.reconcile_again = again)?;
     context.wake_worker();
@@ -200,14 +223,7 @@ async fn compare_bundles(
     let Some(device) = context.transact(|tx| tx.device_id())? else { return Ok(()) };
     for (namespace, fetched) in lists {
         let Ok(list) = fetched else { continue };
-        if device_list::ids(list).contains(&device.get()) {
-            match own_bundle::check(context, *namespace, device).await {
-                Err(error) if error.is_storage() => return Err(error),
-                Err(error) => *fetched = Err(error),
-                // Without an answer nobody knows what stands there: it is looked at again.
-                Ok(()) => *again |= !context.memory(|memory| memory.verified_in.contains(*namespace))?,
-            }
-        } else {
+        if !device_list::ids(list).contains(&device.get()) {
             // Who lost the list has lost the bundle, too, more often than not.
             context.transact(|tx| {
                 tx.pre_keys_mut(*namespace)?.bundle_pending = true;
@@ -215,6 +231,16 @@ async fn compare_bundles(
                 tx.after(move |memory| memory.catch_up.release_bundle(namespace));
                 Ok(())
             })?;
+            // Publishing looks at what stands there, but not before anything is sent.
+            if context.memory(|memory| memory.compared)? {
+                continue;
+            }
+        }
+        match own_bundle::check(context, *namespace, device).await {
+            Err(error) if error.is_storage() => return Err(error),
+            Err(error) => *fetched = Err(error),
+            // Without an answer nobody knows what stands there: it is looked at again.
+            Ok(()) => *again |= !context.memory(|memory| memory.verified_in.contains(*namespace))?,
         }
     }
     Ok(())

@@ -25,6 +25,7 @@ pub(super) mod remove_own_device;
 pub(super) mod repair;
 pub(super) mod replace_sessions;
 pub(super) mod reset_identity;
+mod rollback;
 pub(super) mod rotation;
 pub(super) mod take_over;
 pub(super) mod trust;

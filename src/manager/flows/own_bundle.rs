@@ -8,7 +8,7 @@ use super::super::model::job::Job;
 use super::super::policy;
 use super::super::store::transaction::Tx;
 use super::context::Context;
-use super::{device_list, give_up_id, own_keys};
+use super::{device_list, give_up_id, own_keys, rollback};
 use crate::crypto::convert;
 use crate::error::{Result, Status};
 use crate::protocol::address::DeviceId;
@@ -43,11 +43,14 @@ fn note_own_bundle(tx: &mut Tx<'_>, namespace: Namespace, device: DeviceId, answ
     }
     let outdated = match answer {
         Answer::Bundle(theirs) => {
-            let ours = own_keys::own_bundle(tx, namespace)?;
-            let identity = convert::ed_to_mont(&theirs.identity_key);
-            if identity.as_ref() != Some(tx.identity()?.public().mont()) && theirs.verify().is_ok() {
-                return give_up_id::give_up_device_id(tx, namespace, device);
+            if theirs.verify().is_ok() {
+                let identity = convert::ed_to_mont(&theirs.identity_key);
+                if identity.as_ref() != Some(tx.identity()?.public().mont()) {
+                    return give_up_id::give_up_device_id(tx, namespace, device);
+                }
+                rollback::check(tx, namespace, theirs)?;
             }
+            let ours = own_keys::own_bundle(tx, namespace)?;
             theirs.identity_key != ours.identity_key || !same_keys(theirs, &ours)
         }
         // What cannot be read serves nobody, like a signature that does not hold.

@@ -3,6 +3,7 @@
 
 use super::super::api::services::LogLevel;
 use super::super::model::pre_keys::{OneTimeKey, PreKeyStore, SignedKey};
+use super::super::model::rollback::HighestIds;
 use super::super::model::rotation::{self, KeyTime};
 use super::super::policy;
 use super::super::store::records::account::{AccountRecord, HighestRecord};
@@ -22,6 +23,25 @@ fn highest(account: &mut AccountRecord, namespace: Namespace) -> Result<&mut Hig
         account.highest.push(HighestRecord { namespace: code, ..HighestRecord::default() });
     }
     account.highest.iter_mut().find(|highest| highest.namespace == code).ok_or(Error::from(Status::Internal))
+}
+
+/// Returns the highest ids that were ever handed out in a namespace.
+pub(super) fn highest_ids(tx: &Tx<'_>, namespace: Namespace) -> Result<HighestIds> {
+    let highest = tx.account()?.highest.iter().find(|highest| highest.namespace == namespace.code());
+    let HighestRecord { signed_pre_key, pre_key, .. } = highest.copied().unwrap_or_default();
+    Ok(HighestIds { signed_pre_key, pre_key })
+}
+
+/// Has the next ids be higher than these, which another copy of the store has handed out. Nobody signs ids: one that is far
+/// away is not followed, or whoever writes it would use up all of them.
+pub(super) fn raise_ids(tx: &mut Tx<'_>, namespace: Namespace, seen: HighestIds) -> Result<()> {
+    let highest = highest(tx.account_mut()?, namespace)?;
+    let raised = |known: u32, seen: u32| {
+        if seen <= known.saturating_add(policy::FOLLOWED_IDS) { known.max(seen) } else { known }
+    };
+    highest.signed_pre_key = raised(highest.signed_pre_key, seen.signed_pre_key);
+    highest.pre_key = raised(highest.pre_key, seen.pre_key);
+    Ok(())
 }
 
 fn next_id(last: &mut u32) -> Result<u32> {
@@ -45,6 +65,22 @@ pub(super) fn top_up(tx: &mut Tx<'_>, namespace: Namespace) -> Result<()> {
     let store = tx.pre_keys_mut(namespace)?;
     store.pre_keys.extend(fresh);
     store.bundle_pending = true;
+    Ok(())
+}
+
+/// Replaces one pre key in each namespace by one with a new id: an older copy of this store will not know it.
+pub(super) fn mark_start(tx: &mut Tx<'_>) -> Result<()> {
+    let wall_ms = tx.now.wall_ms;
+    for namespace in tx.config().namespaces.clone() {
+        tx.pre_keys_mut(namespace)?.retire_oldest(wall_ms);
+        let pair = Box::new(KeyPair::generate(tx.rng())?);
+        let id = next_id(&mut highest(tx.account_mut()?, namespace)?.pre_key)?;
+        let store = tx.pre_keys_mut(namespace)?;
+        store.pre_keys.push(OneTimeKey { id, pair, used_ms: None });
+        store.bundle_pending = true;
+        tx.after(move |memory| memory.catch_up.release_bundle(namespace));
+    }
+    tx.wake_worker();
     Ok(())
 }
 

@@ -82,7 +82,7 @@ fn due(tx: &mut Tx<'_>, busy: &BTreeSet<Job>) -> Result<(Vec<Job>, Option<u64>)>
         let purged: BTreeSet<Namespace> =
             tx.account()?.purges.iter().filter_map(|purge| Namespace::from_code(purge.namespace)).collect();
         jobs.extend(purged.into_iter().map(Job::PurgeId));
-        jobs.extend(tx.outbox()?.iter().map(|entry| Job::Send(entry.id)));
+        jobs.extend(answer::jobs(tx)?);
     }
     jobs.extend(tx.memory().unsolicited.waiting().cloned());
     let (mut next, mut ready) = (None::<u64>, Vec::new());

@@ -44,6 +44,9 @@ pub(in crate::manager) struct Memory {
     pub(in crate::manager) own_lists: BTreeMap<Namespace, OwnList>,
     /// Where it was looked, in this stream, whose bundle stands under our id, or nobody can have one there.
     pub(in crate::manager) verified_in: NamespaceSet,
+    /// What stands on the server of this device was compared with the store since the program began, or that was tried:
+    /// before, the store may be an older copy, whose sessions must not send.
+    pub(in crate::manager) compared: bool,
     /// The comparison with the server that `connected` began has failed, and is to be tried again.
     pub(in crate::manager) reconcile_again: bool,
     /// Where the client wants this account's list cleared, and it was not done yet.
@@ -73,6 +76,7 @@ impl Default for Memory {
             catch_up: CatchUpState::default(),
             own_lists: BTreeMap::new(),
             verified_in: NamespaceSet::default(),
+            compared: false,
             reconcile_again: false,
             clearing: NamespaceSet::default(),
             leaving: false,

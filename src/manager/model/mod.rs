@@ -19,6 +19,7 @@ pub(super) mod namespaces;
 pub(super) mod outbox;
 pub(super) mod own_list;
 pub(super) mod pre_keys;
+pub(super) mod rollback;
 pub(super) mod rotation;
 pub(super) mod session_set;
 pub(super) mod stamps;

@@ -152,6 +152,23 @@ impl PreKeyStore {
         }
     }
 
+    /// Has the oldest pre key count as used.
+    pub(in crate::manager) fn retire_oldest(&mut self, wall_ms: i64) {
+        let unused = self.pre_keys.iter_mut().filter(|key| key.used_ms.is_none());
+        if let Some(oldest) = unused.min_by_key(|key| key.id) {
+            oldest.used_ms = Some(wall_ms);
+        }
+    }
+
+    /// Takes another signed pre key, and has all pre keys count as used: new ones are to be made.
+    pub(in crate::manager) fn renew(&mut self, signed: SignedKey, wall_ms: i64) {
+        self.previous = Some(std::mem::replace(&mut self.signed, signed));
+        for key in &mut self.pre_keys {
+            key.used_ms.get_or_insert(wall_ms);
+        }
+        self.bundle_pending = true;
+    }
+
     /// Returns whether a used pre key is kept.
     pub(in crate::manager) fn has_used(&self) -> bool {
         self.pre_keys.iter().any(|key| key.used_ms.is_some())

@@ -83,6 +83,7 @@ impl Device for RustDevice {
             skipped_per_session: 1_000,
             skipped_per_message: 1_000,
             healing: options.healing,
+            start_mark: omemo::manager::config::StartMark::None,
             max_unanswered_messages: None,
             signed_pre_key_period_ms: 604_800_000,
             pre_key_threshold: 99,

@@ -11,6 +11,7 @@ use std::collections::HashMap;
 use std::ops::{Deref, DerefMut};
 
 /// The items of all accounts: a list a namespace and JID, a bundle a namespace, JID and device.
+#[derive(Clone)]
 pub struct Nodes<N, J, L, B> {
     pub lists: HashMap<(N, J), L>,
     pub bundles: HashMap<(N, J, u32), B>,

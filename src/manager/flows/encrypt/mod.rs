@@ -78,9 +78,16 @@ async fn run(
 ) -> Result<Outcome> {
     let mut gathered = Gathered::default();
     if request.draft.policy == EncryptPolicy::Now {
+        if !context.memory(|memory| memory.compared)? {
+            return Err(Error::new(
+                Status::Offline,
+                "Nothing is encrypted before this device was compared with the server, in the first login of a manager.",
+            ));
+        }
         return commit(context, request, &gathered);
     }
     wait_for_stream(context).await;
+    wait_until_compared(context).await?;
     drop(waiting.take());
     // Most messages need nothing and wait for nobody: their devices are gone through once.
     if ticket.is_first()
@@ -102,6 +109,17 @@ async fn run(
     }
     gather::renew_bundles(context, request, &mut gathered).await?;
     commit(context, request, &gathered)
+}
+
+/// Waits until it is known that the store is no older copy, as far as that can be known.
+async fn wait_until_compared(context: &Context) -> Result<()> {
+    loop {
+        let seen = context.progress.generation();
+        if context.memory(|memory| memory.compared)? {
+            return Ok(());
+        }
+        context.progress.changed(seen).await;
+    }
 }
 
 /// Encrypts for everybody who can be served, and tells whose keys are left out although the user was not asked.

@@ -69,6 +69,9 @@ pub(in crate::manager) struct AccountRecord {
     /// What the wall clock said then, in milliseconds; 0: it was not read yet.
     #[prost(int64, tag = "14")]
     pub(in crate::manager) accumulated_at_ms: i64,
+    /// When this store was found to be an older copy last, in wall-clock milliseconds; 0: never.
+    #[prost(int64, tag = "17")]
+    pub(in crate::manager) rolled_back_ms: i64,
     /// The label of this device; empty: none.
     #[prost(string, tag = "15")]
     pub(in crate::manager) label: String,

@@ -1,0 +1,62 @@
+//! This store turns out to be an older copy, or one of two: no session may send any more, since the other copy may have
+//! used its keys, and this device publishes keys that no other copy has.
+
+use super::super::api::event::{Notice, NoticeKind};
+use super::super::api::services::LogLevel;
+use super::super::model::rollback::{Evidence, HighestIds, evidence};
+use super::super::policy;
+use super::super::store::transaction::Tx;
+use super::own_keys;
+use crate::error::{Result, Status};
+use crate::protocol::bundle::Bundle;
+use crate::protocol::namespace::Namespace;
+
+/// Compares the bundle under this device's id and identity, whose signature holds, with the store. Sessions are retired
+/// where it shows that this store is an older copy.
+pub(super) fn check(tx: &mut Tx<'_>, namespace: Namespace, theirs: &Bundle) -> Result<()> {
+    let found = evidence(theirs, tx.pre_keys(namespace)?, own_keys::highest_ids(tx, namespace)?);
+    let Some(found) = found else { return Ok(()) };
+    let (wall_ms, last_ms) = (tx.now.wall_ms, tx.account()?.rolled_back_ms);
+    let lately = last_ms != 0 && (last_ms..last_ms.saturating_add(policy::ROLLBACK_MS)).contains(&wall_ms);
+    // Nobody signs pre keys: who can write to the node must not be able to end all sessions again and again.
+    if found == Evidence::PreKey && lately {
+        tx.log(LogLevel::Warn, "rollback: unknown pre keys stand on the server, again today");
+        tx.pre_keys_mut(namespace)?.bundle_pending = true;
+        return Ok(());
+    }
+    let account = tx.account_mut()?;
+    account.epoch = account.epoch.saturating_add(1);
+    account.rolled_back_ms = wall_ms.max(1);
+    for namespace in tx.config().namespaces.clone() {
+        renew_keys(tx, namespace, theirs)?;
+    }
+    tx.notify(Notice {
+        kind: NoticeKind::RolledBack,
+        namespace: Some(namespace),
+        jid: None,
+        device: 0,
+        status: Status::Ok,
+    });
+    tx.log(LogLevel::Warn, "rollback: the store is an older copy; all sessions are retired");
+    tx.wake_worker();
+    Ok(())
+}
+
+/// Makes other keys than the other copy may have, under ids that it has not handed out. Those that are there may be known
+/// to peers: what was encrypted with them can still be read for a while.
+fn renew_keys(tx: &mut Tx<'_>, namespace: Namespace, theirs: &Bundle) -> Result<()> {
+    if namespace == theirs.namespace {
+        own_keys::raise_ids(
+            tx,
+            namespace,
+            HighestIds {
+                signed_pre_key: theirs.signed_pre_key_id,
+                pre_key: theirs.pre_keys.iter().map(|key| key.id).max().unwrap_or(0),
+            },
+        )?;
+    }
+    let (now, wall_ms) = (own_keys::key_time(tx)?, tx.now.wall_ms);
+    let signed = own_keys::make_signed_pre_key(tx, namespace, now)?;
+    tx.pre_keys_mut(namespace)?.renew(signed, wall_ms);
+    own_keys::top_up(tx, namespace)
+}
