@@ -9,11 +9,11 @@
  * device of 100 costs one of 10,000 does.
  */
 #define _POSIX_C_SOURCE 200809L
+#include "../samples.h"
 #include <omemo.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 enum { DEVICES = 1000, PER_JID = 10, MAX_SAMPLES = 2000, ROUNDS = 15 };
 
@@ -127,17 +127,6 @@ static omemo_manager *account(const char *jid, void *user_data) {
   omemo_config_free(config);
   omemo_storage_free(storage);
   return manager;
-}
-
-static double seconds(void) {
-  struct timespec now;
-  clock_gettime(CLOCK_MONOTONIC, &now);
-  return (double)now.tv_sec + (double)now.tv_nsec * 1e-9;
-}
-
-static int compare(const void *a, const void *b) {
-  const double x = *(const double *)a, y = *(const double *)b;
-  return x < y ? -1 : x > y;
 }
 
 static double encrypt(omemo_manager *manager, const omemo_draft *draft) {

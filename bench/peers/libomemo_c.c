@@ -4,13 +4,13 @@
  *   cc -O2 libomemo_c.c $(pkg-config --cflags --libs libomemo-c libcrypto) -o peer_libomemo_c
  */
 #define _POSIX_C_SOURCE 200809L
+#include "../samples.h"
 #include <openssl/evp.h>
 #include <openssl/hmac.h>
 #include <openssl/rand.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include <signal_protocol.h>
 #include <curve.h>
@@ -381,17 +381,6 @@ static void make_bundle(void) {
 }
 static void to_devices(void) {
   for (int device = 1; device <= devices; device++) encrypt_by(alice, device);
-}
-
-static double seconds(void) {
-  struct timespec now;
-  clock_gettime(CLOCK_MONOTONIC, &now);
-  return (double)now.tv_sec + (double)now.tv_nsec * 1e-9;
-}
-
-static int compare(const void *a, const void *b) {
-  const double x = *(const double *)a, y = *(const double *)b;
-  return x < y ? -1 : x > y;
 }
 
 static void measure(const char *op, size_t most, void (*setup)(void), void (*action)(void)) {

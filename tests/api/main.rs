@@ -7,6 +7,8 @@
 #[macro_use]
 #[path = "../support/mod.rs"]
 mod support;
+#[path = "../support/sample_bundle.rs"]
+mod sample_bundle;
 
 mod answers;
 mod decrypt_table;

@@ -1,10 +1,11 @@
 //! What is read and given as structures, through the C functions: lists that keep what others wrote, both forms of keys.
 
+use crate::sample_bundle;
 use crate::support::abi::{self, *};
 use std::ffi::{CStr, CString, c_char};
 use std::ptr::{null, null_mut};
 
-use omemo::protocol::bundle::{Bundle, published_key};
+use omemo::protocol::bundle::published_key;
 use omemo::protocol::namespace::Namespace;
 use omemo::stanza::bundle;
 
@@ -129,24 +130,12 @@ fn lists_that_are_not_understood_and_lists_that_are_too_long_say_which() {
     );
 }
 
-/// A bundle whose identity key has this sign.
-fn sample(namespace: Namespace, sign: u8) -> Bundle {
-    let identity_key = (0_u8..)
-        .map(|seed| ed25519_dalek::SigningKey::from_bytes(&[seed; 32]).verifying_key().to_bytes())
-        .find(|key| key[31] >> 7 == sign)
-        .unwrap();
-    let mut signature = [9; 64];
-    signature[63] = 1;
-    let (signed_pre_key_id, signed_pre_key, pre_keys) = (4, [3; 32], Vec::new());
-    Bundle { namespace, identity_key, signed_pre_key_id, signed_pre_key, signature, pre_keys }
-}
-
 #[test]
 fn bundles_are_made_from_either_form_and_give_both() {
     for namespace in Namespace::ALL {
         let ns = CString::new(namespace.uri()).unwrap();
         for sign in [0, 1] {
-            let bundle = sample(namespace, sign);
+            let bundle = sample_bundle::with_sign(namespace, sign);
             let wire_key = bundle.published_identity_key().unwrap();
             let wire_signature = bundle.published_signature();
             let mut unsigned = bundle.identity_key;
@@ -192,7 +181,7 @@ fn bundles_are_made_from_either_form_and_give_both() {
 
 #[test]
 fn wire_forms_that_are_none_are_refused() {
-    let key = sample(Namespace::Legacy, 1).published_identity_key().unwrap();
+    let key = sample_bundle::with_sign(Namespace::Legacy, 1).published_identity_key().unwrap();
     let other_type = [&[6][..], &key[1..]].concat();
     let twist = [&[5, 2][..], &[0; 31]].concat();
     let signed = [3; 32];

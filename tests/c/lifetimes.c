@@ -63,35 +63,19 @@ static void inside(enum service service) {
   let_go();
 }
 
-static void in_now(struct account *account) {
-  (void)account;
-  inside(NOW);
-}
+/* A service that may be armed. */
+#define SERVICE(name, service)                                                                                         \
+  static void name(struct account *account) {                                                                          \
+    (void)account;                                                                                                     \
+    inside(service);                                                                                                   \
+  }
 
-static void in_evaluate(struct account *account) {
-  (void)account;
-  inside(EVALUATE);
-}
-
-static void in_log(struct account *account) {
-  (void)account;
-  inside(LOG);
-}
-
-static void in_wakeup(struct account *account) {
-  (void)account;
-  inside(WAKEUP);
-}
-
-static void in_load(struct account *account) {
-  (void)account;
-  inside(LOAD);
-}
-
-static void in_commit(struct account *account) {
-  (void)account;
-  inside(COMMIT);
-}
+SERVICE(in_now, NOW)
+SERVICE(in_evaluate, EVALUATE)
+SERVICE(in_log, LOG)
+SERVICE(in_wakeup, WAKEUP)
+SERVICE(in_load, LOAD)
+SERVICE(in_commit, COMMIT)
 
 /* -- the accounts: romeo makes the calls -- */
 

@@ -325,30 +325,29 @@ void client_outbox(struct client *client, struct record *answer) {
 
 /* -- receiving -- */
 
+#define REFUSAL(code, class, cause)                                                                                    \
+  { code, class, cause, #code }
+
 /* The library's code as the class of an exception of python-omemo. */
 static int refused(struct client *client, int code, int exchange) {
-  switch (code) {
-  case SG_ERR_DUPLICATE_MESSAGE:
-    return fail(client, "DecryptionFailed", "DuplicateMessageException", "SG_ERR_DUPLICATE_MESSAGE");
-  case SG_ERR_NO_SESSION:
-    return fail(client, "NoSession", NULL, "SG_ERR_NO_SESSION");
-  case SG_ERR_INVALID_KEY_ID:
-    return fail(client, "KeyExchangeFailed", NULL, "SG_ERR_INVALID_KEY_ID");
-  case SG_ERR_UNTRUSTED_IDENTITY:
-    return fail(client, "KeyExchangeFailed", NULL, "SG_ERR_UNTRUSTED_IDENTITY");
-  case SG_ERR_INVALID_KEY:
-    return fail(client, exchange ? "KeyExchangeFailed" : "DecryptionFailed", NULL, "SG_ERR_INVALID_KEY");
-  case SG_ERR_INVALID_PROTO_BUF:
-    return fail(client, "DecryptionFailed", NULL, "SG_ERR_INVALID_PROTO_BUF");
-  case SG_ERR_INVALID_VERSION:
-    return fail(client, "DecryptionFailed", NULL, "SG_ERR_INVALID_VERSION");
-  case SG_ERR_INVALID_MAC:
-    return fail(client, "DecryptionFailed", NULL, "SG_ERR_INVALID_MAC");
-  case SG_ERR_INVALID_MESSAGE:
-    return fail(client, "DecryptionFailed", NULL, "SG_ERR_INVALID_MESSAGE");
-  default:
-    return fail(client, "DecryptionFailed", NULL, "the library refuses the message");
-  }
+  const char *const of_key = exchange ? "KeyExchangeFailed" : "DecryptionFailed";
+  const struct {
+    int code;
+    const char *class, *cause, *text;
+  } refusals[] = {
+      REFUSAL(SG_ERR_DUPLICATE_MESSAGE, "DecryptionFailed", "DuplicateMessageException"),
+      REFUSAL(SG_ERR_NO_SESSION, "NoSession", NULL),
+      REFUSAL(SG_ERR_INVALID_KEY_ID, "KeyExchangeFailed", NULL),
+      REFUSAL(SG_ERR_UNTRUSTED_IDENTITY, "KeyExchangeFailed", NULL),
+      REFUSAL(SG_ERR_INVALID_KEY, of_key, NULL),
+      REFUSAL(SG_ERR_INVALID_PROTO_BUF, "DecryptionFailed", NULL),
+      REFUSAL(SG_ERR_INVALID_VERSION, "DecryptionFailed", NULL),
+      REFUSAL(SG_ERR_INVALID_MAC, "DecryptionFailed", NULL),
+      REFUSAL(SG_ERR_INVALID_MESSAGE, "DecryptionFailed", NULL),
+  };
+  for (size_t i = 0; i < sizeof refusals / sizeof *refusals; i++)
+    if (refusals[i].code == code) return fail(client, refusals[i].class, refusals[i].cause, refusals[i].text);
+  return fail(client, "DecryptionFailed", NULL, "the library refuses the message");
 }
 
 /* What the first of our keys that decrypts holds. */

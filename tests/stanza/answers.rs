@@ -1,7 +1,9 @@
 //! Answers to questions: what they mean, and whether they are answers to what was asked.
 
+use crate::sample_bundle;
 use omemo::error::Status;
 use omemo::protocol::address::BareJid;
+use omemo::protocol::bundle::Bundle;
 use omemo::protocol::limits;
 use omemo::protocol::namespace::Namespace::{self, Legacy, Omemo2};
 use omemo::protocol::stanza_error::Condition;
@@ -85,17 +87,7 @@ fn list(namespace: Namespace, ids: &[u32]) -> String {
 }
 
 fn keys(namespace: Namespace, signed_pre_key_id: u32) -> String {
-    let identity_key = ed25519_dalek::SigningKey::from_bytes(&[1; 32]).verifying_key().to_bytes();
-    let (signed_pre_key, signature, pre_keys) = ([3; 32], [1; 64], Vec::new());
-    bundle::write(&omemo::protocol::bundle::Bundle {
-        namespace,
-        identity_key,
-        signed_pre_key_id,
-        signed_pre_key,
-        signature,
-        pre_keys,
-    })
-    .unwrap()
+    bundle::write(&Bundle { signed_pre_key_id, ..sample_bundle::with_sign(namespace, 0) }).unwrap()
 }
 
 fn items(node: &str, items: &str) -> String {

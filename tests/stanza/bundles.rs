@@ -1,5 +1,6 @@
 //! Bundles as careless clients publish them, and their two forms of keys.
 
+use crate::sample_bundle;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use omemo::error::Status;
@@ -12,14 +13,8 @@ const NAMESPACES: [Namespace; 2] = Namespace::ALL;
 
 /// A bundle whose identity key has this sign, with this many pre keys.
 fn sample(namespace: Namespace, sign: u8, count: u32) -> Bundle {
-    let identity_key = (0_u8..)
-        .map(|seed| ed25519_dalek::SigningKey::from_bytes(&[seed; 32]).verifying_key().to_bytes())
-        .find(|key| key[31] >> 7 == sign)
-        .unwrap();
-    let mut signature = [9; 64];
-    signature[63] = 1;
     let pre_keys = (0..count).map(|id| PublicPreKey { id, key: [id as u8; 32] }).collect();
-    Bundle { namespace, identity_key, signed_pre_key_id: 4, signed_pre_key: [3; 32], signature, pre_keys }
+    Bundle { pre_keys, ..sample_bundle::with_sign(namespace, sign) }
 }
 
 fn pre_key(namespace: Namespace, id: &str, key: &str) -> String {

@@ -16,6 +16,8 @@ mod reading;
 
 #[path = "../support/heap.rs"]
 mod heap;
+#[path = "../support/sample_bundle.rs"]
+mod sample_bundle;
 
 #[global_allocator]
 static ALLOCATOR: heap::Counting = heap::Counting;

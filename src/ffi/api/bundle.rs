@@ -34,10 +34,10 @@ impl omemo_bundle {
         &self.bundle
     }
 
-    fn published(&self) -> Result<&(Vec<u8>, [u8; 64])> {
-        self.published.get_or_try_init(|| {
-            Ok((self.bundle.published_identity_key()?, self.bundle.published_signature()))
-        })
+    fn published(bundle: Option<&omemo_bundle>) -> Option<&(Vec<u8>, [u8; 64])> {
+        let omemo_bundle { bundle, published, .. } = bundle?;
+        let write = || -> Result<_> { Ok((bundle.published_identity_key()?, bundle.published_signature())) };
+        published.get_or_try_init(write).ok()
     }
 }
 
@@ -131,14 +131,9 @@ pub unsafe extern "C" fn omemo_bundle_parse(
     len: usize,
     bundle: Option<&mut MaybeUninit<*mut omemo_bundle>>,
 ) -> omemo_status {
-    guard::status(|| {
-        let out = args::required(bundle)?;
-        // SAFETY: the client gives len bytes or NULL.
-        let xml = unsafe { args::xml(xml, len) }?;
-        let bundle = stanza::bundle::parse(xml, None)?;
-        out.write(handles::into_handle(omemo_bundle::new(bundle)));
-        Ok(())
-    })
+    let read = |xml: &[u8]| stanza::bundle::parse(xml, None).map(omemo_bundle::new);
+    // SAFETY: the client gives len bytes or NULL.
+    guard::status(|| unsafe { handles::parse(xml, len, bundle, read) })
 }
 
 /// Adds a pre key to a bundle.
@@ -192,9 +187,7 @@ pub extern "C" fn omemo_bundle_identity_key(
     bundle: Option<&omemo_bundle>,
     len: Option<&mut MaybeUninit<usize>>,
 ) -> *const u8 {
-    guard::call(std::ptr::null(), || {
-        returns::give_bytes(bundle.map(|bundle| bundle.bundle.identity_key.as_slice()), len)
-    })
+    guard::bytes(len, || bundle.map(|bundle| bundle.bundle.identity_key.as_slice()))
 }
 
 /// Returns the identity key of a bundle as in the XML.
@@ -209,10 +202,7 @@ pub extern "C" fn omemo_bundle_wire_identity_key(
     bundle: Option<&omemo_bundle>,
     len: Option<&mut MaybeUninit<usize>>,
 ) -> *const u8 {
-    guard::call(std::ptr::null(), || {
-        let published = bundle.and_then(|bundle| bundle.published().ok());
-        returns::give_bytes(published.map(|(identity_key, _)| identity_key.as_slice()), len)
-    })
+    guard::bytes(len, || Some(omemo_bundle::published(bundle)?.0.as_slice()))
 }
 
 /// Returns the signature of the signed pre key of a bundle as in the XML.
@@ -227,10 +217,7 @@ pub extern "C" fn omemo_bundle_wire_signature(
     bundle: Option<&omemo_bundle>,
     len: Option<&mut MaybeUninit<usize>>,
 ) -> *const u8 {
-    guard::call(std::ptr::null(), || {
-        let published = bundle.and_then(|bundle| bundle.published().ok());
-        returns::give_bytes(published.map(|(_, signature)| signature.as_slice()), len)
-    })
+    guard::bytes(len, || Some(omemo_bundle::published(bundle)?.1.as_slice()))
 }
 
 /// Returns the signed pre key of a bundle.
@@ -266,9 +253,7 @@ pub extern "C" fn omemo_bundle_signature(
     bundle: Option<&omemo_bundle>,
     len: Option<&mut MaybeUninit<usize>>,
 ) -> *const u8 {
-    guard::call(std::ptr::null(), || {
-        returns::give_bytes(bundle.map(|bundle| bundle.bundle.signature.as_slice()), len)
-    })
+    guard::bytes(len, || bundle.map(|bundle| bundle.bundle.signature.as_slice()))
 }
 
 /// Returns the number of pre keys in a bundle.

@@ -60,9 +60,9 @@ pub extern "C" fn omemo_decrypted_plaintext(
     decrypted: Option<&omemo_decrypted>,
     len: Option<&mut MaybeUninit<usize>>,
 ) -> *const u8 {
-    guard::call(std::ptr::null(), || {
+    guard::bytes(len, || {
         let plaintext = message(decrypted).and_then(|decrypted| decrypted.plaintext.as_deref());
-        returns::give_bytes(plaintext.map(Vec::as_slice), len)
+        plaintext.map(Vec::as_slice)
     })
 }
 
@@ -127,10 +127,10 @@ pub extern "C" fn omemo_decrypted_identity_key(
     decrypted: Option<&omemo_decrypted>,
     len: Option<&mut MaybeUninit<usize>>,
 ) -> *const u8 {
-    guard::call(std::ptr::null(), || {
+    guard::bytes(len, || {
         let vouched = message(decrypted).filter(|decrypted| decrypted.error.status() == Status::Ok);
         let key = vouched.and_then(|decrypted| decrypted.identity_key.as_ref());
-        returns::give_bytes(key.map(<[u8; 32]>::as_slice), len)
+        key.map(<[u8; 32]>::as_slice)
     })
 }
 
@@ -201,8 +201,8 @@ pub extern "C" fn omemo_decrypted_key(
     part: i32,
     len: Option<&mut MaybeUninit<usize>>,
 ) -> *const u8 {
-    guard::call(std::ptr::null(), || {
-        results::give_key_part(message(decrypted).and_then(|decrypted| decrypted.key.as_ref()), part, len)
+    guard::bytes(len, || {
+        results::key_part(message(decrypted).and_then(|decrypted| decrypted.key.as_ref()), part)
     })
 }
 

@@ -85,15 +85,12 @@ pub unsafe extern "C" fn omemo_device_list_parse(
     len: usize,
     list: Option<&mut MaybeUninit<*mut omemo_device_list>>,
 ) -> omemo_status {
-    guard::status(|| {
-        let out = args::required(list)?;
-        // SAFETY: the client gives len bytes or NULL.
-        let xml = unsafe { args::xml(xml, len) }?;
-        let list = stanza::device_list::parse(xml)?;
-        let delayed = stanza::pep::push::is_delayed(xml);
-        out.write(handles::into_handle(omemo_device_list { delayed, ..omemo_device_list::new(list) }));
-        Ok(())
-    })
+    let read = |xml: &[u8]| {
+        let (list, delayed) = (stanza::device_list::parse(xml)?, stanza::pep::push::is_delayed(xml));
+        Ok(omemo_device_list { delayed, ..omemo_device_list::new(list) })
+    };
+    // SAFETY: the client gives len bytes or NULL.
+    guard::status(|| unsafe { handles::parse(xml, len, list, read) })
 }
 
 /// Returns the namespace whose device list a push reports as gone: its item was retracted, or its node purged or
@@ -213,9 +210,9 @@ pub extern "C" fn omemo_device_list_label_signature(
     index: usize,
     len: Option<&mut MaybeUninit<usize>>,
 ) -> *const u8 {
-    guard::call(std::ptr::null(), || {
+    guard::bytes(len, || {
         let signature = omemo_device_list::at(list, index).and_then(|device| device.label_signature.as_ref());
-        returns::give_bytes(signature.map(<[u8; 64]>::as_slice), len)
+        signature.map(<[u8; 64]>::as_slice)
     })
 }
 

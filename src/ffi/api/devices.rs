@@ -128,9 +128,9 @@ pub extern "C" fn omemo_devices_identity_key(
     index: usize,
     len: Option<&mut MaybeUninit<usize>>,
 ) -> *const u8 {
-    guard::call(std::ptr::null(), || {
+    guard::bytes(len, || {
         let key = omemo_devices::at(devices, index).and_then(|row| row.device.identity_key.as_ref());
-        returns::give_bytes(key.map(<[u8; 32]>::as_slice), len)
+        key.map(<[u8; 32]>::as_slice)
     })
 }
 
@@ -242,9 +242,9 @@ pub extern "C" fn omemo_devices_conflicting_key(
     index: usize,
     len: Option<&mut MaybeUninit<usize>>,
 ) -> *const u8 {
-    guard::call(std::ptr::null(), || {
+    guard::bytes(len, || {
         let key = omemo_devices::at(devices, index).and_then(|row| row.device.conflicting_key.as_ref());
-        returns::give_bytes(key.map(<[u8; 32]>::as_slice), len)
+        key.map(<[u8; 32]>::as_slice)
     })
 }
 

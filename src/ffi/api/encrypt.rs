@@ -58,19 +58,13 @@ enum Plaintext {
 }
 
 impl omemo_draft {
-    /// Runs the body of a setter; the first failure is kept.
-    fn set(
-        draft: Option<&mut omemo_draft>,
-        set: impl FnOnce(&mut omemo_draft) -> Result<()>,
-    ) -> omemo_status {
-        guard::status(|| {
-            let draft = args::required(draft)?;
-            let done = set(draft);
-            if let Err(error) = &done {
-                draft.first_error.get_or_insert_with(|| error.clone());
-            }
-            done
-        })
+    /// Sets something; the first failure is kept.
+    fn set(&mut self, set: impl FnOnce(&mut omemo_draft) -> Result<()>) -> Result<()> {
+        let done = set(self);
+        if let Err(error) = &done {
+            self.first_error.get_or_insert_with(|| error.clone());
+        }
+        done
     }
 
     fn say(&mut self, namespace: Namespace, content: Plaintext) {
@@ -144,13 +138,15 @@ pub unsafe extern "C" fn omemo_draft_add_recipient(
     draft: Option<&mut omemo_draft>,
     jid: *const c_char,
 ) -> omemo_status {
-    omemo_draft::set(draft, |draft| {
-        // SAFETY: the client gives a C string or NULL.
-        let jid = unsafe { args::required_jid(jid) }?;
-        if !draft.recipients.contains(&jid) {
-            draft.recipients.push(jid);
-        }
-        Ok(())
+    guard::status(|| {
+        args::required(draft)?.set(|draft| {
+            // SAFETY: the client gives a C string or NULL.
+            let jid = unsafe { args::required_jid(jid) }?;
+            if !draft.recipients.contains(&jid) {
+                draft.recipients.push(jid);
+            }
+            Ok(())
+        })
     })
 }
 
@@ -165,11 +161,13 @@ pub unsafe extern "C" fn omemo_draft_remove_recipient(
     draft: Option<&mut omemo_draft>,
     jid: *const c_char,
 ) -> omemo_status {
-    omemo_draft::set(draft, |draft| {
-        // SAFETY: the client gives a C string or NULL.
-        let jid = unsafe { args::required_jid(jid) }?;
-        draft.recipients.retain(|recipient| *recipient != jid);
-        Ok(())
+    guard::status(|| {
+        args::required(draft)?.set(|draft| {
+            // SAFETY: the client gives a C string or NULL.
+            let jid = unsafe { args::required_jid(jid) }?;
+            draft.recipients.retain(|recipient| *recipient != jid);
+            Ok(())
+        })
     })
 }
 
@@ -189,16 +187,18 @@ pub unsafe extern "C" fn omemo_draft_set_plaintext(
     bytes: *const u8,
     len: usize,
 ) -> omemo_status {
-    omemo_draft::set(draft, |draft| {
-        // SAFETY: the client gives a C string or NULL.
-        let namespace = unsafe { args::namespace(ns) }?;
-        // SAFETY: the client gives len bytes or NULL.
-        let bytes = unsafe { args::bytes(bytes, len, limits::STANZA_BYTES) }?;
-        if bytes.is_empty() {
-            return Err(Status::Plaintext.into());
-        }
-        draft.say(namespace, Plaintext::Bytes(Zeroizing::new(bytes.to_vec())));
-        Ok(())
+    guard::status(|| {
+        args::required(draft)?.set(|draft| {
+            // SAFETY: the client gives a C string or NULL.
+            let namespace = unsafe { args::namespace(ns) }?;
+            // SAFETY: the client gives len bytes or NULL.
+            let bytes = unsafe { args::bytes(bytes, len, limits::STANZA_BYTES) }?;
+            if bytes.is_empty() {
+                return Err(Status::Plaintext.into());
+            }
+            draft.say(namespace, Plaintext::Bytes(Zeroizing::new(bytes.to_vec())));
+            Ok(())
+        })
     })
 }
 
@@ -215,17 +215,19 @@ pub unsafe extern "C" fn omemo_draft_set_body(
     draft: Option<&mut omemo_draft>,
     text: *const c_char,
 ) -> omemo_status {
-    omemo_draft::set(draft, |draft| {
-        // SAFETY: the client gives a C string or NULL.
-        let body = unsafe { args::text(text) }?;
-        if body.is_empty() {
-            return Err(Status::Plaintext.into());
-        }
-        envelope::check_text(body)?;
-        for namespace in Namespace::ALL {
-            draft.say(namespace, Plaintext::Body(Zeroizing::new(body.to_owned())));
-        }
-        Ok(())
+    guard::status(|| {
+        args::required(draft)?.set(|draft| {
+            // SAFETY: the client gives a C string or NULL.
+            let body = unsafe { args::text(text) }?;
+            if body.is_empty() {
+                return Err(Status::Plaintext.into());
+            }
+            envelope::check_text(body)?;
+            for namespace in Namespace::ALL {
+                draft.say(namespace, Plaintext::Body(Zeroizing::new(body.to_owned())));
+            }
+            Ok(())
+        })
     })
 }
 
@@ -243,10 +245,12 @@ pub unsafe extern "C" fn omemo_draft_set_body(
 /// Since: 0.1.0 (XEP-0384 0.3 4.6, XEP-0396)
 #[unsafe(no_mangle)]
 pub extern "C" fn omemo_draft_set_key_transport(draft: Option<&mut omemo_draft>) -> omemo_status {
-    omemo_draft::set(draft, |draft| {
-        draft.plaintexts.clear();
-        draft.key_transport = true;
-        Ok(())
+    guard::status(|| {
+        args::required(draft)?.set(|draft| {
+            draft.plaintexts.clear();
+            draft.key_transport = true;
+            Ok(())
+        })
     })
 }
 
@@ -257,9 +261,11 @@ pub extern "C" fn omemo_draft_set_key_transport(draft: Option<&mut omemo_draft>)
 /// Since: 0.1.0
 #[unsafe(no_mangle)]
 pub extern "C" fn omemo_draft_set_policy(draft: Option<&mut omemo_draft>, policy: i32) -> omemo_status {
-    omemo_draft::set(draft, |draft| {
-        draft.policy = omemo_encrypt_policy::decode(policy)?;
-        Ok(())
+    guard::status(|| {
+        args::required(draft)?.set(|draft| {
+            draft.policy = omemo_encrypt_policy::decode(policy)?;
+            Ok(())
+        })
     })
 }
 
@@ -277,10 +283,12 @@ pub unsafe extern "C" fn omemo_draft_set_namespaces(
     namespaces: *const *const c_char,
     count: usize,
 ) -> omemo_status {
-    omemo_draft::set(draft, |draft| {
-        // SAFETY: the client gives count C strings or NULL.
-        draft.namespaces = Some(unsafe { args::namespaces(namespaces, count) }?);
-        Ok(())
+    guard::status(|| {
+        args::required(draft)?.set(|draft| {
+            // SAFETY: the client gives count C strings or NULL.
+            draft.namespaces = Some(unsafe { args::namespaces(namespaces, count) }?);
+            Ok(())
+        })
     })
 }
 
@@ -295,10 +303,12 @@ pub unsafe extern "C" fn omemo_draft_set_context(
     draft: Option<&mut omemo_draft>,
     context: *const c_char,
 ) -> omemo_status {
-    omemo_draft::set(draft, |draft| {
-        // SAFETY: the client gives a C string or NULL.
-        draft.context = Some(unsafe { args::text(context) }?.to_owned());
-        Ok(())
+    guard::status(|| {
+        args::required(draft)?.set(|draft| {
+            // SAFETY: the client gives a C string or NULL.
+            draft.context = Some(unsafe { args::text(context) }?.to_owned());
+            Ok(())
+        })
     })
 }
 

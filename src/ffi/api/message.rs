@@ -81,15 +81,13 @@ pub unsafe extern "C" fn omemo_message_parse(
     len: usize,
     message: Option<&mut MaybeUninit<*mut omemo_message>>,
 ) -> omemo_status {
-    guard::status(|| {
-        let out = args::required(message)?;
-        // SAFETY: the client gives len bytes or NULL.
-        let xml = unsafe { args::xml(xml, len) }?;
+    let read = |xml: &[u8]| {
         let received = stanza::message::candidates(xml)?;
         let (delayed, message) = (received.delayed, received.into_first()?);
-        out.write(handles::into_handle(omemo_message { delayed, ..omemo_message::new(message) }));
-        Ok(())
-    })
+        Ok(omemo_message { delayed, ..omemo_message::new(message) })
+    };
+    // SAFETY: the client gives len bytes or NULL.
+    guard::status(|| unsafe { handles::parse(xml, len, message, read) })
 }
 
 /// Adds a key to a message.
@@ -256,9 +254,9 @@ pub extern "C" fn omemo_message_key_bytes(
     index: usize,
     len: Option<&mut MaybeUninit<usize>>,
 ) -> *const u8 {
-    guard::call(std::ptr::null(), || {
+    guard::bytes(len, || {
         let key = omemo_message::at(message, index);
-        returns::give_bytes(key.and_then(|key| key.bytes.as_deref()), len)
+        key.and_then(|key| key.bytes.as_deref())
     })
 }
 
@@ -273,9 +271,7 @@ pub extern "C" fn omemo_message_payload(
     message: Option<&omemo_message>,
     len: Option<&mut MaybeUninit<usize>>,
 ) -> *const u8 {
-    guard::call(std::ptr::null(), || {
-        returns::give_bytes(message.and_then(|message| message.message.payload.as_deref()), len)
-    })
+    guard::bytes(len, || message.and_then(|message| message.message.payload.as_deref()))
 }
 
 /// Returns the initialisation vector of a message in OMEMO_NS_LEGACY.
@@ -289,9 +285,7 @@ pub extern "C" fn omemo_message_iv(
     message: Option<&omemo_message>,
     len: Option<&mut MaybeUninit<usize>>,
 ) -> *const u8 {
-    guard::call(std::ptr::null(), || {
-        returns::give_bytes(message.and_then(|message| message.message.iv.as_deref()), len)
-    })
+    guard::bytes(len, || message.and_then(|message| message.message.iv.as_deref()))
 }
 
 /// Returns a message as XML. Put it into a `<message>`. Everything beside it is written by the client: always a store

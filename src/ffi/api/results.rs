@@ -74,18 +74,14 @@ impl omemo_result {
 }
 
 /// Returns the part with this number.
-pub(in crate::ffi) fn give_key_part(
-    key: Option<&KeyParts>,
-    part: i32,
-    len: Option<&mut MaybeUninit<usize>>,
-) -> *const u8 {
-    let bytes = key.and_then(|key| match part {
+pub(in crate::ffi) fn key_part(key: Option<&KeyParts>, part: i32) -> Option<&[u8]> {
+    let key = key?;
+    match part {
         _ if part == omemo_key_part::OMEMO_KEY_PART_KEY as i32 => Some(key.key.as_slice()),
         _ if part == omemo_key_part::OMEMO_KEY_PART_TAG as i32 => key.tag.as_ref().map(|tag| tag.as_slice()),
         _ if part == omemo_key_part::OMEMO_KEY_PART_IV as i32 => key.iv.as_deref(),
         _ => None,
-    });
-    returns::give_bytes(bytes, len)
+    }
 }
 
 /// The row with this index.
@@ -223,9 +219,7 @@ pub extern "C" fn omemo_result_key(
     part: i32,
     len: Option<&mut MaybeUninit<usize>>,
 ) -> *const u8 {
-    guard::call(std::ptr::null(), || {
-        give_key_part(result.and_then(|result| result.keys.get(index)), part, len)
-    })
+    guard::bytes(len, || key_part(result.and_then(|result| result.keys.get(index)), part))
 }
 
 /// Frees a result from omemo_manager_wait; not the result that omemo_done receives.

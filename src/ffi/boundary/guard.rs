@@ -3,9 +3,11 @@
 //! Owns the only thread-local of the library: how deep this thread is in our own calls, and how deep in services of
 //! the client. Owns the work that has to wait until neither holds a lock. Knows nothing of what a function does.
 
+use super::returns;
 use crate::error::{Error, Result, Status};
 use parking_lot::Mutex;
 use std::cell::Cell;
+use std::mem::MaybeUninit;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Once;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -64,6 +66,14 @@ pub(in crate::ffi) fn outside_services<S: From<Status>>(body: impl FnOnce() -> R
         not_in_service()?;
         body()
     })
+}
+
+/// Runs the body of an exported function that returns borrowed bytes and, if asked for, their number.
+pub(in crate::ffi) fn bytes<'a>(
+    len: Option<&mut MaybeUninit<usize>>,
+    body: impl FnOnce() -> Option<&'a [u8]>,
+) -> *const u8 {
+    call(std::ptr::null(), || returns::give_bytes(body(), len))
 }
 
 /// Fails with `Busy` inside a service.

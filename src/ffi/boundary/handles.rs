@@ -1,11 +1,31 @@
 //! Who owns what stands behind a handle: objects of one owner, which the client frees, and objects that calls share.
 
+use super::args;
+use crate::error::Result;
 use std::ffi::{CString, c_char};
+use std::mem::MaybeUninit;
 use std::sync::Arc;
 
 /// Gives an object to the client, who owns it from now on.
 pub(in crate::ffi) fn into_handle<T>(object: T) -> *mut T {
     Box::into_raw(Box::new(object))
+}
+
+/// Parses XML and gives the object to the client.
+///
+/// # Safety
+/// `xml` must be NULL or point to `len` readable bytes, unless `len` is greater than `STANZA_BYTES`.
+pub(in crate::ffi) unsafe fn parse<T>(
+    xml: *const c_char,
+    len: usize,
+    object: Option<&mut MaybeUninit<*mut T>>,
+    read: impl FnOnce(&[u8]) -> Result<T>,
+) -> Result<()> {
+    let out = args::required(object)?;
+    // SAFETY: the same promise.
+    let xml = unsafe { args::xml(xml, len) }?;
+    out.write(into_handle(read(xml)?));
+    Ok(())
 }
 
 /// Frees what `into_handle` gave; NULL is allowed.
