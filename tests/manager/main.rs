@@ -35,6 +35,7 @@ mod namespaces;
 mod needs_api;
 mod order;
 mod own_list;
+mod own_list_crossed;
 mod provisional;
 mod purge_jid;
 mod quotas;
