@@ -2,16 +2,18 @@
 //! becomes of the publication that restores it, and nothing else is.
 
 use super::help::*;
+use super::leaving::reopened;
 use super::world::*;
 use omemo::manager::api::event::NoticeKind;
 use omemo::manager::api::request::{Answer, Reason, Request};
-use omemo::protocol::namespace::Namespace;
+use omemo::protocol::namespace::Namespace::{self, Legacy, Omemo2};
 
 in_both_namespaces! {
     a_restoration_that_is_cut_off_is_made_again,
     what_was_overwritten_is_left_where_somebody_has_written_since,
     a_push_between_the_answer_and_the_next_run_crosses_nothing,
     a_list_that_is_gone_is_not_restored,
+    what_was_overwritten_is_restored_in_a_namespace_that_is_left,
 }
 
 /// When the push of the publication that has overwritten a list comes.
@@ -147,5 +149,28 @@ fn a_list_that_is_gone_is_not_restored(ns: Namespace) {
             usize::from(fails),
             "publishing never ends"
         );
+    }
+}
+
+fn what_was_overwritten_is_restored_in_a_namespace_that_is_left(ns: Namespace) {
+    for fails in [false, true] {
+        let mut server = Server::of(ns);
+        let romeo = RustDevice::new(ROMEO, &mut server);
+        server.lists.insert((ns, romeo.jid.clone()), list(ns, &[100, romeo.id()]));
+        let other = if ns == Legacy { Omemo2 } else { Legacy };
+        let romeo = reopened(&romeo, &[other]);
+        romeo.begin_connect();
+        let leaves = |request: &Request| matches!(request, Request::PublishDeviceList { list } if list.namespace == ns);
+        let (first, request) = romeo.run_holding(&mut server, leaves).remove(0);
+        // 300 joins and takes us off itself; then the server takes our list.
+        let _ = romeo.manager().update_device_list(&romeo.jid, &list(ns, &[100, 300]));
+        server.answer(&romeo, &request);
+        romeo.manager().answer(first, Answer::Done).unwrap();
+        if fails {
+            let (second, _) = romeo.run_holding(&mut server, leaves).remove(0);
+            romeo.manager().answer(second, Answer::Rejected(Reason::Failed)).unwrap();
+        }
+        romeo.run_later(&mut server);
+        assert_eq!(server.lists[&(ns, romeo.jid.clone())], list(ns, &[100, 300]), "{fails}: 300 is lost");
     }
 }
