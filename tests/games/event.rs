@@ -236,15 +236,23 @@ impl Game {
             false => self.announce(namespace, device),
         }
         // Sometimes it throws this device off.
-        let kept = if self.chance(20) { None } else { own };
+        let mut kept = if self.chance(20) { None } else { own };
         let mut list = self.server.write_own_list(namespace, kept);
-        let last = self.server.ours.get(&namespace).into_iter().flatten().rev().take(4);
-        if last.into_iter().any(|ours| *ours == list) {
-            // Nobody could tell it from what this device has published, whose answer or push may still be on its way: the
-            // third device joins or leaves as well.
-            let third = if device == 31 { 32 } else { 31 };
-            if self.server.foreign.remove(&(namespace, third)).is_none() {
-                self.announce(namespace, third);
+        // Nobody could tell it from what this device has published, whose answer or push may still be on its way, or which
+        // it may have to publish something over: the third device joins or leaves as well. The list that comes of it may
+        // look like one of those again, so the others follow; without this device it never does.
+        let third = if device == 31 { 32 } else { 31 };
+        for change in [Some(third), Some(device), Some(third), None] {
+            let last = self.server.ours.get(&namespace).into_iter().flatten().rev().take(4);
+            if !last.into_iter().any(|ours| *ours == list) {
+                break;
+            }
+            match change {
+                Some(id) if self.server.foreign.remove(&(namespace, id)).is_none() => {
+                    self.announce(namespace, id);
+                }
+                Some(_) => (),
+                None => kept = None,
             }
             list = self.server.write_own_list(namespace, kept);
         }

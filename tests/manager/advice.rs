@@ -113,6 +113,8 @@ fn r22_an_own_message_reflected_in_a_room_is_an_own_echo(ns: Namespace) {
         }
     }
     romeo.restart();
+    romeo.connect(&mut server);
+    romeo.manager().disconnected().unwrap();
     let own = romeo.begin_encrypt(&[&juliet.jid], "text", omemo::manager::api::draft::EncryptPolicy::Now);
     romeo.step();
     let own = romeo.take(own).messages.remove(0);

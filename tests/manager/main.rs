@@ -37,6 +37,7 @@ mod needs_api;
 mod order;
 mod own_label;
 mod own_list;
+mod own_list_crossed;
 mod provisional;
 mod purge_jid;
 mod quotas;

@@ -65,8 +65,9 @@ fn assert_no_session_is_staged(ns: Namespace, romeo: &RustDevice, before: &Recor
 }
 
 fn a_panic_leaves_nothing_staged(ns: Namespace) {
-    let (_server, romeo, juliet, paris) = with_paris(ns);
+    let (mut server, romeo, juliet, paris) = with_paris(ns);
     romeo.restart();
+    romeo.connect(&mut server);
     let before = romeo.storage.all();
     // Two devices; the evaluation of the second one's trust panics.
     romeo.begin_encrypt(&[&juliet.jid, &paris.jid], "text", EncryptPolicy::Now);

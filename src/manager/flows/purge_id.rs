@@ -92,7 +92,9 @@ async fn remove_from_list(
     }
     loop {
         let (stamp, mut list) = own_list(context, namespace).await?;
-        if !list.remove(purge.device) {
+        // Without the id it is published only where one of ours has overwritten it.
+        let redo = context.memory(|memory| memory.own_list(namespace).must_redo())?;
+        if !list.remove(purge.device) && !redo {
             break;
         }
         if let Some(at) = announce::take_publication(context, &Job::PublishList(namespace), namespace)? {

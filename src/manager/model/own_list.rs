@@ -37,8 +37,11 @@ pub(in crate::manager) struct OwnList {
     /// What we published last.
     ours: Option<DeviceList>,
     publication: Publication,
-    /// What we published before that, if a push crossed it and nothing else was seen since: its push may still come.
+    /// What we published before that, if a push crossed it and nothing else was seen since: where it stands on the
+    /// server, that push is still to be restored.
     before: Option<DeviceList>,
+    /// The push of that one may still come, once.
+    echo_due: bool,
     /// A push came between our publication and its answer: what it announced may be lost on the server.
     crossed: bool,
     /// The stream broke while a publication was on its way: the list that ought to be restored, and the list that was being
@@ -63,22 +66,24 @@ impl OwnList {
         if self.seen.as_ref().is_some_and(|(seen, _)| stamp <= *seen) {
             return false;
         }
-        if let Some((lost, ours)) = self.interrupted.take()
+        // A fetch shows what became of a publication that failed; the first list, of one that the stream interrupted.
+        let in_doubt = self.publication == Publication::InDoubt && arrival == Arrival::Fetched;
+        let lost = if in_doubt { self.lost() } else { self.interrupted.take() };
+        if let Some((lost, ours)) = lost
             && ours.says_the_same(list)
         {
-            // As below, in the stream before.
             (self.seen, self.ours, self.crossed) = (Some((stamp, lost)), Some(ours), true);
             self.publication = Publication::Taken;
             return true;
         }
         let matches_ours = self.ours.as_ref().is_some_and(|ours| ours.says_the_same(list));
+        let matches_before = self.before.as_ref().is_some_and(|before| before.says_the_same(list));
         match self.publication {
             Publication::InFlight if matches_ours => return !self.crossed,
-            Publication::InFlight
-                if self.before.as_ref().is_some_and(|before| before.says_the_same(list)) =>
+            Publication::InFlight if matches_before && arrival == Arrival::Fetched => return false,
+            Publication::InFlight | Publication::InDoubt
+                if matches_before && std::mem::take(&mut self.echo_due) =>
             {
-                // It comes once.
-                self.before = None;
                 return false;
             }
             #[cfg(omemo_planted)]
@@ -86,10 +91,11 @@ impl OwnList {
             Publication::InFlight => self.crossed = true,
             Publication::Taken | Publication::InDoubt if matches_ours => {
                 self.publication = Publication::Taken;
-                if self.crossed {
+                if self.crossed && self.seen.is_some() {
                     // The server took our publication after the one that crossed it: that one is still to be restored.
                     return false;
                 }
+                self.crossed = false;
             }
             Publication::InDoubt if arrival == Arrival::Pushed => self.crossed = true,
             _ => (self.publication, self.ours, self.crossed) = (Publication::Over, None, false),
@@ -105,14 +111,14 @@ impl OwnList {
             return false;
         }
         self.before = self.ours.replace(list.clone()).filter(|_| self.crossed);
-        (self.publication, self.crossed) = (Publication::InFlight, false);
+        (self.publication, self.crossed, self.echo_due) = (Publication::InFlight, false, true);
         true
     }
 
     /// Our publication of a list begins that is built on none: the client wants what stands there to go.
     pub(in crate::manager) fn publishing_anew(&mut self, list: &DeviceList) {
         (self.ours, self.before) = (Some(list.clone()), None);
-        (self.publication, self.crossed) = (Publication::InFlight, false);
+        (self.publication, self.crossed, self.echo_due) = (Publication::InFlight, false, false);
     }
 
     /// Our publication was taken; `stamp`: when the client said so. Returns whether the server has our list now, as far
@@ -121,15 +127,17 @@ impl OwnList {
         let Some(list) = self.ours.clone().filter(|_| self.publication == Publication::InFlight) else {
             return false;
         };
+        if self.seen.as_ref().is_some_and(|(seen, _)| *seen > stamp) {
+            // That list came behind the answer, although the answer is applied after it: it crossed nothing.
+            (self.publication, self.ours, self.crossed) = (Publication::Over, None, false);
+            return false;
+        }
         self.publication = Publication::Taken;
         if self.crossed {
             return false;
         }
-        if self.seen.as_ref().is_none_or(|(seen, _)| *seen <= stamp) {
-            self.seen = Some((stamp, list));
-            return true;
-        }
-        false
+        self.seen = Some((stamp, list));
+        true
     }
 
     /// Nobody knows whether our publication was taken: the list has to be fetched before anything is built on it.
@@ -152,18 +160,23 @@ impl OwnList {
         self.seen = None;
     }
 
+    /// Returns the list that ought to be restored, and the list of ours that has overwritten it where that one stands on
+    /// the server.
+    fn lost(&self) -> Option<(DeviceList, DeviceList)> {
+        let open = matches!(self.publication, Publication::InFlight | Publication::InDoubt);
+        match (&self.seen, self.ours.clone()?) {
+            (Some((_, pushed)), ours) if self.crossed => Some((pushed.clone(), ours)),
+            // It may not have been taken, and may have been the one that restores what was lost.
+            (_, ours) if open => self.before.clone().map(|before| (ours, before)),
+            _ => None,
+        }
+    }
+
     /// A new stream: what was seen is not relied on any more.
     pub(in crate::manager) fn new_stream(&mut self) {
-        let OwnList { seen, ours, publication, before, crossed, interrupted } = std::mem::take(self);
-        let open = matches!(publication, Publication::InFlight | Publication::InDoubt);
-        self.interrupted = match (seen, ours) {
-            (Some((_, pushed)), Some(ours)) if crossed => Some((pushed, ours)),
-            // It may not have been taken, and may have been the one that restores what was lost.
-            (_, Some(ours)) if open => before.map(|before| (ours, before)),
-            // Nothing was seen or published in between.
-            (None, None) => interrupted,
-            _ => None,
-        };
+        // Where the last stream has shown and published nothing, the one before it still counts.
+        let interrupted = self.lost().or_else(|| self.interrupted.take());
+        *self = OwnList { interrupted, ..OwnList::default() };
     }
 }
 
