@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 mod contract;
 mod pep;
 
-fn root() -> &'static Path {
+pub(super) fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
@@ -392,7 +392,7 @@ fn numbers_of(test: &str) -> Vec<(bool, u32)> {
 }
 
 /// The functions that are defined below a folder: `fn name(` or `fn name<`.
-fn functions_below(folder: &Path, found: &mut Vec<String>) {
+pub(super) fn functions_below(folder: &Path, found: &mut Vec<String>) {
     for entry in std::fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
         if path.is_dir() {

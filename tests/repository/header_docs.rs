@@ -57,7 +57,7 @@ const FOREIGN_NAMES: [&str; 5] =
 const NOT_YET_MENDED: [&str; 0] = [];
 
 /// Pages that name identifiers of other software.
-const PAGES_ON_OTHERS: [&str; 1] = ["docs/porting-from-python-omemo.md"];
+const PAGES_ON_OTHERS: [&str; 2] = ["docs/parity.md", "docs/porting-from-python-omemo.md"];
 
 struct Function {
     name: String,

@@ -7,6 +7,7 @@ mod docs;
 mod header;
 mod header_docs;
 mod layers;
+mod parity;
 mod rooms;
 mod shape;
 mod symbols;
