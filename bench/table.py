@@ -40,6 +40,10 @@ LIMITS = {
     "room_10000_known_decrypt_loads": "the same: loads of the store",
     "room_10000_known_unknown_sender_us": "the same: a message of a stranger, microseconds",
     "room_10000_known_unknown_sender_loads": "the same: loads of the store",
+    "catch_up_1000_us_each": "catch-up of 1,000 messages of 50 senders, each with a commit: microseconds a message",
+    "catch_up_1000_commits_each": "the same: commits a message",
+    "catch_up_1000_end_ms": "the same: the end with all answers, milliseconds",
+    "catch_up_1000_answers": "the same: empty messages sent",
     "message_per_device_10000_by_100": "per device, message to 10,000 devices by message to 100 devices, in turns",
 }
 # Per device: how many times as much a message to the first may cost as one to the second, each measured alone. What
