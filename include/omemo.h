@@ -533,10 +533,11 @@ enum omemo_option
    */
   OMEMO_OPTION_TRUST_POLICY = 9,
   /**
-   * 1: at the first omemo_manager_connected of each manager one pre key is replaced and the bundle published,
-   * before anything is encrypted. A store that was copied before that is then found to be an older copy
-   * (OMEMO_NOTICE_ROLLED_BACK) before it uses a key again. 0: it is found only if the bundle has changed for
-   * another reason since the copy was made (docs/sessions.md). Unit: 0 or 1, 0 to 1; default: 0.
+   * 1: at the first omemo_manager_connected of each manager one pre key is replaced and the bundle published
+   * before anything is encrypted, or that is tried three times. A store that was copied before that is then found
+   * to be an older copy (OMEMO_NOTICE_ROLLED_BACK) at its own first omemo_manager_connected. 0: it is found only
+   * if the bundle has changed for another reason since the copy was made (docs/sessions.md has the limits of
+   * both). Unit: 0 or 1, 0 to 1; default: 0.
    */
   OMEMO_OPTION_MARK_START = 10,
 };
@@ -2031,7 +2032,8 @@ enum omemo_encrypt_policy
   OMEMO_ENCRYPT_WAIT = 0,
   /**
    * Encrypts at once for the devices that are ready, makes no requests, and reports the others; works offline,
-   * too, but not before the first omemo_manager_connected of the manager (OMEMO_ERR_OFFLINE). It may overtake
+   * too, but not before the first omemo_manager_connected of the manager has compared this device with the server
+   * (OMEMO_ERR_OFFLINE). It may overtake
    * encryptions that wait.
    */
   OMEMO_ENCRYPT_NOW = 1,
@@ -2201,7 +2203,8 @@ omemo_status omemo_draft_set_context(omemo_draft *draft, const char *context);
  *   encryptions wait for a stream), OMEMO_ERR_NOT_READY, OMEMO_ERR_STORAGE*. The operation ends with OMEMO_OK, the
  *   rows and the messages; with OMEMO_OK and no message, if the draft has no recipients and this account has no
  *   other device. If one recipient gets nothing, there is no message: OMEMO_ERR_NO_ELIGIBLE_DEVICES, and rows with
- *   device 0 name these recipients. It can also end with OMEMO_ERR_STILL_UNDECIDED,
+ *   device 0 name these recipients. It can also end with OMEMO_ERR_OFFLINE
+ *   (OMEMO_ENCRYPT_NOW), OMEMO_ERR_STILL_UNDECIDED,
  *   OMEMO_ERR_TRUST_DECISION_FAILED, OMEMO_ERR_STORAGE*.
  * Since: 0.1.0 (XEP-0384 5.5)
  */
@@ -2609,7 +2612,7 @@ const char *omemo_devices_fingerprint(const omemo_devices *devices, size_t index
 
 /**
  * Returns the label of a device: the name that its owner gave it, signed with its identity key. The owner chooses any text of
- * at most 256 code points: show it as a name that somebody claims, escaped. A label without a valid signature counts as
+ * at most 216 bytes: show it as a name that somebody claims, escaped. A label without a valid signature counts as
  * none. Of this device it is the label of omemo_manager_set_label.
  * Returns: the label; NULL if there is none, the key is not known, or there is no such device.
  * Memory: borrowed from devices.
@@ -3000,7 +3003,7 @@ omemo_status omemo_manager_clear_device_lists(omemo_manager *manager,
  * - user_data: any pointer; passed to done. Stays yours if this call fails.
  * - op: receives the number of the operation; may be NULL.
  * Returns: OMEMO_OK if the operation was started, OMEMO_ERR_NULL, OMEMO_ERR_ARGUMENT (no device id, or this device's),
- *   OMEMO_ERR_LIMIT (64 removals wait already), OMEMO_ERR_NOT_READY, OMEMO_ERR_OFFLINE, OMEMO_ERR_BUSY inside a service,
+ *   OMEMO_ERR_LIMIT (64 ids wait to be removed, each in a namespace), OMEMO_ERR_NOT_READY, OMEMO_ERR_OFFLINE, OMEMO_ERR_BUSY inside a service,
  *   OMEMO_ERR_CANCELLED, OMEMO_ERR_STORAGE*.
  * Since: 0.1.0 (XEP-0384 5.3)
  */
@@ -3013,7 +3016,8 @@ omemo_status omemo_manager_remove_own_device(omemo_manager *manager,
 /**
  * Makes a new device of this one, at once: a new identity key, new pre keys, a new device id. Call it if the private key may
  * be known to somebody else. All sessions are deleted: messages for the old device are OMEMO_ERR_NOT_FOR_US from now on. The
- * label and the trust levels of other devices' keys stay; others have to judge the new key. Then the new device is
+ * label and the trust levels of other devices' keys stay; others have to judge the new key. From now on nothing is encrypted
+ * for a device of this account that shows the old key. Then the new device is
  * published, and the old one is taken off this account's device lists, and its bundles deleted, also after a restart.
  *
  * Parameters:
@@ -3022,8 +3026,8 @@ omemo_status omemo_manager_remove_own_device(omemo_manager *manager,
  *   before: the device is a new one, and is published after the next omemo_manager_connected.
  * - user_data: any pointer; passed to done. Stays yours if this call fails.
  * - op: receives the number of the operation; may be NULL.
- * Returns: OMEMO_OK if the device is a new one and the operation was started, OMEMO_ERR_NULL, OMEMO_ERR_LIMIT (64 old ids wait
- *   to be removed), OMEMO_ERR_NOT_READY, OMEMO_ERR_BUSY inside a service, OMEMO_ERR_CANCELLED, OMEMO_ERR_STORAGE*.
+ * Returns: OMEMO_OK if the device is a new one and the operation was started, OMEMO_ERR_NULL, OMEMO_ERR_LIMIT (64 ids wait
+ *   to be removed, each in a namespace), OMEMO_ERR_NOT_READY, OMEMO_ERR_BUSY inside a service, OMEMO_ERR_CANCELLED, OMEMO_ERR_STORAGE*.
  * Since: 0.1.0
  */
 omemo_status omemo_manager_reset_identity(omemo_manager *manager,
@@ -3045,8 +3049,9 @@ omemo_status omemo_manager_reset_identity(omemo_manager *manager,
  *   deleted in the store, and the device is announced as before: call again, or delete the store without the server.
  * - user_data: any pointer; passed to done. Stays yours if this call fails.
  * - op: receives the number of the operation; may be NULL.
- * Returns: OMEMO_OK if the operation was started, OMEMO_ERR_NULL, OMEMO_ERR_LIMIT (64 old ids wait to be removed),
- *   OMEMO_ERR_OFFLINE, OMEMO_ERR_BUSY inside a service, OMEMO_ERR_CANCELLED, OMEMO_ERR_STORAGE*.
+ * Returns: OMEMO_OK if the operation was started; OMEMO_ERR_PENDING if another deletion is going on, also one that was
+ *   cancelled until the next omemo_manager_run; OMEMO_ERR_NULL; OMEMO_ERR_LIMIT (64 ids wait to be removed, each in a
+ *   namespace); OMEMO_ERR_OFFLINE; OMEMO_ERR_BUSY inside a service; OMEMO_ERR_CANCELLED; OMEMO_ERR_STORAGE*.
  * Since: 0.1.0
  */
 omemo_status omemo_manager_delete_account(omemo_manager *manager,

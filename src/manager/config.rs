@@ -135,10 +135,10 @@ pub const TRUST_POLICY: ConfigOption = ConfigOption {
 pub const MARK_START: ConfigOption = ConfigOption {
     number: 10,
     name: "OMEMO_OPTION_MARK_START",
-    meaning: "1: at the first omemo_manager_connected of each manager one pre key is replaced and the bundle published, before \
-              anything is encrypted. A store that was copied before that is then found to be an older copy \
-              (OMEMO_NOTICE_ROLLED_BACK) before it uses a key again. 0: it is found only if the bundle has changed for \
-              another reason since the copy was made (docs/sessions.md).",
+    meaning: "1: at the first omemo_manager_connected of each manager one pre key is replaced and the bundle published before \
+              anything is encrypted, or that is tried three times. A store that was copied before that is then found to be \
+              an older copy (OMEMO_NOTICE_ROLLED_BACK) at its own first omemo_manager_connected. 0: it is found only if the \
+              bundle has changed for another reason since the copy was made (docs/sessions.md has the limits of both).",
     unit: "0 or 1",
     least: 0,
     most: 1,

@@ -79,9 +79,11 @@ pub(super) const USED_PRE_KEY_MS: i64 = 24 * 3_600_000;
 /// How often unknown pre keys under this device's id retire all sessions: nobody signs pre keys, and a server could otherwise end all
 /// sessions at each login.
 pub(super) const ROLLBACK_MS: i64 = 24 * 3_600_000;
-/// How far the ids of another copy of the store are followed: 1,000,000 pre keys are 27 a day for a hundred years, and of two
-/// thousand million ids nobody uses up many by that.
-pub(super) const FOLLOWED_IDS: u32 = 1_000_000;
+/// How far the ids of another copy of the store are followed: 100,000 pre keys are 27 a day for ten years. Nobody signs ids: a
+/// server that makes them up once a day uses up all of them in 58 years.
+pub(super) const FOLLOWED_IDS: u32 = 100_000;
+/// How often it is tried to compare this device with the server before anything is encrypted.
+pub(super) const BLIND_COMPARISONS: u32 = 3;
 /// Device ids that are given up by this device in a day: a client that writes bundles under our ids would otherwise chase us
 /// through all of them, and each costs every session.
 pub(super) const ID_GIVEN_UP_MS: i64 = 24 * 3_600_000;

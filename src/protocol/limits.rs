@@ -38,6 +38,9 @@ pub const ENVELOPE_BYTES: usize = 512 * 1024;
 /// Code points of another device's label that is kept.
 pub const LABEL_CHARS: usize = 256;
 
+/// Bytes of another device's label that is stored: 53 code points have no more. A thousand of them fit into the record of a JID.
+pub const STORED_LABEL_BYTES: usize = 216;
+
 /// Code points of this device's label (XEP-0384 recommends fewer than 53).
 pub const OWN_LABEL_CHARS: usize = 52;
 /// Bytes of a bare JID: localpart and domainpart of 1,023 bytes each and the @ (RFC 7622 3.1).

@@ -23,6 +23,9 @@ in_both_namespaces! {
     a_deleted_account_leaves_nothing_behind,
     a_deletion_that_fails_leaves_everything_as_it_was,
     the_health_report_names_what_is_wrong,
+    two_deletions_never_empty_the_store_without_the_server,
+    a_removal_that_the_server_refuses_keeps_no_other_from_being_done,
+    nothing_is_encrypted_for_an_identity_that_this_device_had_before,
 }
 
 /// Starts an operation, runs it to its end, and gives that.
@@ -100,18 +103,32 @@ fn a_cleared_list_names_this_device_alone_and_who_still_runs_comes_back(ns: Name
     assert_eq!(server.list(&romeo.jid), [romeo.id(), phone.id()]);
     push_own(&romeo, &mut server);
     assert!(romeo.is_active(&romeo.jid, phone.id()));
-    // Somebody who announces himself while it is on its way is not lost by it.
-    romeo.advance(61_000);
-    let operation = next_number();
-    romeo.manager().clear_device_lists(operation).unwrap();
-    let held = romeo.run_holding(&mut server, is_list_publication);
-    push_own(&romeo, &mut server);
-    for (request_id, request) in held {
-        romeo.manager().answer(request_id, server.answer(&romeo, &request)).unwrap();
+    // The old list is pushed once more while the new one is on its way, or somebody writes it once more with himself on it:
+    // it is cleared all the same, and who still runs comes back.
+    for late in [false, true] {
+        romeo.advance(HOUR * 2);
+        let old = server.lists[&at(&romeo)].clone();
+        let operation = next_number();
+        romeo.manager().clear_device_lists(operation).unwrap();
+        let held = romeo.run_holding(&mut server, is_list_publication);
+        let mut pushed = old.clone();
+        if late {
+            pushed.set(ListedDevice::new(77)).unwrap();
+        }
+        romeo.manager().update_device_list(&romeo.jid, &pushed).unwrap();
+        romeo.run_holding(&mut server, is_list_publication);
+        for (request_id, request) in held {
+            romeo.manager().answer(request_id, server.answer(&romeo, &request)).unwrap();
+        }
+        romeo.run_later(&mut server);
+        assert_eq!(romeo.take(operation).status(), Status::Ok);
+        assert_eq!(server.list(&romeo.jid), [romeo.id()], "{late}");
+        phone.advance(61_000);
+        push_own(&phone, &mut server);
+        assert_eq!(server.list(&romeo.jid), [romeo.id(), phone.id()]);
+        push_own(&romeo, &mut server);
     }
-    romeo.run_later(&mut server);
-    assert_eq!(romeo.take(operation).status(), Status::Ok);
-    assert!(server.list(&romeo.jid).contains(&phone.id()), "{:?}", server.list(&romeo.jid));
+    romeo.advance(HOUR * 2);
     // What fails is tried again, also in the next stream.
     let operation = next_number();
     romeo.manager().clear_device_lists(operation).unwrap();
@@ -450,4 +467,96 @@ fn the_health_report_names_what_is_wrong(ns: Namespace) {
     assert_eq!(own_rows(&look(&mut server, None)), [(0, Status::Ok), (romeo.id(), Status::Ok)]);
     romeo.manager().disconnected().unwrap();
     assert_eq!(romeo.manager().health(next_number(), None).unwrap_err().status(), Status::Offline);
+}
+
+fn two_deletions_never_empty_the_store_without_the_server(ns: Namespace) {
+    for begin in ["cancelled", "stream", "both"] {
+        let (mut server, romeo, juliet) = friends(ns);
+        romeo.advance(61_000);
+        let (first, second) = (next_number(), next_number());
+        let manager = romeo.manager();
+        manager.delete_account(first).unwrap();
+        match begin {
+            "cancelled" => manager.cancel(first).unwrap(),
+            "stream" => {
+                manager.disconnected().unwrap();
+                romeo.begin_connect();
+            }
+            _ => (),
+        }
+        // The first one is there until its task is dropped, in the next run.
+        assert_eq!(manager.delete_account(second).unwrap_err().status(), Status::Pending, "{begin}");
+        romeo.run_with(|request| {
+            let refused =
+                (is_publish(request) || is_deletion(request)).then_some(Answer::Rejected(Reason::Failed));
+            refused.or_else(|| Some(server.answer(&romeo, request)))
+        });
+        assert!(romeo.storage.size() > 2, "{begin}");
+        romeo.run_later(&mut server);
+        assert_eq!(server.list(&romeo.jid), [romeo.id()], "{begin}");
+        server.bundle(&romeo).verify().unwrap();
+        both_ways(&romeo, &juliet, &mut server);
+        let outcome = finish(&romeo, &mut server, |operation| manager.delete_account(operation).unwrap());
+        assert_eq!((outcome.status(), romeo.storage.size()), (Status::Ok, 0), "{begin}");
+    }
+}
+
+fn a_removal_that_the_server_refuses_keeps_no_other_from_being_done(ns: Namespace) {
+    let (mut server, romeo, juliet) = friends(ns);
+    let (old_id, phone) = (romeo.id(), RustDevice::new(ROMEO, &mut server));
+    push_own(&romeo, &mut server);
+    romeo.advance(61_000);
+    let (removal, reset) = (next_number(), next_number());
+    romeo.manager().remove_own_device(removal, id(phone.id())).unwrap();
+    romeo.manager().reset_identity(reset).unwrap();
+    let refuse = |romeo: &RustDevice, server: &mut Server| {
+        romeo.run_with(|request| match request {
+            Request::DeleteBundle { device, .. } if device.get() == phone.id() => {
+                Some(Answer::Rejected(Reason::Failed))
+            }
+            _ => Some(server.answer(romeo, request)),
+        });
+    };
+    for _ in 0..8 {
+        refuse(&romeo, &mut server);
+        romeo.advance(61_000);
+    }
+    assert_eq!(romeo.take(removal).status(), Status::BundleDeletionFailed);
+    assert_eq!(romeo.take(reset).status(), Status::Ok);
+    assert!(!server.bundles.contains_key(&(ns, romeo.jid.clone(), old_id)), "the old device is gone");
+    assert!(server.bundles.contains_key(&(ns, romeo.jid.clone(), phone.id())), "refused");
+    // A device that is not wanted and still runs is served as long as it is announced.
+    push_own(&phone, &mut server);
+    phone.run_later(&mut server);
+    romeo.push(&romeo.jid, &server);
+    refuse(&romeo, &mut server);
+    let message = romeo.begin_encrypt(&[&juliet.jid], "text", EncryptPolicy::Wait);
+    refuse(&romeo, &mut server);
+    let outcome = romeo.take(message);
+    assert!(
+        serves(&outcome, phone.id()),
+        "{:?} {:?} {:?}",
+        outcome.rows,
+        server.list(&romeo.jid),
+        romeo.device(&romeo.jid, phone.id())
+    );
+}
+
+fn nothing_is_encrypted_for_an_identity_that_this_device_had_before(ns: Namespace) {
+    let (mut server, romeo, juliet) = friends(ns);
+    let (old_id, thief) = (romeo.id(), server.bundle(&romeo));
+    romeo.manager().set_trust(&romeo.jid, &romeo.key(), "trusted").unwrap();
+    finish(&romeo, &mut server, |operation| romeo.manager().reset_identity(operation).unwrap());
+    romeo.run_later(&mut server);
+    for id in [old_id, 4_711] {
+        server.bundles.insert((ns, romeo.jid.clone(), id), thief.clone());
+        server.lists.get_mut(&at(&romeo)).unwrap().set(ListedDevice::new(id)).unwrap();
+        push_own(&romeo, &mut server);
+        romeo.refresh(&romeo.jid, &mut server);
+        assert!(!is_served(&romeo, &juliet.jid, id, &mut server), "{id}");
+        assert_eq!(romeo.device(&romeo.jid, id).unwrap().trust_level_name, "trusted", "the default level");
+    }
+    romeo.restart();
+    romeo.connect(&mut server);
+    assert!(!is_served(&romeo, &juliet.jid, old_id, &mut server));
 }

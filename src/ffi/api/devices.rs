@@ -146,7 +146,7 @@ pub extern "C" fn omemo_devices_fingerprint(devices: Option<&omemo_devices>, ind
 }
 
 /// Returns the label of a device: the name that its owner gave it, signed with its identity key. The owner chooses any text of
-/// at most 256 code points: show it as a name that somebody claims, escaped. A label without a valid signature counts as
+/// at most 216 bytes: show it as a name that somebody claims, escaped. A label without a valid signature counts as
 /// none. Of this device it is the label of omemo_manager_set_label.
 /// Returns: the label; NULL if there is none, the key is not known, or there is no such device.
 /// Memory: borrowed from devices.

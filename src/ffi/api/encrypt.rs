@@ -23,7 +23,8 @@ pub enum omemo_encrypt_policy {
     /// others. Offline, it waits for the next stream.
     OMEMO_ENCRYPT_WAIT = 0,
     /// Encrypts at once for the devices that are ready, makes no requests, and reports the others; works offline,
-    /// too, but not before the first omemo_manager_connected of the manager (OMEMO_ERR_OFFLINE). It may overtake
+    /// too, but not before the first omemo_manager_connected of the manager has compared this device with the server
+    /// (OMEMO_ERR_OFFLINE). It may overtake
     /// encryptions that wait.
     OMEMO_ENCRYPT_NOW = 1,
     /// Waits as OMEMO_ENCRYPT_WAIT does, and fails unless every device list is up to date and the message was
@@ -340,7 +341,8 @@ pub unsafe extern "C" fn omemo_draft_set_context(
 ///   encryptions wait for a stream), OMEMO_ERR_NOT_READY, OMEMO_ERR_STORAGE*. The operation ends with OMEMO_OK, the
 ///   rows and the messages; with OMEMO_OK and no message, if the draft has no recipients and this account has no
 ///   other device. If one recipient gets nothing, there is no message: OMEMO_ERR_NO_ELIGIBLE_DEVICES, and rows with
-///   device 0 name these recipients. It can also end with OMEMO_ERR_STILL_UNDECIDED,
+///   device 0 name these recipients. It can also end with OMEMO_ERR_OFFLINE
+///   (OMEMO_ENCRYPT_NOW), OMEMO_ERR_STILL_UNDECIDED,
 ///   OMEMO_ERR_TRUST_DECISION_FAILED, OMEMO_ERR_STORAGE*.
 /// Since: 0.1.0 (XEP-0384 5.5)
 #[unsafe(no_mangle)]

@@ -110,7 +110,7 @@ pub unsafe extern "C" fn omemo_manager_clear_device_lists(
 /// - user_data: any pointer; passed to done. Stays yours if this call fails.
 /// - op: receives the number of the operation; may be NULL.
 /// Returns: OMEMO_OK if the operation was started, OMEMO_ERR_NULL, OMEMO_ERR_ARGUMENT (no device id, or this device's),
-///   OMEMO_ERR_LIMIT (64 removals wait already), OMEMO_ERR_NOT_READY, OMEMO_ERR_OFFLINE, OMEMO_ERR_BUSY inside a service,
+///   OMEMO_ERR_LIMIT (64 ids wait to be removed, each in a namespace), OMEMO_ERR_NOT_READY, OMEMO_ERR_OFFLINE, OMEMO_ERR_BUSY inside a service,
 ///   OMEMO_ERR_CANCELLED, OMEMO_ERR_STORAGE*.
 /// Since: 0.1.0 (XEP-0384 5.3)
 #[unsafe(no_mangle)]
@@ -132,7 +132,8 @@ pub unsafe extern "C" fn omemo_manager_remove_own_device(
 
 /// Makes a new device of this one, at once: a new identity key, new pre keys, a new device id. Call it if the private key may
 /// be known to somebody else. All sessions are deleted: messages for the old device are OMEMO_ERR_NOT_FOR_US from now on. The
-/// label and the trust levels of other devices' keys stay; others have to judge the new key. Then the new device is
+/// label and the trust levels of other devices' keys stay; others have to judge the new key. From now on nothing is encrypted
+/// for a device of this account that shows the old key. Then the new device is
 /// published, and the old one is taken off this account's device lists, and its bundles deleted, also after a restart.
 ///
 /// Parameters:
@@ -141,8 +142,8 @@ pub unsafe extern "C" fn omemo_manager_remove_own_device(
 ///   before: the device is a new one, and is published after the next omemo_manager_connected.
 /// - user_data: any pointer; passed to done. Stays yours if this call fails.
 /// - op: receives the number of the operation; may be NULL.
-/// Returns: OMEMO_OK if the device is a new one and the operation was started, OMEMO_ERR_NULL, OMEMO_ERR_LIMIT (64 old ids wait
-///   to be removed), OMEMO_ERR_NOT_READY, OMEMO_ERR_BUSY inside a service, OMEMO_ERR_CANCELLED, OMEMO_ERR_STORAGE*.
+/// Returns: OMEMO_OK if the device is a new one and the operation was started, OMEMO_ERR_NULL, OMEMO_ERR_LIMIT (64 ids wait
+///   to be removed, each in a namespace), OMEMO_ERR_NOT_READY, OMEMO_ERR_BUSY inside a service, OMEMO_ERR_CANCELLED, OMEMO_ERR_STORAGE*.
 /// Since: 0.1.0
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn omemo_manager_reset_identity(
@@ -172,8 +173,9 @@ pub unsafe extern "C" fn omemo_manager_reset_identity(
 ///   deleted in the store, and the device is announced as before: call again, or delete the store without the server.
 /// - user_data: any pointer; passed to done. Stays yours if this call fails.
 /// - op: receives the number of the operation; may be NULL.
-/// Returns: OMEMO_OK if the operation was started, OMEMO_ERR_NULL, OMEMO_ERR_LIMIT (64 old ids wait to be removed),
-///   OMEMO_ERR_OFFLINE, OMEMO_ERR_BUSY inside a service, OMEMO_ERR_CANCELLED, OMEMO_ERR_STORAGE*.
+/// Returns: OMEMO_OK if the operation was started; OMEMO_ERR_PENDING if another deletion is going on, also one that was
+///   cancelled until the next omemo_manager_run; OMEMO_ERR_NULL; OMEMO_ERR_LIMIT (64 ids wait to be removed, each in a
+///   namespace); OMEMO_ERR_OFFLINE; OMEMO_ERR_BUSY inside a service; OMEMO_ERR_CANCELLED; OMEMO_ERR_STORAGE*.
 /// Since: 0.1.0
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn omemo_manager_delete_account(

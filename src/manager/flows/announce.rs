@@ -30,6 +30,8 @@ pub(super) enum Progress {
 
 /// How often a list is published in a row because others published it at the same time.
 const ATTEMPTS: usize = 3;
+/// How often a list is cleared in a row because somebody wrote the old one at the same time.
+const CLEARINGS: usize = 2;
 
 /// Returns this device's entry as it ought to stand on the lists, whatever others have made of it.
 fn entry(tx: &Tx<'_>, namespace: Namespace, device: DeviceId) -> Result<ListedDevice> {
@@ -69,7 +71,7 @@ pub(super) fn find_in_list(tx: &Tx<'_>, list: &DeviceList, device: DeviceId) -> 
 pub(super) fn next_job(tx: &Tx<'_>, namespace: Namespace) -> Result<Option<Job>> {
     let Some(device) = tx.device_id()? else { return Ok(None) };
     let memory = tx.memory();
-    if memory.leaving {
+    if memory.leaving.is_some() {
         return Ok(None);
     }
     if memory.clearing.contains(namespace) {
@@ -91,6 +93,10 @@ pub(super) fn next_job(tx: &Tx<'_>, namespace: Namespace) -> Result<Option<Job>>
 /// Returns whether the server still has to hear of something in a namespace.
 fn is_pending(tx: &Tx<'_>, namespace: Namespace) -> Result<bool> {
     let code = namespace.code();
+    // What is not announced while the account is being deleted is announced if that fails.
+    if tx.memory().leaving.is_some() {
+        return Ok(true);
+    }
     if tx.config().namespaces.contains(&namespace) {
         Ok(next_job(tx, namespace)?.is_some())
     } else {
@@ -211,6 +217,9 @@ pub(super) async fn publish_bundle(context: &Context, namespace: Namespace) -> R
     if let Some(at) = take_publication(context, &Job::PublishBundle(namespace), namespace)? {
         return Ok(Progress::Delayed(at));
     }
+    if context.memory(|memory| memory.leaving.is_some())? {
+        return Ok(Progress::Done);
+    }
     let (device, bundle) =
         context.transact(|tx| Ok((tx.own_device()?, own_keys::own_bundle(tx, namespace)?)))?;
     let published = bundle.clone();
@@ -286,20 +295,31 @@ pub(super) async fn publish_list(context: &Context, namespace: Namespace) -> Res
 async fn clear_list(context: &Context, namespace: Namespace) -> Result<Progress> {
     // A fetch that is under way would show what is to go, and count as news. Whether it can be read makes no difference.
     let _ = device_list::fetch(context, namespace, &context.config.jid, Class::Foreground).await;
-    let mut list = DeviceList::new(namespace);
-    context.transact(|tx| {
-        // Without its bundle nobody could use it: it comes behind that.
-        if tx.pre_keys(namespace)?.bundle_pending {
-            return Ok(());
+    let before = context.memory(|memory| memory.own_list(namespace).newest())?;
+    let before = before.map_or_else(Default::default, |(_, list)| device_list::ids(&list));
+    for _ in 0..CLEARINGS {
+        let mut list = DeviceList::new(namespace);
+        context.transact(|tx| {
+            // Without its bundle nobody could use it: it comes behind that.
+            if tx.pre_keys(namespace)?.bundle_pending {
+                return Ok(());
+            }
+            list.add(entry(tx, namespace, tx.own_device()?)?)
+        })?;
+        if let Some(at) = take_publication(context, &Job::PublishList(namespace), namespace)? {
+            return Ok(Progress::Delayed(at));
         }
-        list.add(entry(tx, namespace, tx.own_device()?)?)
-    })?;
-    if let Some(at) = take_publication(context, &Job::PublishList(namespace), namespace)? {
-        return Ok(Progress::Delayed(at));
+        context.memory(|memory| memory.own_list(namespace).publishing_anew(&list))?;
+        if send_list(context, list).await? {
+            break;
+        }
+        // What crossed it is another device that announces itself, and is built upon; or, where all that was there is there
+        // again, somebody who has written the old list once more.
+        let newest = context.memory(|memory| memory.own_list(namespace).newest())?;
+        if newest.is_none_or(|(_, list)| !device_list::ids(&list).is_superset(&before)) {
+            break;
+        }
     }
-    context.memory(|memory| memory.own_list(namespace).publishing_anew(&list))?;
-    // What crosses it is another device that announces itself: it is built upon, as always.
-    send_list(context, list).await?;
     context.memory(|memory| memory.clearing.remove(namespace))?;
     Ok(Progress::Done)
 }

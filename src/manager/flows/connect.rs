@@ -7,6 +7,7 @@ use super::super::api::report::{Outcome, Row};
 use super::super::api::services::LogLevel;
 use super::super::config::StartMark;
 use super::super::engine::{Class, OperationKind};
+use super::super::policy;
 use super::context::Context;
 use super::{announce, catch_up, device_list, own_bundle, own_keys};
 use crate::error::{Error, Result, Status};
@@ -95,20 +96,48 @@ pub(super) async fn reconcile(context: &Context, until: Until) -> Result<Outcome
     let outcome = compare(context, until, &mut attempt).await;
     // What failed by the store is tried again, too.
     attempt.again |= outcome.is_err();
-    if !outcome.as_ref().is_err_and(Error::is_storage) {
-        note_compared(context, attempt.stream)?;
+    if marks && outcome.is_ok() {
+        note_compared(context, &mut attempt, published(context)?)?;
     }
     outcome
 }
 
-/// From now on sessions may send, whatever the comparison found: what it could not look at is not waited for, or a server
-/// that refuses one request would keep everybody from writing.
-fn note_compared(context: &Context, stream: u64) -> Result<()> {
-    if stream == context.engine.requests().stream() {
-        context.memory(|memory| memory.compared = true)?;
-        context.wake_worker();
-        context.progress.notify();
+/// How much of what stands on the server of this device was seen.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Sight {
+    /// All that it has to answer.
+    Whole,
+    /// Something did not come.
+    Partial,
+}
+
+/// Returns whether the server has the bundles of this device as they ought to be, marks among them.
+fn published(context: &Context) -> Result<Sight> {
+    context.transact(|tx| {
+        for namespace in &tx.config().namespaces {
+            if tx.pre_keys(*namespace)?.bundle_pending {
+                return Ok(Sight::Partial);
+            }
+        }
+        Ok(Sight::Whole)
+    })
+}
+
+/// From now on sessions may send, if everything was looked at. A few times it is tried again where it was not; then it is
+/// not waited for any more, or a server that answers one request never would keep everybody from writing.
+fn note_compared(context: &Context, attempt: &mut Attempt<'_>, sight: Sight) -> Result<()> {
+    if attempt.stream != context.engine.requests().stream() {
+        return Ok(());
     }
+    let compared = context.memory(|memory| {
+        memory.blind_comparisons = memory.blind_comparisons.saturating_add((sight == Sight::Partial).into());
+        let enough = memory.blind_comparisons >= policy::BLIND_COMPARISONS;
+        memory.compared |= sight == Sight::Whole || enough;
+        memory.compared
+    })?;
+    attempt.again |= !compared;
+    context.wake_worker();
+    context.progress.notify();
     Ok(())
 }
 
@@ -125,8 +154,11 @@ impl Drop for Attempt<'_> {
             return;
         }
         // Where the account is closed nothing is compared any more.
-        let _ = self.context.memory(|memory| memory.reconcile_again = self.again);
-        if self.again {
+        let again = self.context.memory(|memory| {
+            memory.reconcile_again = self.again || !memory.compared;
+            memory.reconcile_again
+        });
+        if again.unwrap_or(false) {
             self.context.wake_worker();
         }
     }
@@ -166,14 +198,17 @@ async fn compare(context: &Context, until: Until, attempt: &mut Attempt<'_>) -> 
             Some(_) => Ok(()),
             None => own_keys::choose_device_id(tx, &taken).map(|_| ()),
         })?;
-    } else {
-        compare_bundles(context, &mut lists, &mut again).await?;
     }
+    let sight =
+        if first_run { Sight::Whole } else { compare_bundles(context, &mut lists, &mut again).await? };
+    attempt.again = again;
     let marks = context.config.start_mark == StartMark::NewPreKey && !first_run;
     if marks && !context.memory(|memory| memory.compared)? {
         context.transact(own_keys::mark_start)?;
+    } else {
+        note_compared(context, attempt, sight)?;
     }
-    attempt.again = again;
+    let again = attempt.again;
     context.memory(|memory| memory.reconcile_again = again)?;
     context.wake_worker();
     let rows = match until {
@@ -214,16 +249,18 @@ fn outcome(
 }
 
 /// Where the list names this device, its bundle must be ours. What speaks against that in one namespace is its row, and
-/// no reason to leave the others alone.
+/// no reason to leave the others alone. Before anything is sent it is looked at everywhere, whatever the lists say. Returns
+/// how much of it was seen.
 async fn compare_bundles(
     context: &Context,
     lists: &mut [(Namespace, Result<DeviceList>)],
     again: &mut bool,
-) -> Result<()> {
-    let Some(device) = context.transact(|tx| tx.device_id())? else { return Ok(()) };
+) -> Result<Sight> {
+    let Some(device) = context.transact(|tx| tx.device_id())? else { return Ok(Sight::Whole) };
+    let (first, mut sight) = (!context.memory(|memory| memory.compared)?, Sight::Whole);
     for (namespace, fetched) in lists {
-        let Ok(list) = fetched else { continue };
-        if !device_list::ids(list).contains(&device.get()) {
+        let listed = fetched.as_ref().ok().map(|list| device_list::ids(list).contains(&device.get()));
+        if listed == Some(false) {
             // Who lost the list has lost the bundle, too, more often than not.
             context.transact(|tx| {
                 tx.pre_keys_mut(*namespace)?.bundle_pending = true;
@@ -231,17 +268,22 @@ async fn compare_bundles(
                 tx.after(move |memory| memory.catch_up.release_bundle(namespace));
                 Ok(())
             })?;
-            // Publishing looks at what stands there, but not before anything is sent.
-            if context.memory(|memory| memory.compared)? {
-                continue;
-            }
+        }
+        // Publishing looks at what stands there as well.
+        if listed != Some(true) && !first {
+            continue;
         }
         match own_bundle::check(context, *namespace, device).await {
             Err(error) if error.is_storage() => return Err(error),
-            Err(error) => *fetched = Err(error),
+            Err(error) if fetched.is_ok() => *fetched = Err(error),
+            Err(_) => (),
             // Without an answer nobody knows what stands there: it is looked at again.
-            Ok(()) => *again |= !context.memory(|memory| memory.verified_in.contains(*namespace))?,
+            Ok(()) => {
+                if !context.memory(|memory| memory.verified_in.contains(*namespace))? {
+                    (sight, *again) = (Sight::Partial, true);
+                }
+            }
         }
     }
-    Ok(())
+    Ok(sight)
 }

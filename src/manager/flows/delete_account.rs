@@ -5,17 +5,22 @@ use super::super::api::event::OperationId;
 use super::super::api::report::Outcome;
 use super::super::api::services::LogLevel;
 use super::super::engine::OperationKind;
+use super::super::model::memory::Memory;
 use super::super::store::records::account::PurgeRecord;
 use super::super::store::removal;
 use super::context::Context;
-use super::{announce, purge_id};
-use crate::error::{Result, Status};
-use crate::protocol::namespace::Namespace;
+use super::purge_id;
+use crate::error::{Error, Result, Status};
 use std::sync::Arc;
 
 /// See [`super::super::Manager::delete_account`].
 pub(in crate::manager) fn delete_account(context: &Arc<Context>, operation: OperationId) -> Result<()> {
     context.need_stream()?;
+    // One that was cancelled goes on until its task is dropped, in the next run.
+    if !context.memory(|memory| *memory.leaving.get_or_insert(operation) == operation)? {
+        return Err(Error::new(Status::Pending, "The account is being deleted already."));
+    }
+    let leaving = Leaving(context.clone(), operation);
     let purges = context.transact(|tx| {
         let served = tx.config().namespaces.clone();
         if let Some(device) = tx.device_id()? {
@@ -26,18 +31,14 @@ pub(in crate::manager) fn delete_account(context: &Arc<Context>, operation: Oper
         tx.wake_worker();
         Ok(tx.account()?.purges.clone())
     })?;
-    context.memory(|memory| memory.leaving = true)?;
-    let leaving = Leaving(context.clone());
     context.engine.start(operation, OperationKind::EndsWithStream, async move {
-        delete(leaving, &purges, operation).await.unwrap_or_else(Outcome::bare)
+        delete(leaving, &purges).await.unwrap_or_else(Outcome::bare)
     })
 }
 
-async fn delete(leaving: Leaving, purges: &[PurgeRecord], operation: OperationId) -> Result<Outcome> {
-    let context = leaving.0.clone();
-    let namespaces: Vec<Namespace> =
-        purges.iter().filter_map(|purge| Namespace::from_code(purge.namespace)).collect();
-    let before = announce::count_failures(&context, &namespaces)?;
+async fn delete(leaving: Leaving, purges: &[PurgeRecord]) -> Result<Outcome> {
+    let (context, operation) = (leaving.0.clone(), leaving.1);
+    let before = purge_id::count_failures(&context, purges)?;
     let outcome = purge_id::wait(&context, purges, &before).await?;
     if outcome.status() != Status::Ok {
         return Ok(outcome);
@@ -55,20 +56,22 @@ async fn delete(leaving: Leaving, purges: &[PurgeRecord], operation: OperationId
 
 /// The account is being deleted. When this is dropped before the store is empty, however that came about, the device is
 /// announced as before.
-struct Leaving(Arc<Context>);
+struct Leaving(Arc<Context>, OperationId);
 
 impl Drop for Leaving {
     fn drop(&mut self) {
         // Where the account is gone there is nothing to be announced.
-        let _ = self.0.memory(|memory| memory.leaving = false);
+        let mine = |memory: &mut Memory| memory.leaving == Some(self.1) && memory.leaving.take().is_some();
+        if !self.0.memory(mine).unwrap_or(false) {
+            return;
+        }
+        // If this cannot be stored, the id is not purged all the same: it is in use, and nobody leaves.
         let _ = self.0.transact(|tx| {
             let Some(device) = tx.device_id()? else { return Ok(()) };
             for namespace in tx.config().namespaces.clone() {
+                // Its bundle may be gone, whatever was answered.
+                tx.pre_keys_mut(namespace)?.bundle_pending = true;
                 let purge = PurgeRecord::of(namespace, device);
-                if !tx.account()?.purges.iter().any(|other| other.is_same(&purge)) {
-                    // Its bundle may be gone.
-                    tx.pre_keys_mut(namespace)?.bundle_pending = true;
-                }
                 tx.account_mut()?.purges.retain(|other| !other.is_same(&purge));
             }
             tx.wake_worker();

@@ -123,6 +123,9 @@ impl Report<'_> {
                     "The bundle on the server is missing or outdated; it is being published again.",
                 ));
             }
+            Ok(()) if !self.context.memory(|memory| memory.verified_in.contains(namespace))? => {
+                findings.push(Status::BundleDownloadFailed.into());
+            }
             Ok(()) => (),
         }
         self.rows_of(device.get(), namespace, findings);

@@ -6,7 +6,7 @@ use super::super::api::report::Outcome;
 use super::super::engine::OperationKind;
 use super::super::store::records::account::PurgeRecord;
 use super::context::Context;
-use super::{announce, purge_id};
+use super::purge_id;
 use crate::error::{Error, Result, Status};
 use crate::protocol::address::DeviceId;
 use std::sync::Arc;
@@ -23,7 +23,7 @@ pub(in crate::manager) fn remove_own_device(
         .iter()
         .map(|namespace| PurgeRecord { foreign: true, ..PurgeRecord::of(*namespace, device) })
         .collect();
-    let before = announce::count_failures(context, &namespaces)?;
+    let before = purge_id::count_failures(context, &purges)?;
     context.transact(|tx| {
         if tx.own_device()? == device {
             return Err(Error::new(Status::Argument, "This is the id of this device itself."));

@@ -35,6 +35,7 @@ fn reset(tx: &mut Tx<'_>) -> Result<()> {
     removal::remove_all_sessions(tx)?;
     let account = tx.account_mut()?;
     account.epoch = account.epoch.saturating_add(1);
+    account.add_former_identity(&old_identity);
     for purge in account.purges.iter_mut().filter(|purge| !purge.foreign && purge.identity.is_empty()) {
         purge.identity = old_identity.to_vec();
     }
@@ -42,6 +43,8 @@ fn reset(tx: &mut Tx<'_>) -> Result<()> {
         let identity = old_identity.to_vec();
         account.add_purge(PurgeRecord { identity, ..PurgeRecord::of(*namespace, old_device) })?;
     }
+    // Whoever has the old key is not this device any more.
+    tx.contact_mut(&own)?.trust.remove(&old_identity);
     let identity = Box::new(IdentityKeyPair::generate(tx.rng())?);
     tx.put_identity(identity)?;
     for namespace in &namespaces {

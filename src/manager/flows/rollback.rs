@@ -19,44 +19,44 @@ pub(super) fn check(tx: &mut Tx<'_>, namespace: Namespace, theirs: &Bundle) -> R
     let (wall_ms, last_ms) = (tx.now.wall_ms, tx.account()?.rolled_back_ms);
     let lately = last_ms != 0 && (last_ms..last_ms.saturating_add(policy::ROLLBACK_MS)).contains(&wall_ms);
     // Nobody signs pre keys: who can write to the node must not be able to end all sessions again and again.
-    if found == Evidence::PreKey && lately {
+    if found == Evidence::SignedPreKey || !lately {
+        let account = tx.account_mut()?;
+        account.epoch = account.epoch.saturating_add(1);
+        account.rolled_back_ms = wall_ms.max(1);
+        tx.notify(Notice {
+            kind: NoticeKind::RolledBack,
+            namespace: Some(namespace),
+            jid: None,
+            device: 0,
+            status: Status::Ok,
+        });
+        tx.log(LogLevel::Warn, "rollback: the store is an older copy; all sessions are retired");
+    } else {
         tx.log(LogLevel::Warn, "rollback: unknown pre keys stand on the server, again today");
+    }
+    // Whatever becomes of that: no session may send.
+    if tx.savepoint(|tx| renew_keys(tx, namespace, theirs, found)).is_err() {
+        tx.log(LogLevel::Warn, "rollback: no new keys could be made");
         tx.pre_keys_mut(namespace)?.bundle_pending = true;
-        return Ok(());
     }
-    let account = tx.account_mut()?;
-    account.epoch = account.epoch.saturating_add(1);
-    account.rolled_back_ms = wall_ms.max(1);
-    for namespace in tx.config().namespaces.clone() {
-        renew_keys(tx, namespace, theirs)?;
-    }
-    tx.notify(Notice {
-        kind: NoticeKind::RolledBack,
-        namespace: Some(namespace),
-        jid: None,
-        device: 0,
-        status: Status::Ok,
-    });
-    tx.log(LogLevel::Warn, "rollback: the store is an older copy; all sessions are retired");
     tx.wake_worker();
     Ok(())
 }
 
 /// Makes other keys than the other copy may have, under ids that it has not handed out. Those that are there may be known
 /// to peers: what was encrypted with them can still be read for a while.
-fn renew_keys(tx: &mut Tx<'_>, namespace: Namespace, theirs: &Bundle) -> Result<()> {
-    if namespace == theirs.namespace {
-        own_keys::raise_ids(
-            tx,
-            namespace,
-            HighestIds {
-                signed_pre_key: theirs.signed_pre_key_id,
-                pre_key: theirs.pre_keys.iter().map(|key| key.id).max().unwrap_or(0),
-            },
-        )?;
-    }
+fn renew_keys(tx: &mut Tx<'_>, namespace: Namespace, theirs: &Bundle, found: Evidence) -> Result<()> {
+    let seen = HighestIds {
+        signed_pre_key: theirs.signed_pre_key_id,
+        pre_key: theirs.pre_keys.iter().map(|key| key.id).max().unwrap_or(0),
+    };
+    own_keys::raise_ids(tx, namespace, seen)?;
     let (now, wall_ms) = (own_keys::key_time(tx)?, tx.now.wall_ms);
-    let signed = own_keys::make_signed_pre_key(tx, namespace, now)?;
+    // Of the signed pre key that both copies have only the other one's successor is evidence.
+    let signed = match found {
+        Evidence::SignedPreKey => Some(own_keys::make_signed_pre_key(tx, namespace, now)?),
+        Evidence::PreKey => None,
+    };
     tx.pre_keys_mut(namespace)?.renew(signed, wall_ms);
     own_keys::top_up(tx, namespace)
 }

@@ -14,6 +14,10 @@ pub(super) fn rotate_due(tx: &mut Tx<'_>) -> Result<u64> {
     let (now, period_ms) = (own_keys::key_time(tx)?, tx.config().signed_pre_key_period_ms);
     // A longer step would not accumulate as a whole.
     let mut next_ms = policy::ACCUMULATED_STORED_MS;
+    // What another copy of this store has published must not be overtaken before it is seen.
+    if !tx.memory().compared {
+        return Ok(next_ms);
+    }
     // What waited on the server may have been encrypted with the key that would go.
     if tx.memory().catch_up.is_going_on(tx.now.aged_ms) {
         return Ok(next_ms);

@@ -33,8 +33,7 @@ pub(in crate::manager) fn take_over(context: &Context, noted: Noted<Fact>) {
 /// A bundle under this device's id is compared with ours; one under an id that it has given up serves nobody.
 fn of_bundle(context: &Context, noted: &Noted<Fact>, at: &SessionAddress) -> Result<Fact> {
     let (this, given_up) = context.transact(|tx| {
-        let purges = &tx.account()?.purges;
-        let given_up = purges.iter().any(|purge| purge.device == at.device.get());
+        let given_up = tx.account()?.is_given_up(at.device.get());
         Ok((tx.device_id()?, given_up))
     })?;
     Ok(match at.jid == context.config.jid {

@@ -79,9 +79,7 @@ fn due(tx: &mut Tx<'_>, busy: &BTreeSet<Job>) -> Result<(Vec<Job>, Option<u64>)>
         for namespace in tx.config().namespaces.clone() {
             jobs.extend(announce::next_job(tx, namespace)?);
         }
-        let purged: BTreeSet<Namespace> =
-            tx.account()?.purges.iter().filter_map(|purge| Namespace::from_code(purge.namespace)).collect();
-        jobs.extend(purged.into_iter().map(Job::PurgeId));
+        jobs.extend(purge_id::jobs(tx)?);
         jobs.extend(answer::jobs(tx)?);
     }
     jobs.extend(tx.memory().unsolicited.waiting().cloned());
@@ -129,14 +127,15 @@ fn due(tx: &mut Tx<'_>, busy: &BTreeSet<Job>) -> Result<(Vec<Job>, Option<u64>)>
     Ok((ready, next))
 }
 
-/// Returns whether another job that runs would undo this one, or the other way round: two that write the same list.
+/// Returns whether another job that runs would undo this one, or the other way round: two that write the same list, or a bundle.
 fn conflicts<'a>(job: &Job, others: impl IntoIterator<Item = &'a Job>) -> bool {
-    let other = match job {
-        Job::PublishList(namespace) => Job::PurgeId(*namespace),
-        Job::PurgeId(namespace) => Job::PublishList(*namespace),
-        _ => return false,
+    let of_one_kind = |one: &Job, other: &Job| match (one, other) {
+        (Job::PurgeId(purged), Job::PublishList(published) | Job::PublishBundle(published)) => {
+            purged == published
+        }
+        _ => false,
     };
-    others.into_iter().any(|running| *running == other)
+    others.into_iter().any(|running| of_one_kind(job, running) || of_one_kind(running, job))
 }
 
 async fn perform(context: Arc<Context>, job: Job) {

@@ -5,7 +5,7 @@
 
 use super::super::policy;
 use super::device::KnownDevice;
-use super::identity::Identity;
+use super::identity::{DeviceKey, Identity};
 use super::namespaces::NamespaceSet;
 use super::standing::Standing;
 use super::trust::TrustLevels;
@@ -134,9 +134,20 @@ impl Contact {
             list.devices.iter().map(|device| (device.id, device)).collect();
         let mut changed = false;
         for device in &mut self.devices {
-            // One that left keeps the name by which people know it.
-            let Some(listed) = announced.get(&device.id) else { continue };
-            let label = listed.signed_label();
+            // One that left keeps the name by which people know it, if its key is known.
+            let Some(listed) = announced.get(&device.id) else {
+                device.label = device.label.take().filter(|_| !device.is_forgettable());
+                continue;
+            };
+            let label = listed.signed_label().filter(|label| label.text.len() <= limits::STORED_LABEL_BYTES);
+            let key = device.identity.key().map(DeviceKey::ed);
+            if let (Some(label), Some(ed)) = (&label, key)
+                && device.label.as_deref() != Some(label)
+                && !label.is_signed_by(ed)
+            {
+                // Whoever has spoilt it has not the last word.
+                continue;
+            }
             if device.label.as_deref() != label.as_ref() {
                 device.label = label.map(Arc::new);
                 changed = true;

@@ -1,6 +1,7 @@
 //! What is known and not stored: when lists and bundles were looked at, what messages caused, what is being published,
 //! and which facts are the newest. It changes only after the commit that it belongs to.
 
+use super::super::api::event::OperationId;
 use super::super::api::request::Stamp;
 use super::super::policy;
 use super::address::SessionAddress;
@@ -51,8 +52,12 @@ pub(in crate::manager) struct Memory {
     pub(in crate::manager) reconcile_again: bool,
     /// Where the client wants this account's list cleared, and it was not done yet.
     pub(in crate::manager) clearing: NamespaceSet,
-    /// The account is being deleted: nothing is announced.
-    pub(in crate::manager) leaving: bool,
+    /// The operation that deletes the account: nothing is announced meanwhile.
+    pub(in crate::manager) leaving: Option<OperationId>,
+    /// How removing an id from the server has failed last, and how often.
+    pub(in crate::manager) purge_failures: BTreeMap<(Namespace, u32), PublishFailures>,
+    /// Comparisons with the server in which a bundle of this device could not be looked at.
+    pub(in crate::manager) blind_comparisons: u32,
     /// Publications that a limit delays, until when by the steady clock.
     pub(in crate::manager) delayed_until_ms: BTreeMap<Job, u64>,
     pub(in crate::manager) backoff: Backoff<Job>,
@@ -79,7 +84,9 @@ impl Default for Memory {
             compared: false,
             reconcile_again: false,
             clearing: NamespaceSet::default(),
-            leaving: false,
+            leaving: None,
+            purge_failures: BTreeMap::new(),
+            blind_comparisons: 0,
             delayed_until_ms: BTreeMap::new(),
             backoff: Backoff::new(policy::REMEMBERED_LOOKS),
             publish_failures: BTreeMap::new(),
@@ -112,6 +119,13 @@ impl Memory {
                 per_minute: policy::PUBLISHES_PER_MINUTE,
             })
         })
+    }
+
+    /// Notes that removing an id from the server failed.
+    pub(in crate::manager) fn purge_failed(&mut self, at: (Namespace, u32), error: &Error) {
+        let failures = self.purge_failures.entry(at).or_default();
+        failures.count = failures.count.saturating_add(1);
+        failures.last = Some(error.clone());
     }
 
     /// Notes that publishing in a namespace failed.

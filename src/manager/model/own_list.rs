@@ -117,8 +117,10 @@ impl OwnList {
 
     /// Our publication of a list begins that is built on none: the client wants what stands there to go.
     pub(in crate::manager) fn publishing_anew(&mut self, list: &DeviceList) {
-        (self.ours, self.before) = (Some(list.clone()), None);
-        (self.publication, self.crossed, self.echo_due) = (Publication::InFlight, false, false);
+        // A late push of what stands there now says nothing new.
+        self.before = self.seen.take().map(|(_, seen)| seen);
+        (self.ours, self.interrupted) = (Some(list.clone()), None);
+        (self.publication, self.crossed, self.echo_due) = (Publication::InFlight, false, true);
     }
 
     /// Our publication was taken; `stamp`: when the client said so. Returns whether the server has our list now, as far

@@ -160,9 +160,11 @@ impl PreKeyStore {
         }
     }
 
-    /// Takes another signed pre key, and has all pre keys count as used: new ones are to be made.
-    pub(in crate::manager) fn renew(&mut self, signed: SignedKey, wall_ms: i64) {
-        self.previous = Some(std::mem::replace(&mut self.signed, signed));
+    /// Has all pre keys count as used, so that new ones are made, and takes another signed pre key.
+    pub(in crate::manager) fn renew(&mut self, signed: Option<SignedKey>, wall_ms: i64) {
+        if let Some(signed) = signed {
+            self.previous = Some(std::mem::replace(&mut self.signed, signed));
+        }
         for key in &mut self.pre_keys {
             key.used_ms.get_or_insert(wall_ms);
         }

@@ -32,6 +32,11 @@ impl TrustLevels {
         &self.0
     }
 
+    /// Forgets the level of a key.
+    pub(in crate::manager) fn remove(&mut self, mont: &[u8; 32]) {
+        self.0.retain(|(key, _)| key != mont);
+    }
+
     pub(in crate::manager) fn iter(&self) -> impl ExactSizeIterator<Item = &([u8; 32], String)> {
         self.0.iter()
     }

@@ -32,6 +32,8 @@ pub(in crate::manager) struct Account {
     pub(super) store: Arc<dyn Storage>,
     /// `None`: nothing may be used before it was loaded again, since a commit failed or panicked.
     pub(super) loaded: Option<Box<Loaded>>,
+    /// The store was emptied: nothing may make a new account in it.
+    pub(super) erased: bool,
 }
 
 /// What was loaded and is as it is stored.
@@ -118,7 +120,7 @@ impl Account {
         services: Arc<dyn Services>,
         rng: Box<dyn Rng>,
     ) -> Account {
-        Account { config, services, rng, memory: Memory::default(), store, loaded: None }
+        Account { config, services, rng, memory: Memory::default(), store, loaded: None, erased: false }
     }
 
     /// Loads the bytes of a record, past all caches.

@@ -58,6 +58,7 @@ impl Tx<'_> {
                 return committed.map(|()| Released::default());
             }
             committed?;
+            account.erased |= staged.erased;
             if !staged.erased {
                 loaded.directory.apply(index);
                 loaded.apply(staged);

@@ -22,6 +22,9 @@ impl Account {
 
     /// Loads the account, if it is not loaded.
     pub(super) fn ensure_loaded(&mut self) -> Result<()> {
+        if self.erased {
+            return Err(Status::Cancelled.into());
+        }
         if self.loaded.is_some() || self.reload()? {
             return Ok(());
         }

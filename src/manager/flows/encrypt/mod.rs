@@ -29,7 +29,8 @@ pub(in crate::manager) fn start(context: &Arc<Context>, operation: OperationId, 
     plan::check(context, &draft)?;
     let request = EncryptRequest::new(&context.config, draft);
     let overtakes = request.draft.policy == EncryptPolicy::Now;
-    let waits = (!overtakes && !context.is_online()).then(|| Waiting::begin(context)).transpose()?;
+    let ready = context.is_online() && context.memory(|memory| memory.compared)?;
+    let waits = (!overtakes && !ready).then(|| Waiting::begin(context)).transpose()?;
     let ticket = context.order.enqueue((!overtakes).then(|| request.recipients.clone()));
     let shared = context.clone();
     context.engine.start(operation, OperationKind::SurvivesStream, async move {

@@ -74,18 +74,13 @@ pub(super) fn recipient_devices(
 ) -> Result<Vec<RecipientDevice>> {
     let this = tx.device_id()?.filter(|_| tx.is_own(jid));
     let contact = tx.contact(jid)?;
-    // Ids that this device has given up are on the list until that is published anew.
-    let given_up: Vec<u32> = if this.is_some() {
-        tx.account()?.purges.iter().map(|purge| purge.device).collect()
-    } else {
-        Vec::new()
-    };
     let mut devices = Vec::new();
     for device in &contact.devices {
         let served = device.delivery_namespace(namespaces);
         let (Some(namespace), Some(id)) = (served, DeviceId::new(device.id)) else { continue };
         if Some(id) != this
-            && !given_up.contains(&device.id)
+            // Ids that this device has given up are on the list until that is published anew.
+            && !(this.is_some() && tx.account()?.is_given_up(device.id))
             && !(this.is_some() && shows_our_key(tx, device)?)
         {
             let at = SessionAddress { jid: jid.clone(), device: id, namespace };
@@ -96,10 +91,11 @@ pub(super) fn recipient_devices(
 }
 
 /// Returns whether a device of this account shows our own identity key: an id that this device has given up, or a copy
-/// of this device. A session with it would be one with ourselves.
+/// of this device; or one that this device had before, which somebody else may have. A session with it would be one with
+/// ourselves, or with a thief.
 fn shows_our_key(tx: &Tx<'_>, device: &KnownDevice) -> Result<bool> {
-    let own = *tx.identity()?.public().mont();
-    Ok(device.identity.key().is_some_and(|key| key.is(&own)))
+    let (own, former) = (tx.identity()?.public().mont(), &tx.account()?.former_identities);
+    Ok(device.identity.key().is_some_and(|key| key.is(own) || former.iter().any(|mont| mont == key.mont())))
 }
 
 /// Returns the devices of a JID that get nothing although they are announced, with where, and why: those that are not
@@ -117,7 +113,7 @@ pub(super) fn unreachable_devices(
     let mut unreachable = Vec::new();
     for device in contact.devices.iter().filter(|device| !reached.contains(&device.id)) {
         let Some(namespace) = device.delivery_namespace(&order) else { continue };
-        let given_up = || Ok::<_, Error>(tx.account()?.purges.iter().any(|purge| purge.device == device.id));
+        let given_up = || Ok::<_, Error>(tx.account()?.is_given_up(device.id));
         if this.is_some_and(|this| this.get() == device.id) || (this.is_some() && given_up()?) {
             continue;
         }

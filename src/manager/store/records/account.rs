@@ -9,11 +9,13 @@ use crate::protocol::namespace::Namespace;
 use prost::Message;
 use std::collections::BTreeSet;
 
+/// Identity keys of this device that are remembered when it has another one.
+const MOST_FORMER: usize = 64;
 /// Ids that may wait at a time to be purged from the server.
 const MOST_PURGES: usize = 64;
 
 silent! { AccountRecord AnchorRecord HighestRecord PurgeRecord }
-record!(AccountRecord, "the account", [8 => 16, 11 => MOST_PURGES], wipes secret);
+record!(AccountRecord, "the account", [8 => 16, 11 => MOST_PURGES, 18 => MOST_FORMER], wipes secret);
 record!(AnchorRecord, "the anchor", [4 => 16]);
 
 /// The highest ids that were ever handed out in a namespace; they never go down.
@@ -69,6 +71,9 @@ pub(in crate::manager) struct AccountRecord {
     /// What the wall clock said then, in milliseconds; 0: it was not read yet.
     #[prost(int64, tag = "14")]
     pub(in crate::manager) accumulated_at_ms: i64,
+    /// Identity keys in Curve25519 form that this device had before: nothing is encrypted for a device that shows one.
+    #[prost(bytes = "vec", repeated, tag = "18")]
+    pub(in crate::manager) former_identities: Vec<Vec<u8>>,
     /// When this store was found to be an older copy last, in wall-clock milliseconds; 0: never.
     #[prost(int64, tag = "17")]
     pub(in crate::manager) rolled_back_ms: i64,
@@ -101,6 +106,20 @@ impl AccountRecord {
         }
         self.purges.push(purge);
         Ok(())
+    }
+
+    /// Returns whether nobody serves a device id of this account, whoever's it was, because it is being purged. Another
+    /// device that was taken off the list and stands on it again has announced itself.
+    pub(in crate::manager) fn is_given_up(&self, device: u32) -> bool {
+        self.purges.iter().any(|purge| purge.device == device && !(purge.foreign && purge.unlisted))
+    }
+
+    /// Remembers an identity key that this device had; the oldest are forgotten.
+    pub(in crate::manager) fn add_former_identity(&mut self, mont: &[u8; 32]) {
+        if self.former_identities.len() >= MOST_FORMER {
+            self.former_identities.remove(0);
+        }
+        self.former_identities.push(mont.to_vec());
     }
 
     /// Checks what protobuf does not: ids and namespaces.
