@@ -1,6 +1,5 @@
 //! What must hold when a flow is over and nothing fails any more: the invariants, and a message each way.
 
-use crate::fault::NetworkKind;
 use crate::flow::Step;
 use crate::flow::Who;
 use crate::stage::{CANARY, Plan, Stage};
@@ -15,7 +14,7 @@ const LONG_MS: [u64; 11] =
     [0, 1_000, 61_000, 61_000, 130_000, 300_000, 1_200_000, 1_200_000, 3_700_000, 3_700_000, 4_500_000];
 const SHORT_MS: [u64; 3] = [0, 61_000, 61_000];
 /// More than any flow stores.
-const MOST_BYTES: usize = 96 << 10;
+const MOST_BYTES: usize = 48 << 10;
 /// What no call of a client may end with, whatever fails.
 const NEVER: [Status; 11] = [
     Status::Null,
@@ -41,6 +40,7 @@ impl Stage {
         if !self.is_open() {
             return self.wrong.push("the store cannot be opened again".into());
         }
+        self.answer_prompts();
         self.play(Step::Disconnect);
         self.announce_others();
         self.play(Step::Connect);
@@ -163,22 +163,22 @@ impl Stage {
 
     fn check_left(&mut self, namespace: Namespace, own: u32) {
         let list = self.server.lists.get(&(namespace, jid(ROMEO)));
-        if list.is_some_and(|list| list.contains(own)) {
+        if list.is_some_and(|list| list.contains(own)) && !self.may_stay() {
             self.wrong.push(format!("this device stands on its list in {namespace:?}, which it left"));
         }
-        if self.server.bundles.contains_key(&(namespace, jid(ROMEO), own)) && !self.was_lied_to() {
+        if self.server.bundles.contains_key(&(namespace, jid(ROMEO), own)) && !self.may_stay() {
             self.wrong.push(format!("its bundle is left in {namespace:?}"));
         }
     }
 
-    fn was_lied_to(&self) -> bool {
-        matches!(self.plan, Plan::Network(kind, _) if NetworkKind::lies(kind))
+    fn may_stay(&self) -> bool {
+        matches!(self.plan, Plan::Network(kind, _) if kind.leaves())
     }
 
     fn check_bundles(&mut self, namespace: Namespace, own: u32, expected: &BTreeSet<u32>) {
         let all = self.server.bundles.keys().filter(|(of, name, _)| *of == namespace && *name == jid(ROMEO));
         let all: BTreeSet<u32> = all.map(|(_, _, device)| *device).collect();
-        if !all.is_subset(expected) && !self.was_lied_to() {
+        if !all.is_subset(expected) && !self.may_stay() {
             self.wrong.push(format!("{namespace:?}: bundles {all:?} stand beside the list {expected:?}"));
         }
         let Some(bundle) = self.server.bundles.get(&(namespace, jid(ROMEO), own)).cloned() else {
@@ -227,6 +227,7 @@ impl Stage {
     }
 
     fn check_statuses(&mut self) {
+        self.trace();
         let storage = [Status::Storage, Status::StorageLocked];
         let may_fail = matches!(self.plan, Plan::Storage(..));
         for (what, status) in std::mem::take(&mut self.statuses) {
@@ -238,8 +239,8 @@ impl Stage {
     }
 
     fn check_bounds(&mut self) {
-        if self.stored() > MOST_BYTES {
-            self.wrong.push(format!("{} bytes are stored", self.stored()));
+        if self.romeo.storage.size() > MOST_BYTES {
+            self.wrong.push(format!("{} bytes are stored", self.romeo.storage.size()));
         }
         let lines = self.romeo.services.lines.lock().unwrap();
         if lines.iter().any(|line| line.contains(CANARY)) {

@@ -126,11 +126,14 @@ impl NetworkKind {
         }
     }
 
-    /// Whether the client was told something of the server that is not true for good: nothing of it can be repaired.
-    pub fn lies(self) -> bool {
+    /// Whether it is right that what was to be taken off the server stays there: the client was told that it was gone,
+    /// or that its user does not want it to go.
+    pub fn leaves(self) -> bool {
         matches!(
             self,
-            Self::Rejected(Reason::NotFound) | Self::Refused(Some(Condition::ItemNotFound)) | Self::Hollow
+            Self::Rejected(Reason::NotFound | Reason::Declined)
+                | Self::Refused(Some(Condition::ItemNotFound))
+                | Self::Hollow
         )
     }
 }

@@ -8,6 +8,7 @@ use omemo::protocol::namespace::Namespace::{self, Legacy, Omemo2};
 pub enum Who {
     Own,
     Juliet,
+    Paris,
     /// Nobody in particular: with sessions, those with everybody.
     All,
 }
@@ -53,6 +54,8 @@ pub enum Step {
     /// The raw device of Paris shows another key from now on.
     SwapParis,
     AcceptParis,
+    /// The raw device of Paris says something with the key that it has now.
+    HearParis,
     /// Another device joins Juliet's list, or leaves it.
     LaptopJoins,
     LaptopLeaves,
@@ -116,11 +119,10 @@ const fn flow(
     Flow { name, namespaces, start, steps }
 }
 
-const CREATE: &[Step] =
-    &[Look, Connect, Look, Say, Hear, Say, Refresh(Who::Own), Disconnect, Connect, Hear, Restart, Connect];
+const CREATE: &[Step] = &[Look, Connect, Look, Say, Hear, Say, Refresh(Who::Own), Disconnect, Connect, Hear];
 const TALK: &[Step] = &[Look, Say, Hear, Say, Hear, Say, Say, Hear, Hear, Say, Look, Hear];
 const FIRST: &[Step] =
-    &[Hear, Hear, Hear, Say, Hear, Minutes(2), Hear, Say, Restart, Connect, Hear, Minutes(2)];
+    &[Hear, Hear, Hear, Say, Hear, Minutes(2), Hear, Say, Disconnect, Connect, Hear, Minutes(2)];
 
 /// All flows, by the list of the test programme; what does not exist yet (import, schemas) is replaced by what does.
 pub const FLOWS: &[Flow] = &[
@@ -164,8 +166,7 @@ pub const FLOWS: &[Flow] = &[
     flow("health", TWO, FriendsWithPhone, HEALTH),
 ];
 
-const OPEN: &[Step] =
-    &[Restart, Look, Hear, Connect, Say, Restart, Connect, Hear, Say, Restart, Look, Connect, Say];
+const OPEN: &[Step] = &[Restart, Look, Hear, Connect, Say, Hear, Restart, Connect, Look, Say, Hear];
 const STREAMS: &[Step] = &[
     Disconnect,
     SayNow,
@@ -252,7 +253,7 @@ const FETCH: &[Step] = &[
     Look,
 ];
 const ROOM: &[Step] =
-    &[SayRoom, Hear, SayRoom, Minutes(1), SayRoom, Say, Hear, SayRoom, Restart, Connect, SayRoom, Look];
+    &[SayRoom, Hear, SayRoom, Minutes(1), SayRoom, Say, Hear, SayRoom, Disconnect, Connect, SayRoom, Look];
 const UNDECIDED: &[Step] = &[
     Refresh(Who::Juliet),
     Look,
@@ -268,13 +269,15 @@ const UNDECIDED: &[Step] = &[
     SayNow,
     Say,
 ];
-const NEXT: &[Step] = &[Hear, Say, Hear, Hear, Say, Say, Hear, Say, Hear, Hear, Say, Hear];
+const NEXT: &[Step] =
+    &[Hear, Say, Hear, Hear, Say, Minutes(61), Say, Hear, Say, Refresh(Who::Juliet), Hear, Say, Hear];
 const SKIPPED: &[Step] =
-    &[HearSkipped(60), Say, HearSkipped(20), Look, Hear, Say, HearSkipped(5), Restart, Connect, Hear, Say];
+    &[HearSkipped(60), Say, HearSkipped(20), Look, Hear, Say, HearSkipped(5), Hear, Say, HearSkipped(2)];
 const DUPLICATES: &[Step] =
     &[HearTwice, Say, HearTwice, HearTwice, Restart, Connect, HearTwice, Say, Hear, HearTwice, Look];
 const GARBAGE: &[Step] = &[
-    HearForged, Hear, HearForged, HearForged, Say, Restart, Connect, HearForged, Hear, Say, HearForged, Hear,
+    HearForged, Hear, HearForged, HearForged, Say, Disconnect, Connect, HearForged, Hear, Say, HearForged,
+    Hear,
 ];
 const HEARTBEAT: &[Step] =
     &[HearMany(20), Look, HearMany(32), Minutes(1), HearMany(4), Say, Hear, Look, Say, Minutes(2), Hear];
@@ -287,7 +290,7 @@ const TRUST: &[Step] = &[
     Trust("custom friend"),
     Say,
     Hear,
-    Restart,
+    Disconnect,
     Connect,
     Look,
     Trust("trusted"),
@@ -338,24 +341,35 @@ const REPLACE: &[Step] = &[
     Hear,
     Look,
 ];
-const CROSSING: &[Step] =
-    &[Cross, Say, Hear, Minutes(2), Say, Replace(Who::Juliet), Cross, Hear, Say, Hear, Restart, Connect, Say];
-const ACCEPT: &[Step] = &[
-    SayParis,
-    SwapParis,
+const CROSSING: &[Step] = &[
+    Cross,
+    Say,
+    Hear,
+    Minutes(2),
+    Say,
+    Replace(Who::Juliet),
+    Cross,
+    Hear,
+    Say,
+    Hear,
     Disconnect,
     Connect,
+    Say,
+];
+const ACCEPT: &[Step] = &[
+    Refresh(Who::Paris),
+    SwapParis,
     SayParis,
     Look,
     AcceptParis,
     SayParis,
     SwapParis,
-    Disconnect,
-    Connect,
-    SayParis,
+    HearParis,
+    Minutes(1),
     AcceptParis,
     SayParis,
     Say,
+    Hear,
 ];
 const LABEL: &[Step] = &[
     Label(Some("phone")),
@@ -413,7 +427,7 @@ const CLEAR: &[Step] = &[
     Say,
 ];
 const REMOVE: &[Step] =
-    &[Look, Say, RemovePhone, Look, Minutes(2), Say, Hear, Refresh(Who::Own), Restart, Connect, Say];
+    &[Look, Say, RemovePhone, Look, Minutes(2), Say, Hear, Refresh(Who::Own), Disconnect, Connect, Say];
 const RESET: &[Step] = &[
     Say,
     ResetIdentity,

@@ -61,11 +61,9 @@ impl Entry {
                 requests: stage.requests,
             };
             run.hit = stage.is_hit();
-            if one().is_some() {
-                stage.statuses.iter().for_each(|(what, status)| println!("{what}: {}", status.name()));
-            }
+            stage.traced = one().is_some() && self.plan != Plan::Nothing;
             stage.end_all();
-            run.stored = stage.stored();
+            run.stored = stage.romeo.storage.size();
             run.wrong = std::mem::take(&mut stage.wrong);
         }));
         if let Err(panic) = played {

@@ -10,8 +10,8 @@ use omemo::manager::api::catch_up::CatchUp;
 use omemo::manager::api::draft::EncryptPolicy;
 use omemo::manager::api::keep::Keep;
 use omemo::manager::api::report::Outcome;
+use omemo::protocol::address::BareJid;
 use omemo::protocol::message::Message;
-use std::sync::atomic::Ordering::SeqCst;
 
 const MINUTE: u64 = 60_000;
 const OCCUPANTS: usize = 6;
@@ -46,6 +46,8 @@ impl Stage {
             Step::Serve(namespaces) => {
                 self.restart();
                 self.romeo.config.namespaces = namespaces.to_vec();
+                // What is left is forgotten, with its sessions.
+                self.purged = true;
             }
             Step::Look => self.look(),
             Step::Say => self.say(step, &[JULIET], EncryptPolicy::Wait),
@@ -72,6 +74,7 @@ impl Stage {
             | Step::ServerLosesList
             | Step::ServerLosesBundle
             | Step::JulietLosesSessions => self.others(step),
+            Step::HearParis => self.hear_paris(),
             _ => self.begin(step),
         }
     }
@@ -80,9 +83,9 @@ impl Stage {
     fn begin(&mut self, step: Step) {
         match step {
             Step::EndCatchUp => self.operate(step, |romeo, op| romeo.manager().catch_up_end(op)),
-            Step::Refresh(who) => self.operate(step, |romeo, op| {
-                romeo.manager().refresh_devices(op, (who == Who::Juliet).then(|| jid(JULIET)), None)
-            }),
+            Step::Refresh(who) => {
+                self.operate(step, |romeo, op| romeo.manager().refresh_devices(op, name_of(who), None))
+            }
             Step::CrossingLabel(label) => {
                 self.crossing = true;
                 self.operate(step, |romeo, op| romeo.manager().set_label(op, Some(label)));
@@ -93,12 +96,10 @@ impl Stage {
             Step::ClearLists => self.operate(step, |romeo, op| romeo.manager().clear_device_lists(op)),
             Step::ResetIdentity => self.operate(step, |romeo, op| romeo.manager().reset_identity(op)),
             Step::DeleteAccount => self.operate(step, |romeo, op| romeo.manager().delete_account(op)),
-            Step::Health(who) => self.operate(step, |romeo, op| {
-                romeo.manager().health(op, (who == Who::Juliet).then(|| jid(JULIET)))
-            }),
-            Step::Replace(who) => self.operate(step, |romeo, op| {
-                romeo.manager().replace_sessions(op, (who == Who::Juliet).then(|| jid(JULIET)), None)
-            }),
+            Step::Health(who) => self.operate(step, |romeo, op| romeo.manager().health(op, name_of(who))),
+            Step::Replace(who) => {
+                self.operate(step, |romeo, op| romeo.manager().replace_sessions(op, name_of(who), None))
+            }
             Step::RemovePhone => {
                 let Some(phone) = self.phone.as_ref().map(|phone| phone.id()) else { return };
                 self.operate(step, |romeo, op| romeo.manager().remove_own_device(op, id(phone)));
@@ -246,6 +247,16 @@ impl Stage {
         self.inbox.push_back(Mail { from: raw.jid, message, text: Some(text), tried: false });
     }
 
+    /// A message that is refused, and has the bundle of Paris looked at.
+    fn hear_paris(&mut self) {
+        let namespace = self.flow.namespaces[0];
+        let Some(own) = self.own_id() else { return };
+        let Some(bundle) = self.server.bundles.get(&(namespace, jid(ROMEO), own)).cloned() else { return };
+        let mut session = self.paris.initiate(&bundle);
+        let message = self.paris.write(&mut session, (&jid(ROMEO), own), "the county Paris");
+        self.inbox.push_back(Mail { from: jid(PARIS), message, text: None, tried: false });
+    }
+
     /// A step cannot be played; that is only right where something failed.
     fn misses(&mut self, why: &str) {
         if self.plan == crate::stage::Plan::Nothing {
@@ -293,6 +304,7 @@ impl Stage {
             (false, Keep::Nothing) => self.levels.push(default),
             (_, Keep::Trust) => (),
         }
+        self.purged = true;
         if !purged {
             self.failed(step);
         }
@@ -346,15 +358,14 @@ impl Stage {
             }
         }
     }
+}
 
-    /// How many bytes are stored.
-    pub fn stored(&self) -> usize {
-        self.romeo.storage.size()
-    }
-
-    /// Values that were written since the beginning.
-    pub fn written(&self) -> usize {
-        self.romeo.storage.written.load(SeqCst)
+/// Whom a call names; `None`: the own account, or everybody.
+fn name_of(who: Who) -> Option<BareJid> {
+    match who {
+        Who::Juliet => Some(jid(JULIET)),
+        Who::Paris => Some(jid(PARIS)),
+        Who::Own | Who::All => None,
     }
 }
 

@@ -4,7 +4,7 @@
 use crate::fault::{NetworkKind, StorageKind};
 use crate::flow::{Flow, Start, Step};
 use crate::support::world::clock::Clock;
-use crate::support::world::rust::{Header, TestServices, config};
+use crate::support::world::rust::{TestServices, config};
 use crate::support::world::server::{Server, jid};
 use crate::support::world::{RawDevice, RustDevice};
 use crate::support::{JULIET, ROMEO};
@@ -72,6 +72,8 @@ pub struct Stage {
     pub requests: usize,
     /// Nothing fails any more.
     pub healed: bool,
+    /// Requests about trust that nobody has answered yet.
+    pub prompts: Vec<RequestId>,
     pub late: Vec<(RequestId, Request)>,
     pub doing: BTreeMap<u64, Doing>,
     pub inbox: VecDeque<Mail>,
@@ -82,6 +84,8 @@ pub struct Stage {
     /// What failed and is wanted all the same.
     pub undone: Vec<Step>,
     pub statuses: Vec<(String, Status)>,
+    /// They are printed.
+    pub traced: bool,
     /// The levels that Juliet's keys may have now.
     pub levels: Vec<String>,
     pub publications: Publications,
@@ -91,6 +95,8 @@ pub struct Stage {
     pub crossing: bool,
     /// Juliet has lost her sessions, and Romeo need not know.
     pub juliet_lost: bool,
+    /// Romeo has forgotten Juliet, and nothing of hers was read since.
+    pub purged: bool,
     /// Texts that Juliet has read.
     pub reached: usize,
     pub count: usize,
@@ -135,6 +141,7 @@ impl Stage {
             base: (0, 0),
             requests: 0,
             healed: false,
+            prompts: Vec::new(),
             late: Vec::new(),
             doing: BTreeMap::new(),
             inbox: VecDeque::new(),
@@ -142,12 +149,14 @@ impl Stage {
             used: BTreeSet::new(),
             undone: Vec::new(),
             statuses: Vec::new(),
+            traced: false,
             levels: vec![level.to_owned()],
             publications: Publications::default(),
             pushed: HashMap::new(),
             wrong: Vec::new(),
             crossing: false,
             juliet_lost: false,
+            purged: false,
             reached: 0,
             count: 0,
         };
@@ -230,6 +239,7 @@ impl Stage {
         self.romeo.done.borrow_mut().clear();
         self.online = false;
         self.late.clear();
+        self.prompts.clear();
         self.publications.new_process();
         for doing in std::mem::take(&mut self.doing).into_values() {
             self.failed(doing.step);
@@ -257,6 +267,13 @@ impl Stage {
         let status = result.as_ref().map_or_else(Error::status, |_| Status::Ok);
         self.statuses.push((what.to_owned(), status));
         if self.ends() { None } else { result.ok() }
+    }
+
+    /// Prints what was noted, if somebody wants to read it.
+    pub fn trace(&self) {
+        if self.traced {
+            self.statuses.iter().for_each(|(what, status)| println!("{what}: {}", status.name()));
+        }
     }
 
     /// Something that the client wants did not succeed; it will be tried again.
@@ -376,7 +393,7 @@ impl Stage {
         if same {
             self.reached += 1;
             self.juliet_lost = false;
-        } else if !(self.juliet_lost && status == Status::NoSession) {
+        } else if !(self.juliet_lost && matches!(status, Status::NoSession | Status::DecryptionFailed)) {
             self.wrong.push(format!("Juliet cannot read {text:?}: {}", status.name()));
         }
     }
@@ -455,8 +472,23 @@ impl Stage {
                 self.used.insert((namespace.code(), own, exchange.id().pre_key_id));
             }
             self.seen.push((mail.from, mail.message));
-        } else if !(mail.tried && self.may_have_stored() && status == Status::Duplicate) {
+            self.purged = false;
+        } else if !self.is_excused(&mail, status) {
             self.wrong.push(format!("{text:?} cannot be read: {}", status.name()));
+        }
+    }
+
+    /// Whether a text is lost for a reason that the client knows.
+    fn is_excused(&self, mail: &Mail, status: Status) -> bool {
+        match status {
+            // The process ended between the commit and the client, or the store said that it had failed.
+            Status::Duplicate => mail.tried && self.may_have_stored(),
+            // A level that was to be changed back could not be.
+            Status::SenderDistrusted => self.levels.iter().any(|level| level == "distrusted"),
+            Status::NoSession => self.purged,
+            // The server did not learn that the namespace was left, and Juliet does not know.
+            Status::UnknownNamespace => !self.romeo.config.namespaces.contains(&mail.message.namespace),
+            _ => false,
         }
     }
 
@@ -493,11 +525,5 @@ impl Stage {
         if let Some(phone) = &self.phone {
             phone.run(&mut self.server);
         }
-    }
-
-    /// All headers of messages that Romeo's device has sent.
-    pub fn headers(&self) -> usize {
-        let headers: &HashMap<Header, Vec<u8>> = &self.romeo.headers.borrow();
-        headers.len()
     }
 }

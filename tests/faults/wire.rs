@@ -20,6 +20,28 @@ pub fn has_key_for(message: &Message, jid: &BareJid, device: u32) -> bool {
     message.keys.iter().any(|key| key.device == device && is_his(&key.jid))
 }
 
+/// A request in a few words.
+fn describe(request: &Request) -> String {
+    match request {
+        Request::FetchDeviceList { namespace, jid } => format!("list of {} in {namespace:?}", jid.as_str()),
+        Request::FetchBundle { namespace, jid, device } => {
+            format!("bundle of {}/{} in {namespace:?}", jid.as_str(), device.get())
+        }
+        Request::PublishDeviceList { list } => {
+            let ids: Vec<u32> = list.devices.iter().map(|device| device.id).collect();
+            format!("publish the list {ids:?} in {:?}", list.namespace)
+        }
+        Request::PublishBundle { device, bundle } => {
+            format!("publish the bundle of {} in {:?}", device.get(), bundle.namespace)
+        }
+        Request::DeleteBundle { namespace, device } => {
+            format!("delete the bundle of {} in {namespace:?}", device.get())
+        }
+        Request::SendMessage { jid, .. } => format!("send to {}", jid.as_str()),
+        Request::DecideTrust { devices, .. } => format!("judge {} keys", devices.len()),
+    }
+}
+
 /// A node: namespace, and the device if it is that of a bundle.
 type Node = (Namespace, Option<u32>);
 
@@ -75,6 +97,7 @@ impl Stage {
     /// A request of Romeo's device: it is answered as planned.
     pub fn serve(&mut self, request_id: RequestId, request: &Request) {
         self.requests += 1;
+        self.statuses.push((format!("request {}: {}", self.requests, describe(request)), Status::Ok));
         if let Err(wrong) = self.publications.note(request, self.clock.steady_ms()) {
             self.wrong.push(wrong);
         }
@@ -117,6 +140,10 @@ impl Stage {
     }
 
     fn answer(&mut self, request_id: RequestId, answer: Answer, expected: &[Status]) {
+        // What came before the answer may have been the end of the process.
+        if !self.is_open() {
+            return;
+        }
         let result = self.romeo.manager().answer(request_id, answer);
         let status = result.as_ref().map_or_else(Error::status, |()| Status::Ok);
         if !expected.contains(&status) {
@@ -134,7 +161,12 @@ impl Stage {
             NetworkKind::Unreadable(status) => {
                 self.answer(request_id, Answer::Unreadable(status.into()), TAKEN);
             }
+            NetworkKind::Silence if prompt => self.prompts.push(request_id),
             NetworkKind::Silence => (),
+            NetworkKind::Breaks | NetworkKind::BreaksAfter if prompt => {
+                self.prompts.push(request_id);
+                self.stream_breaks();
+            }
             NetworkKind::Breaks => self.stream_breaks(),
             NetworkKind::BreaksAfter => {
                 let _ = self.truth(request);
@@ -167,7 +199,6 @@ impl Stage {
                 self.answer(request_id, hollow(request, bundle), TAKEN);
             }
         }
-        debug_assert!(!prompt || self.is_open());
     }
 
     /// What the server would answer now, with nothing done.
@@ -184,6 +215,14 @@ impl Stage {
         self.online = false;
         let disconnected = self.romeo.manager().disconnected();
         self.note("disconnected", disconnected);
+    }
+
+    /// Whoever left a request about trust open comes back to it.
+    pub fn answer_prompts(&mut self) {
+        for request_id in std::mem::take(&mut self.prompts) {
+            self.answer(request_id, Answer::Rejected(Reason::Declined), &[Status::Ok, Status::Stale]);
+        }
+        self.pump();
     }
 
     /// The answers that were on their way when the stream broke come in the next one.
