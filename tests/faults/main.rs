@@ -9,6 +9,7 @@
 #![allow(clippy::print_stdout)] // sizes and entries are for people
 #![allow(unreachable_pub)] // one crate, many modules
 
+mod c_face;
 mod check;
 mod fault;
 mod flow;
@@ -21,12 +22,20 @@ mod stage;
 mod support;
 mod wire;
 
+use matrix::Face::{C, Rust};
+
 #[test]
 fn every_failure_of_the_storage_comes_right_again() {
-    matrix::play("storage", matrix::storage(), 1_500);
+    matrix::play("storage", matrix::storage(Rust), 1_500);
 }
 
 #[test]
 fn every_failure_of_the_network_comes_right_again() {
-    matrix::play("network", matrix::network(), 3_000);
+    matrix::play("network", matrix::network(Rust), 3_000);
+}
+
+#[test]
+fn no_failure_is_lost_between_the_faces() {
+    let all: Vec<_> = matrix::storage(C).into_iter().chain(matrix::network(C)).collect();
+    matrix::play("C face", all, 5_000);
 }

@@ -1,6 +1,7 @@
 //! The matrices: how many calls each flow makes is counted in a run without failure, then every call is paired with every
 //! kind of failure.
 
+use crate::c_face::{self, CStage};
 use crate::fault::{NetworkKind, StorageKind};
 use crate::flow::{FLOWS, Flow};
 use crate::known;
@@ -11,6 +12,8 @@ use std::sync::{Mutex, Once, OnceLock};
 
 /// Of so many entries one is run, unless all are.
 const SAMPLE: usize = 8;
+/// The same of those that go through the C functions, which are never all run.
+const SAMPLE_OF_C: usize = 40;
 const WORKERS: usize = 2;
 const WORKER: &str = "worker";
 
@@ -22,9 +25,17 @@ pub struct Calls {
     pub requests: usize,
 }
 
+/// Through which face of the library a flow is played.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Face {
+    Rust,
+    C,
+}
+
 /// One run: a flow, and what fails in it.
 #[derive(Clone, Copy)]
 pub struct Entry {
+    pub face: Face,
     pub flow: &'static Flow,
     pub plan: Plan,
 }
@@ -41,30 +52,21 @@ pub struct Run {
 
 impl Entry {
     pub fn name(&self) -> String {
+        let flow =
+            if self.face == Face::C { format!("c/{}", self.flow.name) } else { self.flow.name.to_owned() };
         match self.plan {
-            Plan::Nothing => self.flow.name.to_owned(),
-            Plan::Storage(kind, n) => format!("{}:{n}:{}", self.flow.name, kind.name()),
-            Plan::Network(kind, n) => format!("{}:{n}:{}", self.flow.name, kind.name()),
+            Plan::Nothing => flow,
+            Plan::Storage(kind, n) => format!("{flow}:{n}:{}", kind.name()),
+            Plan::Network(kind, n) => format!("{flow}:{n}:{}", kind.name()),
         }
     }
 
     pub fn run(&self) -> Run {
         quieten();
         let mut run = Run::default();
-        let played = catch_unwind(AssertUnwindSafe(|| {
-            let mut stage = Stage::new(self.flow, self.plan);
-            stage.play_all();
-            let storage = &stage.romeo.storage;
-            run.calls = Calls {
-                commits: storage.commits() - stage.base.0,
-                loads: storage.loads() - stage.base.1,
-                requests: stage.requests,
-            };
-            run.hit = stage.is_hit();
-            stage.traced = one().is_some() && self.plan != Plan::Nothing;
-            stage.end_all();
-            run.stored = stage.romeo.storage.size();
-            run.wrong = std::mem::take(&mut stage.wrong);
+        let played = catch_unwind(AssertUnwindSafe(|| match self.face {
+            Face::Rust => self.run_rust(&mut run),
+            Face::C => self.run_c(&mut run),
         }));
         if let Err(panic) = played {
             let text = panic.downcast_ref::<String>().cloned();
@@ -72,6 +74,34 @@ impl Entry {
             run.wrong.push(format!("panic: {}", text.unwrap_or_default()));
         }
         run
+    }
+}
+
+impl Entry {
+    fn run_rust(&self, run: &mut Run) {
+        let mut stage = Stage::new(self.flow, self.plan);
+        stage.play_all();
+        let storage = &stage.romeo.storage;
+        run.calls = Calls {
+            commits: storage.commits() - stage.base.0,
+            loads: storage.loads() - stage.base.1,
+            requests: stage.requests,
+        };
+        run.hit = stage.is_hit();
+        stage.traced = one().is_some() && self.plan != Plan::Nothing;
+        stage.end_all();
+        run.stored = stage.romeo.storage.size();
+        run.wrong = std::mem::take(&mut stage.wrong);
+    }
+
+    fn run_c(&self, run: &mut Run) {
+        let mut stage = CStage::new(self.flow, self.plan);
+        self.flow.steps.iter().for_each(|step| stage.play(*step));
+        let (commits, loads, requests) = stage.calls();
+        run.calls = Calls { commits, loads, requests };
+        run.hit = stage.is_hit();
+        stage.end();
+        run.wrong = std::mem::take(&mut stage.wrong);
     }
 }
 
@@ -114,11 +144,12 @@ pub fn run_all(entries: &[Entry]) -> Vec<Run> {
     runs.into_iter().map(|(_, run)| run).collect()
 }
 
-/// What each flow calls; measured once.
-pub fn measured() -> &'static [Calls] {
-    static CALLS: OnceLock<Vec<Calls>> = OnceLock::new();
-    CALLS.get_or_init(|| {
-        let entries: Vec<Entry> = FLOWS.iter().map(|flow| Entry { flow, plan: Plan::Nothing }).collect();
+/// The flows of a face with what each calls; measured once.
+pub fn measured(face: Face) -> &'static [(&'static Flow, Calls)] {
+    static CALLS: [OnceLock<Vec<(&Flow, Calls)>>; 2] = [const { OnceLock::new() }; 2];
+    CALLS[face as usize].get_or_init(|| {
+        let flows = FLOWS.iter().filter(|flow| face == Face::Rust || c_face::plays(flow));
+        let entries: Vec<Entry> = flows.map(|flow| Entry { face, flow, plan: Plan::Nothing }).collect();
         let runs = run_all(&entries);
         let mut red = 0;
         for (entry, run) in entries.iter().zip(&runs) {
@@ -135,19 +166,19 @@ pub fn measured() -> &'static [Calls] {
             red += usize::from(!run.wrong.is_empty());
         }
         assert_eq!(red, 0, "flows go wrong without any failure");
-        runs.iter().map(|run| run.calls).collect()
+        entries.iter().zip(&runs).map(|(entry, run)| (entry.flow, run.calls)).collect()
     })
 }
 
 /// All entries of the storage.
-pub fn storage() -> Vec<Entry> {
+pub fn storage(face: Face) -> Vec<Entry> {
     let mut all = Vec::new();
-    for (flow, calls) in FLOWS.iter().zip(measured()) {
+    for (flow, calls) in measured(face) {
         for (count, kinds) in
             [(calls.commits, &StorageKind::COMMITS[..]), (calls.loads, &StorageKind::LOADS[..])]
         {
             for n in 1..=count {
-                all.extend(kinds.iter().map(|kind| Entry { flow, plan: Plan::Storage(*kind, n) }));
+                all.extend(kinds.iter().map(|kind| Entry { face, flow, plan: Plan::Storage(*kind, n) }));
             }
         }
     }
@@ -155,41 +186,44 @@ pub fn storage() -> Vec<Entry> {
 }
 
 /// All entries of the network.
-pub fn network() -> Vec<Entry> {
+pub fn network(face: Face) -> Vec<Entry> {
+    let kinds = if face == Face::C { c_face::network_kinds() } else { NetworkKind::all() };
     let mut all = Vec::new();
-    for (flow, calls) in FLOWS.iter().zip(measured()) {
+    for (flow, calls) in measured(face) {
         for n in 1..=calls.requests {
-            all.extend(NetworkKind::all().iter().map(|kind| Entry { flow, plan: Plan::Network(*kind, n) }));
+            all.extend(kinds.iter().map(|kind| Entry { face, flow, plan: Plan::Network(*kind, n) }));
         }
     }
     all
 }
 
-/// Runs a matrix, or a sample of it; fails for what goes wrong in it.
+/// Plays a matrix, or a sample of it; fails for what goes wrong in it, and if it is smaller than this.
 pub fn play(what: &str, all: Vec<Entry>, least: usize) {
     let size = all.len();
+    let mut flows = 0;
     for flow in FLOWS {
         let of = all.iter().filter(|entry| entry.flow.name == flow.name).count();
         println!("{what}: {:>22} {of:>5} entries", flow.name);
-        assert!(of > 0 && flow.steps.len() >= 10, "{} is no flow", flow.name);
+        assert!(flow.steps.len() >= 10, "{} is no flow", flow.name);
+        flows += usize::from(of > 0);
     }
-    println!("{what}: {size} entries in {} flows", FLOWS.len());
-    assert!(size >= least && FLOWS.len() >= 25, "the matrix has shrunk");
+    println!("{what}: {size} entries in {flows} flows");
+    assert!(size >= least, "the matrix has shrunk");
+    assert!(flows == FLOWS.len() || all.iter().all(|entry| entry.face == Face::C), "a flow has no entry");
     let full = std::env::var("OMEMO_FULL").is_ok_and(|full| !full.is_empty());
     let chosen = choose(what, all, full);
     let runs = run_all(&chosen);
     let (mut red, mut hits, mut met) = (Vec::new(), 0, Vec::new());
     for (entry, run) in chosen.iter().zip(&runs) {
         hits += usize::from(run.hit);
-        if run.wrong.is_empty() {
-            continue;
+        match known::find(entry) {
+            _ if run.wrong.is_empty() => (),
+            Some(exception) => met.push(exception),
+            None => {
+                println!("{}\n    {}", entry.name(), run.wrong.join("\n    "));
+                red.push(entry.name());
+            }
         }
-        if let Some(exception) = known::find(entry) {
-            met.push(exception);
-            continue;
-        }
-        println!("{}\n    {}", entry.name(), run.wrong.join("\n    "));
-        red.push(entry.name());
     }
     let (runs, bytes) = (runs.len(), runs.iter().map(|run| run.stored).max().unwrap_or(0));
     println!(
@@ -208,15 +242,17 @@ fn choose(what: &str, all: Vec<Entry>, full: bool) -> Vec<Entry> {
     if let Some(name) = one() {
         return all.into_iter().filter(|entry| entry.name() == name).collect();
     }
-    if full {
-        return all;
-    }
-    let offset =
-        std::env::var("OMEMO_OFFSET").ok().and_then(|text| text.parse::<usize>().ok()).unwrap_or(0) % SAMPLE;
-    println!("{what}: every {SAMPLE}th entry from {offset} (OMEMO_OFFSET={offset})");
+    let sample = match all.first().map(|entry| entry.face) {
+        Some(Face::C) => SAMPLE_OF_C,
+        _ if full => return all,
+        _ => SAMPLE,
+    };
+    let offset = std::env::var("OMEMO_OFFSET").ok().and_then(|text| text.parse::<usize>().ok());
+    let offset = offset.unwrap_or(0) % sample;
+    println!("{what}: every {sample}th entry from {offset}");
     all.into_iter()
         .enumerate()
-        .filter(|(index, _)| index % SAMPLE == offset)
+        .filter(|(index, _)| index % sample == offset)
         .map(|(_, entry)| entry)
         .collect()
 }
