@@ -1,6 +1,6 @@
 # shellcheck shell=bash
-# The Rust side: format, lints, unit tests, integration tests. The header, the games, the fault matrices and the peers have suites
-# of their own.
+# The Rust side: format, lints, unit tests, integration tests. The header, the games, the fault matrices and the peers have
+# suites of their own.
 source "$(dirname "${BASH_SOURCE[0]}")/../lib.sh"
 source "$ROOT/scripts/static.sh"
 

@@ -16,6 +16,7 @@ mod flow;
 mod known;
 mod matrix;
 mod play;
+mod spoilt;
 mod stage;
 #[macro_use]
 #[path = "../support/mod.rs"]

@@ -62,19 +62,23 @@ impl Entry {
     }
 
     pub fn run(&self) -> Run {
-        quieten();
-        let mut run = Run::default();
-        let played = catch_unwind(AssertUnwindSafe(|| match self.face {
-            Face::Rust => self.run_rust(&mut run),
-            Face::C => self.run_c(&mut run),
-        }));
-        if let Err(panic) = played {
-            let text = panic.downcast_ref::<String>().cloned();
-            let text = text.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned()));
-            run.wrong.push(format!("panic: {}", text.unwrap_or_default()));
-        }
-        run
+        caught(|run| match self.face {
+            Face::Rust => self.run_rust(run),
+            Face::C => self.run_c(run),
+        })
     }
+}
+
+/// Plays something; a panic is one of the things that went wrong.
+pub fn caught(play: impl FnOnce(&mut Run)) -> Run {
+    quieten();
+    let mut run = Run::default();
+    if let Err(panic) = catch_unwind(AssertUnwindSafe(|| play(&mut run))) {
+        let text = panic.downcast_ref::<String>().cloned();
+        let text = text.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned()));
+        run.wrong.push(format!("panic: {}", text.unwrap_or_default()));
+    }
+    run
 }
 
 impl Entry {
