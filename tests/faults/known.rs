@@ -2,29 +2,30 @@
 
 use crate::matrix::Entry;
 
-/// An entry by its flow and kind, and why.
+/// An entry by its name, and why.
 pub struct Known {
     matrix: &'static str,
-    flow: &'static str,
-    kind: &'static str,
-    #[expect(dead_code, reason = "for people")]
+    entry: &'static str,
     why: &'static str,
 }
 
-const KNOWN: &[Known] = &[];
+const KNOWN: &[Known] = &[Known {
+    matrix: "network",
+    entry: "crossing-lists:3:answer-lost",
+    why: "Another device joins while our list is on its way, which overwrites its entry; the answer to ours is lost. A list \
+          without that device is then taken for the late effect of ours, not for its leaving, and it is announced again.",
+}];
 
 /// The exception that an entry falls under.
 pub fn find(entry: &Entry) -> Option<usize> {
     let name = entry.name();
-    KNOWN.iter().position(|known| {
-        name.starts_with(&format!("{}:", known.flow)) && name.ends_with(&format!(":{}", known.kind))
-    })
+    KNOWN.iter().position(|known| known.entry == name)
 }
 
 /// Fails for exceptions under which nothing went wrong.
 pub fn assert_none_is_idle(matrix: &str, met: &[usize]) {
     let all = KNOWN.iter().enumerate().filter(|(_, known)| known.matrix == matrix);
-    let idle = all.filter(|(index, _)| !met.contains(index));
-    let idle: Vec<String> = idle.map(|(_, known)| format!("{}:{}", known.flow, known.kind)).collect();
-    assert!(idle.is_empty(), "exceptions that are none any more: {idle:?}");
+    for (index, known) in all {
+        assert!(met.contains(&index), "{} does not go wrong any more: {}", known.entry, known.why);
+    }
 }

@@ -314,5 +314,7 @@ impl Stage {
             list.remove(device);
         }
         self.server.bundles.remove(&(namespace, jid(of), id(device).get()));
+        // A server pushes what is published also where nothing in it is new.
+        self.pushed.retain(|(_, _, whose), _| *whose != jid(of));
     }
 }
