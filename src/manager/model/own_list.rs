@@ -27,6 +27,8 @@ enum Publication {
     Taken,
     /// It failed: the server may have taken it all the same, or may still take it.
     InDoubt,
+    /// The server has pushed it, which it does once: the same list pushed again is somebody else's.
+    Returned,
 }
 
 /// See the module.
@@ -71,7 +73,9 @@ impl OwnList {
             self.publication = Publication::Taken;
             return true;
         }
-        let matches_ours = self.ours.as_ref().is_some_and(|ours| ours.says_the_same(list));
+        let (pushed, back) = (arrival == Arrival::Pushed, self.publication == Publication::Returned);
+        let says_the_same = self.ours.as_ref().is_some_and(|ours| ours.says_the_same(list));
+        let matches_ours = says_the_same && !(pushed && back);
         match self.publication {
             Publication::InFlight if matches_ours => return !self.crossed,
             Publication::InFlight
@@ -84,14 +88,14 @@ impl OwnList {
             #[cfg(omemo_planted)]
             Publication::InFlight if crate::planted::is_planted(2) => return false,
             Publication::InFlight => self.crossed = true,
-            Publication::Taken | Publication::InDoubt if matches_ours => {
-                self.publication = Publication::Taken;
+            Publication::Taken | Publication::InDoubt | Publication::Returned if matches_ours => {
+                self.publication = if pushed || back { Publication::Returned } else { Publication::Taken };
                 if self.crossed {
                     // The server took our publication after the one that crossed it: that one is still to be restored.
                     return false;
                 }
             }
-            Publication::InDoubt if arrival == Arrival::Pushed => self.crossed = true,
+            Publication::InDoubt if pushed => self.crossed = true,
             _ => (self.publication, self.ours, self.crossed) = (Publication::Over, None, false),
         }
         self.seen = Some((stamp, list.clone()));
@@ -331,6 +335,17 @@ mod tests {
         own.publication_failed();
         assert!(own.see(&list(&[17, 18]), at(4), Fetched));
         assert!(!own.must_redo());
+    }
+
+    #[test]
+    fn ours_comes_back_once_and_what_is_pushed_again_is_somebody_else_s() {
+        let mut own = OwnList::default();
+        own.see(&list(&[9]), at(1), Pushed);
+        publish(&mut own, &list(&[9]));
+        assert!(own.see(&list(&[9, 18]), at(2), Pushed));
+        own.publication_failed();
+        assert!(!own.see(&list(&[9]), at(3), Pushed) && !own.see(&list(&[9]), at(4), Fetched));
+        assert!(own.must_redo() && own.see(&list(&[9]), at(5), Pushed) && !own.must_redo());
     }
 
     #[test]
