@@ -27,6 +27,9 @@ impl Stage {
                 self.connect(Step::Connect);
             }
             self.open();
+            // What was being read when the process ended is given again first.
+            self.read_inbox();
+            self.open();
             if !self.is_open() {
                 return self.failed(step);
             }

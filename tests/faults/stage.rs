@@ -485,7 +485,8 @@ impl Stage {
             Status::Duplicate => mail.tried && self.may_have_stored(),
             // A level that was to be changed back could not be.
             Status::SenderDistrusted => self.levels.iter().any(|level| level == "distrusted"),
-            Status::NoSession => self.purged,
+            // She goes on with a session that was forgotten; another one may have begun since of which she does not know.
+            Status::NoSession | Status::DecryptionFailed => self.purged,
             // The server did not learn that the namespace was left, and Juliet does not know.
             Status::UnknownNamespace => !self.romeo.config.namespaces.contains(&mail.message.namespace),
             _ => false,
