@@ -28,6 +28,7 @@ in_both_namespaces! {
     connecting_does_not_wipe_out_a_device_that_was_pushed,
     a_publication_that_failed_is_made_again_from_the_newest_list,
     a_publication_that_was_cut_off_is_made_again_from_the_newest_list,
+    whoever_leaves_while_our_list_is_in_doubt_is_not_put_on_again,
     a_list_that_fills_up_is_never_published_beyond_what_is_read,
     a_list_that_is_gone_is_fetched_before_we_write_it,
     a_bundle_that_could_not_be_looked_at_is_not_overwritten,
@@ -298,6 +299,18 @@ fn a_publication_that_failed_is_made_again_from_the_newest_list(ns: Namespace) {
     romeo.run_later(&mut server);
     let ids = server.list(&romeo.jid);
     assert!([100, 300, romeo.id()].iter().all(|id| ids.contains(id)), "{ids:?}");
+}
+
+fn whoever_leaves_while_our_list_is_in_doubt_is_not_put_on_again(ns: Namespace) {
+    let (mut server, romeo, request_id, request) = publishing(ns);
+    // 300 joins; our list overwrites that, and nobody hears of it; then 300 leaves.
+    push(&romeo, &romeo.jid, &[100, 300]);
+    server.answer(&romeo, &request);
+    romeo.manager().answer(request_id, Answer::Rejected(Reason::Timeout)).unwrap();
+    romeo.step();
+    (0..2).for_each(|_| romeo.push(&romeo.jid, &server));
+    romeo.run_later(&mut server);
+    assert_eq!(server.list(&romeo.jid), [100, romeo.id()]);
 }
 
 fn a_publication_that_was_cut_off_is_made_again_from_the_newest_list(ns: Namespace) {

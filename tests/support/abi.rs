@@ -14,6 +14,8 @@ pub struct Opaque {
 
 pub type Destroy = Option<unsafe extern "C" fn(*mut c_void)>;
 pub type Done = Option<unsafe extern "C" fn(*mut c_void, u64, i32, *const Opaque)>;
+/// An operation that takes no argument of its own.
+pub type Start = unsafe extern "C" fn(*mut Opaque, Done, *mut c_void, *mut u64) -> i32;
 pub type Log = Option<unsafe extern "C" fn(*mut c_void, i32, *const c_char, *const c_char)>;
 
 #[repr(C)]
@@ -297,6 +299,30 @@ unsafe extern "C" {
     pub fn omemo_manager_set_label(
         manager: *mut Opaque,
         label: *const c_char,
+        done: Done,
+        user_data: *mut c_void,
+        op: *mut u64,
+    ) -> i32;
+    pub fn omemo_manager_ensure_consistency(
+        manager: *mut Opaque,
+        done: Done,
+        user_data: *mut c_void,
+        op: *mut u64,
+    ) -> i32;
+    pub fn omemo_manager_clear_device_lists(
+        manager: *mut Opaque,
+        done: Done,
+        user_data: *mut c_void,
+        op: *mut u64,
+    ) -> i32;
+    pub fn omemo_manager_reset_identity(
+        manager: *mut Opaque,
+        done: Done,
+        user_data: *mut c_void,
+        op: *mut u64,
+    ) -> i32;
+    pub fn omemo_manager_delete_account(
+        manager: *mut Opaque,
         done: Done,
         user_data: *mut c_void,
         op: *mut u64,

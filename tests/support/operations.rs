@@ -13,17 +13,47 @@ impl Client {
     }
 
     pub fn start_connect(&self) -> u64 {
+        let started = self.try_connect(0);
+        started.unwrap_or_else(|status| panic!("connected: {}", status_name(status)))
+    }
+
+    /// The number of the operation, or the status of the start; `catch_up` is an `omemo_catch_up`.
+    pub fn try_connect(&self, catch_up: i32) -> Result<u64, i32> {
         let mut op = 0;
         // SAFETY: our own handle; user_data lives as long as the manager.
-        let status =
-            unsafe { abi::omemo_manager_connected(self.manager, 0, Some(done), self.user_data(), &mut op) };
-        assert_eq!(status, abi::OK, "connected: {}", status_name(status));
-        op
+        let status = unsafe {
+            abi::omemo_manager_connected(self.manager, catch_up, Some(done), self.user_data(), &mut op)
+        };
+        if status == abi::OK { Ok(op) } else { Err(status) }
+    }
+
+    /// The status of the call.
+    pub fn try_disconnect(&self) -> i32 {
+        // SAFETY: our own handle.
+        unsafe { abi::omemo_manager_disconnected(self.manager) }
+    }
+
+    /// Starts what needs no other argument; the number of the operation, or the status of the start.
+    pub fn start(&self, function: abi::Start) -> Result<u64, i32> {
+        let mut op = 0;
+        // SAFETY: as in try_connect.
+        let status = unsafe { function(self.manager, Some(done), self.user_data(), &mut op) };
+        if status == abi::OK { Ok(op) } else { Err(status) }
+    }
+
+    /// The number of the operation, or the status of the start.
+    pub fn start_label(&self, label: Option<&str>) -> Result<u64, i32> {
+        let (mut op, label) = (0, label.map(c_string));
+        let label = label.as_ref().map_or(null(), |label| label.as_ptr());
+        // SAFETY: as in try_connect; the string lives for the call.
+        let status = unsafe {
+            abi::omemo_manager_set_label(self.manager, label, Some(done), self.user_data(), &mut op)
+        };
+        if status == abi::OK { Ok(op) } else { Err(status) }
     }
 
     pub fn disconnect(&self) {
-        // SAFETY: our own handle.
-        assert_eq!(unsafe { abi::omemo_manager_disconnected(self.manager) }, abi::OK);
+        assert_eq!(self.try_disconnect(), abi::OK);
     }
 
     /// Start to encrypt a text; the number of the operation, or the status of the start.

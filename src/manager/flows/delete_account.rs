@@ -43,7 +43,16 @@ async fn delete(leaving: Leaving, purges: &[PurgeRecord]) -> Result<Outcome> {
     if outcome.status() != Status::Ok {
         return Ok(outcome);
     }
-    context.transact(removal::remove_account)?;
+    match context.transact(removal::remove_account) {
+        // A commit that is said to have failed may have happened: then the account is gone.
+        Err(error) if error.is_storage() => {
+            let gone = context.transact(|_| Ok(())).is_err_and(|error| error.status() == Status::Cancelled);
+            if !gone {
+                return Err(error);
+            }
+        }
+        removed => removed?,
+    }
     context.log(LogLevel::Info, "account: deleted");
     // From here on nothing may make a new account in the empty store.
     context.close();

@@ -371,6 +371,16 @@ impl World {
         self.0.borrow_mut().nodes.bundles.remove(&(ns.to_owned(), jid.to_owned(), device));
     }
 
+    /// Forgets all lists of an account, and tells nobody.
+    pub fn forget_lists(&self, jid: &str) {
+        self.0.borrow_mut().nodes.lists.retain(|(_, of), _| of != jid);
+    }
+
+    /// The same with its bundles.
+    pub fn forget_bundles(&self, jid: &str) {
+        self.0.borrow_mut().nodes.bundles.retain(|(_, of, _), _| of != jid);
+    }
+
     /// What the server answers now; what is published or sent by the request is done.
     pub fn serve(&self, request: &Request) -> Answer {
         let xml = request.xml.as_deref().unwrap_or_default();
