@@ -9,15 +9,7 @@ pub struct Known {
     why: &'static str,
 }
 
-/// The store is empty, and says that emptying it failed: until the manager is freed, its calls find no account where there
-/// was one, and say so as `StorageCorrupt`, not as `Cancelled`. The next start makes a new account, as it should.
-const EMPTIED: &str =
-    "an account whose deletion was stored and is said to have failed counts as corrupt until the restart";
-
-const KNOWN: &[Known] = &[
-    Known { matrix: "storage", entry: "delete-account:8:commit-stores-everything", why: EMPTIED },
-    Known { matrix: "storage", entry: "delete-account:24:commit-stores-everything", why: EMPTIED },
-];
+const KNOWN: &[Known] = &[];
 
 /// The exception that an entry falls under.
 pub fn find(entry: &Entry) -> Option<usize> {

@@ -385,23 +385,32 @@ fn a_deletion_that_fails_leaves_everything_as_it_was(ns: Namespace) {
             assert_eq!((outcome.status(), romeo.storage.size()), (Status::Ok, 0), "{how}");
         }
     }
-    // The store fails: the server has forgotten the device, and hears of it again.
-    let (mut server, romeo, juliet) = friends(ns);
-    romeo.advance(61_000);
-    let operation = next_number();
-    romeo.manager().delete_account(operation).unwrap();
-    romeo.run_with(|request| {
-        let answer = server.answer(&romeo, request);
-        if is_deletion(request) {
-            // The answer is one commit, the end the other.
-            romeo.storage.fail_commit(2, false);
+    // The store fails: the server has forgotten the device, and hears of it again. Where the commit has happened although it
+    // is said to have failed, the account is gone.
+    for written in [false, true] {
+        let (mut server, romeo, juliet) = friends(ns);
+        romeo.advance(61_000);
+        let operation = next_number();
+        romeo.manager().delete_account(operation).unwrap();
+        romeo.run_with(|request| {
+            let answer = server.answer(&romeo, request);
+            if is_deletion(request) {
+                // The answer is one commit, the end the other.
+                romeo.storage.fail_commit(2, written);
+            }
+            Some(answer)
+        });
+        let outcome = romeo.take(operation);
+        if written {
+            assert_eq!((outcome.status(), romeo.storage.size()), (Status::Ok, 0));
+            assert_eq!(romeo.manager().devices(None).unwrap_err().status(), Status::Cancelled);
+            continue;
         }
-        Some(answer)
-    });
-    assert!(romeo.take(operation).error.is_storage());
-    romeo.run_later(&mut server);
-    assert_eq!(server.list(&romeo.jid), [romeo.id()]);
-    both_ways(&romeo, &juliet, &mut server);
+        assert!(outcome.error.is_storage());
+        romeo.run_later(&mut server);
+        assert_eq!(server.list(&romeo.jid), [romeo.id()]);
+        both_ways(&romeo, &juliet, &mut server);
+    }
 }
 
 fn the_health_report_names_what_is_wrong(ns: Namespace) {
