@@ -11,6 +11,7 @@ mod support;
 
 mod begin;
 mod contents;
+mod labels;
 mod mending;
 mod mixed;
 mod order;

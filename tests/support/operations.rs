@@ -13,10 +13,21 @@ impl Client {
     }
 
     pub fn start_connect(&self) -> u64 {
+        self.start_connect_with(abi::CATCH_UP_NONE)
+    }
+
+    /// Connects where messages wait on the server: what they make necessary waits for `finish_catch_up`.
+    pub fn connect_to_catch_up(&self) -> Outcome {
+        let op = self.start_connect_with(abi::CATCH_UP_EXPECTED);
+        self.finish(op)
+    }
+
+    fn start_connect_with(&self, catch_up: i32) -> u64 {
         let mut op = 0;
         // SAFETY: our own handle; user_data lives as long as the manager.
-        let status =
-            unsafe { abi::omemo_manager_connected(self.manager, 0, Some(done), self.user_data(), &mut op) };
+        let status = unsafe {
+            abi::omemo_manager_connected(self.manager, catch_up, Some(done), self.user_data(), &mut op)
+        };
         assert_eq!(status, abi::OK, "connected: {}", status_name(status));
         op
     }
@@ -120,6 +131,19 @@ impl Client {
             )
         };
         if status == abi::OK { Ok(op) } else { Err(status) }
+    }
+
+    /// Sets the label of this device, or takes it away, and waits until that is published.
+    #[track_caller]
+    pub fn set_label(&self, label: Option<&str>) -> Outcome {
+        let (mut op, label) = (0, label.map(c_string));
+        let label = label.as_ref().map_or(null(), |label| label.as_ptr());
+        // SAFETY: as in start_connect; the string lives for the call.
+        let status = unsafe {
+            abi::omemo_manager_set_label(self.manager, label, Some(done), self.user_data(), &mut op)
+        };
+        assert_eq!(status, abi::OK, "set_label: {}", status_name(status));
+        self.finish(op)
     }
 
     pub fn start_catch_up(&self) -> i32 {
