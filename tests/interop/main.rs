@@ -14,6 +14,8 @@ mod contents;
 mod labels;
 mod mending;
 mod mixed;
+mod offline;
 mod order;
 mod peers;
+mod restored;
 mod trust;
