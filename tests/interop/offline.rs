@@ -69,7 +69,7 @@ fn all_read(run: &mut InteropRun<'_>, said: &[(Reader, String)]) {
 
 /// Both write while nobody reads, go, and come back to a catch-up in which they read it all.
 fn read_what_waits(run: &mut InteropRun<'_>) {
-    let said = all_say(run, "waiting", 3);
+    let said = all_say(run, "waiting", 2);
     for client in &mut run.ours {
         client.restart();
         client.connect_to_catch_up().ok();
@@ -92,7 +92,7 @@ fn end_catch_up(run: &mut InteropRun<'_>) {
 }
 
 fn converse(run: &mut InteropRun<'_>) {
-    for round in 0..3 {
+    for round in 0..2 {
         for index in 0..run.ours.len() {
             run.we_say(index, &format!("ours {index} in round {round}"));
         }
@@ -106,7 +106,7 @@ fn both_sides_catch_up_on_their_sessions(config: PeerConfig) {
     config.each("both sides catch up", 2, 2, |run| {
         converse(run);
         read_what_waits(run);
-        let said = all_say(run, "meanwhile", 2);
+        let said = all_say(run, "meanwhile", 1);
         all_read(run, &said);
         end_catch_up(run);
         run.quiet();
