@@ -11,8 +11,11 @@ mod support;
 
 mod begin;
 mod contents;
+mod labels;
 mod mending;
 mod mixed;
+mod offline;
 mod order;
 mod peers;
+mod restored;
 mod trust;

@@ -15,6 +15,7 @@ import os
 import random
 import secrets
 import sys
+import time
 import xml.etree.ElementTree as ET
 from typing import Any, Dict, List, Optional, Tuple
 
@@ -45,6 +46,18 @@ def seed_everything(seed: str) -> None:
     secrets.randbelow = source.randrange  # type: ignore[assignment]
     secrets.choice = lambda sequence: sequence[source.randrange(len(sequence))]  # type: ignore[assignment]
     DiffieHellmanRatchet._generate_priv = staticmethod(lambda: source.randbytes(32))  # type: ignore[method-assign]
+
+
+class Clock:
+    """The wall clock of this process, which the parent can move forward: python-omemo reads the age of its keys there."""
+
+    real = time.time
+    ahead = 0
+
+    @classmethod
+    def set_ahead(cls, seconds: int) -> None:
+        cls.ahead = seconds
+        time.time = lambda: cls.real() + cls.ahead  # type: ignore[assignment]
 
 
 # ---------------------------------------------------------------------------------------------- envelope
@@ -93,9 +106,11 @@ class Memory(omemo.Storage):
 class Device:
     """One client of an account: its store, its outbox and its SessionManager."""
 
-    def __init__(self, wire: Wire, jid: str, namespaces: List[str], ask_trust: bool) -> None:
+    def __init__(self, wire: Wire, jid: str, namespaces: List[str], ask_trust: bool, label: Optional[str]) -> None:
         self.wire, self.jid, self.namespaces, self.ask_trust = wire, jid, namespaces, ask_trust
+        self.initial_label = label
         self.data: Dict[str, Any] = {}
+        self.saved: Dict[str, Any] = {}
         self.outbox: List[Tuple[str, str]] = []
         self.lose = 0
         self.manager: Optional[SessionManager] = None
@@ -106,7 +121,7 @@ class Device:
             await self.manager.shutdown()
         self.backends = {ns: BACKEND[ns](Memory(self.data)) for ns in self.namespaces}
         self.manager = await _manager_class(self).create(
-            list(self.backends.values()), Memory(self.data), self.jid, None, "undecided"
+            list(self.backends.values()), Memory(self.data), self.jid, self.initial_label, "undecided"
         )
         if not history:
             await self.manager.after_history_sync()
@@ -211,11 +226,11 @@ class Peer:
         return {}
 
     async def do_device(self, name: str, jid: str, ns: Tuple[str, ...] = (TWO, OLD), ask_trust: Any = 0,
-                        history: Any = 0) -> Record:
+                        history: Any = 0, label: Optional[str] = None) -> Record:
         """A new device. ns: the namespaces it speaks, most preferred first. ask_trust: trust is decided by the parent,
         else everybody is trusted. history: it stays in history synchronisation, as python-omemo starts, until
-        "live"."""
-        device = self.devices[name] = Device(self.wire, jid, list(ns), bool(int(ask_trust)))
+        "live". label: the label that it is created with."""
+        device = self.devices[name] = Device(self.wire, jid, list(ns), bool(int(ask_trust)), label)
         await device.open(bool(int(history)))
         own, _ = await self.manager(name).get_own_device_information()
         return {"device": own.device_id, "identity": own.identity_key.hex()}
@@ -225,12 +240,43 @@ class Peer:
         await self.devices[name].open(bool(int(history)))
         return {}
 
+    async def do_start_later(self, name: str, seconds: Any) -> Record:
+        """The clock goes on, the device is closed and opened again, and its background task does what is due."""
+        Clock.set_ahead(Clock.ahead + int(seconds))
+        await self.devices[name].open(False)
+        await asyncio.sleep(0)
+        return {}
+
+    async def do_save(self, name: str) -> Record:
+        """Keep a copy of what the device has stored."""
+        self.devices[name].saved = dict(self.devices[name].data)
+        return {}
+
+    async def do_set_back(self, name: str) -> Record:
+        """Close the device and open it again on the copy that was kept."""
+        device = self.devices[name]
+        device.data = dict(device.saved)
+        await device.open(False)
+        return {}
+
+    async def do_label(self, name: str, label: Optional[str] = None) -> Record:
+        """Set the label of the device, or take it away."""
+        await self.manager(name).set_own_label(label)
+        return {}
+
+    async def do_labels(self, name: str, jid: str) -> Record:
+        """The verified labels of a JID's devices: ids and labels, in two lists of equal length."""
+        infos = await self.manager(name).get_device_information(jid)
+        labelled = sorted((info.device_id, info.label) for info in infos if info.label is not None)
+        return {"device": [device for device, _ in labelled], "label": [label for _, label in labelled]}
+
     async def do_forget(self) -> Record:
         """Close all devices: the next case begins."""
         for device in self.devices.values():
             if device.manager is not None:
                 await device.manager.shutdown()
         self.devices.clear()
+        Clock.set_ahead(0)
         return {}
 
     async def do_encrypt(self, name: str, to: List[str], text: str) -> Record:

@@ -111,6 +111,10 @@ pub const DECRYPTED_TAG_IN_PAYLOAD: u32 = 2;
 pub const NOTICE_IDENTITY_CHANGED: i32 = 2;
 pub const NOTICE_DOWNGRADED: i32 = 3;
 pub const NOTICE_PUBLISH_FAILED: i32 = 4;
+pub const NOTICE_ROLLED_BACK: i32 = 8;
+
+pub const CATCH_UP_NONE: i32 = 0;
+pub const CATCH_UP_EXPECTED: i32 = 1;
 
 unsafe extern "C" {
     pub fn omemo_version() -> u32;

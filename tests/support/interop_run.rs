@@ -21,6 +21,12 @@ pub const PYTHON_2: PeerConfig =
     PeerConfig { name: "python-omemo, omemo:2", kind: Kind::Python(&[NS_2]), ours: &[NS_2] };
 pub const PYTHON_LEGACY: PeerConfig =
     PeerConfig { name: "python-omemo, legacy", kind: Kind::Python(&[NS_LEGACY]), ours: &[NS_LEGACY] };
+/// With devices of ours that prefer another namespace than theirs.
+pub const PYTHON_2_OF_BOTH: PeerConfig = PeerConfig {
+    name: "python-omemo, omemo:2, ours in both",
+    kind: Kind::Python(&[NS_2]),
+    ours: &[NS_LEGACY, NS_2],
+};
 pub const OMEMO_C_2: PeerConfig =
     PeerConfig { name: "libomemo-c, omemo:2", kind: Kind::OmemoC(&[NS_2]), ours: &[NS_2] };
 pub const OMEMO_C_LEGACY: PeerConfig =

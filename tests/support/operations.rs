@@ -13,8 +13,14 @@ impl Client {
     }
 
     pub fn start_connect(&self) -> u64 {
-        let started = self.try_connect(0);
+        let started = self.try_connect(abi::CATCH_UP_NONE);
         started.unwrap_or_else(|status| panic!("connected: {}", status_name(status)))
+    }
+
+    /// Connects where messages wait on the server: what they make necessary waits for `finish_catch_up`.
+    pub fn connect_to_catch_up(&self) -> Outcome {
+        let started = self.try_connect(abi::CATCH_UP_EXPECTED);
+        self.finish(started.unwrap_or_else(|status| panic!("connected: {}", status_name(status))))
     }
 
     /// The number of the operation, or the status of the start; `catch_up` is an `omemo_catch_up`.
@@ -150,6 +156,19 @@ impl Client {
             )
         };
         if status == abi::OK { Ok(op) } else { Err(status) }
+    }
+
+    /// Sets the label of this device, or takes it away, and waits until that is published.
+    #[track_caller]
+    pub fn set_label(&self, label: Option<&str>) -> Outcome {
+        let (mut op, label) = (0, label.map(c_string));
+        let label = label.as_ref().map_or(null(), |label| label.as_ptr());
+        // SAFETY: as in start_connect; the string lives for the call.
+        let status = unsafe {
+            abi::omemo_manager_set_label(self.manager, label, Some(done), self.user_data(), &mut op)
+        };
+        assert_eq!(status, abi::OK, "set_label: {}", status_name(status));
+        self.finish(op)
     }
 
     pub fn start_catch_up(&self) -> i32 {

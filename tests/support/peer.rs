@@ -301,6 +301,48 @@ impl Peer {
         self.must(self.about("restart", name));
     }
 
+    /// Close and open on the same store, in history synchronisation until `live`.
+    #[track_caller]
+    pub fn restart_in_history(&mut self, name: &str) {
+        self.must(self.about("restart", name).with("history", 1));
+    }
+
+    /// Keeps a copy of what the device has stored, for `set_back`.
+    #[track_caller]
+    pub fn save(&mut self, name: &str) {
+        self.must(self.about("save", name));
+    }
+
+    /// Close, and open on the copy that was kept last.
+    #[track_caller]
+    pub fn set_back(&mut self, name: &str) {
+        self.must(self.about("set_back", name));
+    }
+
+    /// The clock of the process goes on by so many days, and the device starts again, which has its keys rotated.
+    #[track_caller]
+    pub fn start_days_later(&mut self, name: &str, days: u32) {
+        self.must(self.about("start_later", name).with("seconds", days * 86_400));
+    }
+
+    /// Sets the label of a device, or takes it away; its lists are published.
+    #[track_caller]
+    pub fn set_label(&mut self, name: &str, label: Option<&str>) {
+        let request = self.about("label", name);
+        self.must(match label {
+            Some(label) => request.with("label", label),
+            None => request,
+        });
+    }
+
+    /// The verified labels of a JID's devices, as a device knows them.
+    #[track_caller]
+    pub fn labels(&mut self, name: &str, jid: &str) -> BTreeMap<u32, String> {
+        let answer = self.must(self.about("labels", name).with("jid", jid));
+        let ids = answer.all("device").into_iter().map(|id| id.parse().expect("an id"));
+        ids.zip(answer.all("label")).collect()
+    }
+
     /// The archive is read: queued answers go out.
     #[track_caller]
     pub fn live(&mut self, name: &str) {
