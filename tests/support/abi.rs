@@ -105,6 +105,7 @@ pub const CORE_DISTRUSTED: i32 = 2;
 
 pub const DECRYPTED_NEW_SESSION: u32 = 1;
 pub const DECRYPTED_TAG_IN_PAYLOAD: u32 = 2;
+pub const DECRYPTED_DEVICE_NOT_LISTED: u32 = 4;
 
 pub const NOTICE_IDENTITY_CHANGED: i32 = 2;
 pub const NOTICE_DOWNGRADED: i32 = 3;
@@ -290,6 +291,12 @@ unsafe extern "C" {
         manager: *mut Opaque,
         jid: *const c_char,
         device: u32,
+        done: Done,
+        user_data: *mut c_void,
+        op: *mut u64,
+    ) -> i32;
+    pub fn omemo_manager_reset_identity(
+        manager: *mut Opaque,
         done: Done,
         user_data: *mut c_void,
         op: *mut u64,
