@@ -1,5 +1,5 @@
 # shellcheck shell=bash
-# Random games in a simulated world (tests/games).
+# Random games in a simulated world (tests/games), and the decision tables (tests/tables).
 source "$(dirname "${BASH_SOURCE[0]}")/../lib.sh"
 
 needs sim
@@ -11,4 +11,6 @@ if [ -n "${OMEMO_FULL:-}" ]; then
     profile=(--profile simulation)
 fi
 cases cargo games cargo test --locked --no-fail-fast "${profile[@]}" --test games
+# One row in a few, or all with OMEMO_FULL. Its figures are in the log.
+cases cargo tables cargo test --locked --no-fail-fast "${profile[@]}" --test tables -- --nocapture
 finish

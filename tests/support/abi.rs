@@ -107,6 +107,7 @@ pub const CORE_DISTRUSTED: i32 = 2;
 
 pub const DECRYPTED_NEW_SESSION: u32 = 1;
 pub const DECRYPTED_TAG_IN_PAYLOAD: u32 = 2;
+pub const DECRYPTED_DEVICE_NOT_LISTED: u32 = 4;
 
 pub const NOTICE_IDENTITY_CHANGED: i32 = 2;
 pub const NOTICE_DOWNGRADED: i32 = 3;
@@ -300,6 +301,12 @@ unsafe extern "C" {
         user_data: *mut c_void,
         op: *mut u64,
     ) -> i32;
+    pub fn omemo_manager_reset_identity(
+        manager: *mut Opaque,
+        done: Done,
+        user_data: *mut c_void,
+        op: *mut u64,
+    ) -> i32;
     pub fn omemo_manager_set_label(
         manager: *mut Opaque,
         label: *const c_char,
@@ -314,12 +321,6 @@ unsafe extern "C" {
         op: *mut u64,
     ) -> i32;
     pub fn omemo_manager_clear_device_lists(
-        manager: *mut Opaque,
-        done: Done,
-        user_data: *mut c_void,
-        op: *mut u64,
-    ) -> i32;
-    pub fn omemo_manager_reset_identity(
         manager: *mut Opaque,
         done: Done,
         user_data: *mut c_void,

@@ -161,14 +161,8 @@ impl Client {
     /// Sets the label of this device, or takes it away, and waits until that is published.
     #[track_caller]
     pub fn set_label(&self, label: Option<&str>) -> Outcome {
-        let (mut op, label) = (0, label.map(c_string));
-        let label = label.as_ref().map_or(null(), |label| label.as_ptr());
-        // SAFETY: as in start_connect; the string lives for the call.
-        let status = unsafe {
-            abi::omemo_manager_set_label(self.manager, label, Some(done), self.user_data(), &mut op)
-        };
-        assert_eq!(status, abi::OK, "set_label: {}", status_name(status));
-        self.finish(op)
+        let op = self.start_label(label);
+        self.finish(op.unwrap_or_else(|status| panic!("set_label: {}", status_name(status))))
     }
 
     pub fn start_catch_up(&self) -> i32 {
