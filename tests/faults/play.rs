@@ -240,9 +240,11 @@ impl Stage {
         let namespace = self.flow.namespaces[0];
         let text = self.text();
         let Some(own) = self.own_id() else { return self.misses("there is no device yet") };
-        let Some(bundle) = self.server.bundles.get(&(namespace, jid(ROMEO), own)).cloned() else {
+        let Some(mut bundle) = self.server.bundles.get(&(namespace, jid(ROMEO), own)).cloned() else {
             return self.misses("there is no bundle yet");
         };
+        // No two of them take the same pre key: the second would find it gone.
+        bundle.pre_keys = vec![bundle.pre_keys[self.count % bundle.pre_keys.len()].clone()];
         let mut raw = RawDevice::of(namespace, &format!("stranger{}@verona.lit", self.count), 11);
         raw.publish(&mut self.server);
         let mut session = raw.initiate(&bundle);
