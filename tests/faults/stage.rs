@@ -465,17 +465,21 @@ impl Stage {
             if read.plaintext.as_ref().is_none_or(|bytes| **bytes != *text.as_bytes()) {
                 self.wrong.push("a message says something else".into());
             }
-            for key in mail.message.keys.iter().filter(|key| key.key_exchange) {
-                let Some(own) = self.own_id().filter(|own| *own == key.device) else { continue };
-                let namespace = mail.message.namespace;
-                let exchange = KeyExchange::parse(namespace, key.bytes.as_ref().unwrap()).unwrap();
-                self.used.insert((namespace.code(), own, exchange.id().pre_key_id));
-            }
+            let used = self.pre_keys_of(&mail.message);
+            self.used.extend(used);
             self.seen.push((mail.from, mail.message));
             self.purged = false;
         } else if !self.is_excused(&mail, status) {
             self.wrong.push(format!("{text:?} cannot be read: {}", status.name()));
         }
+    }
+
+    /// The own pre keys that the key exchanges of a message are on.
+    fn pre_keys_of(&self, message: &Message) -> Vec<(u32, u32, u32)> {
+        let (namespace, Some(own)) = (message.namespace, self.own_id()) else { return Vec::new() };
+        let exchanges = message.keys.iter().filter(|key| key.key_exchange && key.device == own);
+        let id = |bytes: &[u8]| KeyExchange::parse(namespace, bytes).unwrap().id().pre_key_id;
+        exchanges.map(|key| (namespace.code(), own, id(key.bytes.as_ref().unwrap()))).collect()
     }
 
     /// Whether a text is lost for a reason that the client knows.
@@ -489,6 +493,8 @@ impl Stage {
             Status::NoSession | Status::DecryptionFailed => self.purged,
             // The server did not learn that the namespace was left, and Juliet does not know.
             Status::UnknownNamespace => !self.romeo.config.namespaces.contains(&mail.message.namespace),
+            // Somebody else chose the same one, was read before, and a bundle without it stands on the server.
+            Status::PreKeyUnknown => self.pre_keys_of(&mail.message).iter().any(|id| self.used.contains(id)),
             _ => false,
         }
     }
