@@ -43,10 +43,10 @@ pub(super) const UNANSWERED_LOOK_MS: u64 = DAY;
 
 // -- Sessions --
 
-/// How long a retired session decrypts what was on its way.
-pub(super) const RETIRED_MS: i64 = 30 * 24 * 3_600_000;
-/// How long a superseded session decrypts after it last did.
-pub(super) const SUPERSEDED_MS: i64 = 90 * 24 * 3_600_000;
+/// How long a retired session decrypts what was on its way, in accumulated time: a clock that jumps by years ends none.
+pub(super) const RETIRED_MS: u64 = 30 * DAY;
+/// How long a superseded session decrypts after it last did, in accumulated time.
+pub(super) const SUPERSEDED_MS: u64 = 90 * DAY;
 /// Archived sessions of a device that were never answered: a stranger makes them at will, a friend's crossing key
 /// exchanges make one or two.
 pub(super) const ARCHIVED_UNANSWERED: usize = 5;
@@ -74,8 +74,9 @@ pub(super) const OPEN_STRANGER_EXCHANGES: usize = 96;
 /// Those of one stranger: more than an account needs whose many devices all begin new sessions, and others have room
 /// beside it.
 pub(super) const OPEN_EXCHANGES_OF_A_STRANGER: usize = 64;
-/// How long the private half of a used pre key stays if no bundle without it could be published.
-pub(super) const USED_PRE_KEY_MS: i64 = 24 * 3_600_000;
+/// How long the private half of a used pre key stays if no bundle without it could be published, in accumulated time; a
+/// catch-up does not count.
+pub(super) const USED_PRE_KEY_MS: u64 = DAY;
 /// How often unknown pre keys under this device's id retire all sessions: nobody signs pre keys, and a server could otherwise end all
 /// sessions at each login.
 pub(super) const ROLLBACK_MS: i64 = 24 * 3_600_000;
@@ -145,7 +146,7 @@ pub(super) const HEAL_AGAIN_MS: i64 = 24 * 3_600_000;
 /// Failed messages of a device that are told apart, so that one which is given again counts once.
 pub(super) const FAILED_MESSAGES_TOLD_APART: usize = 16;
 /// An empty message that could not be sent for so long is of no use any more.
-pub(super) const OUTBOX_KEPT_MS: i64 = 30 * 24 * 3_600_000;
+pub(super) const OUTBOX_KEPT_MS: u64 = 30 * DAY;
 
 // -- Catch-up --
 

@@ -17,6 +17,7 @@ in_both_namespaces! {
     r44_a_replacement_survives_a_crash_before_its_message_is_sent,
     r34_an_unknown_device_is_a_row,
     everybody_and_all_devices_have_a_row_each,
+    a_call_for_everybody_leaves_no_session_that_sends,
     a_device_without_session_gets_one_when_it_is_named,
     what_cannot_be_replaced_keeps_its_session,
     an_unreadable_session_is_removed,
@@ -74,7 +75,7 @@ fn a_replaced_session_still_reads_what_is_on_its_way(ns: Namespace) {
     server.settle(&[&romeo, &juliet]);
     both_ways(&romeo, &juliet, &mut server);
     assert_eq!(text(&romeo.read(&juliet.jid, &late[0])), "late");
-    romeo.advance(30 * DAY + HOUR);
+    romeo.run_days(31, &mut server);
     romeo.refuse(&juliet.jid, &late[2], Status::DecryptionFailed);
 }
 
@@ -146,6 +147,32 @@ fn everybody_and_all_devices_have_a_row_each(ns: Namespace) {
     romeo.push(&juliet.jid, &server);
     assert_eq!(romeo.replace_sessions(Some(&juliet.jid), 0, &mut server).rows.len(), 1);
     assert!(is_ok(&romeo.replace_sessions(Some(&juliet.jid), second.id(), &mut server), &second));
+}
+
+/// In a store that is an older copy any session may have been used since: also one that gets no successor now.
+fn a_call_for_everybody_leaves_no_session_that_sends(ns: Namespace) {
+    let (mut server, romeo, juliet) = friends(ns);
+    let tybalt = RustDevice::new(TYBALT, &mut server);
+    let hello = tybalt.say(&romeo.jid, "a stranger", &mut server);
+    romeo.read(&tybalt.jid, &hello);
+    server.settle(&[&romeo, &juliet, &tybalt]);
+    let bundle = server.bundles.remove(&(ns, juliet.jid.clone(), juliet.id())).unwrap();
+    let late = juliet.say(&romeo.jid, "on its way", &mut server);
+    let all = romeo.replace_sessions(None, 0, &mut server);
+    assert_eq!(row(&all, &juliet.jid, juliet.id()), Some(Status::BundleNotFound));
+    assert_eq!(row(&all, &tybalt.jid, tybalt.id()), None, "a stranger is not told of it");
+    // Nor does a restart bring one back.
+    romeo.restart();
+    romeo.connect(&mut server);
+    assert_eq!(text(&romeo.read(&juliet.jid, &late)), "on its way");
+    server.bundles.insert((ns, juliet.jid.clone(), juliet.id()), bundle);
+    romeo.run_later(&mut server);
+    for other in [&juliet, &tybalt] {
+        let message = romeo.say(&other.jid, "a new session", &mut server);
+        let key = message.keys.iter().find(|key| key.device == other.id()).unwrap();
+        assert!(key.key_exchange, "an old session was used");
+        assert_eq!(text(&other.read(&romeo.jid, &message)), "a new session");
+    }
 }
 
 fn a_device_without_session_gets_one_when_it_is_named(ns: Namespace) {

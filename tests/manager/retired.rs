@@ -162,10 +162,7 @@ fn replaced(ns: Namespace) -> (Server, RustDevice, RustDevice, Vec<omemo::protoc
 fn a_superseded_session_is_read_for_ninety_days(ns: Namespace) {
     for (days, expected) in [(89, Status::Ok), (91, Status::NoSession)] {
         let (mut server, romeo, juliet, late) = replaced(ns);
-        for _ in 0..days {
-            romeo.advance(DAY);
-            romeo.run(&mut server);
-        }
+        romeo.run_days(days, &mut server);
         let status = romeo.read(&juliet.jid, &late[0]).error.status();
         match expected {
             Status::Ok => assert_eq!(status, Status::Ok, "after {days} days"),
@@ -180,8 +177,7 @@ fn a_superseded_session_is_read_for_ninety_days(ns: Namespace) {
 fn a_superseded_session_that_is_used_lives_on(ns: Namespace) {
     let (mut server, romeo, juliet, late) = replaced(ns);
     for message in &late {
-        romeo.advance(60 * DAY);
-        romeo.run(&mut server);
+        romeo.run_days(60, &mut server);
         assert_eq!(romeo.read(&juliet.jid, message).error.status(), Status::Ok);
     }
 }

@@ -195,7 +195,8 @@ pub unsafe extern "C" fn omemo_manager_purge_jid(
 ///
 /// Parameters:
 /// - jid: a bare JID; NULL: every JID that this client has named (by encrypting for it or judging its keys), and this
-///   account's other devices.
+///   account's other devices. NULL retires all sessions of the account at once: nothing is encrypted on one that
+///   could not be replaced, and the next message for its device begins a new one.
 /// - device: a device id of jid; 0: all of its devices that are announced. A device that is named and announced, but
 ///   with which there is no session, gets one.
 /// - done: called at the end of the operation. NULL: if op is given, the result is kept for omemo_manager_wait. The

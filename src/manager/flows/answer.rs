@@ -38,13 +38,14 @@ pub(super) fn queue_empty_message(tx: &mut Tx<'_>, at: &SessionAddress, session:
     if !tx.outbox()?.has_room(standing) {
         return Ok(false);
     }
+    let accumulated_ms = tx.accumulated_ms()?;
     let account = tx.account_mut()?;
     account.last_outbox_id = account.last_outbox_id.saturating_add(1);
     let entry = OutboxEntry {
         id: account.last_outbox_id,
         at: at.clone(),
         ratchet_key,
-        since_ms: tx.now.wall_ms,
+        since_ms: accumulated_ms,
         encrypted: false,
         key_exchange: false,
         sent: session.sending_chain_length(),
@@ -76,7 +77,7 @@ pub(super) fn discard_for(tx: &mut Tx<'_>, at: &SessionAddress) -> Result<()> {
 
 /// Discards messages that could not be sent for too long.
 pub(super) fn discard_old(tx: &mut Tx<'_>) -> Result<()> {
-    let oldest = tx.now.wall_ms.saturating_sub(policy::OUTBOX_KEPT_MS);
+    let oldest = tx.accumulated_ms()?.saturating_sub(policy::OUTBOX_KEPT_MS);
     tx.outbox()?.ids_before(oldest).into_iter().try_for_each(|id| removal::discard_outbox_message(tx, id))
 }
 

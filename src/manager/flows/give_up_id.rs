@@ -32,7 +32,7 @@ pub(super) fn give_up_device_id(tx: &mut Tx<'_>, namespace: Namespace, device: D
     });
     let served = tx.config().namespaces.clone();
     let account = tx.account_mut()?;
-    account.epoch = account.epoch.saturating_add(1);
+    account.retire_sessions();
     account.id_given_up_ms = wall_ms.max(1);
     for namespace in served {
         // Nor does a list of many purges keep this device from giving the id up.

@@ -81,9 +81,9 @@ fn note_own_bundle(tx: &mut Tx<'_>, namespace: Namespace, device: DeviceId, answ
 /// Returns whether sessions can begin on a bundle that stands under our id, although some of its pre keys may be used up.
 fn serves(tx: &Tx<'_>, namespace: Namespace, theirs: &Bundle) -> Result<bool> {
     let ours = own_keys::own_bundle(tx, namespace)?;
-    let (store, wall_ms) = (tx.pre_keys(namespace)?, tx.now.wall_ms);
+    let (store, now_ms) = (tx.pre_keys(namespace)?, own_keys::used_keys_ms(tx)?);
     let opens = |pre_key: &&PublicPreKey| {
-        store.pre_key(pre_key.id, wall_ms).is_some_and(|pair| *pair.public().as_bytes() == pre_key.key)
+        store.pre_key(pre_key.id, now_ms).is_some_and(|pair| *pair.public().as_bytes() == pre_key.key)
     };
     Ok(theirs.identity_key == ours.identity_key
         && signed(theirs) == signed(&ours)

@@ -4,7 +4,7 @@
 use super::super::api::services::LogLevel;
 use super::super::model::pre_keys::{OneTimeKey, PreKeyStore, SignedKey};
 use super::super::model::rollback::HighestIds;
-use super::super::model::rotation::{self, KeyTime};
+use super::super::model::rotation::KeyTime;
 use super::super::policy;
 use super::super::store::records::account::{AccountRecord, HighestRecord};
 use super::super::store::transaction::Tx;
@@ -70,9 +70,9 @@ pub(super) fn top_up(tx: &mut Tx<'_>, namespace: Namespace) -> Result<()> {
 
 /// Replaces one pre key in each namespace by one with a new id: an older copy of this store will not know it.
 pub(super) fn mark_start(tx: &mut Tx<'_>) -> Result<()> {
-    let wall_ms = tx.now.wall_ms;
+    let accumulated_ms = tx.accumulated_ms()?;
     for namespace in tx.config().namespaces.clone() {
-        tx.pre_keys_mut(namespace)?.retire_oldest(wall_ms);
+        tx.pre_keys_mut(namespace)?.retire_oldest(accumulated_ms);
         let pair = Box::new(KeyPair::generate(tx.rng())?);
         let id = next_id(&mut highest(tx.account_mut()?, namespace)?.pre_key)?;
         let store = tx.pre_keys_mut(namespace)?;
@@ -84,12 +84,18 @@ pub(super) fn mark_start(tx: &mut Tx<'_>) -> Result<()> {
     Ok(())
 }
 
+/// Returns the accumulated time by which used pre keys are kept or not. During a catch-up it stands still at nothing: what
+/// waited on the server may have been encrypted with any of them, and the clock of a machine that has just started may jump.
+pub(super) fn used_keys_ms(tx: &Tx<'_>) -> Result<u64> {
+    if tx.memory().catch_up.is_going_on(tx.now.aged_ms) { Ok(0) } else { tx.accumulated_ms() }
+}
+
 /// Deletes used pre keys that were kept for long enough.
 pub(super) fn discard_old(tx: &mut Tx<'_>) -> Result<()> {
-    let wall_ms = tx.now.wall_ms;
+    let now_ms = used_keys_ms(tx)?;
     for namespace in tx.config().namespaces.clone() {
-        if tx.pre_keys(namespace)?.has_old(wall_ms) {
-            tx.pre_keys_mut(namespace)?.drop_old(wall_ms);
+        if tx.pre_keys(namespace)?.has_old(now_ms) {
+            tx.pre_keys_mut(namespace)?.drop_old(now_ms);
         }
     }
     Ok(())
@@ -97,11 +103,9 @@ pub(super) fn discard_old(tx: &mut Tx<'_>) -> Result<()> {
 
 /// Returns both times, and stores how much has accumulated where that is worth a commit.
 pub(super) fn key_time(tx: &mut Tx<'_>) -> Result<KeyTime> {
-    let (wall_ms, account) = (tx.now.wall_ms, tx.account()?);
+    let (wall_ms, accumulated_ms, account) = (tx.now.wall_ms, tx.accumulated_ms()?, tx.account()?);
     let (before_ms, at_ms) = (account.accumulated_ms, account.accumulated_at_ms);
-    // Nothing has accumulated before the first reading.
-    let step_ms = if at_ms == 0 { 0 } else { rotation::accumulating_ms(at_ms, wall_ms) };
-    let accumulated_ms = before_ms.saturating_add(step_ms);
+    let step_ms = accumulated_ms.saturating_sub(before_ms);
     if at_ms == 0 || wall_ms < at_ms || step_ms >= policy::ACCUMULATED_STORED_MS {
         let account = tx.account_mut()?;
         (account.accumulated_ms, account.accumulated_at_ms) = (accumulated_ms, wall_ms);

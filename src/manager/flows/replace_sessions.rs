@@ -35,7 +35,12 @@ pub(in crate::manager) enum Scope {
 /// See [`super::super::Manager::replace_sessions`].
 pub(in crate::manager) async fn replace_sessions(context: Arc<Context>, scope: Scope) -> Outcome {
     let jids = match &scope {
-        Scope::All => context.transact(|tx| tx.known_jids()),
+        Scope::All => context.transact(|tx| {
+            // Also those that get no new one here: with strangers, and with devices that are not announced. In a store that is
+            // an older copy they would use keys again.
+            tx.account_mut()?.retire_sessions();
+            tx.known_jids()
+        }),
         Scope::Jid(jid) | Scope::Device(jid, _) => Ok(vec![jid.clone()]),
     };
     let jids = match jids {

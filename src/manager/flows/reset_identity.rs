@@ -34,7 +34,7 @@ fn reset(tx: &mut Tx<'_>) -> Result<()> {
     // A peer knows the old sessions by the old id and key: nothing can come on them any more.
     removal::remove_all_sessions(tx)?;
     let account = tx.account_mut()?;
-    account.epoch = account.epoch.saturating_add(1);
+    account.retire_sessions();
     account.add_former_identity(&old_identity);
     for purge in account.purges.iter_mut().filter(|purge| !purge.foreign && purge.identity.is_empty()) {
         purge.identity = old_identity.to_vec();

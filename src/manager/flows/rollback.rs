@@ -21,7 +21,7 @@ pub(super) fn check(tx: &mut Tx<'_>, namespace: Namespace, theirs: &Bundle) -> R
     // Nobody signs pre keys: who can write to the node must not be able to end all sessions again and again.
     if found == Evidence::SignedPreKey || !lately {
         let account = tx.account_mut()?;
-        account.epoch = account.epoch.saturating_add(1);
+        account.retire_sessions();
         account.rolled_back_ms = wall_ms.max(1);
         tx.notify(Notice {
             kind: NoticeKind::RolledBack,
@@ -51,12 +51,12 @@ fn renew_keys(tx: &mut Tx<'_>, namespace: Namespace, theirs: &Bundle, found: Evi
         pre_key: theirs.pre_keys.iter().map(|key| key.id).max().unwrap_or(0),
     };
     own_keys::raise_ids(tx, namespace, seen)?;
-    let (now, wall_ms) = (own_keys::key_time(tx)?, tx.now.wall_ms);
+    let now = own_keys::key_time(tx)?;
     // Of the signed pre key that both copies have only the other one's successor is evidence.
     let signed = match found {
         Evidence::SignedPreKey => Some(own_keys::make_signed_pre_key(tx, namespace, now)?),
         Evidence::PreKey => None,
     };
-    tx.pre_keys_mut(namespace)?.renew(signed, wall_ms);
+    tx.pre_keys_mut(namespace)?.renew(signed, now.accumulated_ms);
     own_keys::top_up(tx, namespace)
 }

@@ -15,8 +15,8 @@ pub(in crate::manager) struct OutboxEntry {
     pub(in crate::manager) at: SessionAddress,
     /// Our ratchet key in the session that it is for.
     pub(in crate::manager) ratchet_key: PublicKey,
-    /// When it was caused, in wall-clock milliseconds.
-    pub(in crate::manager) since_ms: i64,
+    /// When it was caused, in accumulated milliseconds (see `rotation`).
+    pub(in crate::manager) since_ms: u64,
     /// It was encrypted: its bytes lie in a record of their own, and every attempt sends the same.
     pub(in crate::manager) encrypted: bool,
     /// It carries the key exchange.
@@ -100,8 +100,8 @@ impl Outbox {
     }
 
     /// Returns the ids of those that were caused before a moment.
-    pub(in crate::manager) fn ids_before(&self, wall_ms: i64) -> Vec<u64> {
-        self.0.iter().filter(|entry| entry.since_ms < wall_ms).map(|entry| entry.id).collect()
+    pub(in crate::manager) fn ids_before(&self, accumulated_ms: u64) -> Vec<u64> {
+        self.0.iter().filter(|entry| entry.since_ms < accumulated_ms).map(|entry| entry.id).collect()
     }
 }
 

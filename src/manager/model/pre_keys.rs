@@ -30,14 +30,14 @@ pub(in crate::manager) struct SignedKey {
 pub(in crate::manager) struct OneTimeKey {
     pub(in crate::manager) id: u32,
     pub(in crate::manager) pair: Box<KeyPair>,
-    /// When a key exchange used it up, in wall-clock milliseconds.
-    pub(in crate::manager) used_ms: Option<i64>,
+    /// When a key exchange used it up, in accumulated milliseconds (see `rotation`).
+    pub(in crate::manager) used_ms: Option<u64>,
 }
 
 impl OneTimeKey {
-    fn is_too_old(&self, wall_ms: i64) -> bool {
-        let oldest = wall_ms.saturating_sub(policy::USED_PRE_KEY_MS);
-        self.used_ms.is_some_and(|used| used <= oldest)
+    fn is_too_old(&self, accumulated_ms: u64) -> bool {
+        let age_ms = |used_ms: u64| accumulated_ms.saturating_sub(used_ms);
+        self.used_ms.is_some_and(|used_ms| age_ms(used_ms) >= policy::USED_PRE_KEY_MS)
     }
 }
 
@@ -92,13 +92,13 @@ impl PreKeyStore {
     }
 
     /// Returns the one-time pre key with this id, unused or used lately.
-    pub(in crate::manager) fn pre_key(&self, id: u32, wall_ms: i64) -> Option<&KeyPair> {
-        self.pre_keys.iter().find(|key| key.id == id && !key.is_too_old(wall_ms)).map(|key| &*key.pair)
+    pub(in crate::manager) fn pre_key(&self, id: u32, accumulated_ms: u64) -> Option<&KeyPair> {
+        self.pre_keys.iter().find(|key| key.id == id && !key.is_too_old(accumulated_ms)).map(|key| &*key.pair)
     }
 
     /// Returns whether a used pre key is there that no key exchange may take any more.
-    pub(in crate::manager) fn has_old(&self, wall_ms: i64) -> bool {
-        self.pre_keys.iter().any(|key| key.is_too_old(wall_ms))
+    pub(in crate::manager) fn has_old(&self, accumulated_ms: u64) -> bool {
+        self.pre_keys.iter().any(|key| key.is_too_old(accumulated_ms))
     }
 
     /// Returns the key exchange with this hash, if it was processed.
@@ -107,12 +107,12 @@ impl PreKeyStore {
     }
 
     /// Notes that a key exchange has used a pre key up.
-    pub(in crate::manager) fn consume(&mut self, exchange: ProcessedExchange, wall_ms: i64) {
+    pub(in crate::manager) fn consume(&mut self, exchange: ProcessedExchange, accumulated_ms: u64) {
         if let Some(key) = self.pre_keys.iter_mut().find(|key| key.id == exchange.pre_key_id) {
-            key.used_ms.get_or_insert(wall_ms);
+            key.used_ms.get_or_insert(accumulated_ms);
         }
         self.exchanges.push(exchange);
-        self.drop_old(wall_ms);
+        self.forget_surplus();
         self.bundle_pending = true;
     }
 
@@ -132,10 +132,14 @@ impl PreKeyStore {
         all < policy::OPEN_STRANGER_EXCHANGES && own < policy::OPEN_EXCHANGES_OF_A_STRANGER
     }
 
-    /// Forgets what is too old or too many, the oldest first; strangers have half of the places. An exchange that is forgotten takes its pre key with it: else it would open
-    /// a second time.
-    pub(in crate::manager) fn drop_old(&mut self, wall_ms: i64) {
-        self.pre_keys.retain(|key| !key.is_too_old(wall_ms));
+    /// Deletes the used pre keys that no key exchange may take any more.
+    pub(in crate::manager) fn drop_old(&mut self, accumulated_ms: u64) {
+        self.pre_keys.retain(|key| !key.is_too_old(accumulated_ms));
+    }
+
+    /// Forgets the exchanges that are too many, the oldest first; strangers have half of the places. One that is forgotten
+    /// takes its pre key with it: else it would open a second time.
+    fn forget_surplus(&mut self) {
         let half = limits::REMEMBERED_EXCHANGES.checked_div(2).unwrap_or(0);
         loop {
             let strangers =
@@ -153,20 +157,20 @@ impl PreKeyStore {
     }
 
     /// Has the oldest pre key count as used.
-    pub(in crate::manager) fn retire_oldest(&mut self, wall_ms: i64) {
+    pub(in crate::manager) fn retire_oldest(&mut self, accumulated_ms: u64) {
         let unused = self.pre_keys.iter_mut().filter(|key| key.used_ms.is_none());
         if let Some(oldest) = unused.min_by_key(|key| key.id) {
-            oldest.used_ms = Some(wall_ms);
+            oldest.used_ms = Some(accumulated_ms);
         }
     }
 
     /// Has all pre keys count as used, so that new ones are made, and takes another signed pre key.
-    pub(in crate::manager) fn renew(&mut self, signed: Option<SignedKey>, wall_ms: i64) {
+    pub(in crate::manager) fn renew(&mut self, signed: Option<SignedKey>, accumulated_ms: u64) {
         if let Some(signed) = signed {
             self.previous = Some(std::mem::replace(&mut self.signed, signed));
         }
         for key in &mut self.pre_keys {
-            key.used_ms.get_or_insert(wall_ms);
+            key.used_ms.get_or_insert(accumulated_ms);
         }
         self.bundle_pending = true;
     }
@@ -254,8 +258,9 @@ mod tests {
         let mut store = store(3);
         store.consume(exchange(2, &[7], Known), 1_000);
         store.consume(exchange(3, &[8], Known), 1_000 + policy::USED_PRE_KEY_MS - 1);
+        store.drop_old(1_000 + policy::USED_PRE_KEY_MS - 1);
         assert!(store.pre_key(2, 0).is_some());
-        store.consume(exchange(3, &[9], Known), 1_000 + policy::USED_PRE_KEY_MS);
+        store.drop_old(1_000 + policy::USED_PRE_KEY_MS);
         assert!(store.pre_key(2, 0).is_none() && store.pre_key(3, 0).is_some());
     }
 
@@ -287,7 +292,7 @@ mod tests {
     #[test]
     fn a_used_pre_key_is_old_after_a_day_to_the_millisecond() {
         let mut store = store(2);
-        assert!(!store.has_old(i64::MAX));
+        assert!(!store.has_old(u64::MAX));
         store.consume(exchange(2, &[7], Known), 1_000);
         let end = 1_000 + policy::USED_PRE_KEY_MS;
         assert!(store.pre_key(2, end - 1).is_some() && !store.has_old(end - 1));

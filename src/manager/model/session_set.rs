@@ -18,8 +18,8 @@ pub(in crate::manager) enum ArchiveReason {
 pub(in crate::manager) struct Predecessor {
     pub(in crate::manager) slot: u32,
     pub(in crate::manager) reason: ArchiveReason,
-    /// When it was archived or last decrypted something, in wall-clock milliseconds.
-    pub(in crate::manager) since_ms: i64,
+    /// When it was archived or last decrypted something, in accumulated milliseconds (see `rotation`).
+    pub(in crate::manager) since_ms: u64,
     /// The account's epoch then: one of an earlier epoch counts as retired.
     pub(in crate::manager) epoch: u32,
     /// The other side has answered us on it.
@@ -50,12 +50,12 @@ impl Predecessor {
     }
 
     /// Returns whether its time has passed.
-    fn is_expired(&self, epoch: u32, wall_ms: i64) -> bool {
+    fn is_expired(&self, epoch: u32, accumulated_ms: u64) -> bool {
         let kept = match self.reason_in(epoch) {
             ArchiveReason::Retired => policy::RETIRED_MS,
             ArchiveReason::Superseded => policy::SUPERSEDED_MS,
         };
-        self.since_ms < wall_ms.saturating_sub(kept)
+        accumulated_ms.saturating_sub(self.since_ms) > kept
     }
 }
 
@@ -71,13 +71,16 @@ impl Archive {
     pub(in crate::manager) fn readable(
         &self,
         epoch: u32,
-        wall_ms: i64,
+        accumulated_ms: u64,
     ) -> impl Iterator<Item = &Predecessor> {
-        self.predecessors.iter().rev().filter(move |predecessor| !predecessor.is_expired(epoch, wall_ms))
+        self.predecessors
+            .iter()
+            .rev()
+            .filter(move |predecessor| !predecessor.is_expired(epoch, accumulated_ms))
     }
 
     /// Takes out those whose time has passed and those that are too many: in all, and of those never answered.
-    pub(in crate::manager) fn take_surplus(&mut self, epoch: u32, wall_ms: i64) -> Vec<Predecessor> {
+    pub(in crate::manager) fn take_surplus(&mut self, epoch: u32, accumulated_ms: u64) -> Vec<Predecessor> {
         let unanswered = self.predecessors.iter().filter(|predecessor| !predecessor.answered).count();
         let mut few = unanswered.saturating_sub(policy::ARCHIVED_UNANSWERED);
         let mut gone = Vec::new();
@@ -85,7 +88,7 @@ impl Archive {
         for predecessor in self.predecessors.drain(..) {
             let surplus = few > 0 && !predecessor.answered;
             few = few.saturating_sub(surplus.into());
-            if surplus || predecessor.is_expired(epoch, wall_ms) {
+            if surplus || predecessor.is_expired(epoch, accumulated_ms) {
                 gone.push(predecessor)
             } else {
                 kept.push(predecessor)
@@ -103,11 +106,11 @@ impl Archive {
     }
 
     /// Gives all of them up. Returns whether that changes any.
-    pub(in crate::manager) fn retire_all(&mut self, epoch: u32, wall_ms: i64) -> bool {
+    pub(in crate::manager) fn retire_all(&mut self, epoch: u32, accumulated_ms: u64) -> bool {
         let mut changed = false;
         for predecessor in &mut self.predecessors {
             if predecessor.reason_in(epoch) == ArchiveReason::Superseded {
-                (predecessor.reason, predecessor.since_ms) = (ArchiveReason::Retired, wall_ms);
+                (predecessor.reason, predecessor.since_ms) = (ArchiveReason::Retired, accumulated_ms);
                 changed = true;
             }
         }
@@ -124,9 +127,9 @@ impl Archive {
 mod tests {
     use super::*;
 
-    const DAY: i64 = 86_400_000;
+    const DAY: u64 = 86_400_000;
 
-    fn predecessor(number: u32, reason: ArchiveReason, since_days: i64, answered: bool) -> Predecessor {
+    fn predecessor(number: u32, reason: ArchiveReason, since_days: u64, answered: bool) -> Predecessor {
         let (confirmed, order) = (answered, SessionOrder::default());
         Predecessor {
             slot: number,
@@ -149,7 +152,7 @@ mod tests {
             ],
             last_slot: 2,
         };
-        let readable = |days: i64, epoch: u32| -> Vec<u32> {
+        let readable = |days: u64, epoch: u32| -> Vec<u32> {
             archive.readable(epoch, days * DAY).map(|predecessor| predecessor.slot).collect()
         };
         assert_eq!(readable(30, 0), [2, 1]);

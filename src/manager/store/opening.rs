@@ -67,7 +67,7 @@ impl Sessions<'_, '_> {
         let identity = self.identity()?;
         let mut candidates: Vec<Candidate> = self.current_candidate(&identity)?.into_iter().collect();
         let (archive, mut unreadable) = (self.read_archive()?, None);
-        for predecessor in archive.readable(self.epoch()?, self.tx.now.wall_ms) {
+        for predecessor in archive.readable(self.epoch()?, self.tx.accumulated_ms()?) {
             let (session, skipped) = match self.read_archived(predecessor.slot) {
                 Err(error) if error.status() == Status::StorageCorrupt => {
                     unreadable.get_or_insert(error);
@@ -289,11 +289,11 @@ impl Sessions<'_, '_> {
 
     fn refresh_archived(&mut self, slot: u32, session: &Session, skipped: Option<SkippedKeys>) -> Result<()> {
         let mut archive = self.read_archive()?;
-        let wall_ms = self.tx.now.wall_ms;
+        let accumulated_ms = self.tx.accumulated_ms()?;
         if let Some(entry) = archive.predecessors.iter_mut().find(|entry| entry.slot == slot) {
             // The age of a retired one counts from when it was given up.
             if entry.reason == ArchiveReason::Superseded {
-                entry.since_ms = wall_ms;
+                entry.since_ms = accumulated_ms;
             }
             entry.answered |= session.is_answered();
         }

@@ -194,13 +194,14 @@ impl<'t, 'a> Sessions<'t, 'a> {
     /// Gives up all sessions with the device: they still decrypt, and none of them becomes current again.
     pub(in crate::manager) fn retire_all(&mut self) -> Result<()> {
         self.retire_current()?;
-        let (mut archive, epoch, wall_ms) = (self.read_archive()?, self.epoch()?, self.tx.now.wall_ms);
-        let expired = archive.take_surplus(epoch, wall_ms);
+        let (mut archive, epoch) = (self.read_archive()?, self.epoch()?);
+        let accumulated_ms = self.tx.accumulated_ms()?;
+        let expired = archive.take_surplus(epoch, accumulated_ms);
         for gone in &expired {
             self.remember_chain(gone.slot)?;
             self.tx.put_raw(keys::archived(&self.at, gone.slot), None);
         }
-        if archive.retire_all(epoch, wall_ms) || !expired.is_empty() {
+        if archive.retire_all(epoch, accumulated_ms) || !expired.is_empty() {
             self.put_archive(&archive);
         }
         Ok(())
@@ -245,7 +246,7 @@ impl<'t, 'a> Sessions<'t, 'a> {
         let mut archive = self.read_archive()?;
         let slot = archive.last_slot.checked_add(1).ok_or(Error::from(Status::Limit))?;
         archive.last_slot = slot;
-        let (since_ms, answered) = (self.tx.now.wall_ms, session.is_answered());
+        let (since_ms, answered) = (self.tx.accumulated_ms()?, session.is_answered());
         let confirmed = session.is_confirmed();
         archive.predecessors.push(Predecessor {
             slot,
@@ -259,7 +260,7 @@ impl<'t, 'a> Sessions<'t, 'a> {
         });
         let (session, skipped) = if answered { (session.clone(), skipped) } else { slim(session, skipped)? };
         self.put_archived(slot, &session, skipped);
-        for gone in archive.take_surplus(self.epoch()?, self.tx.now.wall_ms) {
+        for gone in archive.take_surplus(self.epoch()?, since_ms) {
             self.remember_chain(gone.slot)?;
             self.tx.put_raw(keys::archived(&self.at, gone.slot), None);
         }

@@ -12,6 +12,7 @@ use super::super::model::contact::Contact;
 use super::super::model::memory::Memory;
 use super::super::model::outbox::Outbox;
 use super::super::model::pre_keys::PreKeyStore;
+use super::super::model::rotation;
 use super::super::model::standing::Standing;
 use super::account::{Account, Loaded};
 use super::current_session::CurrentSession;
@@ -148,6 +149,15 @@ impl Tx<'_> {
     pub(in crate::manager) fn account_mut(&mut self) -> Result<&mut AccountRecord> {
         let before = self.shared_account()?.clone();
         Ok(Arc::make_mut(self.staged.account.get_or_insert(before)))
+    }
+
+    /// Returns accumulated time, by which what is kept for a while ages (see `rotation`).
+    pub(in crate::manager) fn accumulated_ms(&self) -> Result<u64> {
+        let account = self.account()?;
+        let (before_ms, at_ms) = (account.accumulated_ms, account.accumulated_at_ms);
+        // Nothing has accumulated before the first reading.
+        let step_ms = if at_ms == 0 { 0 } else { rotation::accumulating_ms(at_ms, self.now.wall_ms) };
+        Ok(before_ms.saturating_add(step_ms))
     }
 
     /// Returns this device's id, once it was chosen.

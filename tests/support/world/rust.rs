@@ -261,6 +261,14 @@ impl RustDevice {
         self.run_with(|request| Some(server.answer(self, request)));
     }
 
+    /// Lets days pass as a client has them that is online once a day: no longer step of the clock accumulates as a whole.
+    pub fn run_days(&self, days: u32, server: &mut Server) {
+        for _ in 0..days {
+            self.advance(24 * 3_600_000);
+            self.run(server);
+        }
+    }
+
     /// Runs and leaves open what is `held`; the server answers everything else.
     pub fn run_holding(&self, server: &mut Server, held: impl Fn(&Request) -> bool) -> Vec<(u64, Request)> {
         self.run_with(|request| (!held(request)).then(|| server.answer(self, request)))

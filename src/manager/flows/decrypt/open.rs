@@ -148,7 +148,7 @@ fn consume_pre_key(
     hash: &ExchangeHash,
 ) -> Result<()> {
     let whose = ProcessedExchange::whose(&at.jid);
-    let wall_ms = tx.now.wall_ms;
+    let accumulated_ms = tx.accumulated_ms()?;
     let (pre_key_id, opened) = (exchange.id().pre_key_id, exchange.message().header().n);
     let exchange = ProcessedExchange {
         pre_key_id,
@@ -161,7 +161,7 @@ fn consume_pre_key(
         let namespace = at.namespace;
         tx.after(move |memory| memory.catch_up.hold_bundle(namespace));
     }
-    tx.pre_keys_mut(at.namespace)?.consume(exchange, wall_ms);
+    tx.pre_keys_mut(at.namespace)?.consume(exchange, accumulated_ms);
     own_keys::top_up(tx, at.namespace)
 }
 
@@ -217,9 +217,9 @@ fn accept(
     at: &SessionAddress,
     budget: &mut ChainBudget,
 ) -> Result<Step> {
-    let store = tx.pre_keys(at.namespace)?;
+    let (store, now_ms) = (tx.pre_keys(at.namespace)?, own_keys::used_keys_ms(tx)?);
     let signed = store.signed_pre_key(exchange.id().signed_pre_key_id).cloned();
-    let pre_key = store.pre_key(exchange.id().pre_key_id, tx.now.wall_ms).cloned();
+    let pre_key = store.pre_key(exchange.id().pre_key_id, now_ms).cloned();
     let (Some(signed), Some(pre_key)) = (signed, pre_key) else {
         // That it was processed may be forgotten; what was decrypted is remembered for longer.
         let decrypted = Sessions::new(tx, at).was_decrypted_by_any(exchange.message())?;

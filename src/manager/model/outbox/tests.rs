@@ -13,7 +13,7 @@ fn entry(id: u64, jid: &str, standing: Standing) -> OutboxEntry {
         id,
         at: SessionAddress { jid, device: DeviceId::new(1).unwrap(), namespace: Namespace::Omemo2 },
         ratchet_key: PublicKey::from_bytes([7; 32]),
-        since_ms: i64::try_from(id).unwrap(),
+        since_ms: id,
         encrypted: false,
         key_exchange: false,
         sent: 0,

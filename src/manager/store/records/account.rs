@@ -86,6 +86,11 @@ pub(in crate::manager) struct AccountRecord {
 }
 
 impl AccountRecord {
+    /// Retires all sessions of the account, whoever they are with.
+    pub(in crate::manager) fn retire_sessions(&mut self) {
+        self.epoch = self.epoch.saturating_add(1);
+    }
+
     /// Returns the label of this device with its signature.
     pub(in crate::manager) fn signed_label(&self) -> Option<SignedLabel> {
         let signature = self.label_signature.as_slice().try_into().ok()?;

@@ -30,9 +30,9 @@ pub(super) struct EntryRecord {
     /// Our ratchet key in the session that it is for.
     #[prost(bytes = "vec", tag = "5")]
     ratchet_key: Vec<u8>,
-    /// When it was caused, in wall-clock milliseconds.
-    #[prost(int64, tag = "6")]
-    since_ms: i64,
+    /// When it was caused, in accumulated milliseconds.
+    #[prost(uint64, tag = "6")]
+    since_ms: u64,
     /// It was encrypted: its bytes lie in a record of their own.
     #[prost(bool, tag = "7")]
     encrypted: bool,

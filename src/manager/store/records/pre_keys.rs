@@ -23,9 +23,9 @@ pub(super) struct PairRecord {
     private: Vec<u8>,
     #[prost(bytes = "vec", tag = "3")]
     public: Vec<u8>,
-    /// When it was used up, in wall-clock milliseconds; 0: it was not.
-    #[prost(int64, tag = "4")]
-    used_ms: i64,
+    /// When it was used up, in accumulated milliseconds; 0: it was not.
+    #[prost(uint64, tag = "4")]
+    used_ms: u64,
 }
 
 impl Drop for PairRecord {
@@ -35,15 +35,10 @@ impl Drop for PairRecord {
 }
 
 impl PairRecord {
-    fn new(id: u32, pair: &KeyPair, used_ms: Option<i64>) -> PairRecord {
+    fn new(id: u32, pair: &KeyPair, used_ms: Option<u64>) -> PairRecord {
         let (private, public) = (pair.private().to_vec(), pair.public().as_bytes().to_vec());
-        // A clock that says 1970 still tells used from unused.
-        PairRecord {
-            id,
-            private,
-            public,
-            used_ms: used_ms.map_or(0, |used| if used == 0 { 1 } else { used }),
-        }
+        // At the very beginning used and unused still differ.
+        PairRecord { id, private, public, used_ms: used_ms.map_or(0, |used_ms| used_ms.max(1)) }
     }
 
     fn pair(&self) -> Result<Box<KeyPair>> {

@@ -84,9 +84,9 @@ pub(super) struct PredecessorRecord {
     /// 1: superseded, 2: retired.
     #[prost(uint32, tag = "2")]
     reason: u32,
-    /// When it was archived or last decrypted something, in wall-clock milliseconds.
-    #[prost(int64, tag = "3")]
-    since_ms: i64,
+    /// When it was archived or last decrypted something, in accumulated milliseconds.
+    #[prost(uint64, tag = "3")]
+    since_ms: u64,
     /// The account's epoch then.
     #[prost(uint32, tag = "4")]
     epoch: u32,
