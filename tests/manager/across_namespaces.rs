@@ -5,6 +5,7 @@ use super::leaving::*;
 use super::namespaces::*;
 use super::world::*;
 use omemo::error::Status;
+use omemo::manager::Config;
 use omemo::manager::api::decrypted::Action;
 use omemo::manager::api::draft::EncryptPolicy;
 use omemo::manager::api::event::NoticeKind;
@@ -62,6 +63,28 @@ fn taking_up_never_overwrites_a_foreign_bundle_although_the_list_cannot_be_had()
             server.bundles[&(Legacy, romeo.jid.clone(), old)] == foreign.bundle(),
             "overwritten, case {case}"
         );
+    }
+}
+
+#[test]
+fn r48_a_device_that_is_known_in_one_namespace_only_is_updated_in_each() {
+    for first in [Legacy, Omemo2] {
+        let second = if first == Legacy { Omemo2 } else { Legacy };
+        let mut server = Server::of(first);
+        let romeo =
+            RustDevice::with(Config { namespaces: vec![first], ..both([first, second], ROMEO) }, &mut server);
+        in_both(&mut server, 5);
+        push(&romeo, &server, first);
+        romeo.run(&mut server);
+        assert_eq!(romeo.device(&jid(JULIET), 5).unwrap().active, [first]);
+        // What is stored of the device says nothing of the namespace that is served now as well.
+        let romeo = reopened(&romeo, &[first, second]);
+        romeo.connect(&mut server);
+        push(&romeo, &server, second);
+        assert_eq!(romeo.device(&jid(JULIET), 5).unwrap().active.len(), 2, "{first:?}");
+        unlist_and_push(&romeo, &mut server, first, 5);
+        assert_eq!(romeo.device(&jid(JULIET), 5).unwrap().active, [second]);
+        assert_eq!(served(&romeo, &mut server, 5, None), (vec![second], Status::Ok));
     }
 }
 
