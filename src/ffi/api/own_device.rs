@@ -142,7 +142,7 @@ pub unsafe extern "C" fn omemo_manager_remove_own_device(
 ///   before: the device is a new one, and is published after the next omemo_manager_connected.
 /// - user_data: any pointer; passed to done. Stays yours if this call fails.
 /// - op: receives the number of the operation; may be NULL.
-/// Returns: OMEMO_OK if the device is a new one and the operation was started, OMEMO_ERR_NULL, OMEMO_ERR_LIMIT (64 ids wait
+/// Returns: OMEMO_OK if the device is a new one and the operation was started, OMEMO_ERR_NULL, OMEMO_ERR_LIMIT (80 ids wait
 ///   to be removed, each in a namespace), OMEMO_ERR_NOT_READY, OMEMO_ERR_BUSY inside a service, OMEMO_ERR_CANCELLED, OMEMO_ERR_STORAGE*.
 /// Since: 0.1.0
 #[unsafe(no_mangle)]
@@ -174,7 +174,7 @@ pub unsafe extern "C" fn omemo_manager_reset_identity(
 /// - user_data: any pointer; passed to done. Stays yours if this call fails.
 /// - op: receives the number of the operation; may be NULL.
 /// Returns: OMEMO_OK if the operation was started; OMEMO_ERR_PENDING if another deletion is going on, also one that was
-///   cancelled until the next omemo_manager_run; OMEMO_ERR_NULL; OMEMO_ERR_LIMIT (64 ids wait to be removed, each in a
+///   cancelled until the next omemo_manager_run; OMEMO_ERR_NULL; OMEMO_ERR_LIMIT (80 ids wait to be removed, each in a
 ///   namespace); OMEMO_ERR_OFFLINE; OMEMO_ERR_BUSY inside a service; OMEMO_ERR_CANCELLED; OMEMO_ERR_STORAGE*.
 /// Since: 0.1.0
 #[unsafe(no_mangle)]

@@ -12,7 +12,9 @@ use std::collections::BTreeSet;
 /// Identity keys of this device that are remembered when it has another one.
 const MOST_FORMER: usize = 64;
 /// Ids that may wait at a time to be purged from the server.
-const MOST_PURGES: usize = 64;
+const MOST_PURGES: usize = 80;
+/// Those of other devices among them: what this device itself gives up must always have room, since nobody else cleans it up.
+const MOST_FOREIGN_PURGES: usize = 64;
 
 silent! { AccountRecord AnchorRecord HighestRecord PurgeRecord }
 record!(AccountRecord, "the account", [8 => 16, 11 => MOST_PURGES, 18 => MOST_FORMER], wipes secret);
@@ -106,7 +108,8 @@ impl AccountRecord {
     /// Notes an id that is to be purged from the server. [`Status::Limit`]: too many wait already.
     pub(in crate::manager) fn add_purge(&mut self, purge: PurgeRecord) -> Result<()> {
         self.purges.retain(|other| !other.is_same(&purge));
-        if self.purges.len() >= MOST_PURGES {
+        let foreign = self.purges.iter().filter(|other| other.foreign).count();
+        if self.purges.len() >= MOST_PURGES || (purge.foreign && foreign >= MOST_FOREIGN_PURGES) {
             return Err(Error::new(Status::Limit, "Too many device ids wait to be purged from the server."));
         }
         self.purges.push(purge);
@@ -193,4 +196,29 @@ pub(in crate::manager) struct AnchorRecord {
     pub(in crate::manager) jid: String,
     #[prost(message, repeated, tag = "4")]
     pub(in crate::manager) highest: Vec<HighestRecord>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn purge(device: u32, foreign: bool) -> PurgeRecord {
+        PurgeRecord { foreign, ..PurgeRecord::of(Namespace::Omemo2, DeviceId::new(device).unwrap()) }
+    }
+
+    #[test]
+    fn removals_of_other_devices_leave_room_for_what_this_device_gives_up() {
+        let mut account = AccountRecord::default();
+        for device in 1..=64 {
+            account.add_purge(purge(device, true)).unwrap();
+        }
+        assert_eq!(account.add_purge(purge(65, true)).unwrap_err().status(), Status::Limit);
+        // The same again takes no second place.
+        account.add_purge(purge(64, true)).unwrap();
+        for device in 101..=116 {
+            account.add_purge(purge(device, false)).unwrap();
+        }
+        assert_eq!(account.add_purge(purge(117, false)).unwrap_err().status(), Status::Limit);
+        assert_eq!(account.purges.len(), 80);
+    }
 }
