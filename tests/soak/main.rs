@@ -46,18 +46,13 @@ fn soak<D: Tested>(face: &str, namespace: Namespace) {
     life.check();
 }
 
+/// One after the other: two at a time would share what numbers are drawn from, and no seed would give the same life again.
 #[test]
-fn two_years_on_the_rust_face() {
+fn two_years_on_each_face() {
     soak::<RustDevice>("Rust", Omemo2);
-    if std::env::var_os("OMEMO_FULL").is_some() {
-        soak::<RustDevice>("Rust", Legacy);
-    }
-}
-
-#[test]
-fn two_years_on_the_c_face() {
     soak::<CDevice>("C", Legacy);
     if std::env::var_os("OMEMO_FULL").is_some() {
+        soak::<RustDevice>("Rust", Legacy);
         soak::<CDevice>("C", Omemo2);
     }
 }

@@ -15,6 +15,18 @@ pub struct Sample {
     pub rss: usize,
 }
 
+impl std::fmt::Display for Sample {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { day, working, closed, started, store, records, archived, rss } = self;
+        write!(
+            out,
+            "day {day}: {working} live bytes ({closed} when closed, {started} when started anew), {store} bytes stored in \
+             {records} records, {archived} archived sessions, RSS {} KiB",
+            rss / 1024
+        )
+    }
+}
+
 /// Bytes that live in the memory of this process, with everybody in it.
 pub fn rss() -> usize {
     let statm = std::fs::read_to_string("/proc/self/statm").unwrap_or_default();

@@ -2,9 +2,35 @@
 
 use crate::support::world::{Device, Mail, Read, RustDevice, World};
 use crate::tested::Tested;
+use omemo::protocol::messages::key_exchange::KeyExchange;
 use omemo::protocol::namespace::Namespace::{self, Legacy};
-use omemo::stanza::device_list;
+use omemo::stanza::{device_list, message};
 use std::collections::BTreeMap;
+
+/// What a stanza's key exchange for a device says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Exchange {
+    pub sender: u32,
+    pub pre_key: u32,
+}
+
+impl Exchange {
+    /// `None`: the stanza has none for it.
+    pub fn of(xml: &str, device: u32) -> Option<Self> {
+        let parsed = message::parse(xml.as_bytes()).unwrap();
+        let key = parsed.keys.iter().find(|key| key.device == device && key.key_exchange)?;
+        let exchange = KeyExchange::parse(parsed.namespace, key.bytes.as_ref()?).ok()?;
+        Some(Self { sender: parsed.sender_device, pre_key: exchange.id().pre_key_id })
+    }
+}
+
+/// A stanza that a device has taken from its inbox.
+pub struct Heard {
+    pub endpoint: usize,
+    pub exchange: Option<Exchange>,
+    pub read: Read,
+    pub xml: String,
+}
 
 /// An account and its devices, the oldest first.
 pub struct Person {
@@ -51,8 +77,8 @@ impl Person {
         world.leave(oldest.endpoint());
     }
 
-    /// Its devices take their mail: the newest lists that concern them, and what came out of the stanzas, with the endpoint.
-    pub fn take_mail(&self, world: &World, friend: &str) -> Vec<(usize, Read)> {
+    /// Its devices take their mail: the newest lists that concern them, and what came out of the stanzas.
+    pub fn take_mail(&self, world: &World, friend: &str) -> Vec<Heard> {
         let mut all = Vec::new();
         for device in &self.devices {
             let (mut lists, mut stanzas) = (BTreeMap::new(), Vec::new());
@@ -67,7 +93,9 @@ impl Person {
             }
             device.go_on();
             for (from, xml) in &stanzas {
-                all.push((device.endpoint(), Device::read(device, from, xml)));
+                let exchange = Exchange::of(xml, device.own_id());
+                let read = Device::read(device, from, xml);
+                all.push(Heard { endpoint: device.endpoint(), exchange, read, xml: xml.clone() });
                 device.go_on();
             }
         }

@@ -15,6 +15,8 @@ pub trait Tested: Device {
 
 impl Tested for RustDevice {
     fn close(&mut self) {
+        // A manager that is only dropped keeps what its unfinished work holds.
+        self.manager().close();
         self.manager.replace(None);
     }
 

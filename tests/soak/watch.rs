@@ -29,6 +29,8 @@ struct Node {
     owed_until: i64,
     count: usize,
     most_a_day: usize,
+    /// How often three were published in a minute.
+    full_minutes: usize,
     today: VecDeque<i64>,
 }
 
@@ -40,6 +42,8 @@ impl Node {
             assert!(now - fourth >= MINUTE, "four publications in {} ms", now - fourth);
         }
         self.lately.push_back(now);
+        let is_full = self.lately.len() == PER_MINUTE && now - self.lately[0] < MINUTE;
+        self.full_minutes += usize::from(is_full);
         self.owed_until = self.owed_until.max(now) + REFILL;
         let owed = self.owed_until - now;
         assert!(owed <= BUCKET * REFILL, "{} publications are owed", owed / REFILL);
@@ -141,7 +145,10 @@ impl Watch {
         for (id, key) in &keys {
             assert!(!self.used.contains(id), "the used pre key {id} is published again");
             assert!(!self.gone.contains(id), "the pre key {id} comes back");
-            assert!(self.published.get(id).is_none_or(|before| before == key), "the pre key {id} has changed");
+            assert!(
+                self.published.get(id).is_none_or(|before| before == key),
+                "the pre key {id} has changed"
+            );
         }
         let before = std::mem::replace(&mut self.published, keys);
         self.gone.extend(before.into_keys().filter(|id| !self.published.contains_key(id)));
@@ -174,8 +181,18 @@ impl Watch {
         assert!(age <= PERIOD + SLACK, "a signed pre key is {age} ms old");
     }
 
+    /// Whether both limits of the list have held it up, and those of the bundle as well.
+    pub fn reached_limits(&self) -> bool {
+        self.list.most_a_day >= 20 && self.list.full_minutes > 0 && self.bundle.most_a_day >= 10
+    }
+
     pub fn figures(&self) -> String {
-        let node = |node: &Node| format!("{} ({} a day at most)", node.count, node.most_a_day);
+        let node = |node: &Node| {
+            format!(
+                "{} times ({} a day at most, {} full minutes)",
+                node.count, node.most_a_day, node.full_minutes
+            )
+        };
         format!(
             "list published {}, bundle {}, at least {} pre keys, {} used up, {} rotations, the latest after {} h",
             node(&self.list),

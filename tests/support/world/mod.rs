@@ -276,7 +276,11 @@ impl World {
         let number = inner.posted.len();
         inner.posted.entry(xml.to_owned()).or_insert(number);
         for (index, endpoint) in inner.endpoints.iter_mut().enumerate() {
-            if index == sender || endpoint.gone || !wanted(&endpoint.jid) || inner.dice.percent(inner.wire.loss) {
+            if index == sender
+                || endpoint.gone
+                || !wanted(&endpoint.jid)
+                || inner.dice.percent(inner.wire.loss)
+            {
                 continue;
             }
             let copies = if inner.dice.percent(inner.wire.twice) { 2 } else { 1 };
