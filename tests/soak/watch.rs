@@ -112,7 +112,7 @@ impl Watch {
     }
 
     /// A key exchange was read that used this pre key up.
-    pub fn use_up(&mut self, id: u32) {
+    pub fn consume(&mut self, id: u32) {
         self.used.insert(id);
     }
 

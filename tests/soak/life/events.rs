@@ -86,7 +86,7 @@ impl<D: Tested> Life<D> {
         let (jid, xml) = (late.jid, late.xml);
         let read = counted(|| self.device.read(&jid, &xml));
         assert_eq!(read.status, Status::Ok, "day {}: the signed pre key before is not served", self.day);
-        self.watch.use_up(late.pre_key);
+        self.watch.consume(late.pre_key);
         self.counts.late += 1;
         self.strangers.push((jid, self.day));
         self.turn();

@@ -51,7 +51,7 @@ impl<D: Tested> Life<D> {
         let exchange = Exchange::of(&xml, self.id);
         let read = counted(|| self.device.read(from, &xml));
         if let Some(Exchange { pre_key, .. }) = exchange.filter(|_| read.status == Status::Ok) {
-            self.watch.use_up(pre_key);
+            self.watch.consume(pre_key);
         }
         self.note(Heard { endpoint: self.device.endpoint(), exchange, read, xml });
     }
