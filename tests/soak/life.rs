@@ -24,6 +24,12 @@ const CHURN: u32 = 245;
 const CONTACTS: usize = 10;
 /// Devices of each account, the tested one apart.
 const DEVICES: usize = 2;
+/// The contact whose devices never change, whom the client never forgets, and who replaces its sessions each week.
+const STEADY: usize = CONTACTS;
+/// Its sessions that may be kept: each for 90 days.
+const KEPT_SESSIONS: usize = 90 / 7 + 3;
+/// Sessions in the archive at the end of a year: the last one that it has replaced.
+const KEPT_AT_THE_END: usize = 2;
 /// A sample is taken so often, in the same place of the weeks.
 const MONTH: u32 = 28;
 const WARM_UP: u32 = 2 * MONTH;
@@ -32,8 +38,8 @@ const GROWTH: isize = 64 * 1024;
 /// What may be stored after 120 days in which nobody came or went: beside the keys of the device, for each other device.
 const STORE: usize = 24 * 1024;
 const STORE_OF_DEVICE: usize = 2 * 1024;
-/// How much more a year later: own devices that left are remembered.
-const STORE_GROWTH: usize = 8 * 1024;
+/// How much more a year later: own devices that left stay known, and closed chains of those that stay are remembered.
+const STORE_GROWTH: usize = 12 * 1024;
 /// After which the client forgets a stranger.
 const STRANGER_KEPT: u32 = 14;
 
@@ -161,6 +167,10 @@ impl<D: Tested> Life<D> {
         }
         if churn && self.is_day(4, 7) {
             self.replace_sessions();
+        }
+        // Sessions whose time has passed go when the next one is archived.
+        if (churn && self.is_day(6, 7)) || self.day % YEAR == YEAR - 3 {
+            self.be_replaced(STEADY);
         }
         if self.day % YEAR == CHURN {
             self.forget_those_who_left();

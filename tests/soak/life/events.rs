@@ -7,7 +7,7 @@ impl<D: Tested> Life<D> {
     pub(super) fn devices_come_and_go(&mut self) {
         self.settle();
         let week = (self.day / 7) as usize;
-        let whose = if week % 13 == 12 { 0 } else { 1 + week % CONTACTS };
+        let whose = if week % 13 == 12 { 0 } else { 1 + week % (STEADY - 1) };
         self.counts.devices += 1;
         self.people[whose].add_device(&self.world);
         self.settle();
@@ -17,19 +17,26 @@ impl<D: Tested> Life<D> {
 
     /// Somebody replaces the sessions with all devices of the other side: in turn those who write to the device, and itself.
     pub(super) fn replace_sessions(&mut self) {
-        self.settle();
-        self.counts.replaced += 1;
         let week = (self.day / 7) as usize;
-        let other = 1 + week / 2 % CONTACTS;
+        let other = 1 + week / 2 % (STEADY - 1);
         if week.is_multiple_of(2) {
+            self.settle();
             let jid = self.people[other].jid.clone();
             counted(|| self.device.replace_sessions(Some(&jid), 0)).ok();
+            self.counts.replaced += 1;
+            self.settle();
         } else {
-            let device = &self.people[other].devices[0];
-            Device::replace_sessions(device, Some(ROMEO), 0).ok();
+            self.be_replaced(other);
         }
+    }
+
+    /// Somebody's device replaces its sessions with the account, and writes.
+    pub(super) fn be_replaced(&mut self, by: usize) {
         self.settle();
-        self.hear(other);
+        self.counts.replaced += 1;
+        Device::replace_sessions(&self.people[by].devices[0], Some(ROMEO), 0).ok();
+        self.settle();
+        self.hear(by);
         self.settle();
     }
 
@@ -105,7 +112,7 @@ impl<D: Tested> Life<D> {
     pub(super) fn forget_those_who_left(&mut self) {
         self.settle();
         self.read_withheld(u32::MAX);
-        for person in 1..self.people.len() {
+        for person in 1..STEADY {
             counted(|| self.device.purge(&self.people[person].jid));
             self.say(person);
             self.settle();

@@ -1,6 +1,7 @@
 //! Samples of what the device holds, and what they must say.
 
 use super::*;
+use crate::support::world::storage::hash_of;
 
 impl<D: Tested> Life<D> {
     pub(super) fn forget_all(&mut self) {
@@ -21,6 +22,9 @@ impl<D: Tested> Life<D> {
         let closed = live();
         let records = self.device.storage().all();
         let of_archive = |key: &&String| key.starts_with("v1/archive/") && key.matches('/').count() == 5;
+        let steady = hash_of(&self.people[STEADY].jid);
+        let kept = records.keys().filter(of_archive).filter(|key| key.contains(&steady)).count();
+        assert!(kept <= KEPT_SESSIONS, "{kept} sessions are kept of a contact who replaces one a week");
         let sample = Sample {
             day: self.day,
             working,
@@ -71,6 +75,7 @@ impl<D: Tested> Life<D> {
         let devices: usize = self.people.iter().map(|person| person.devices.len()).sum();
         let most = STORE + devices * STORE_OF_DEVICE;
         for end in &ends {
+            assert!(end.archived <= KEPT_AT_THE_END, "sessions whose time has passed are kept: {end}");
             assert!(end.store <= most, "{} bytes are stored, of {devices} devices: {end}", end.store);
         }
         if let [first, .., last] = ends[..] {
