@@ -109,9 +109,11 @@ pub struct Life<D: Tested> {
 }
 
 impl<D: Tested> Life<D> {
-    pub fn begin(namespace: Namespace, seed: u64) -> Self {
+    /// New pre keys are made when so many are left.
+    pub fn begin(namespace: Namespace, seed: u64, pre_key_threshold: usize) -> Self {
         let world = World::speaking(namespace.uri(), seed);
-        let device = counted(|| D::open(&world, ROMEO, Options::of(&world)));
+        let options = Options { pre_key_threshold, ..Options::of(&world) };
+        let device = counted(|| D::open(&world, ROMEO, options));
         counted(|| device.connect()).ok();
         let mut watch = Watch::new(device.endpoint(), world.now_ms());
         world.take_journal().iter().for_each(|request| watch.see(request));

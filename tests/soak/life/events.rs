@@ -1,6 +1,7 @@
 //! What happens beside the texts: devices, strangers, and the client's own ends and beginnings.
 
 use super::*;
+use omemo::protocol::bundle::{Bundle, PublicPreKey};
 
 impl<D: Tested> Life<D> {
     /// Each week somebody gets a new device, and the oldest one goes; each quarter the own account does.
@@ -52,7 +53,9 @@ impl<D: Tested> Life<D> {
         }
         for n in 0..if burst { 15 } else { 1 } {
             let jid = format!("stranger{n}.{}@verona.lit", self.day);
-            let (late, text) = self.write_late(jid.clone());
+            let bundle = self.offered();
+            let any = bundle.pre_keys[self.dice.below(bundle.pre_keys.len())].clone();
+            let (late, text) = self.write_first(jid.clone(), (bundle, any));
             self.expected.insert((self.device.endpoint(), text), self.day);
             self.read(&jid, late.xml);
             self.strangers.push((jid, self.day));
@@ -60,24 +63,28 @@ impl<D: Tested> Life<D> {
             self.pass(5 * MINUTE);
         }
         if self.late.is_none() {
-            let (late, _) = self.write_late(format!("late.{}@verona.lit", self.day));
+            let bundle = self.offered();
+            let last = bundle.pre_keys.iter().max_by_key(|key| key.id).unwrap().clone();
+            let (late, _) = self.write_first(format!("late.{}@verona.lit", self.day), (bundle, last));
             // Its text is known by what it is.
             self.late = Some(late);
         }
     }
 
-    /// A stranger's first message on the bundle that stands on the server, and on the last of its pre keys.
-    pub(super) fn write_late(&mut self, jid: String) -> (Late, String) {
-        let mut raw = RawDevice::of(self.namespace, &jid, 5);
+    /// The bundle that stands on the server.
+    fn offered(&self) -> Bundle {
         let xml = self.world.bundle(self.namespace.uri(), ROMEO, self.id).unwrap();
-        let mut bundle = bundle::parse(xml.as_bytes(), Some(self.id)).unwrap();
-        let last = bundle.pre_keys.iter().max_by_key(|key| key.id).unwrap().clone();
-        let (signed, pre_key) = (bundle.signed_pre_key_id, last.id);
-        bundle.pre_keys = vec![last];
-        raw.begin_with(&bundle);
+        bundle::parse(xml.as_bytes(), Some(self.id)).unwrap()
+    }
+
+    /// A stranger's first message on this bundle and one of its pre keys.
+    fn write_first(&mut self, jid: String, (bundle, pre_key): (Bundle, PublicPreKey)) -> (Late, String) {
+        let mut raw = RawDevice::of(self.namespace, &jid, 5);
+        let (signed, id) = (bundle.signed_pre_key_id, pre_key.id);
+        raw.begin_with(&Bundle { pre_keys: vec![pre_key], ..bundle });
         let text = self.next_text();
         let xml = raw.say((ROMEO, self.id), &text);
-        (Late { jid, xml, signed, pre_key }, text)
+        (Late { jid, xml, signed, pre_key: id }, text)
     }
 
     /// Almost a period after the signed pre key was replaced comes what was encrypted with the one before.
