@@ -1,5 +1,5 @@
 # shellcheck shell=bash
-# Random games in a simulated world (tests/games), and the decision tables (tests/tables).
+# Random games in a simulated world (tests/games), the decision tables (tests/tables), and two virtual years (tests/soak).
 source "$(dirname "${BASH_SOURCE[0]}")/../lib.sh"
 
 needs sim
@@ -13,4 +13,6 @@ fi
 cases cargo games cargo test --locked --no-fail-fast "${profile[@]}" --test games
 # One row in a few, or all with OMEMO_FULL. Its figures are in the log.
 cases cargo tables cargo test --locked --no-fail-fast "${profile[@]}" --test tables -- --nocapture
+# One life on each face, each in one namespace; with OMEMO_FULL in both. Its figures are in the log.
+cases cargo soak cargo test --locked --no-fail-fast "${profile[@]}" --test soak -- --nocapture
 finish

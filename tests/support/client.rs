@@ -348,6 +348,12 @@ impl Client {
         }
     }
 
+    /// Forgets a JID.
+    pub fn purge_jid(&self, jid: &str, keep_trust: bool) -> i32 {
+        // SAFETY: our own handle and a C string.
+        unsafe { abi::omemo_manager_purge_jid(self.manager, c_string(jid).as_ptr(), keep_trust) }
+    }
+
     // -- devices and trust
 
     /// What the library knows of a JID's devices; "" for the own account, this device first.
@@ -458,6 +464,14 @@ impl Client {
     /// How often `destroy` came: twice for each manager that was closed (callbacks and log).
     pub fn destroyed(&self) -> u64 {
         self.shared.destroyed.get()
+    }
+
+    /// Forgets all that it was told and did not take.
+    pub fn forget(&self) {
+        self.shared.log.take();
+        self.shared.outcomes.take();
+        self.shared.notices.take();
+        self.shared.withdrawn.take();
     }
 
     fn user_data(&self) -> *mut c_void {

@@ -36,10 +36,13 @@ impl Device for Client {
                 trust: Trust::Hold,
                 namespaces: Some(options.namespaces.into_iter().map(Namespace::uri).collect()),
                 default_trust_level_name: Some(options.default_level.to_owned()),
-                options: [(5, u64::from(options.healing == Healing::Automatic))]
-                    .into_iter()
-                    .chain(options.policy.map(|policy| (9, policy as u64)))
-                    .collect(),
+                options: [
+                    (5, u64::from(options.healing == Healing::Automatic)),
+                    (8, options.pre_key_threshold as u64),
+                ]
+                .into_iter()
+                .chain(options.policy.map(|policy| (9, policy as u64)))
+                .collect(),
                 ..Setup::default()
             },
         )

@@ -33,4 +33,9 @@ impl Clock {
     pub fn step_wall(&self, ms: i64) {
         self.wall.fetch_add(ms, SeqCst);
     }
+
+    /// The same, to this time.
+    pub fn set_wall(&self, ms: i64) {
+        self.wall.store(ms, SeqCst);
+    }
 }

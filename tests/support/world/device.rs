@@ -22,6 +22,8 @@ pub struct Options {
     pub healing: Healing,
     /// The trust policy; `None`: that of the face, under which nothing is decided without the user.
     pub policy: Option<Policy>,
+    /// Unused pre keys at which new ones are made.
+    pub pre_key_threshold: usize,
 }
 
 /// The ready-made trust policies, with their numbers.
@@ -42,6 +44,7 @@ impl Options {
             storage: Arc::default(),
             healing: Healing::Manual,
             policy: None,
+            pre_key_threshold: 99,
         }
     }
 }

@@ -114,6 +114,8 @@ pub struct Held {
 struct Endpoint {
     jid: String,
     inbox: VecDeque<Mail>,
+    /// Its device is gone for good.
+    gone: bool,
 }
 
 struct Inner {
@@ -246,8 +248,14 @@ impl World {
     /// A device of this account connects; the number is its address.
     pub fn join(&self, jid: &str) -> usize {
         let mut inner = self.0.borrow_mut();
-        inner.endpoints.push(Endpoint { jid: jid.to_owned(), inbox: VecDeque::new() });
+        inner.endpoints.push(Endpoint { jid: jid.to_owned(), inbox: VecDeque::new(), gone: false });
         inner.endpoints.len() - 1
+    }
+
+    /// A device is gone for good: nothing is delivered to it any more.
+    pub fn leave(&self, endpoint: usize) {
+        let gone = &mut self.0.borrow_mut().endpoints[endpoint];
+        (gone.gone, gone.inbox) = (true, VecDeque::new());
     }
 
     /// A stanza of a chat: to every device of `to`, and as a copy to every other device of the sender's account.
@@ -268,7 +276,11 @@ impl World {
         let number = inner.posted.len();
         inner.posted.entry(xml.to_owned()).or_insert(number);
         for (index, endpoint) in inner.endpoints.iter_mut().enumerate() {
-            if index == sender || !wanted(&endpoint.jid) || inner.dice.percent(inner.wire.loss) {
+            if index == sender
+                || endpoint.gone
+                || !wanted(&endpoint.jid)
+                || inner.dice.percent(inner.wire.loss)
+            {
                 continue;
             }
             let copies = if inner.dice.percent(inner.wire.twice) { 2 } else { 1 };
@@ -353,7 +365,7 @@ impl World {
         let mut inner = self.0.borrow_mut();
         inner.nodes.lists.insert((ns.to_owned(), jid.to_owned()), xml.to_owned());
         if inner.push {
-            for endpoint in &mut inner.endpoints {
+            for endpoint in inner.endpoints.iter_mut().filter(|endpoint| !endpoint.gone) {
                 endpoint.inbox.push_back(Mail::DeviceList {
                     ns: ns.to_owned(),
                     jid: jid.to_owned(),
@@ -519,6 +531,21 @@ impl World {
         let mut inner = self.0.borrow_mut();
         inner.journal.clear();
         inner.open_most = inner.open_now;
+    }
+
+    /// The journal since the last call, which is not kept.
+    pub fn take_journal(&self) -> Vec<Request> {
+        std::mem::take(&mut self.0.borrow_mut().journal)
+    }
+
+    /// Forgets in which order stanzas were posted, and gives back the room that empty inboxes take: what a long life would
+    /// gather.
+    pub fn forget_past(&self) {
+        let mut inner = self.0.borrow_mut();
+        inner.posted = BTreeMap::new();
+        inner.waiting.shrink_to_fit();
+        inner.held.shrink_to_fit();
+        inner.endpoints.iter_mut().for_each(|endpoint| endpoint.inbox.shrink_to_fit());
     }
 
     pub fn count(&self, kind: Kind) -> usize {

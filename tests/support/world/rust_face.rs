@@ -86,7 +86,7 @@ impl Device for RustDevice {
             start_mark: omemo::manager::config::StartMark::None,
             max_unanswered_messages: None,
             signed_pre_key_period_ms: 604_800_000,
-            pre_key_threshold: 99,
+            pre_key_threshold: options.pre_key_threshold,
         };
         let mut device = RustDevice::closed(config, options.storage);
         let policy: Option<&'static dyn TrustPolicy> = options.policy.map(|policy| match policy {
