@@ -94,6 +94,13 @@ pub(super) const ID_GIVEN_UP_MS: i64 = 24 * 3_600_000;
 pub(super) const ACCUMULATED_STEP_MS: u64 = DAY;
 /// How often accumulated time is looked at, and stored: what a crash takes back is less than that.
 pub(super) const ACCUMULATED_STORED_MS: u64 = 6 * HOUR;
+/// A longer step of the wall clock is taken for a clock that was set, and used pre keys begin their day anew: the step alone
+/// would make all of them too old.
+pub(super) const CLOCK_SET_MS: i64 = 30 * 24 * 3_600_000;
+/// JIDs whose archived sessions are looked at in one go, to delete those whose time has passed...
+pub(super) const EXPIRY_JIDS: usize = 32;
+/// ... before this pause; all are looked at whenever accumulated time is stored.
+pub(super) const EXPIRY_PAUSE_MS: u64 = 1_000;
 
 // -- Publications --
 

@@ -16,6 +16,7 @@ in_both_namespaces! {
     skipped_keys_of_a_given_up_session_are_not_kept_beside_the_next_one,
     waiting_empty_messages_of_a_given_up_session_go,
     a_superseded_session_is_read_for_ninety_days,
+    an_archived_session_leaves_the_store_when_its_time_has_passed,
     a_session_whose_time_has_passed_still_knows_what_it_decrypted,
     a_superseded_session_that_is_used_lives_on,
     an_empty_message_that_begins_a_session_is_sent_again_byte_by_byte,
@@ -172,6 +173,32 @@ fn a_superseded_session_is_read_for_ninety_days(ns: Namespace) {
             ),
         }
     }
+}
+
+/// Its keys decrypt nothing any more; nothing has to happen with the device for them to go.
+fn an_archived_session_leaves_the_store_when_its_time_has_passed(ns: Namespace) {
+    let (mut server, romeo, juliet, _) = replaced(ns);
+    let tybalt = RustDevice::new(TYBALT, &mut server);
+    let hello = romeo.say(&tybalt.jid, "hello", &mut server);
+    tybalt.read(&romeo.jid, &hello);
+    server.settle(&[&romeo, &juliet, &tybalt]);
+    romeo.replace_sessions(Some(&tybalt.jid), 0, &mut server);
+    // v1/archive/JID/device/namespace/slot
+    let is_session = |key: &&String| key.starts_with("v1/archive/") && key.split('/').count() == 6;
+    let archived = || romeo.storage.all().keys().filter(is_session).count();
+    let before = archived();
+    assert!(before >= 2, "{before}");
+    romeo.run_days(29, &mut server);
+    assert_eq!(archived(), before);
+    // The one with Tybalt was retired, that with Juliet superseded.
+    romeo.run_days(3, &mut server);
+    assert_eq!(archived(), before - 1);
+    romeo.run_days(57, &mut server);
+    assert_eq!(archived(), before - 1);
+    romeo.run_days(3, &mut server);
+    assert_eq!(archived(), 0);
+    let hello = romeo.say(&tybalt.jid, "hello again", &mut server);
+    assert_eq!(text(&tybalt.read(&romeo.jid, &hello)), "hello again");
 }
 
 fn a_superseded_session_that_is_used_lives_on(ns: Namespace) {

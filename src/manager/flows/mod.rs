@@ -2,6 +2,7 @@
 
 pub(super) mod announce;
 pub(super) mod answer;
+mod archive_expiry;
 pub(super) mod bundle;
 pub(super) mod catch_up;
 pub(super) mod clear_device_lists;

@@ -4,10 +4,11 @@
 use super::super::api::services::LogLevel;
 use super::super::model::pre_keys::{OneTimeKey, PreKeyStore, SignedKey};
 use super::super::model::rollback::HighestIds;
-use super::super::model::rotation::KeyTime;
+use super::super::model::rotation::{self, KeyTime};
 use super::super::policy;
 use super::super::store::records::account::{AccountRecord, HighestRecord};
 use super::super::store::transaction::Tx;
+use super::archive_expiry;
 use crate::crypto::keys::KeyPair;
 use crate::crypto::rng::draw;
 use crate::error::{Error, Result, Status};
@@ -84,10 +85,12 @@ pub(super) fn mark_start(tx: &mut Tx<'_>) -> Result<()> {
     Ok(())
 }
 
-/// Returns the accumulated time by which used pre keys are kept or not. During a catch-up it stands still at nothing: what
-/// waited on the server may have been encrypted with any of them, and the clock of a machine that has just started may jump.
+/// Returns the accumulated time by which used pre keys are kept or not; 0, so that all are kept, where that says nothing: in
+/// a catch-up, since what waited on the server may have been encrypted with any of them, and when the clock was just set.
 pub(super) fn used_keys_ms(tx: &Tx<'_>) -> Result<u64> {
-    if tx.memory().catch_up.is_going_on(tx.now.aged_ms) { Ok(0) } else { tx.accumulated_ms() }
+    let set = rotation::is_clock_set(tx.account()?.accumulated_at_ms, tx.now.wall_ms);
+    let catching_up = tx.memory().catch_up.is_going_on(tx.now.aged_ms);
+    if set || catching_up { Ok(0) } else { tx.accumulated_ms() }
 }
 
 /// Deletes used pre keys that were kept for long enough.
@@ -109,6 +112,13 @@ pub(super) fn key_time(tx: &mut Tx<'_>) -> Result<KeyTime> {
     if at_ms == 0 || wall_ms < at_ms || step_ms >= policy::ACCUMULATED_STORED_MS {
         let account = tx.account_mut()?;
         (account.accumulated_ms, account.accumulated_at_ms) = (accumulated_ms, wall_ms);
+        let served = tx.config().namespaces.clone();
+        for namespace in served.into_iter().filter(|_| at_ms != 0 && rotation::is_clock_set(at_ms, wall_ms)) {
+            if tx.pre_keys(namespace).is_ok_and(PreKeyStore::has_used) {
+                tx.pre_keys_mut(namespace)?.begin_age_anew(accumulated_ms);
+            }
+        }
+        archive_expiry::begin(tx);
     }
     Ok(KeyTime { wall_ms, accumulated_ms })
 }

@@ -10,7 +10,7 @@ use super::super::policy;
 use super::super::store::transaction::Tx;
 use super::announce::{self, Progress};
 use super::context::Context;
-use super::{answer, connect, own_keys, purge_id, repair, replace_sessions, rotation};
+use super::{answer, archive_expiry, connect, own_keys, purge_id, repair, replace_sessions, rotation};
 use crate::error::{Error, Result, Status};
 use crate::protocol::namespace::Namespace;
 use futures_util::future::{BoxFuture, Either, FutureExt, select};
@@ -46,9 +46,11 @@ impl Jobs<Job> for AccountJobs {
                 tx.log(LogLevel::Warn, &line);
                 policy::RETRY_MAX_MS
             });
+            let soon = tx.now.steady_ms.saturating_add(policy::RETRY_MAX_MS);
+            let expiry_at = tx.savepoint(archive_expiry::go_on).unwrap_or(Some(soon));
             let (jobs, next) = due(tx, busy)?;
             let rotation_at = tx.now.steady_ms.saturating_add(rotation_ms);
-            Ok((jobs, Some(next.map_or(rotation_at, |next| next.min(rotation_at)))))
+            Ok((jobs, [next, expiry_at, Some(rotation_at)].into_iter().flatten().min()))
         };
         context.transact(look).unwrap_or_else(|_| later())
     }

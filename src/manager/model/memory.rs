@@ -9,6 +9,7 @@ use super::backoff::Backoff;
 use super::bucket::{Bucket, BucketLimits};
 use super::bundle_looks::BundleLooks;
 use super::catch_up::CatchUpState;
+use super::expiry::ExpiryLook;
 use super::failed_messages::FailedMessages;
 use super::job::Job;
 use super::list_looks::ListLooks;
@@ -41,6 +42,7 @@ pub(in crate::manager) struct Memory {
     pub(in crate::manager) unsolicited: Unsolicited,
     pub(in crate::manager) failed_messages: FailedMessages,
     pub(in crate::manager) catch_up: CatchUpState,
+    pub(in crate::manager) expiry: ExpiryLook,
     /// This account's lists, by namespace.
     pub(in crate::manager) own_lists: BTreeMap<Namespace, OwnList>,
     /// Where it was looked, in this stream, whose bundle stands under our id, or nobody can have one there.
@@ -79,6 +81,7 @@ impl Default for Memory {
             unsolicited: Unsolicited::default(),
             failed_messages: FailedMessages::default(),
             catch_up: CatchUpState::default(),
+            expiry: ExpiryLook::default(),
             own_lists: BTreeMap::new(),
             verified_in: NamespaceSet::default(),
             compared: false,

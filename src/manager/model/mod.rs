@@ -9,6 +9,7 @@ pub(super) mod bundle_looks;
 pub(super) mod catch_up;
 pub(super) mod contact;
 pub(super) mod device;
+pub(super) mod expiry;
 pub(super) mod fact;
 pub(super) mod failed_messages;
 pub(super) mod identity;

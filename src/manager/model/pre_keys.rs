@@ -101,6 +101,12 @@ impl PreKeyStore {
         self.pre_keys.iter().any(|key| key.is_too_old(accumulated_ms))
     }
 
+    /// Has the used pre keys count as used just now.
+    pub(in crate::manager) fn begin_age_anew(&mut self, accumulated_ms: u64) {
+        let used = self.pre_keys.iter_mut().filter_map(|key| key.used_ms.as_mut());
+        used.for_each(|used_ms| *used_ms = accumulated_ms);
+    }
+
     /// Returns the key exchange with this hash, if it was processed.
     pub(in crate::manager) fn processed(&self, hash: &[u8]) -> Option<&ProcessedExchange> {
         self.exchanges.iter().find(|exchange| exchange.hash == hash)

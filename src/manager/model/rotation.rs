@@ -18,6 +18,11 @@ pub(in crate::manager) fn accumulating_ms(from_ms: i64, to_ms: i64) -> u64 {
     u64::try_from(to_ms.saturating_sub(from_ms)).unwrap_or(0).min(policy::ACCUMULATED_STEP_MS)
 }
 
+/// Returns whether a step of the wall clock is so long that somebody must have set it.
+pub(in crate::manager) fn is_clock_set(from_ms: i64, to_ms: i64) -> bool {
+    to_ms.saturating_sub(from_ms) > policy::CLOCK_SET_MS
+}
+
 /// Returns how much accumulated time has passed since a key was made.
 fn age_ms(signed: &SignedKey, now: KeyTime) -> u64 {
     now.accumulated_ms.saturating_sub(signed.made_accumulated_ms)
@@ -74,6 +79,20 @@ mod tests {
             (0, 86_400_001, DAY),
         ] {
             assert_eq!(accumulating_ms(from, to), counts, "{from} {to}");
+        }
+    }
+
+    #[test]
+    fn only_a_step_ahead_of_more_than_a_month_says_that_the_clock_was_set() {
+        let month = policy::CLOCK_SET_MS;
+        for (from, to, set) in [
+            (5, 5 + month, false),
+            (5, 6 + month, true),
+            (i64::MIN, i64::MAX, true),
+            (i64::MAX, i64::MIN, false),
+            (7, 7, false),
+        ] {
+            assert_eq!(is_clock_set(from, to), set, "{from} {to}");
         }
     }
 

@@ -161,6 +161,12 @@ impl Directory {
         self.get(jid).map_or(Standing::Stranger, |entry| entry.standing)
     }
 
+    /// Returns the first bucket from this one on that is not empty, and the JIDs in it.
+    pub(super) fn bucket_from(&self, number: u8) -> Option<(u8, &[BareJid])> {
+        let mut rest = self.buckets.range(number..).filter(|(_, jids)| !jids.is_empty());
+        rest.next().map(|(number, jids)| (*number, jids.as_slice()))
+    }
+
     pub(super) fn all(&self) -> impl Iterator<Item = &BareJid> {
         self.entries.keys()
     }

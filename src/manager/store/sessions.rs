@@ -194,17 +194,32 @@ impl<'t, 'a> Sessions<'t, 'a> {
     /// Gives up all sessions with the device: they still decrypt, and none of them becomes current again.
     pub(in crate::manager) fn retire_all(&mut self) -> Result<()> {
         self.retire_current()?;
-        let (mut archive, epoch) = (self.read_archive()?, self.epoch()?);
-        let accumulated_ms = self.tx.accumulated_ms()?;
-        let expired = archive.take_surplus(epoch, accumulated_ms);
-        for gone in &expired {
-            self.remember_chain(gone.slot)?;
-            self.tx.put_raw(keys::archived(&self.at, gone.slot), None);
-        }
-        if archive.retire_all(epoch, accumulated_ms) || !expired.is_empty() {
+        let mut archive = self.read_archive()?;
+        let discarded = self.discard_surplus(&mut archive)?;
+        if archive.retire_all(self.epoch()?, self.tx.accumulated_ms()?) || discarded {
             self.put_archive(&archive);
         }
         Ok(())
+    }
+
+    /// Deletes the archived sessions whose time has passed.
+    pub(in crate::manager) fn discard_expired(&mut self) -> Result<()> {
+        let mut archive = self.read_archive()?;
+        if self.discard_surplus(&mut archive)? {
+            self.put_archive(&archive);
+        }
+        Ok(())
+    }
+
+    /// Takes those out of the archive whose time has passed or that are too many, and deletes them. Returns whether there were
+    /// any.
+    fn discard_surplus(&mut self, archive: &mut Archive) -> Result<bool> {
+        let surplus = archive.take_surplus(self.epoch()?, self.tx.accumulated_ms()?);
+        for gone in &surplus {
+            self.remember_chain(gone.slot)?;
+            self.tx.put_raw(keys::archived(&self.at, gone.slot), None);
+        }
+        Ok(!surplus.is_empty())
     }
 
     pub(super) fn put_skipped(&mut self, skipped: Option<&SkippedKeys>) {
@@ -260,10 +275,7 @@ impl<'t, 'a> Sessions<'t, 'a> {
         });
         let (session, skipped) = if answered { (session.clone(), skipped) } else { slim(session, skipped)? };
         self.put_archived(slot, &session, skipped);
-        for gone in archive.take_surplus(self.epoch()?, since_ms) {
-            self.remember_chain(gone.slot)?;
-            self.tx.put_raw(keys::archived(&self.at, gone.slot), None);
-        }
+        self.discard_surplus(&mut archive)?;
         self.put_archive(&archive);
         Ok(())
     }

@@ -304,6 +304,12 @@ impl Tx<'_> {
         Ok(self.account.loaded()?.directory.all().cloned().collect())
     }
 
+    /// Returns the JIDs of the first bucket of the index from this one on that is not empty, with its number.
+    pub(in crate::manager) fn jids_from(&self, bucket: u8) -> Result<Option<(u8, Vec<BareJid>)>> {
+        let found = self.account.loaded()?.directory.bucket_from(bucket);
+        Ok(found.map(|(number, jids)| (number, jids.to_vec())))
+    }
+
     /// Returns so many JIDs at most that have a device with this id and a key, those that the client knows first.
     pub(in crate::manager) fn jids_with_device(&self, id: DeviceId, most: usize) -> Result<Vec<BareJid>> {
         Ok(self.account.loaded()?.directory.with_device(id).take(most).cloned().collect())
@@ -318,7 +324,7 @@ impl Tx<'_> {
     }
 
     /// Returns the device ids that the index has of a JID: those with a key.
-    pub(super) fn indexed_devices(&self, jid: &BareJid) -> Result<BTreeSet<u32>> {
+    pub(in crate::manager) fn indexed_devices(&self, jid: &BareJid) -> Result<BTreeSet<u32>> {
         Ok(self.account.loaded()?.directory.devices(jid).iter().copied().collect())
     }
 
