@@ -60,6 +60,11 @@ pub(super) fn top_up(tx: &mut Tx<'_>, namespace: Namespace) -> Result<()> {
     for _ in 0..missing {
         let pair = Box::new(KeyPair::generate(tx.rng())?);
         let id = next_id(&mut highest(tx.account_mut()?, namespace)?.pre_key)?;
+        #[cfg(omemo_planted)]
+        let id = match u32::try_from(fresh.len()) {
+            Ok(before) if crate::planted::is_planted("pre-key-id-again") => before.saturating_add(1),
+            _ => id,
+        };
         fresh.push(OneTimeKey { id, pair, used_ms: None });
     }
     let store = tx.pre_keys_mut(namespace)?;
