@@ -51,7 +51,7 @@ fn is_listed(memory: &Memory, namespace: Namespace, wanted: &ListedDevice) -> bo
 }
 
 /// Returns what is wrong with this device's entry on a list of this account; `None`: nothing.
-pub(super) fn find_in_list(tx: &Tx<'_>, list: &DeviceList, device: DeviceId) -> Result<Option<Error>> {
+pub(super) fn check_entry(tx: &Tx<'_>, list: &DeviceList, device: DeviceId) -> Result<Option<Error>> {
     let wanted = entry(tx, list.namespace, device)?;
     let listed = list.devices.iter().find(|listed| listed.id == device.get());
     Ok(match listed {
@@ -71,10 +71,10 @@ pub(super) fn find_in_list(tx: &Tx<'_>, list: &DeviceList, device: DeviceId) -> 
 pub(super) fn next_job(tx: &Tx<'_>, namespace: Namespace) -> Result<Option<Job>> {
     let Some(device) = tx.device_id()? else { return Ok(None) };
     let memory = tx.memory();
-    if memory.leaving.is_some() {
+    if memory.deleting_account.is_some() {
         return Ok(None);
     }
-    if memory.clearing.contains(namespace) {
+    if memory.lists_to_clear.contains(namespace) {
         return Ok(Some(Job::PublishList(namespace)));
     }
     let seen = memory.own_lists.get(&namespace).is_some_and(|own| own.seen().is_some());
@@ -94,7 +94,7 @@ pub(super) fn next_job(tx: &Tx<'_>, namespace: Namespace) -> Result<Option<Job>>
 fn is_pending(tx: &Tx<'_>, namespace: Namespace) -> Result<bool> {
     let code = namespace.code();
     // What is not announced while the account is being deleted is announced if that fails.
-    if tx.memory().leaving.is_some() {
+    if tx.memory().deleting_account.is_some() {
         return Ok(true);
     }
     if tx.config().namespaces.contains(&namespace) {
@@ -217,7 +217,7 @@ pub(super) async fn publish_bundle(context: &Context, namespace: Namespace) -> R
     if let Some(at) = take_publication(context, &Job::PublishBundle(namespace), namespace)? {
         return Ok(Progress::Delayed(at));
     }
-    if context.memory(|memory| memory.leaving.is_some())? {
+    if context.memory(|memory| memory.deleting_account.is_some())? {
         return Ok(Progress::Done);
     }
     let (device, bundle) =
@@ -261,7 +261,7 @@ pub(super) async fn newest_list(
 
 /// Puts this device on this account's list, and takes nobody off it, unless the client wants the list cleared.
 pub(super) async fn publish_list(context: &Context, namespace: Namespace) -> Result<Progress> {
-    if context.memory(|memory| memory.clearing.contains(namespace))? {
+    if context.memory(|memory| memory.lists_to_clear.contains(namespace))? {
         return clear_list(context, namespace).await;
     }
     let now_ms = context.now().aged_ms;
@@ -320,7 +320,7 @@ async fn clear_list(context: &Context, namespace: Namespace) -> Result<Progress>
             break;
         }
     }
-    context.memory(|memory| memory.clearing.remove(namespace))?;
+    context.memory(|memory| memory.lists_to_clear.remove(namespace))?;
     Ok(Progress::Done)
 }
 

@@ -43,7 +43,7 @@ fn is_wanted(tx: &Tx<'_>, purge: &PurgeRecord) -> bool {
     let served = Namespace::from_code(purge.namespace)
         .is_some_and(|namespace| tx.config().namespaces.contains(&namespace));
     let in_use = tx.device_id().is_ok_and(|device| device.is_some_and(|id| id.get() == purge.device));
-    !(served && in_use) || tx.memory().leaving.is_some()
+    !(served && in_use) || tx.memory().deleting_account.is_some()
 }
 
 /// Returns the record of a purge as it is stored now, if it is still to be done.

@@ -51,9 +51,9 @@ pub(in crate::manager) struct Memory {
     /// The comparison with the server that `connected` began has failed, and is to be tried again.
     pub(in crate::manager) reconcile_again: bool,
     /// Where the client wants this account's list cleared, and it was not done yet.
-    pub(in crate::manager) clearing: NamespaceSet,
+    pub(in crate::manager) lists_to_clear: NamespaceSet,
     /// The operation that deletes the account: nothing is announced meanwhile.
-    pub(in crate::manager) leaving: Option<OperationId>,
+    pub(in crate::manager) deleting_account: Option<OperationId>,
     /// How removing an id from the server has failed last, and how often.
     pub(in crate::manager) purge_failures: BTreeMap<(Namespace, u32), PublishFailures>,
     /// Comparisons with the server in which a bundle of this device could not be looked at.
@@ -83,8 +83,8 @@ impl Default for Memory {
             verified_in: NamespaceSet::default(),
             compared: false,
             reconcile_again: false,
-            clearing: NamespaceSet::default(),
-            leaving: None,
+            lists_to_clear: NamespaceSet::default(),
+            deleting_account: None,
             purge_failures: BTreeMap::new(),
             blind_comparisons: 0,
             delayed_until_ms: BTreeMap::new(),
