@@ -158,15 +158,13 @@ pub(super) async fn wait_and_report(
     before: &[u64],
 ) -> Result<Outcome> {
     let ends = wait(context, namespaces, before).await?;
-    let failed = ends.iter().find(|end| end.status() != Status::Ok).cloned();
     let row = |(namespace, error): (&Namespace, Error)| Row {
         jid: None,
         device: 0,
         namespace: Some(*namespace),
         error,
     };
-    let rows = namespaces.iter().zip(ends).map(row).collect();
-    Ok(Outcome { rows, ..Outcome::bare(failed.unwrap_or_else(|| Status::Ok.into())) })
+    Ok(Outcome::of_rows(namespaces.iter().zip(ends).map(row).collect()))
 }
 
 /// Returns whether the day's publications of what comes next in a namespace are used up.

@@ -224,15 +224,13 @@ pub(super) async fn wait(context: &Context, purges: &[PurgeRecord], before: &[u6
             ends.collect::<Result<Option<Vec<_>>>>()
         });
         if let Some(ends) = ends? {
-            let failed = ends.iter().find(|end| end.status() != Status::Ok).cloned();
             let row = |(purge, error): (&PurgeRecord, Error)| Row {
                 jid: Some(context.config.jid.clone()),
                 device: purge.device,
                 namespace: Namespace::from_code(purge.namespace),
                 error,
             };
-            let rows = purges.iter().zip(ends).map(row).collect();
-            return Ok(Outcome { rows, ..Outcome::bare(failed.unwrap_or_else(|| Status::Ok.into())) });
+            return Ok(Outcome::of_rows(purges.iter().zip(ends).map(row).collect()));
         }
         context.progress.changed(seen).await;
     }
