@@ -130,7 +130,13 @@ async fn purge_one(context: &Context, namespace: Namespace, purge: &PurgeRecord)
         let done = |other: &PurgeRecord| {
             other.is_same(purge) && (other.foreign, &other.identity) == (purge.foreign, &purge.identity)
         };
-        tx.account_mut()?.purges.retain(|other| !done(other));
+        let purges = &mut tx.account_mut()?.purges;
+        purges.retain(|other| !done(other));
+        // One that was changed meanwhile goes on, and so does the count of its failures.
+        if !purges.iter().any(|other| other.is_same(purge)) {
+            let at = (namespace, purge.device);
+            tx.after(move |memory| memory.purged(at));
+        }
         tx.wake_worker();
         Ok(Progress::Done)
     })

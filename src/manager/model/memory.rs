@@ -128,6 +128,11 @@ impl Memory {
         failures.last = Some(error.clone());
     }
 
+    /// Notes that an id needs no removing from the server any more.
+    pub(in crate::manager) fn purged(&mut self, at: (Namespace, u32)) {
+        self.purge_failures.remove(&at);
+    }
+
     /// Notes that publishing in a namespace failed.
     pub(in crate::manager) fn publish_failed(&mut self, namespace: Namespace, error: &Error) {
         let failures = self.publish_failures.entry(namespace).or_default();
@@ -209,6 +214,16 @@ mod tests {
         let failures = &memory.publish_failures[&Legacy];
         assert_eq!((failures.count, failures.last.as_ref().map(Error::status)), (2, Some(Status::Limit)));
         assert!(!memory.publish_failures.contains_key(&Omemo2));
+    }
+
+    #[test]
+    fn how_removing_an_id_has_failed_is_forgotten_when_it_is_done() {
+        let mut memory = Memory::default();
+        for at in [(Legacy, 7), (Legacy, 8), (Omemo2, 7)] {
+            memory.purge_failed(at, &Status::Timeout.into());
+        }
+        memory.purged((Legacy, 7));
+        assert!(!memory.purge_failures.contains_key(&(Legacy, 7)) && memory.purge_failures.len() == 2);
     }
 
     #[test]
