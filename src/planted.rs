@@ -1,11 +1,11 @@
-//! Faults that are planted on purpose, so that the games of `tests/games` can be seen to find them: one for each cause
-//! that the manager's rules guard against. Compiled with `--cfg omemo_planted` only; no release contains any.
+//! Faults that are planted on purpose, so that the checks which are meant to find them can be seen to do so. Each has a name,
+//! and a row in the table of `scripts/planted`, which says where it is to be found. Compiled with `--cfg omemo_planted` only;
+//! no release contains any.
 
 use std::sync::OnceLock;
 
-/// Returns whether this fault is chosen, by its number in the environment variable `OMEMO_PLANTED`.
-pub(crate) fn is_planted(fault: u8) -> bool {
-    static CHOSEN: OnceLock<Option<u8>> = OnceLock::new();
-    let chosen = CHOSEN.get_or_init(|| std::env::var("OMEMO_PLANTED").ok()?.parse().ok());
-    *chosen == Some(fault)
+/// Returns whether this fault is chosen, by its name in the environment variable `OMEMO_PLANTED`.
+pub(crate) fn is_planted(fault: &str) -> bool {
+    static CHOSEN: OnceLock<Option<String>> = OnceLock::new();
+    CHOSEN.get_or_init(|| std::env::var("OMEMO_PLANTED").ok()).as_deref() == Some(fault)
 }

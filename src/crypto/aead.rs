@@ -66,6 +66,11 @@ impl CbcHmacKeys {
     /// Checks a MAC of `N` bytes in constant time.
     pub fn verify<const N: usize>(&self, message: &[&[u8]], mac: &[u8]) -> Result<()> {
         let expected = self.mac::<N>(message)?;
+        #[cfg(omemo_planted)]
+        if crate::planted::is_planted("mac-prefix-compared") {
+            let same = expected.starts_with(mac.get(..1).unwrap_or_default());
+            return same.then_some(()).ok_or(Status::DecryptionFailed.into());
+        }
         if bool::from(expected.ct_eq(mac)) { Ok(()) } else { Err(Status::DecryptionFailed.into()) }
     }
 

@@ -7,6 +7,10 @@ use curve25519_dalek::montgomery::MontgomeryPoint;
 /// neutral element.
 pub(super) fn strict_point(ed: &[u8; 32]) -> Option<EdwardsPoint> {
     let point = CompressedEdwardsY(*ed).decompress()?;
+    #[cfg(omemo_planted)]
+    if crate::planted::is_planted("weak-identity-key") {
+        return Some(point);
+    }
     let strict = point.compress().0 == *ed && !point.is_small_order() && point.is_torsion_free();
     strict.then_some(point)
 }

@@ -40,7 +40,12 @@ pub struct KeyPair {
 impl KeyPair {
     /// Draws a new one.
     pub fn generate(rng: &mut dyn Rng) -> Result<KeyPair> {
-        Ok(KeyPair::from_private(draw(rng)?))
+        let private = draw(rng)?;
+        #[cfg(omemo_planted)]
+        if crate::planted::is_planted("secret-not-wiped") {
+            std::mem::forget(std::hint::black_box(private.to_vec()));
+        }
+        Ok(KeyPair::from_private(private))
     }
 
     /// The pair of a private key.
@@ -73,6 +78,10 @@ impl KeyPair {
 /// X25519 with a bare private key; see [`KeyPair::agree`].
 pub(super) fn agree(private: &[u8; 32], theirs: &PublicKey) -> Result<Zeroizing<[u8; 32]>> {
     let shared = curve::x25519(private, &theirs.0);
+    #[cfg(omemo_planted)]
+    if crate::planted::is_planted("low-order-key") {
+        return Ok(shared);
+    }
     if bool::from(shared.ct_eq(&[0; 32])) {
         return Err(Error::new(Status::KeyExchangeFailed, "A public key is of low order."));
     }

@@ -47,6 +47,13 @@ impl Chain {
     /// KDF_CK: takes the next message key.
     pub fn step(&mut self) -> Result<Secret> {
         let length = self.length.checked_add(1);
+        #[cfg(omemo_planted)]
+        let length = match length {
+            Some(next) if crate::planted::is_planted("counter-of-31-bits") => {
+                i32::try_from(next).map(|_| next).ok()
+            }
+            length => length,
+        };
         let length = length.ok_or(Error::new(Status::Limit, "A chain cannot become longer."))?;
         let [message_key, next] = kdf::hmac_pair(&*self.key, &[1], &[2])?;
         (self.key, self.length) = (next, length);

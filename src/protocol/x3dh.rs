@@ -31,8 +31,16 @@ fn derive(namespace: Namespace, agreements: [Secret; 4]) -> Result<Secret> {
 pub fn initiate(own: &IdentityKeyPair, verified: &VerifiedBundle, rng: &mut dyn Rng) -> Result<Agreement> {
     let bundle = verified.bundle();
     let ephemeral = KeyPair::generate(rng)?;
-    let pre_key = choose(&bundle.pre_keys, rng)?;
-    initiate_with(own, bundle, *verified.identity(), &ephemeral, pre_key)
+    let pre_key = choose(&bundle.pre_keys, rng);
+    #[cfg(omemo_planted)]
+    let signed = PublicPreKey { id: 0, key: bundle.signed_pre_key };
+    #[cfg(omemo_planted)]
+    let pre_key = if crate::planted::is_planted("one-time-pre-key-missing") {
+        pre_key.or(Ok(&signed))
+    } else {
+        pre_key
+    };
+    initiate_with(own, bundle, *verified.identity(), &ephemeral, pre_key?)
         .map_err(|error| if error.status() == Status::Internal { error } else { Status::BundleBad.into() })
 }
 

@@ -12,6 +12,7 @@ mod sample_bundle;
 
 mod answers;
 mod decrypt_table;
+mod first_login;
 mod key_transport;
 mod namespaces;
 mod options;

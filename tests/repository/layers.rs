@@ -6,17 +6,17 @@ use std::path::{Path, PathBuf};
 
 /// Which modules of the crate a layer may name. `error` is everybody's, and a layer may always name itself.
 const IMPORTS: &[(&str, &[&str])] = &[
-    ("crypto", &[]),
-    ("protocol", &["crypto"]),
-    ("storage", &["crypto"]),
-    ("stanza", &["protocol", "crypto"]),
-    // The manager's operations are tasks; the executor below them knows nothing of OMEMO.
     // `planted` is compiled for scripts/planted only.
+    ("crypto", &["planted"]),
+    ("protocol", &["planted", "crypto"]),
+    ("storage", &["crypto"]),
+    ("stanza", &["planted", "protocol", "crypto"]),
+    // The manager's operations are tasks; the executor below them knows nothing of OMEMO.
     ("manager", &["planted", "runtime", "storage", "protocol", "crypto"]),
     ("planted", &[]),
     ("runtime", &[]),
     ("error", &[]),
-    ("ffi", &["manager", "runtime", "stanza", "storage", "protocol", "crypto"]),
+    ("ffi", &["planted", "manager", "runtime", "stanza", "storage", "protocol", "crypto"]),
 ];
 const MAY_BE_UNSAFE: &[&str] = &["ffi"];
 const MAY_BE_ASYNC: &[&str] = &["manager", "runtime", "ffi"];

@@ -8,6 +8,7 @@ mod header;
 mod header_docs;
 mod layers;
 mod parity;
+mod planted;
 mod rooms;
 mod shape;
 mod symbols;

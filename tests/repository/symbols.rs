@@ -57,7 +57,7 @@ fn listed() -> BTreeMap<String, String> {
 }
 
 /// The shared library that cargo built for this test; one in the directory above may be older.
-fn library() -> PathBuf {
+pub(super) fn library() -> PathBuf {
     let test = std::env::current_exe().unwrap();
     let library = test.parent().unwrap().join("libomemo.so");
     assert!(library.exists(), "{} is missing", library.display());

@@ -41,6 +41,12 @@ impl Outcome {
         Outcome { error: error.into(), context: None, rows, messages, keys }
     }
 
+    /// An end with these rows; its status is that of the first one that failed.
+    pub(in crate::manager) fn of_rows(rows: Vec<Row>) -> Outcome {
+        let failed = rows.iter().map(|row| &row.error).find(|error| error.status() != Status::Ok).cloned();
+        Outcome { rows, ..Outcome::bare(failed.unwrap_or_else(|| Status::Ok.into())) }
+    }
+
     /// How it ended.
     pub fn status(&self) -> Status {
         self.error.status()

@@ -51,7 +51,7 @@ fn is_listed(memory: &Memory, namespace: Namespace, wanted: &ListedDevice) -> bo
 }
 
 /// Returns what is wrong with this device's entry on a list of this account; `None`: nothing.
-pub(super) fn find_in_list(tx: &Tx<'_>, list: &DeviceList, device: DeviceId) -> Result<Option<Error>> {
+pub(super) fn check_entry(tx: &Tx<'_>, list: &DeviceList, device: DeviceId) -> Result<Option<Error>> {
     let wanted = entry(tx, list.namespace, device)?;
     let listed = list.devices.iter().find(|listed| listed.id == device.get());
     Ok(match listed {
@@ -71,10 +71,10 @@ pub(super) fn find_in_list(tx: &Tx<'_>, list: &DeviceList, device: DeviceId) -> 
 pub(super) fn next_job(tx: &Tx<'_>, namespace: Namespace) -> Result<Option<Job>> {
     let Some(device) = tx.device_id()? else { return Ok(None) };
     let memory = tx.memory();
-    if memory.leaving.is_some() {
+    if memory.deleting_account.is_some() {
         return Ok(None);
     }
-    if memory.clearing.contains(namespace) {
+    if memory.lists_to_clear.contains(namespace) {
         return Ok(Some(Job::PublishList(namespace)));
     }
     let seen = memory.own_lists.get(&namespace).is_some_and(|own| own.seen().is_some());
@@ -94,7 +94,7 @@ pub(super) fn next_job(tx: &Tx<'_>, namespace: Namespace) -> Result<Option<Job>>
 fn is_pending(tx: &Tx<'_>, namespace: Namespace) -> Result<bool> {
     let code = namespace.code();
     // What is not announced while the account is being deleted is announced if that fails.
-    if tx.memory().leaving.is_some() {
+    if tx.memory().deleting_account.is_some() {
         return Ok(true);
     }
     if tx.config().namespaces.contains(&namespace) {
@@ -158,15 +158,13 @@ pub(super) async fn wait_and_report(
     before: &[u64],
 ) -> Result<Outcome> {
     let ends = wait(context, namespaces, before).await?;
-    let failed = ends.iter().find(|end| end.status() != Status::Ok).cloned();
     let row = |(namespace, error): (&Namespace, Error)| Row {
         jid: None,
         device: 0,
         namespace: Some(*namespace),
         error,
     };
-    let rows = namespaces.iter().zip(ends).map(row).collect();
-    Ok(Outcome { rows, ..Outcome::bare(failed.unwrap_or_else(|| Status::Ok.into())) })
+    Ok(Outcome::of_rows(namespaces.iter().zip(ends).map(row).collect()))
 }
 
 /// Returns whether the day's publications of what comes next in a namespace are used up.
@@ -217,7 +215,7 @@ pub(super) async fn publish_bundle(context: &Context, namespace: Namespace) -> R
     if let Some(at) = take_publication(context, &Job::PublishBundle(namespace), namespace)? {
         return Ok(Progress::Delayed(at));
     }
-    if context.memory(|memory| memory.leaving.is_some())? {
+    if context.memory(|memory| memory.deleting_account.is_some())? {
         return Ok(Progress::Done);
     }
     let (device, bundle) =
@@ -261,7 +259,7 @@ pub(super) async fn newest_list(
 
 /// Puts this device on this account's list, and takes nobody off it, unless the client wants the list cleared.
 pub(super) async fn publish_list(context: &Context, namespace: Namespace) -> Result<Progress> {
-    if context.memory(|memory| memory.clearing.contains(namespace))? {
+    if context.memory(|memory| memory.lists_to_clear.contains(namespace))? {
         return clear_list(context, namespace).await;
     }
     let now_ms = context.now().aged_ms;
@@ -320,7 +318,7 @@ async fn clear_list(context: &Context, namespace: Namespace) -> Result<Progress>
             break;
         }
     }
-    context.memory(|memory| memory.clearing.remove(namespace))?;
+    context.memory(|memory| memory.lists_to_clear.remove(namespace))?;
     Ok(Progress::Done)
 }
 

@@ -15,7 +15,8 @@ pub(in crate::manager) fn clear_device_lists(context: &Arc<Context>, operation: 
     context.transact(|tx| tx.own_device())?;
     let namespaces = context.config.namespaces.clone();
     let before = announce::count_failures(context, &namespaces)?;
-    context.memory(|memory| namespaces.iter().for_each(|namespace| memory.clearing.insert(*namespace)))?;
+    context
+        .memory(|memory| namespaces.iter().for_each(|namespace| memory.lists_to_clear.insert(*namespace)))?;
     context.wake_worker();
     let shared = context.clone();
     context.engine.start(operation, OperationKind::EndsWithStream, async move {

@@ -17,7 +17,7 @@ use std::sync::Arc;
 pub(in crate::manager) fn delete_account(context: &Arc<Context>, operation: OperationId) -> Result<()> {
     context.need_stream()?;
     // One that was cancelled goes on until its task is dropped, in the next run.
-    if !context.memory(|memory| *memory.leaving.get_or_insert(operation) == operation)? {
+    if !context.memory(|memory| *memory.deleting_account.get_or_insert(operation) == operation)? {
         return Err(Error::new(Status::Pending, "The account is being deleted already."));
     }
     let leaving = Leaving(context.clone(), operation);
@@ -70,7 +70,9 @@ struct Leaving(Arc<Context>, OperationId);
 impl Drop for Leaving {
     fn drop(&mut self) {
         // Where the account is gone there is nothing to be announced.
-        let mine = |memory: &mut Memory| memory.leaving == Some(self.1) && memory.leaving.take().is_some();
+        let mine = |memory: &mut Memory| {
+            memory.deleting_account == Some(self.1) && memory.deleting_account.take().is_some()
+        };
         if !self.0.memory(mine).unwrap_or(false) {
             return;
         }

@@ -110,7 +110,7 @@ impl Report<'_> {
     async fn this_device(&mut self, namespace: Namespace, list: &DeviceList) -> Result<()> {
         let device = self.context.transact(|tx| tx.own_device())?;
         let mut findings = Vec::new();
-        match self.context.transact(|tx| announce::find_in_list(tx, list, device))? {
+        match self.context.transact(|tx| announce::check_entry(tx, list, device))? {
             None => (),
             Some(finding) => findings.push(finding),
         }

@@ -61,6 +61,11 @@ pub(super) fn top_up(tx: &mut Tx<'_>, namespace: Namespace) -> Result<()> {
     for _ in 0..missing {
         let pair = Box::new(KeyPair::generate(tx.rng())?);
         let id = next_id(&mut highest(tx.account_mut()?, namespace)?.pre_key)?;
+        #[cfg(omemo_planted)]
+        let id = match u32::try_from(fresh.len()) {
+            Ok(before) if crate::planted::is_planted("pre-key-id-again") => before.saturating_add(1),
+            _ => id,
+        };
         fresh.push(OneTimeKey { id, pair, used_ms: None });
     }
     let store = tx.pre_keys_mut(namespace)?;
@@ -111,14 +116,18 @@ pub(super) fn key_time(tx: &mut Tx<'_>) -> Result<KeyTime> {
     let step_ms = accumulated_ms.saturating_sub(before_ms);
     if at_ms == 0 || wall_ms < at_ms || step_ms >= policy::ACCUMULATED_STORED_MS {
         let account = tx.account_mut()?;
-        (account.accumulated_ms, account.accumulated_at_ms) = (accumulated_ms, wall_ms);
+        // 0 says that nothing was read yet, and the beginning of 1970 is a time like any other.
+        let read_ms = if wall_ms == 0 { -1 } else { wall_ms };
+        (account.accumulated_ms, account.accumulated_at_ms) = (accumulated_ms, read_ms);
         let served = tx.config().namespaces.clone();
         for namespace in served.into_iter().filter(|_| at_ms != 0 && rotation::is_clock_set(at_ms, wall_ms)) {
             if tx.pre_keys(namespace).is_ok_and(PreKeyStore::has_used) {
                 tx.pre_keys_mut(namespace)?.begin_age_anew(accumulated_ms);
             }
         }
-        archive_expiry::begin(tx);
+        if step_ms >= policy::ACCUMULATED_STORED_MS {
+            archive_expiry::begin(tx);
+        }
     }
     Ok(KeyTime { wall_ms, accumulated_ms })
 }

@@ -43,7 +43,7 @@ fn is_wanted(tx: &Tx<'_>, purge: &PurgeRecord) -> bool {
     let served = Namespace::from_code(purge.namespace)
         .is_some_and(|namespace| tx.config().namespaces.contains(&namespace));
     let in_use = tx.device_id().is_ok_and(|device| device.is_some_and(|id| id.get() == purge.device));
-    !(served && in_use) || tx.memory().leaving.is_some()
+    !(served && in_use) || tx.memory().deleting_account.is_some()
 }
 
 /// Returns the record of a purge as it is stored now, if it is still to be done.
@@ -130,7 +130,13 @@ async fn purge_one(context: &Context, namespace: Namespace, purge: &PurgeRecord)
         let done = |other: &PurgeRecord| {
             other.is_same(purge) && (other.foreign, &other.identity) == (purge.foreign, &purge.identity)
         };
-        tx.account_mut()?.purges.retain(|other| !done(other));
+        let purges = &mut tx.account_mut()?.purges;
+        purges.retain(|other| !done(other));
+        // One that was changed meanwhile goes on, and so does the count of its failures.
+        if !purges.iter().any(|other| other.is_same(purge)) {
+            let at = (namespace, purge.device);
+            tx.after(move |memory| memory.purged(at));
+        }
         tx.wake_worker();
         Ok(Progress::Done)
     })
@@ -224,15 +230,13 @@ pub(super) async fn wait(context: &Context, purges: &[PurgeRecord], before: &[u6
             ends.collect::<Result<Option<Vec<_>>>>()
         });
         if let Some(ends) = ends? {
-            let failed = ends.iter().find(|end| end.status() != Status::Ok).cloned();
             let row = |(purge, error): (&PurgeRecord, Error)| Row {
                 jid: Some(context.config.jid.clone()),
                 device: purge.device,
                 namespace: Namespace::from_code(purge.namespace),
                 error,
             };
-            let rows = purges.iter().zip(ends).map(row).collect();
-            return Ok(Outcome { rows, ..Outcome::bare(failed.unwrap_or_else(|| Status::Ok.into())) });
+            return Ok(Outcome::of_rows(purges.iter().zip(ends).map(row).collect()));
         }
         context.progress.changed(seen).await;
     }

@@ -53,9 +53,9 @@ pub(in crate::manager) struct Memory {
     /// The comparison with the server that `connected` began has failed, and is to be tried again.
     pub(in crate::manager) reconcile_again: bool,
     /// Where the client wants this account's list cleared, and it was not done yet.
-    pub(in crate::manager) clearing: NamespaceSet,
+    pub(in crate::manager) lists_to_clear: NamespaceSet,
     /// The operation that deletes the account: nothing is announced meanwhile.
-    pub(in crate::manager) leaving: Option<OperationId>,
+    pub(in crate::manager) deleting_account: Option<OperationId>,
     /// How removing an id from the server has failed last, and how often.
     pub(in crate::manager) purge_failures: BTreeMap<(Namespace, u32), PublishFailures>,
     /// Comparisons with the server in which a bundle of this device could not be looked at.
@@ -86,8 +86,8 @@ impl Default for Memory {
             verified_in: NamespaceSet::default(),
             compared: false,
             reconcile_again: false,
-            clearing: NamespaceSet::default(),
-            leaving: None,
+            lists_to_clear: NamespaceSet::default(),
+            deleting_account: None,
             purge_failures: BTreeMap::new(),
             blind_comparisons: 0,
             delayed_until_ms: BTreeMap::new(),
@@ -129,6 +129,11 @@ impl Memory {
         let failures = self.purge_failures.entry(at).or_default();
         failures.count = failures.count.saturating_add(1);
         failures.last = Some(error.clone());
+    }
+
+    /// Notes that an id needs no removing from the server any more.
+    pub(in crate::manager) fn purged(&mut self, at: (Namespace, u32)) {
+        self.purge_failures.remove(&at);
     }
 
     /// Notes that publishing in a namespace failed.
@@ -212,6 +217,16 @@ mod tests {
         let failures = &memory.publish_failures[&Legacy];
         assert_eq!((failures.count, failures.last.as_ref().map(Error::status)), (2, Some(Status::Limit)));
         assert!(!memory.publish_failures.contains_key(&Omemo2));
+    }
+
+    #[test]
+    fn how_removing_an_id_has_failed_is_forgotten_when_it_is_done() {
+        let mut memory = Memory::default();
+        for at in [(Legacy, 7), (Legacy, 8), (Omemo2, 7)] {
+            memory.purge_failed(at, &Status::Timeout.into());
+        }
+        memory.purged((Legacy, 7));
+        assert!(!memory.purge_failures.contains_key(&(Legacy, 7)) && memory.purge_failures.len() == 2);
     }
 
     #[test]

@@ -114,6 +114,10 @@ impl PreKeyStore {
 
     /// Notes that a key exchange has used a pre key up.
     pub(in crate::manager) fn consume(&mut self, exchange: ProcessedExchange, accumulated_ms: u64) {
+        #[cfg(omemo_planted)]
+        if crate::planted::is_planted("used-pre-key-offered") {
+            return self.exchanges.push(exchange);
+        }
         if let Some(key) = self.pre_keys.iter_mut().find(|key| key.id == exchange.pre_key_id) {
             key.used_ms.get_or_insert(accumulated_ms);
         }
@@ -195,6 +199,10 @@ impl PreKeyStore {
     /// A bundle without the used pre keys stands on the server.
     pub(in crate::manager) fn published(&mut self) {
         self.bundle_pending = false;
+        #[cfg(omemo_planted)]
+        if crate::planted::is_planted("used-pre-key-kept") {
+            return;
+        }
         self.pre_keys.retain(|key| key.used_ms.is_none());
     }
 

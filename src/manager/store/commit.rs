@@ -53,9 +53,13 @@ impl Tx<'_> {
             let mut loaded = account.loaded.take().ok_or(Error::from(Status::Internal))?;
             let committed = account.store.commit(batch);
             #[cfg(omemo_planted)]
-            if committed.is_err() && crate::planted::is_planted(8) {
+            if committed.is_err() && crate::planted::is_planted("failed-commit-remembered") {
                 effects.memory.into_iter().for_each(|effect| effect(&mut account.memory));
                 return committed.map(|()| Released::default());
+            }
+            #[cfg(omemo_planted)]
+            if committed.is_err() && crate::planted::is_planted("released-before-commit") {
+                return Ok(Released { notices: effects.notices, work: effects.work });
             }
             committed?;
             account.erased |= staged.erased;

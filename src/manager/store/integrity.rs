@@ -28,7 +28,7 @@ impl Account {
         if self.loaded.is_some() || self.reload()? {
             return Ok(());
         }
-        if self.memory.leaving.is_some() {
+        if self.memory.deleting_account.is_some() {
             // The commit that emptied the store has succeeded, although it was said to have failed.
             self.erased = true;
             return Err(Status::Cancelled.into());

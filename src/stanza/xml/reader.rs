@@ -141,7 +141,10 @@ impl<'a> Reader<'a> {
             return Err(malformed("The XML has more than one root."));
         }
         let level = self.level.saturating_add(1);
-        if level > limits::XML_DEPTH {
+        let most = limits::XML_DEPTH;
+        #[cfg(omemo_planted)]
+        let most = if crate::planted::is_planted("xml-depth-unlimited") { usize::MAX } else { most };
+        if level > most {
             return Err(Error::new(Status::Limit, "The XML is nested too deeply."));
         }
         for (count, attribute) in start.attributes().enumerate() {

@@ -82,6 +82,12 @@ impl<F> OpenRequests<F> {
         let request = table.entries.get_mut(id)?.request.clone();
         let deadline_ms = is_network(&request).then(|| now.steady_ms.saturating_add(self.timeout_ms));
         let request_id = next_number();
+        #[cfg(omemo_planted)]
+        let request_id = if crate::planted::is_planted("request-number-again") {
+            id.saturating_add(1)
+        } else {
+            request_id
+        };
         table.set_state(id, State::Open { request_id, deadline_ms });
         Some((request_id, request))
     }

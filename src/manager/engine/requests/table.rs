@@ -186,7 +186,7 @@ impl<F> RequestTable<F> {
         let background = self.background.open.saturating_add(self.strangers.open);
         let free = self.foreground.open.saturating_add(background) < max;
         #[cfg(omemo_planted)]
-        if crate::planted::is_planted(7) {
+        if crate::planted::is_planted("background-takes-all-fetches") {
             return self.online && (lane == Lane::Unlimited || free);
         }
         let half = max.checked_div(2).unwrap_or(0).max(1);

@@ -188,10 +188,16 @@ impl Incoming<'_> {
             Status::SenderDistrusted => CoreTrust::Distrusted,
             _ => CoreTrust::Undecided,
         };
+        let plaintext = None;
+        #[cfg(omemo_planted)]
+        let plaintext = match self.message.payload.clone() {
+            Some(payload) if crate::planted::is_planted("plaintext-fallback") => Some(payload.into()),
+            _ => plaintext,
+        };
         Decrypted {
             error,
             action,
-            plaintext: None,
+            plaintext,
             from: from.cloned(),
             device: self.message.sender_device,
             namespace: self.message.namespace,

@@ -178,7 +178,7 @@ pub(super) async fn renew_bundles(
 /// Whether a bundle may be used up or replaced by now.
 pub(super) fn is_stale(context: &Context, fetched: &FetchedBundle, now_ms: u64) -> bool {
     #[cfg(omemo_planted)]
-    if crate::planted::is_planted(5) {
+    if crate::planted::is_planted("old-bundle-used") {
         return false;
     }
     fetched.stream != context.engine.requests().stream()

@@ -79,7 +79,10 @@ async fn run(
 ) -> Result<Outcome> {
     let mut gathered = Gathered::default();
     if request.draft.policy == EncryptPolicy::Now {
-        if !context.memory(|memory| memory.compared)? {
+        let compared = context.memory(|memory| memory.compared)?;
+        #[cfg(omemo_planted)]
+        let compared = compared || crate::planted::is_planted("sent-before-comparison");
+        if !compared {
             return Err(Error::new(
                 Status::Offline,
                 "Nothing is encrypted before this device was compared with the server, in the first login of a manager.",
