@@ -94,7 +94,7 @@ pub(super) const ID_GIVEN_UP_MS: i64 = 24 * 3_600_000;
 pub(super) const ACCUMULATED_STEP_MS: u64 = DAY;
 /// How often accumulated time is looked at, and stored: what a crash takes back is less than that.
 pub(super) const ACCUMULATED_STORED_MS: u64 = 6 * HOUR;
-/// A longer step of the wall clock is taken for a clock that was set, and used pre keys begin their day anew: the step alone
+/// A longer step of the wall clock is taken for a clock that was set, and used pre keys get another day: the step alone
 /// would make all of them too old.
 pub(super) const CLOCK_SET_MS: i64 = 30 * 24 * 3_600_000;
 /// JIDs whose archived sessions are looked at in one go, to delete those whose time has passed...
@@ -104,7 +104,7 @@ pub(super) const EXPIRY_PAUSE_MS: u64 = 1_000;
 
 // -- Publications --
 
-/// Publications of one node: a bucket of so many...
+/// Publications of one node: a bucket of so many, full when a manager is opened...
 pub(super) const PUBLISH_BUCKET: u32 = 10;
 /// ... refilled by one each 72 minutes: 20 a day and node in the long run (two clients that undo each other) ...
 pub(super) const PUBLISH_REFILL_MS: u64 = 72 * MINUTE;

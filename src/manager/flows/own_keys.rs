@@ -122,7 +122,7 @@ pub(super) fn key_time(tx: &mut Tx<'_>) -> Result<KeyTime> {
         let served = tx.config().namespaces.clone();
         for namespace in served.into_iter().filter(|_| at_ms != 0 && rotation::is_clock_set(at_ms, wall_ms)) {
             if tx.pre_keys(namespace).is_ok_and(PreKeyStore::has_used) {
-                tx.pre_keys_mut(namespace)?.begin_age_anew(accumulated_ms);
+                tx.pre_keys_mut(namespace)?.keep_another_day(accumulated_ms);
             }
         }
         if step_ms >= policy::ACCUMULATED_STORED_MS {

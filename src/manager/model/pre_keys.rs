@@ -102,7 +102,7 @@ impl PreKeyStore {
     }
 
     /// Has the used pre keys count as used just now.
-    pub(in crate::manager) fn begin_age_anew(&mut self, accumulated_ms: u64) {
+    pub(in crate::manager) fn keep_another_day(&mut self, accumulated_ms: u64) {
         let used = self.pre_keys.iter_mut().filter_map(|key| key.used_ms.as_mut());
         used.for_each(|used_ms| *used_ms = accumulated_ms);
     }
