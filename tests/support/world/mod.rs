@@ -7,6 +7,7 @@
 mod c;
 pub mod clock;
 pub mod device;
+pub mod network;
 pub mod raw;
 pub mod rng;
 pub mod rust;

@@ -1,0 +1,181 @@
+//! A script: what happens in a run, as data, so that a failing one can be shortened. Each step has its own seed, and a step
+//! that cannot be done does nothing, so that the others stay what they are when some are left out.
+
+use crate::support::NS_2;
+use crate::support::NS_LEGACY;
+use crate::support::seeds::Dice;
+use crate::support::world::network::Conditions;
+use omemo::manager::config::Healing;
+use omemo::protocol::namespace::Namespace::{self, Legacy, Omemo2};
+
+pub const ACCOUNTS: usize = 4;
+pub const DEVICES: usize = 3;
+pub const SLOTS: usize = ACCOUNTS * DEVICES;
+/// Texts that a script has written.
+pub const TEXTS: usize = 300;
+
+/// One thing that happens. A slot is the place of a device of an account: `account * DEVICES` and on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// The wire is like this from now on.
+    Weather(Conditions),
+    /// A device writes to an account.
+    Say { slot: usize, account: usize, dice: u64 },
+    /// A device writes to the room in which all accounts are.
+    SayInRoom { slot: usize, dice: u64 },
+    Wait { seconds: u64 },
+    /// The process of a device ends and starts again.
+    Restart { slot: usize },
+    /// A device goes offline.
+    Leave { slot: usize },
+    /// It comes back and reads the archive, from so many stanzas before what it missed.
+    Come { slot: usize, overlap: usize },
+    /// The next requests of a device fail; the reason is an `omemo_reject_reason`, 0 is silence.
+    Fail { slot: usize, reason: i32, count: usize },
+    /// A user judges the key of another's device.
+    Judge { slot: usize, of: usize, level: &'static str },
+    /// A device is thrown away, and the account logs in with a new one in its place.
+    Reinstall { slot: usize },
+    /// A user copies the store of a device.
+    Backup { slot: usize },
+    /// The copy takes the place of the store.
+    Restore { slot: usize },
+    /// A device forgets an account.
+    Purge { slot: usize, account: usize },
+    /// A device replaces its sessions with an account.
+    Replace { slot: usize, account: usize },
+}
+
+/// What a run is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mood {
+    /// Loss, disorder, restarts, absence: what may cost no message that was delivered.
+    Calm,
+    /// And failing servers, distrust, backups, reinstalled and purged devices.
+    Stormy,
+}
+
+/// How a seed sets the world up.
+#[derive(Clone, Copy, Debug)]
+pub struct Setup {
+    pub seed: u64,
+    pub mood: Mood,
+    pub healing: Healing,
+    /// The namespace of all, or `None`: each device of an account has its own.
+    namespace: Option<Namespace>,
+    /// The server's answers come later, not inside the callbacks.
+    pub latency: Latency,
+}
+
+/// When answers come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Latency {
+    None,
+    Some,
+}
+
+impl Setup {
+    pub fn of(seed: u64) -> Self {
+        // Every fifth is calm, the face changes with each seed, the namespaces with each third.
+        let mood = if seed.is_multiple_of(5) { Mood::Calm } else { Mood::Stormy };
+        let healing = if seed % 4 < 2 { Healing::Manual } else { Healing::Automatic };
+        let namespace = [Some(Omemo2), Some(Legacy), None][(seed % 3) as usize];
+        let latency = if seed % 7 < 3 { Latency::Some } else { Latency::None };
+        Self { seed, mood, healing, namespace, latency }
+    }
+
+    /// What the world's devices speak.
+    pub fn world_namespace(&self) -> &'static str {
+        if self.namespace == Some(Legacy) { NS_LEGACY } else { NS_2 }
+    }
+
+    /// What the device of a slot speaks.
+    pub fn namespaces(&self, slot: usize) -> Vec<Namespace> {
+        match self.namespace {
+            Some(namespace) => vec![namespace],
+            None => [vec![Legacy, Omemo2], vec![Omemo2], vec![Legacy]][slot % DEVICES].clone(),
+        }
+    }
+
+    /// The script of the seed.
+    pub fn script(&self) -> Vec<Step> {
+        let mut writer = Writer { dice: Dice::new(self.seed ^ 0x5117), steps: Vec::new(), said: 0 };
+        match self.mood {
+            Mood::Calm => writer.greet(),
+            Mood::Stormy => (),
+        }
+        let weather = writer.weather();
+        writer.steps.push(Step::Weather(weather));
+        while writer.said < TEXTS {
+            writer.add(self.mood);
+        }
+        writer.steps
+    }
+}
+
+struct Writer {
+    dice: Dice,
+    steps: Vec<Step>,
+    said: usize,
+}
+
+impl Writer {
+    /// Everybody writes once while nothing goes wrong: key exchanges do not cross.
+    fn greet(&mut self) {
+        for slot in 0..SLOTS {
+            self.steps.push(Step::SayInRoom { slot, dice: self.dice.roll() });
+            self.steps.push(Step::Wait { seconds: 30 });
+            self.said += 1;
+        }
+        self.steps.push(Step::Wait { seconds: 6 * 3_600 });
+    }
+
+    fn weather(&mut self) -> Conditions {
+        Conditions {
+            loss: self.dice.below(20) as u64,
+            twice: self.dice.below(20) as u64,
+            late: self.dice.below(40) as u64,
+            late_ms: 1_000 + self.dice.below(200_000),
+        }
+    }
+
+    fn slot(&mut self) -> usize {
+        self.dice.below(SLOTS)
+    }
+
+    /// The account of somebody else.
+    fn account(&mut self, slot: usize) -> usize {
+        (slot / DEVICES + 1 + self.dice.below(ACCOUNTS - 1)) % ACCOUNTS
+    }
+
+    fn add(&mut self, mood: Mood) {
+        let (slot, dice) = (self.slot(), self.dice.roll());
+        let account = self.account(slot);
+        let end = if mood == Mood::Calm { 132 } else { 157 };
+        let step = match self.dice.below(end) {
+            0..75 => Step::Say { slot, account, dice },
+            75..98 => Step::SayInRoom { slot, dice },
+            98..108 => Step::Wait { seconds: 1 + self.dice.below(120) as u64 },
+            108..111 => Step::Wait { seconds: 600 + self.dice.below(8_000) as u64 },
+            111..116 => Step::Restart { slot },
+            116..120 => Step::Leave { slot },
+            120..130 => Step::Come { slot, overlap: [0, 0, 5, 200][self.dice.below(4)] },
+            130..132 => Step::Weather(self.weather()),
+            132..137 => {
+                let reason = [0, 1, 2, 3][self.dice.below(4)];
+                Step::Fail { slot, reason, count: 1 + self.dice.below(4) }
+            }
+            137..139 => Step::Judge { slot, of: self.slot(), level: "distrusted" },
+            139..145 => Step::Judge { slot, of: self.slot(), level: "trusted" },
+            145..146 => Step::Reinstall { slot },
+            146..150 => Step::Backup { slot },
+            150..152 => Step::Restore { slot },
+            152..153 => Step::Purge { slot, account },
+            153..155 => Step::Replace { slot, account },
+            155..156 => Step::Wait { seconds: 86_400 + self.dice.below(3 * 86_400) as u64 },
+            _ => Step::Weather(self.weather()),
+        };
+        self.said += usize::from(matches!(step, Step::Say { .. } | Step::SayInRoom { .. }));
+        self.steps.push(step);
+    }
+}
