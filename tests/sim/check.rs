@@ -121,7 +121,9 @@ impl<D: Device> Sim<D> {
         let status = read.status.name();
         let what = format!("stanza {stanza} of {sender} at {endpoint} ({:?}): {status}", delivery.way);
         if !written.keys.contains_key(&endpoint) {
-            if read.text.is_some() || ![Status::NotForUs, Status::OwnEcho].contains(&read.status) {
+            let spoken = self.facts.devices[&endpoint].namespaces.contains(&namespace);
+            let expected = if spoken { [Status::NotForUs, Status::OwnEcho] } else { [Status::UnknownNamespace; 2] };
+            if read.text.is_some() || !expected.contains(&read.status) {
                 self.fail(Rule::Altered, format!("{what}, and there is no key for it"));
             }
             return;
@@ -189,7 +191,7 @@ impl<D: Device> Sim<D> {
             }
         }
         for endpoint in missing {
-            let excuse = excuse::of_sender(&self.facts, &self.tap.borrow(), sender, endpoint, now);
+            let excuse = excuse::of_sender(&self.facts, &mut self.tap.borrow_mut(), sender, endpoint, now);
             match excuse {
                 Some(excuse) => {
                     self.excused.insert((draft.text, endpoint), excuse);

@@ -19,6 +19,10 @@ const AT_ONCE: usize = 4;
 impl<D: Device> Sim<D> {
     /// Everybody who is online does what there is to do now.
     pub fn pump(&mut self) {
+        // What a device asked that is gone, nobody waits for.
+        for (endpoint, _) in self.facts.devices.iter().filter(|(_, device)| !device.alive) {
+            self.world.due_answers_of(*endpoint);
+        }
         for _ in 0..2_000 {
             let mut busy = false;
             for slot in 0..self.slots.len() {
@@ -154,9 +158,7 @@ impl<D: Device> Sim<D> {
             let Mail::DeviceList { jid, xml, .. } = mail else { continue };
             let _ = place.device.update_device_list(&jid, &xml);
             let namespace = device_list::parse(xml.as_bytes()).unwrap().namespace;
-            let mut tap = self.tap.borrow_mut();
-            let tick = tap.tick();
-            tap.learnt.insert((place.endpoint, namespace, jid), tick);
+            self.tap.borrow_mut().note_learnt(place.endpoint, namespace, &jid);
             taken = true;
         }
         taken
@@ -165,8 +167,10 @@ impl<D: Device> Sim<D> {
     fn take_stanza(&mut self, slot: usize) -> bool {
         let place = &mut self.slots[slot];
         let now = self.world.now_ms();
-        let waits = place.catching_up && place.page == 0;
-        let delivery = if waits { self.network.next_live(place.endpoint, now) } else { self.network.next(place.endpoint, now) };
+        let delivery = match place.page {
+            0 => self.network.next_live(place.endpoint, now),
+            _ => self.network.next(place.endpoint, now),
+        };
         let Some(delivery) = delivery else { return false };
         if delivery.way == crate::support::world::network::Way::Archive {
             place.page -= 1;

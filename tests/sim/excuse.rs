@@ -86,13 +86,10 @@ pub fn of_reader(facts: &Facts, tap: &Tap, stanza: usize, reader: usize, now_ms:
 }
 
 /// The excuse for a sender who left out a device that it should have served.
-pub fn of_sender(facts: &Facts, tap: &Tap, sender: usize, device: usize, now_ms: i64) -> Option<Excuse> {
+pub fn of_sender(facts: &Facts, tap: &mut Tap, sender: usize, device: usize, now_ms: i64) -> Option<Excuse> {
     let (from, to) = (&facts.devices[&sender], &facts.devices[&device]);
-    let told = to.namespaces.iter().filter(|of| from.namespaces.contains(of)).any(|namespace| {
-        let announced = tap.announced.get(&(*namespace, to.jid.clone(), to.id));
-        let learnt = tap.learnt.get(&(sender, *namespace, to.jid.clone()));
-        announced.is_some_and(|announced| learnt.is_some_and(|learnt| learnt >= announced))
-    });
+    let common = to.namespaces.iter().filter(|of| from.namespaces.contains(of));
+    let told = common.filter(|of| tap.knew(sender, (**of, &to.jid, to.id), now_ms)).count() > 0;
     let refused = tap.refused.get(&(sender, to.id));
     let refused = refused.is_some_and(|at_ms| now_ms - at_ms < REFUSED_MS);
     (!told || refused).then_some(Excuse::Inactive)

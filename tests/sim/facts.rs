@@ -53,7 +53,6 @@ pub struct Memory {
     levels: HashMap<[u8; 32], &'static str>,
     decrypted: BTreeSet<usize>,
     used: Vec<(Namespace, BTreeMap<u32, Vec<[u8; 32]>>)>,
-    pub tick: u64,
 }
 
 #[derive(Default)]
@@ -72,6 +71,8 @@ struct Direction {
     opened: BTreeSet<[u8; 32]>,
     /// Sessions that this direction's reader took up: when the exchange was first seen, and from when on it was used.
     fresh: Vec<(u64, u64)>,
+    /// What was read: when it was written, and when it was read.
+    reads: Vec<(u64, u64)>,
 }
 
 /// See the module.
@@ -83,6 +84,12 @@ pub struct Facts {
     directions: HashMap<(usize, usize, Namespace), Direction>,
     pub simultaneous: usize,
     pub late_last: usize,
+}
+
+/// A key without its sign, which nobody knows in legacy.
+fn unsigned(mut key: [u8; 32]) -> [u8; 32] {
+    key[31] &= 0x7f;
+    key
 }
 
 impl Facts {
@@ -111,11 +118,11 @@ impl Facts {
 
     pub fn level(&self, of: usize, key: &[u8; 32]) -> &'static str {
         let device = &self.devices[&of];
-        device.levels.get(key).copied().unwrap_or(device.default_level)
+        device.levels.get(&unsigned(*key)).copied().unwrap_or(device.default_level)
     }
 
     pub fn judge(&mut self, of: usize, key: [u8; 32], level: &'static str) {
-        self.devices.get_mut(&of).unwrap().levels.insert(key, level);
+        self.devices.get_mut(&of).unwrap().levels.insert(unsigned(key), level);
     }
 
     pub fn distrusts(&self, of: usize, whom: usize) -> bool {
@@ -134,13 +141,13 @@ impl Facts {
             levels: device.levels.clone(),
             decrypted: device.decrypted.clone(),
             used: device.namespaces.iter().map(used).collect(),
-            tick: tap.tick,
         }
     }
 
     /// A device runs on an older copy of its store from now on.
     pub fn restore(&mut self, endpoint: usize, memory: Memory, tap: &mut Tap) {
         let tick = tap.tick();
+        tap.restored.insert(endpoint);
         let device = self.devices.get_mut(&endpoint).unwrap();
         for (namespace, used) in memory.used {
             tap.published.entry((namespace, device.id)).or_default().used = used;
@@ -158,19 +165,25 @@ impl Facts {
         device.breaks.push(Break { tick, reason: Reason::Purged, with: Some(jid.to_owned()) });
     }
 
-    /// What broke the session between two devices if no new one had been begun when this was written.
+    /// What broke the session on which a device wrote to another: none had been begun since, or what the other wrote before
+    /// that brought an older one back.
     pub fn broken(&self, from: usize, to: usize, tick: u64) -> Option<Reason> {
-        let namespaces = &self.devices[&from].namespaces;
-        let fresh = namespaces.iter().filter_map(|namespace| self.directions.get(&(from, to, *namespace)));
-        let fresh: Vec<(u64, u64)> = fresh.flat_map(|direction| direction.fresh.clone()).collect();
+        let of = |from, to| {
+            let directions = Namespace::ALL.map(|namespace| self.directions.get(&(from, to, namespace)));
+            directions.into_iter().flatten()
+        };
+        let is_open = |cause: u64| {
+            let fresh = of(from, to).flat_map(|direction| &direction.fresh);
+            let fresh = fresh.filter(|(begun, used)| *begun > cause && *used <= tick).map(|(_, used)| *used).max();
+            let stale = of(to, from).flat_map(|direction| &direction.reads);
+            let stale = stale.filter(|(written, read)| *written <= cause && *read <= tick).map(|(_, read)| *read).max();
+            fresh.is_none_or(|fresh| stale.is_some_and(|stale| stale > fresh))
+        };
         [(from, to), (to, from)].into_iter().find_map(|(one, other)| {
             let jid = &self.devices[&other].jid;
-            let open = |cause: &&Break| {
-                let concerns = cause.with.as_ref().is_none_or(|with| with == jid);
-                let since = fresh.iter().filter(|(begun, _)| *begun > cause.tick).map(|(_, used)| *used).min();
-                concerns && since.is_none_or(|since| tick <= since)
-            };
-            self.devices[&one].breaks.iter().find(open).map(|cause| cause.reason)
+            let concerns = |cause: &&Break| cause.with.as_ref().is_none_or(|with| with == jid);
+            let mut breaks = self.devices[&one].breaks.iter().filter(concerns);
+            breaks.find(|cause| is_open(cause.tick)).map(|cause| cause.reason)
         })
     }
 
@@ -208,10 +221,11 @@ impl Facts {
     pub fn note_read(&mut self, stanza: usize, reader: usize, tap: &mut Tap) {
         let tick = tap.tick();
         let (sender, namespace) = (self.stanzas[stanza].sender, self.stanzas[stanza].namespace);
-        let key = self.stanzas[stanza].keys[&reader].clone();
+        let (key, written) = (self.stanzas[stanza].keys[&reader].clone(), self.stanzas[stanza].tick);
         let device = self.devices.get_mut(&reader).unwrap();
         device.decrypted.insert(stanza);
         let direction = self.directions.entry((sender, reader, namespace)).or_default();
+        direction.reads.push((written, tick));
         if let Some(chain) = direction.chains.get_mut(&key.ratchet) {
             if chain.place < direction.newest_read && key.n == chain.most {
                 self.late_last += 1;

@@ -120,14 +120,20 @@ impl<D: Device> Sim<D> {
         }
         let (namespaces, default_level) = (options.namespaces.clone(), options.default_level);
         let device = D::open(&self.world, JIDS[account], options);
-        device.connect().ok();
+        let login = device.begin_connect();
+        for _ in 0..1_000 {
+            device.go_on();
+            device.give_due();
+            if device.report(login).is_some() {
+                break;
+            }
+            self.world.advance(20);
+        }
         let endpoint = device.endpoint();
         self.network.join(endpoint, JIDS[account]);
         let own = (device.own_id(), device.own_key());
         self.facts.add(endpoint, JIDS[account], own, &namespaces);
-        let known = self.facts.devices.get_mut(&endpoint).unwrap();
-        known.default_level = default_level;
-        known.levels.insert(own.1, "trusted");
+        self.facts.devices.get_mut(&endpoint).unwrap().default_level = default_level;
         Slot {
             account,
             device,
@@ -200,19 +206,21 @@ impl<D: Device> Sim<D> {
     /// Time passes, and what happens meanwhile happens in its order.
     pub fn wait(&mut self, ms: i64) {
         let end = self.world.now_ms() + ms;
-        for _ in 0..400 {
+        for _ in 0..10_000 {
             let now = self.world.now_ms();
             let next = self.network.next_due().into_iter().chain(self.world.next_due());
             let due = self.slots.iter().filter(|slot| slot.online).filter_map(|slot| slot.device.due_in());
             let due = due.map(|ms| now + (ms as i64).max(1_000));
             match next.chain(due).min().filter(|at| *at < end) {
                 Some(at) => self.world.advance((at - now).max(0)),
-                None => break,
+                None => return self.world.advance((end - now).max(0)),
             }
             self.pump();
+            if self.is_broken() {
+                return;
+            }
         }
-        let rest = end - self.world.now_ms();
-        self.world.advance(rest.max(0));
+        self.fail(Rule::Silent, "the devices never come to rest");
     }
 
     pub fn say(&mut self, slot: usize, to: Vec<&'static str>, room: Option<&'static str>) {
@@ -231,13 +239,17 @@ impl<D: Device> Sim<D> {
     pub fn restart(&mut self, slot: usize, records: Option<Records>) {
         let place = &mut self.slots[slot];
         place.drafts.clear();
+        self.tap.borrow_mut().forget_asked(place.endpoint, self.world.now_ms());
         match records {
             None => place.device.restart(),
             Some(records) => place.device.restart_on(records),
         }
         if place.online {
-            place.device.begin_connect();
-            place.catching_up = false;
+            place.catching_up = !self.network.has_caught_up(place.endpoint);
+            match place.catching_up {
+                true => place.device.begin_connect_to_catch_up(),
+                false => place.device.begin_connect(),
+            };
         }
         self.figures.add(Count::Restarts);
     }
@@ -246,6 +258,7 @@ impl<D: Device> Sim<D> {
         let place = &mut self.slots[slot];
         if place.online {
             place.device.disconnect();
+            self.tap.borrow_mut().forget_asked(place.endpoint, self.world.now_ms());
             (place.online, place.catching_up) = (false, false);
             self.network.leave(place.endpoint);
         }

@@ -11,6 +11,8 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 /// I10: a month, the longest that a signed pre key is published.
 const SIGNED_PRE_KEY_MS: i64 = 31 * 86_400_000;
+/// When an answer has come for sure.
+const LATEST_MS: i64 = 500;
 
 /// What a key exchange names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,6 +62,13 @@ pub fn read(xml: &str) -> Seen {
     Seen { namespace, keys: message.keys.into_iter().map(key).collect() }
 }
 
+/// An answer that must have come counts as learnt.
+fn settle(learnt: &mut (u64, Option<(u64, i64)>), now_ms: i64) {
+    if let Some((tick, _)) = learnt.1.filter(|(_, at_ms)| now_ms - at_ms > LATEST_MS) {
+        *learnt = (learnt.0.max(tick), None);
+    }
+}
+
 /// What a device has published in a namespace.
 #[derive(Clone, Default)]
 pub struct Published {
@@ -87,12 +96,15 @@ pub struct Tap {
     pub published: HashMap<(Namespace, u32), Published>,
     /// When an id came upon the list of its account.
     pub announced: HashMap<(Namespace, String, u32), u64>,
-    /// When a device last learnt a list.
-    pub learnt: HashMap<(usize, Namespace, String), u64>,
+    /// When a device last learnt a list, and when it last asked for it: the answer may take a while.
+    learnt: HashMap<(usize, Namespace, String), (u64, Option<(u64, i64)>)>,
     /// When a bundle was last refused to a device.
     pub refused: HashMap<(usize, u32), i64>,
     /// The next requests of an endpoint that fail, and how.
     failing: HashMap<usize, (Answer, usize)>,
+    /// Devices whose own bundle the server always shows: a server that hides it hides an older copy of a store as well
+    /// (docs/sessions.md), and then nothing holds.
+    pub restored: BTreeSet<usize>,
     pub failed: usize,
     /// The first time an ephemeral key was seen.
     pub begun: HashMap<[u8; 32], u64>,
@@ -116,8 +128,9 @@ impl Tap {
     /// A request on its way to the server; what takes the place of the server's answer.
     pub fn hear(&mut self, request: &Request) -> Option<Answer> {
         if let Some((answer, left)) = self.failing.get_mut(&request.endpoint).filter(|(_, left)| *left > 0) {
-            let not_found = *answer == Answer::Reject(1);
-            if !not_found || request.kind == Kind::FetchBundle {
+            let bundle = request.kind == Kind::FetchBundle;
+            let spared = bundle && self.restored.contains(&request.endpoint);
+            if (*answer != Answer::Reject(1) || bundle) && !spared {
                 *left -= 1;
                 let answer = answer.clone();
                 self.failed += 1;
@@ -138,11 +151,40 @@ impl Tap {
             Kind::PublishBundle => self.note_bundle(namespace.unwrap(), request, xml),
             Kind::FetchList => {
                 let tick = self.tick();
-                self.learnt.insert((request.endpoint, namespace.unwrap(), request.jid.clone()), tick);
+                let at = (request.endpoint, namespace.unwrap(), request.jid.clone());
+                let learnt = self.learnt.entry(at).or_default();
+                settle(learnt, request.at_ms);
+                learnt.1 = Some((tick, request.at_ms));
             }
             Kind::FetchBundle | Kind::DeleteBundle => (),
         }
         None
+    }
+
+    /// A list was pushed to a device.
+    pub fn note_learnt(&mut self, endpoint: usize, namespace: Namespace, jid: &str) {
+        let tick = self.tick();
+        self.learnt.entry((endpoint, namespace, jid.to_owned())).or_default().0 = tick;
+    }
+
+    /// Nothing that a device asked is answered any more.
+    pub fn forget_asked(&mut self, endpoint: usize, now_ms: i64) {
+        for (_, learnt) in self.learnt.iter_mut().filter(|((of, ..), _)| *of == endpoint) {
+            settle(learnt, now_ms);
+            learnt.1 = None;
+        }
+    }
+
+    /// Whether a device knew for sure that another one had been announced.
+    pub fn knew(&mut self, endpoint: usize, of: (Namespace, &str, u32), now_ms: i64) -> bool {
+        let (namespace, jid, id) = of;
+        let announced = self.announced.get(&(namespace, jid.to_owned(), id)).copied();
+        let learnt = self.learnt.get_mut(&(endpoint, namespace, jid.to_owned()));
+        let learnt = learnt.map(|learnt| {
+            settle(learnt, now_ms);
+            learnt.0
+        });
+        announced.is_some_and(|announced| learnt.is_some_and(|learnt| learnt >= announced))
     }
 
     /// A list was published.
