@@ -79,7 +79,7 @@ impl<D: Device> Sim<D> {
         let known = self.facts.devices[&place.endpoint].decrypted.contains(&delivery.stanza);
         // Only what is going to be refused has its store compared byte by byte; commits are always counted.
         let refused = known || !written.keys.contains_key(&place.endpoint);
-        let before = (refused && delivery.stanza.is_multiple_of(4)).then(|| storage.all());
+        let before = (refused && delivery.stanza.is_multiple_of(8)).then(|| storage.all());
         let commits = storage.commits();
         let read = place.device.decrypt(Some(&posted.from), posted.room.as_deref(), &posted.xml);
         let read = match read {

@@ -13,6 +13,7 @@ use crate::support::World;
 use crate::tap::Tap;
 use omemo::error::Status;
 use omemo::manager::api::draft::EncryptPolicy;
+use omemo::manager::config::Healing;
 use omemo::stanza::device_list;
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -24,7 +25,7 @@ pub const ROOM: &str = "orchard@rooms.lit";
 /// A step takes so long, beside what it waits for.
 const STEP_MS: i64 = 3_000;
 /// Stores are searched, and sizes and trust compared, after so many steps.
-const DEAR: usize = 60;
+const DEAR: usize = 120;
 /// The account whose devices ask about each key.
 const ASKS: usize = 0;
 
@@ -331,6 +332,10 @@ impl<D: Device> Sim<D> {
         // The client's own archive is as old as its store.
         self.network.forget_from(endpoint, backup.posted);
         self.come(slot, 0);
+        if self.setup.healing == Healing::Manual {
+            // As the documentation asks a user who restores a backup.
+            JIDS.into_iter().for_each(|jid| self.replace(slot, Some(jid), 0));
+        }
         self.figures.add(Count::Restored);
     }
 

@@ -99,7 +99,7 @@ impl Setup {
 
     /// The script of the seed.
     pub fn script(&self) -> Vec<Step> {
-        let mut writer = Writer { dice: Dice::new(self.seed ^ 0x5117), steps: Vec::new(), said: 0 };
+        let mut writer = Writer { dice: Dice::new(self.seed ^ 0x5117), steps: Vec::new(), later: Vec::new(), said: 0 };
         match self.mood {
             Mood::Calm => writer.greet(),
             Mood::Stormy => (),
@@ -116,6 +116,8 @@ impl Setup {
 struct Writer {
     dice: Dice,
     steps: Vec<Step>,
+    /// What is to come, and after how many steps in all.
+    later: Vec<(usize, Step)>,
     said: usize,
 }
 
@@ -148,31 +150,46 @@ impl Writer {
         (slot / DEVICES + 1 + self.dice.below(ACCOUNTS - 1)) % ACCOUNTS
     }
 
+    /// A user distrusts a device, and trusts it again after a while.
+    fn distrust(&mut self, slot: usize) -> Step {
+        let (of, after) = (self.slot(), 5 + self.dice.below(15));
+        self.later.push((self.steps.len() + after, Step::Judge { slot, of, level: "trusted" }));
+        Step::Judge { slot, of, level: "distrusted" }
+    }
+
+    /// What costs many messages happens in a few runs only.
+    fn rarely(&mut self, step: Step) -> Step {
+        if self.dice.percent(25) { step } else { Step::Wait { seconds: 5 } }
+    }
+
     fn add(&mut self, mood: Mood) {
+        if let Some(index) = self.later.iter().position(|(at, _)| *at <= self.steps.len()) {
+            self.steps.push(self.later.remove(index).1);
+        }
         let (slot, dice) = (self.slot(), self.dice.roll());
         let account = self.account(slot);
-        let end = if mood == Mood::Calm { 132 } else { 157 };
+        let end = if mood == Mood::Calm { 264 } else { 304 };
         let step = match self.dice.below(end) {
-            0..75 => Step::Say { slot, account, dice },
-            75..98 => Step::SayInRoom { slot, dice },
-            98..108 => Step::Wait { seconds: 1 + self.dice.below(120) as u64 },
-            108..111 => Step::Wait { seconds: 600 + self.dice.below(8_000) as u64 },
-            111..116 => Step::Restart { slot },
-            116..120 => Step::Leave { slot },
-            120..130 => Step::Come { slot, overlap: [0, 0, 5, 200][self.dice.below(4)] },
-            130..132 => Step::Weather(self.weather()),
-            132..137 => {
+            0..150 => Step::Say { slot, account, dice },
+            150..196 => Step::SayInRoom { slot, dice },
+            196..216 => Step::Wait { seconds: 1 + self.dice.below(120) as u64 },
+            216..222 => Step::Wait { seconds: 600 + self.dice.below(8_000) as u64 },
+            222..232 => Step::Restart { slot },
+            232..240 => Step::Leave { slot },
+            240..260 => Step::Come { slot, overlap: [0, 0, 5, 200][self.dice.below(4)] },
+            260..264 => Step::Weather(self.weather()),
+            264..271 => {
                 let reason = [0, 1, 2, 3][self.dice.below(4)];
                 Step::Fail { slot, reason, count: 1 + self.dice.below(4) }
             }
-            137..139 => Step::Judge { slot, of: self.slot(), level: "distrusted" },
-            139..145 => Step::Judge { slot, of: self.slot(), level: "trusted" },
-            145..146 => Step::Reinstall { slot },
-            146..150 => Step::Backup { slot },
-            150..152 => Step::Restore { slot },
-            152..153 => Step::Purge { slot, account },
-            153..155 => Step::Replace { slot, account },
-            155..156 => Step::Wait { seconds: 86_400 + self.dice.below(3 * 86_400) as u64 },
+            271..273 => self.distrust(slot),
+            273..285 => Step::Judge { slot, of: self.slot(), level: "trusted" },
+            285..286 => Step::Reinstall { slot },
+            286..297 => Step::Backup { slot },
+            297..298 => Step::Restore { slot },
+            298..299 => self.rarely(Step::Purge { slot, account }),
+            299..302 => Step::Replace { slot, account },
+            302..303 => Step::Wait { seconds: 86_400 + self.dice.below(3 * 86_400) as u64 },
             _ => Step::Weather(self.weather()),
         };
         self.said += usize::from(matches!(step, Step::Say { .. } | Step::SayInRoom { .. }));
