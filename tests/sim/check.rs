@@ -2,7 +2,7 @@
 
 use crate::excuse;
 use crate::figures::Count;
-use crate::play::{Draft, JIDS, Sim};
+use crate::play::{Draft, Sim};
 use crate::rule::Rule;
 use crate::facts::Reason;
 use crate::spoilt::Spoilt;
@@ -86,7 +86,7 @@ impl<D: Device> Sim<D> {
             Ok(read) => read,
             Err(status) => return self.fail(Rule::Store, format!("decrypt: {}", status.name())),
         };
-        if self.spoilt == Some(Spoilt::Trace) && refused {
+        if self.spoilt == Some(Spoilt::Trace) && self.planted && refused {
             storage.commits.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
         }
         let same = storage.commits() == commits && before.is_none_or(|before| before == storage.all());
@@ -216,8 +216,7 @@ impl<D: Device> Sim<D> {
 
     /// No plaintext on the wire.
     pub fn check_wire(&mut self, xml: &str) {
-        let leak = if self.spoilt == Some(Spoilt::Leak) { CANARY } else { "" };
-        if leaks(xml.as_bytes()) || leaks(leak.as_bytes()) {
+        if leaks(xml.as_bytes()) {
             self.fail(Rule::Leak, "a text stands in a stanza");
         }
     }
@@ -264,7 +263,7 @@ impl<D: Device> Sim<D> {
     fn check_levels(&mut self, slot: usize) {
         let place = &self.slots[slot];
         let mut wrong = Vec::new();
-        for jid in JIDS {
+        for jid in self.jids() {
             for known in place.device.known(Some(jid)) {
                 let Some(key) = known.key else { continue };
                 let level = self.facts.level(place.endpoint, &key);

@@ -1,11 +1,12 @@
 //! Drives the devices: runs them, gives answers, prompts, pushes and stanzas, and takes what they say.
 
 use crate::figures::Count;
+use crate::check::sample;
 use crate::play::{Draft, Sim};
 use crate::rule::Rule;
 use crate::spoilt::Spoilt;
 use crate::support::seeds::Dice;
-use crate::support::world::network::{Delivery, Posted};
+use crate::support::world::network::{Posted, Way};
 use crate::support::world::{Answer, Device, Mail};
 use crate::tap;
 use omemo::error::Status;
@@ -90,6 +91,10 @@ impl<D: Device> Sim<D> {
             let mut served = Vec::new();
             for xml in &report.messages {
                 self.check_wire(xml);
+                if self.spoilt == Some(Spoilt::Leak) && draft.room.is_none() {
+                    let leak = xml.replace("</", &format!("{}</", self.texts[draft.text]));
+                    self.check_wire(&leak);
+                }
                 served.extend(tap::read(xml).keys.iter().filter_map(|key| self.facts.endpoint_of(key.device)));
                 self.post(slot, &draft, xml);
             }
@@ -138,6 +143,7 @@ impl<D: Device> Sim<D> {
             match news.kind {
                 NoticeKind::RolledBack => {
                     self.figures.add(Count::RolledBack);
+                    self.unnoticed.remove(&self.slots[slot].endpoint);
                     self.replace(slot, None, 0);
                 }
                 NoticeKind::SessionBroken if self.setup.healing == Healing::Manual => {
@@ -172,23 +178,22 @@ impl<D: Device> Sim<D> {
             _ => self.network.next(place.endpoint, now),
         };
         let Some(delivery) = delivery else { return false };
-        if delivery.way == crate::support::world::network::Way::Archive {
+        if delivery.way == Way::Archive {
             place.page -= 1;
         }
-        if self.spoilt == Some(Spoilt::Drop) && self.facts.stanzas[delivery.stanza].text == Some(20) {
-            return true;
-        }
-        self.deliver(slot, delivery);
-        if self.spoilt == Some(Spoilt::Again) && self.facts.stanzas[delivery.stanza].text == Some(20) {
-            self.deliver_as_new(slot, delivery);
+        match self.spoilt_delivery(slot, &delivery) {
+            Some(Spoilt::Drop) => return true,
+            Some(Spoilt::Altered) => {
+                self.judge_read(slot, delivery, &sample(Some("something else".into())));
+            }
+            Some(Spoilt::Again) => {
+                self.deliver(slot, delivery);
+                let text = self.facts.stanzas[delivery.stanza].text.map(|text| self.texts[text].clone());
+                self.judge_read(slot, delivery, &sample(text));
+            }
+            _ => self.deliver(slot, delivery),
         }
         true
-    }
-
-    fn deliver_as_new(&mut self, slot: usize, delivery: Delivery) {
-        let text = self.facts.stanzas[delivery.stanza].text.map(|text| self.texts[text].clone());
-        let read = crate::check::sample(text);
-        self.judge_read(slot, delivery, &read);
     }
 
     fn end_catch_up(&mut self, slot: usize) {

@@ -17,8 +17,9 @@ const AGAIN: usize = 25;
 
 impl<D: Device> Sim<D> {
     pub fn finish(&mut self) {
-        let steps: [fn(&mut Self); 6] = [
+        let steps: [fn(&mut Self); 7] = [
             Self::come_back,
+            Self::check_noticed,
             Self::write_all,
             Self::mend,
             Self::reach_everybody,
@@ -65,11 +66,16 @@ impl<D: Device> Sim<D> {
         self.settle();
     }
 
+    fn check_noticed(&mut self) {
+        if !self.unnoticed.is_empty() {
+            self.fail(Rule::Unnoticed, format!("{:?} do not notice that their store is an older copy", self.unnoticed));
+        }
+    }
+
     /// Everybody writes to everybody.
     fn write_all(&mut self) {
         for slot in 0..self.slots.len() {
-            let own = JIDS[self.slots[slot].account];
-            self.say(slot, JIDS.into_iter().filter(|jid| *jid != own).collect(), Some(ROOM));
+            self.say(slot, self.others(slot), Some(ROOM));
             self.pump();
         }
         self.settle();
@@ -79,7 +85,7 @@ impl<D: Device> Sim<D> {
     fn mend(&mut self) {
         for slot in 0..self.slots.len() {
             if self.facts.was_restored(self.slots[slot].endpoint) {
-                JIDS.into_iter().for_each(|jid| self.replace(slot, Some(jid), 0));
+                self.jids().iter().for_each(|jid| self.replace(slot, Some(jid), 0));
                 self.pump();
             }
         }

@@ -50,6 +50,8 @@ pub struct Written {
 /// A copy of what a device knew, to go with a backup of its store.
 #[derive(Clone)]
 pub struct Memory {
+    /// What it had published: signed pre keys, and the highest id that a pre key may have.
+    made: Vec<(Namespace, usize, u32)>,
     levels: HashMap<[u8; 32], &'static str>,
     decrypted: BTreeSet<usize>,
     used: Vec<(Namespace, BTreeMap<u32, Vec<[u8; 32]>>)>,
@@ -133,15 +135,31 @@ impl Facts {
 
     pub fn remember(&self, endpoint: usize, tap: &Tap) -> Memory {
         let device = &self.devices[&endpoint];
+        let made = |namespace: &Namespace| {
+            let published = tap.published.get(&(*namespace, device.id));
+            published.map_or((*namespace, 0, 0), |published| (*namespace, published.signed.len(), published.may_have()))
+        };
         let used = |namespace: &Namespace| {
             let used = tap.published.get(&(*namespace, device.id)).map(|published| published.used.clone());
             (*namespace, used.unwrap_or_default())
         };
         Memory {
+            made: device.namespaces.iter().map(made).collect(),
             levels: device.levels.clone(),
             decrypted: device.decrypted.clone(),
             used: device.namespaces.iter().map(used).collect(),
         }
+    }
+
+    /// Whether what stands on the server shows that a store is an older copy.
+    pub fn shows(&self, endpoint: usize, memory: &Memory, tap: &Tap) -> bool {
+        let id = self.devices[&endpoint].id;
+        memory.made.iter().any(|(namespace, signed, highest)| {
+            let published = tap.published.get(&(*namespace, id));
+            published.is_some_and(|published| {
+                published.signed.len() > *signed || published.now.last().is_some_and(|last| last > highest)
+            })
+        })
     }
 
     /// A device runs on an older copy of its store from now on.

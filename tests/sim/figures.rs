@@ -23,6 +23,8 @@ pub enum Count {
     LateLast,
     Judgements,
     Restored,
+    /// Older copies that what stood on the server gave away.
+    Shown,
     RolledBack,
     Reused,
     Carbons,

@@ -3,7 +3,7 @@
 use crate::facts::{Facts, Memory};
 use crate::figures::{Count, Figures};
 use crate::rule::{Failure, Rule};
-use crate::script::{ACCOUNTS, DEVICES, Latency, Mood, SLOTS, Setup, Step};
+use crate::script::{ACCOUNTS, DEVICES, Latency, Mood, Setup, Step};
 use crate::spoilt::Spoilt;
 use crate::support::seeds::Dice;
 use crate::support::world::network::Network;
@@ -16,7 +16,7 @@ use omemo::manager::api::draft::EncryptPolicy;
 use omemo::manager::config::Healing;
 use omemo::stanza::device_list;
 use std::cell::RefCell;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
 pub const JIDS: [&str; ACCOUNTS] =
@@ -69,10 +69,18 @@ pub struct Sim<D> {
     pub dice: Dice,
     pub texts: Vec<String>,
     /// Texts and devices that read them, ever.
-    pub read: std::collections::BTreeSet<(usize, usize)>,
+    pub read: BTreeSet<(usize, usize)>,
     pub excused: BTreeMap<(usize, usize), crate::excuse::Excuse>,
     pub wrong: Vec<Failure>,
     pub spoilt: Option<Spoilt>,
+    /// When a device was put back on an older copy of its store last.
+    restored: BTreeMap<usize, i64>,
+    /// Devices that have to notice that.
+    pub unnoticed: BTreeSet<usize>,
+    /// Whether something was planted.
+    pub planted: bool,
+    /// The first bundle of each device, where an old one is to be planted.
+    pub first_bundles: BTreeMap<usize, crate::support::Request>,
     pub steps: usize,
 }
 
@@ -96,16 +104,21 @@ impl<D: Device> Sim<D> {
             figures: Figures::default(),
             dice: Dice::new(setup.seed),
             texts: Vec::new(),
-            read: Default::default(),
+            read: BTreeSet::new(),
             excused: BTreeMap::new(),
             wrong: Vec::new(),
             spoilt,
+            restored: BTreeMap::new(),
+            unnoticed: BTreeSet::new(),
+            planted: false,
+            first_bundles: BTreeMap::new(),
             steps: 0,
         };
-        for slot in 0..SLOTS {
+        for slot in 0..setup.slots() {
             let new = sim.log_in(slot);
             sim.slots.push(new);
         }
+        sim.keep_bundles();
         sim.pump();
         sim
     }
@@ -184,11 +197,13 @@ impl<D: Device> Sim<D> {
             }
             Step::SayInRoom { slot, dice } => {
                 self.dice = Dice::new(dice);
-                let own = JIDS[slot / DEVICES];
-                self.say(slot, JIDS.into_iter().filter(|jid| *jid != own).collect(), Some(ROOM));
+                self.say(slot, self.others(slot), Some(ROOM));
             }
             Step::Wait { seconds } => self.wait(seconds as i64 * 1_000),
-            Step::Restart { slot } => self.restart(slot, None),
+            Step::Restart { slot } => {
+                self.restart(slot, None);
+                self.plant(slot);
+            }
             Step::Leave { slot } => self.leave(slot),
             Step::Come { slot, overlap } => self.come(slot, overlap),
             Step::Fail { slot, reason, count } => {
@@ -297,6 +312,7 @@ impl<D: Device> Sim<D> {
         let old = self.slots[slot].endpoint;
         let account = JIDS[self.slots[slot].account];
         self.facts.devices.get_mut(&old).unwrap().alive = false;
+        self.unnoticed.remove(&old);
         self.network.remove(old);
         let id = self.facts.devices[&old].id;
         for namespace in self.setup.namespaces(slot) {
@@ -325,6 +341,7 @@ impl<D: Device> Sim<D> {
         let Some(backup) = self.slots[slot].backup.take() else { return };
         let endpoint = self.slots[slot].endpoint;
         if self.spoilt != Some(Spoilt::SecretRestore) {
+            self.expect_rollback(endpoint, &backup.memory);
             self.facts.restore(endpoint, backup.memory, &mut self.tap.borrow_mut());
         }
         self.leave(slot);
@@ -334,9 +351,20 @@ impl<D: Device> Sim<D> {
         self.come(slot, 0);
         if self.setup.healing == Healing::Manual {
             // As the documentation asks a user who restores a backup.
-            JIDS.into_iter().for_each(|jid| self.replace(slot, Some(jid), 0));
+            self.jids().iter().for_each(|jid| self.replace(slot, Some(jid), 0));
         }
         self.figures.add(Count::Restored);
+    }
+
+    /// What the server shows has to be noticed; on the evidence of pre keys alone that is done once a day.
+    fn expect_rollback(&mut self, endpoint: usize, memory: &Memory) {
+        let now = self.world.now_ms();
+        let last = self.restored.insert(endpoint, now);
+        let shown = self.facts.shows(endpoint, memory, &self.tap.borrow());
+        if shown && last.is_none_or(|last| now - last > 25 * 3_600_000) {
+            self.unnoticed.insert(endpoint);
+            self.figures.add(Count::Shown);
+        }
     }
 
     fn purge(&mut self, slot: usize, account: usize) {
@@ -356,6 +384,17 @@ impl<D: Device> Sim<D> {
         if place.online && place.device.begin_replace_sessions(jid, device).is_ok() {
             self.figures.add(Count::Replaced);
         }
+    }
+
+    /// The accounts that there are.
+    pub fn jids(&self) -> &'static [&'static str] {
+        &JIDS[..self.setup.accounts]
+    }
+
+    /// The accounts but that of a device.
+    pub fn others(&self, slot: usize) -> Vec<&'static str> {
+        let own = JIDS[self.slots[slot].account];
+        self.jids().iter().filter(|jid| **jid != own).copied().collect()
     }
 
     pub fn is_calm(&self) -> bool {

@@ -13,6 +13,8 @@ pub enum Rule {
     Lost,
     /// I3: what was read is what was written.
     Altered,
+    /// An older copy of a store is found out where the server shows it.
+    Unnoticed,
     /// I4: when nothing fails any more, everybody reaches everybody.
     Silent,
     /// I5: the store opens again, and no call finds it damaged.

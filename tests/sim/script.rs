@@ -10,7 +10,6 @@ use omemo::protocol::namespace::Namespace::{self, Legacy, Omemo2};
 
 pub const ACCOUNTS: usize = 4;
 pub const DEVICES: usize = 3;
-pub const SLOTS: usize = ACCOUNTS * DEVICES;
 /// Texts that a script has written.
 pub const TEXTS: usize = 300;
 
@@ -59,10 +58,11 @@ pub enum Mood {
 #[derive(Clone, Copy, Debug)]
 pub struct Setup {
     pub seed: u64,
+    pub accounts: usize,
     pub mood: Mood,
     pub healing: Healing,
     /// The namespace of all, or `None`: each device of an account has its own.
-    namespace: Option<Namespace>,
+    pub namespace: Option<Namespace>,
     /// The server's answers come later, not inside the callbacks.
     pub latency: Latency,
 }
@@ -81,7 +81,11 @@ impl Setup {
         let healing = if seed % 4 < 2 { Healing::Manual } else { Healing::Automatic };
         let namespace = [Some(Omemo2), Some(Legacy), None][(seed % 3) as usize];
         let latency = if seed % 7 < 3 { Latency::Some } else { Latency::None };
-        Self { seed, mood, healing, namespace, latency }
+        Self { seed, accounts: ACCOUNTS, mood, healing, namespace, latency }
+    }
+
+    pub fn slots(&self) -> usize {
+        self.accounts * DEVICES
     }
 
     /// What the world's devices speak.
@@ -99,7 +103,9 @@ impl Setup {
 
     /// The script of the seed.
     pub fn script(&self) -> Vec<Step> {
-        let mut writer = Writer { dice: Dice::new(self.seed ^ 0x5117), steps: Vec::new(), later: Vec::new(), said: 0 };
+        let dice = Dice::new(self.seed ^ 0x5117);
+        let mut writer =
+            Writer { dice, accounts: self.accounts, steps: Vec::new(), later: Vec::new(), said: 0 };
         match self.mood {
             Mood::Calm => writer.greet(),
             Mood::Stormy => (),
@@ -115,6 +121,7 @@ impl Setup {
 
 struct Writer {
     dice: Dice,
+    accounts: usize,
     steps: Vec<Step>,
     /// What is to come, and after how many steps in all.
     later: Vec<(usize, Step)>,
@@ -124,7 +131,7 @@ struct Writer {
 impl Writer {
     /// Everybody writes once while nothing goes wrong: key exchanges do not cross.
     fn greet(&mut self) {
-        for slot in 0..SLOTS {
+        for slot in 0..self.accounts * DEVICES {
             self.steps.push(Step::SayInRoom { slot, dice: self.dice.roll() });
             self.steps.push(Step::Wait { seconds: 30 });
             self.said += 1;
@@ -142,12 +149,12 @@ impl Writer {
     }
 
     fn slot(&mut self) -> usize {
-        self.dice.below(SLOTS)
+        self.dice.below(self.accounts * DEVICES)
     }
 
     /// The account of somebody else.
     fn account(&mut self, slot: usize) -> usize {
-        (slot / DEVICES + 1 + self.dice.below(ACCOUNTS - 1)) % ACCOUNTS
+        (slot / DEVICES + 1 + self.dice.below(self.accounts - 1)) % self.accounts
     }
 
     /// A user distrusts a device, and trusts it again after a while.

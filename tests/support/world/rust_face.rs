@@ -2,7 +2,6 @@
 
 use super::device::{Device, Known, News, Options, Policy, Prompt, Read, Report, ReportRow};
 use super::raw::content;
-use super::rng::Seeded;
 use super::rust::RustDevice;
 use super::server::{id, jid};
 use super::storage::{FaultyStorage, Records};
@@ -232,7 +231,7 @@ impl Device for RustDevice {
     }
 
     fn begin_encrypt(&self, to: &[&str], text: &str, policy: EncryptPolicy) -> Result<u64, Status> {
-        let mut rng = Seeded::fresh();
+        let mut rng = self.rng();
         let mut plaintext = |namespace: &Namespace| {
             (*namespace, Zeroizing::new(content(*namespace, &self.jid, text, &mut rng).into_bytes()))
         };
