@@ -1,5 +1,5 @@
 # shellcheck shell=bash
-# Random games in a simulated world (tests/games), and the decision tables (tests/tables).
+# Random games (tests/games), the decision tables (tests/tables), and whole accounts in a simulated world (tests/sim).
 source "$(dirname "${BASH_SOURCE[0]}")/../lib.sh"
 
 needs sim
@@ -13,4 +13,6 @@ fi
 cases cargo games cargo test --locked --no-fail-fast "${profile[@]}" --test games
 # One row in a few, or all with OMEMO_FULL. Its figures are in the log.
 cases cargo tables cargo test --locked --no-fail-fast "${profile[@]}" --test tables -- --nocapture
+# 100 seeds, 1,000 with OMEMO_FULL. Its figures are in the log.
+cases cargo sim cargo test --locked --no-fail-fast "${profile[@]}" --test sim -- --nocapture
 finish

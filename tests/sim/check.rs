@@ -1,14 +1,14 @@
 //! The oracle: what is compared after each delivery and each step, and what is searched now and then.
 
 use crate::excuse;
+use crate::facts::Reason;
 use crate::figures::Count;
 use crate::play::{Draft, Sim};
 use crate::rule::Rule;
-use crate::facts::Reason;
 use crate::spoilt::Spoilt;
+use crate::support::world::Device;
 use crate::support::world::device::{Read, Report};
 use crate::support::world::network::{Delivery, Way};
-use crate::support::world::Device;
 use base64::Engine;
 use omemo::error::Status;
 use omemo::manager::api::decrypted::Action;
@@ -122,7 +122,8 @@ impl<D: Device> Sim<D> {
         let what = format!("stanza {stanza} of {sender} at {endpoint} ({:?}): {status}", delivery.way);
         if !written.keys.contains_key(&endpoint) {
             let spoken = self.facts.devices[&endpoint].namespaces.contains(&namespace);
-            let expected = if spoken { [Status::NotForUs, Status::OwnEcho] } else { [Status::UnknownNamespace; 2] };
+            let expected =
+                if spoken { [Status::NotForUs, Status::OwnEcho] } else { [Status::UnknownNamespace; 2] };
             if read.text.is_some() || !expected.contains(&read.status) {
                 self.fail(Rule::Altered, format!("{what}, and there is no key for it"));
             }
@@ -208,8 +209,13 @@ impl<D: Device> Sim<D> {
     /// An encryption failed.
     pub fn judge_unsent(&mut self, slot: usize, draft: &Draft, report: &Report) {
         let rows: Vec<_> = report.rows.iter().filter(|row| row.status != Status::Ok).collect();
-        let what = format!("text {} of {}: {} {rows:?}", draft.text, self.slots[slot].endpoint, report.status.name());
-        if NEVER.contains(&report.status) || self.is_calm() {
+        let what = format!(
+            "text {} of {}: {} {rows:?}",
+            draft.text,
+            self.slots[slot].endpoint,
+            report.status.name()
+        );
+        if NEVER.contains(&report.status) || self.has_no_churn() {
             self.fail(Rule::Unserved, what);
         }
     }
@@ -269,7 +275,8 @@ impl<D: Device> Sim<D> {
                 let level = self.facts.level(place.endpoint, &key);
                 if known.level != level {
                     let (endpoint, is, of) = (place.endpoint, &known.level, known.id);
-                    wrong.push(format!("{endpoint} has the key of {of} as {is}, and nobody said so: {level}"));
+                    wrong
+                        .push(format!("{endpoint} has the key of {of} as {is}, and nobody said so: {level}"));
                 }
             }
         }

@@ -1,7 +1,7 @@
 //! Drives the devices: runs them, gives answers, prompts, pushes and stanzas, and takes what they say.
 
-use crate::figures::Count;
 use crate::check::sample;
+use crate::figures::Count;
 use crate::play::{Draft, Sim};
 use crate::rule::Rule;
 use crate::spoilt::Spoilt;
@@ -95,7 +95,8 @@ impl<D: Device> Sim<D> {
                     let leak = xml.replace("</", &format!("{}</", self.texts[draft.text]));
                     self.check_wire(&leak);
                 }
-                served.extend(tap::read(xml).keys.iter().filter_map(|key| self.facts.endpoint_of(key.device)));
+                served
+                    .extend(tap::read(xml).keys.iter().filter_map(|key| self.facts.endpoint_of(key.device)));
                 self.post(slot, &draft, xml);
             }
             self.judge_served(slot, &draft, &served, &report);
@@ -141,6 +142,7 @@ impl<D: Device> Sim<D> {
     fn hear_news(&mut self, slot: usize) {
         for news in self.slots[slot].device.news() {
             match news.kind {
+                NoticeKind::RolledBack if self.spoilt == Some(Spoilt::Untold) => (),
                 NoticeKind::RolledBack => {
                     self.figures.add(Count::RolledBack);
                     self.unnoticed.remove(&self.slots[slot].endpoint);

@@ -4,8 +4,8 @@
 use crate::figures::Count;
 use crate::play::{JIDS, ROOM, Sim};
 use crate::rule::Rule;
-use crate::support::world::network::{Conditions, Delivery, Way};
 use crate::support::world::Device;
+use crate::support::world::network::{Conditions, Delivery, Way};
 use omemo::error::Status;
 
 /// A publication is made three times a minute at most.
@@ -68,7 +68,10 @@ impl<D: Device> Sim<D> {
 
     fn check_noticed(&mut self) {
         if !self.unnoticed.is_empty() {
-            self.fail(Rule::Unnoticed, format!("{:?} do not notice that their store is an older copy", self.unnoticed));
+            self.fail(
+                Rule::Unnoticed,
+                format!("{:?} do not notice that their store is an older copy", self.unnoticed),
+            );
         }
     }
 
@@ -100,7 +103,8 @@ impl<D: Device> Sim<D> {
             let from = self.slots[slot].endpoint;
             for of in 0..self.slots.len() {
                 let to = self.slots[of].endpoint;
-                let (one, other) = (&self.facts.devices[&from].namespaces, &self.facts.devices[&to].namespaces);
+                let (one, other) =
+                    (&self.facts.devices[&from].namespaces, &self.facts.devices[&to].namespaces);
                 let reaches = from != to && one.iter().any(|namespace| other.contains(namespace));
                 if reaches && !self.read.contains(&(text, to)) {
                     let why = self.excused.get(&(text, to));
@@ -147,7 +151,8 @@ impl<D: Device> Sim<D> {
                     JIDS[self.slots[slot].account].to_owned(),
                     id,
                 ));
-                if !listed || self.world.bundle(namespace.uri(), JIDS[self.slots[slot].account], id).is_none() {
+                if !listed || self.world.bundle(namespace.uri(), JIDS[self.slots[slot].account], id).is_none()
+                {
                     self.fail(Rule::Silent, format!("{id} is not announced in the end"));
                 }
             }

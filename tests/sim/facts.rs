@@ -1,7 +1,7 @@
 //! What the simulation knows for a fact because it did it: devices, who wrote what for whom, who read it, and what was done
 //! to stores and trust.
 
-use crate::tap::{Key, Seen, Tap};
+use crate::tap::{Key, Seen, Tap, Used};
 use omemo::protocol::namespace::Namespace;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -54,7 +54,7 @@ pub struct Memory {
     made: Vec<(Namespace, usize, u32)>,
     levels: HashMap<[u8; 32], &'static str>,
     decrypted: BTreeSet<usize>,
-    used: Vec<(Namespace, BTreeMap<u32, Vec<[u8; 32]>>)>,
+    used: Vec<(Namespace, Used)>,
 }
 
 #[derive(Default)]
@@ -137,7 +137,9 @@ impl Facts {
         let device = &self.devices[&endpoint];
         let made = |namespace: &Namespace| {
             let published = tap.published.get(&(*namespace, device.id));
-            published.map_or((*namespace, 0, 0), |published| (*namespace, published.signed.len(), published.may_have()))
+            published.map_or((*namespace, 0, 0), |published| {
+                (*namespace, published.signed.len(), published.may_have())
+            })
         };
         let used = |namespace: &Namespace| {
             let used = tap.published.get(&(*namespace, device.id)).map(|published| published.used.clone());
@@ -192,9 +194,13 @@ impl Facts {
         };
         let is_open = |cause: u64| {
             let fresh = of(from, to).flat_map(|direction| &direction.fresh);
-            let fresh = fresh.filter(|(begun, used)| *begun > cause && *used <= tick).map(|(_, used)| *used).max();
+            let fresh =
+                fresh.filter(|(begun, used)| *begun > cause && *used <= tick).map(|(_, used)| *used).max();
             let stale = of(to, from).flat_map(|direction| &direction.reads);
-            let stale = stale.filter(|(written, read)| *written <= cause && *read <= tick).map(|(_, read)| *read).max();
+            let stale = stale
+                .filter(|(written, read)| *written <= cause && *read <= tick)
+                .map(|(_, read)| *read)
+                .max();
             fresh.is_none_or(|fresh| stale.is_some_and(|stale| stale > fresh))
         };
         [(from, to), (to, from)].into_iter().find_map(|(one, other)| {

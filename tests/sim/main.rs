@@ -2,8 +2,8 @@
 //! wire that loses, doubles, delays and reorders; devices go away and read the archive, restart, are reinstalled, get an older
 //! copy of their store back, judge each other's keys; servers refuse, fail and fall silent. Every text that the network
 //! delivered must be read, exactly once, by each device that it was meant for, or a fact that the simulation recorded
-//! excuses it (`excuse.rs`). Odd seeds go through the Rust face, even ones through the C functions; every fifth is calm:
-//! nothing that would excuse anything happens.
+//! excuses it (`excuse.rs`). Odd seeds go through the Rust face, even ones through the C functions; every fifth is
+//! without churn: nothing that would excuse anything happens in it.
 //!
 //! After every delivery the oracle holds against the run: I1 (`tap.rs`), I2 and I3, I6 for what is read and served, I7 for what
 //! is sent, I9 by the number of commits, and for an eighth of what is refused byte by byte; I10 at every publication. Every
@@ -35,7 +35,7 @@ mod tap;
 
 use excuse::Excuse;
 use figures::{Count, Figures};
-use script::{Mood, Setup};
+use script::{Churn, Setup};
 
 fn number(name: &str) -> Option<u64> {
     std::env::var(name).ok()?.parse().ok()
@@ -72,23 +72,31 @@ const LEAST: [(Count, usize); 20] = [
     (Count::Purged, 5),
 ];
 
-/// Whether there were enough calm runs, few excuses, and enough of everything else.
+/// Whether there were enough runs without churn, few excuses, and enough of everything else.
 fn assert_was_a_test(sum: &Figures, seeds: &[u64]) {
     let (excused, read) = (sum.excused(), sum.of(Count::Read));
     assert!(excused * 100 < read, "{excused} excuses for {read} texts that were read");
-    let calm = seeds.iter().filter(|seed| Setup::of(**seed).mood == Mood::Calm).count();
-    println!("{read} texts were read, {excused} excused ({:.2} %), {calm} calm seeds", 100.0 * excused as f64 / read as f64);
+    let steady = seeds.iter().filter(|seed| Setup::of(**seed).churn == Churn::None).count();
+    println!(
+        "{read} texts were read, {excused} excused ({:.2} %), {steady} seeds without churn",
+        100.0 * excused as f64 / read as f64
+    );
     let hundreds = seeds.len() / 100;
-    assert!(calm >= 20 * hundreds, "{calm} calm seeds of {}", seeds.len());
+    assert!(steady >= 20 * hundreds, "{steady} seeds without churn of {}", seeds.len());
     for (what, least) in LEAST {
         let number = sum.of(what);
-        assert!(number >= least * hundreds, "{what:?}: {number} in {} seeds, at least {least} in 100", seeds.len());
+        assert!(
+            number >= least * hundreds,
+            "{what:?}: {number} in {} seeds, at least {least} in 100",
+            seeds.len()
+        );
     }
 }
 
 #[test]
 fn what_is_delivered_is_read_once_by_everybody() {
-    let count = number("OMEMO_SEEDS").unwrap_or(if std::env::var("OMEMO_FULL").is_ok() { 1_000 } else { 100 });
+    let count =
+        number("OMEMO_SEEDS").unwrap_or(if std::env::var("OMEMO_FULL").is_ok() { 1_000 } else { 100 });
     let first = number("OMEMO_FIRST_SEED").unwrap_or(1);
     let seeds: Vec<u64> = (first..first + count).collect();
     println!("sim: seeds {first} to {}", first + count - 1);
@@ -103,8 +111,8 @@ fn what_is_delivered_is_read_once_by_everybody() {
         if let Some(failure) = &run.failure {
             println!("seed {seed}, step {}: {failure}", run.steps);
             failed.push(*seed);
-        } else if Setup::of(*seed).mood == Mood::Calm && run.figures.excused() > 0 {
-            println!("seed {seed}: calm, and {:?}", run.figures.excuses);
+        } else if Setup::of(*seed).churn == Churn::None && run.figures.excused() > 0 {
+            println!("seed {seed}: without churn, and {:?}", run.figures.excuses);
             failed.push(*seed);
         }
     }

@@ -3,13 +3,13 @@
 use crate::facts::{Facts, Memory};
 use crate::figures::{Count, Figures};
 use crate::rule::{Failure, Rule};
-use crate::script::{ACCOUNTS, DEVICES, Latency, Mood, Setup, Step};
+use crate::script::{ACCOUNTS, Churn, DEVICES, Latency, Setup, Step};
 use crate::spoilt::Spoilt;
+use crate::support::World;
 use crate::support::seeds::Dice;
 use crate::support::world::network::Network;
 use crate::support::world::storage::Records;
 use crate::support::world::{Answer, Answering, Device, Options};
-use crate::support::World;
 use crate::tap::Tap;
 use omemo::error::Status;
 use omemo::manager::api::draft::EncryptPolicy;
@@ -25,7 +25,7 @@ pub const ROOM: &str = "orchard@rooms.lit";
 /// A step takes so long, beside what it waits for.
 const STEP_MS: i64 = 3_000;
 /// Stores are searched, and sizes and trust compared, after so many steps.
-const DEAR: usize = 120;
+const SELDOM: usize = 120;
 /// The account whose devices ask about each key.
 const ASKS: usize = 0;
 
@@ -178,7 +178,7 @@ impl<D: Device> Sim<D> {
             self.step(step);
             self.pump();
             self.check_each_step();
-            if self.steps.is_multiple_of(DEAR) {
+            if self.steps.is_multiple_of(SELDOM) {
                 self.check_sometimes();
             }
             self.world.clear_journal();
@@ -190,7 +190,7 @@ impl<D: Device> Sim<D> {
 
     fn step(&mut self, step: &Step) {
         match *step {
-            Step::Weather(conditions) => self.network.conditions = conditions,
+            Step::Wire(conditions) => self.network.conditions = conditions,
             Step::Say { slot, account, dice } => {
                 self.dice = Dice::new(dice);
                 self.say(slot, vec![JIDS[account]], None);
@@ -397,7 +397,7 @@ impl<D: Device> Sim<D> {
         self.jids().iter().filter(|jid| **jid != own).copied().collect()
     }
 
-    pub fn is_calm(&self) -> bool {
-        self.setup.mood == Mood::Calm
+    pub fn has_no_churn(&self) -> bool {
+        self.setup.churn == Churn::None
     }
 }

@@ -17,41 +17,77 @@ pub const TEXTS: usize = 300;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Step {
     /// The wire is like this from now on.
-    Weather(Conditions),
+    Wire(Conditions),
     /// A device writes to an account.
-    Say { slot: usize, account: usize, dice: u64 },
+    Say {
+        slot: usize,
+        account: usize,
+        dice: u64,
+    },
     /// A device writes to the room in which all accounts are.
-    SayInRoom { slot: usize, dice: u64 },
-    Wait { seconds: u64 },
+    SayInRoom {
+        slot: usize,
+        dice: u64,
+    },
+    Wait {
+        seconds: u64,
+    },
     /// The process of a device ends and starts again.
-    Restart { slot: usize },
+    Restart {
+        slot: usize,
+    },
     /// A device goes offline.
-    Leave { slot: usize },
+    Leave {
+        slot: usize,
+    },
     /// It comes back and reads the archive, from so many stanzas before what it missed.
-    Come { slot: usize, overlap: usize },
+    Come {
+        slot: usize,
+        overlap: usize,
+    },
     /// The next requests of a device fail; the reason is an `omemo_reject_reason`, 0 is silence.
-    Fail { slot: usize, reason: i32, count: usize },
+    Fail {
+        slot: usize,
+        reason: i32,
+        count: usize,
+    },
     /// A user judges the key of another's device.
-    Judge { slot: usize, of: usize, level: &'static str },
+    Judge {
+        slot: usize,
+        of: usize,
+        level: &'static str,
+    },
     /// A device is thrown away, and the account logs in with a new one in its place.
-    Reinstall { slot: usize },
+    Reinstall {
+        slot: usize,
+    },
     /// A user copies the store of a device.
-    Backup { slot: usize },
+    Backup {
+        slot: usize,
+    },
     /// The copy takes the place of the store.
-    Restore { slot: usize },
+    Restore {
+        slot: usize,
+    },
     /// A device forgets an account.
-    Purge { slot: usize, account: usize },
+    Purge {
+        slot: usize,
+        account: usize,
+    },
     /// A device replaces its sessions with an account.
-    Replace { slot: usize, account: usize },
+    Replace {
+        slot: usize,
+        account: usize,
+    },
 }
 
 /// What a run is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Mood {
+pub enum Churn {
     /// Loss, disorder, restarts, absence: what may cost no message that was delivered.
-    Calm,
+    None,
     /// And failing servers, distrust, backups, reinstalled and purged devices.
-    Stormy,
+    Some,
 }
 
 /// How a seed sets the world up.
@@ -59,7 +95,7 @@ pub enum Mood {
 pub struct Setup {
     pub seed: u64,
     pub accounts: usize,
-    pub mood: Mood,
+    pub churn: Churn,
     pub healing: Healing,
     /// The namespace of all, or `None`: each device of an account has its own.
     pub namespace: Option<Namespace>,
@@ -76,12 +112,12 @@ pub enum Latency {
 
 impl Setup {
     pub fn of(seed: u64) -> Self {
-        // Every fifth is calm, the face changes with each seed, the namespaces with each third.
-        let mood = if seed.is_multiple_of(5) { Mood::Calm } else { Mood::Stormy };
+        // Every fifth is without churn, the face changes with each seed, the namespaces with each third.
+        let churn = if seed.is_multiple_of(5) { Churn::None } else { Churn::Some };
         let healing = if seed % 4 < 2 { Healing::Manual } else { Healing::Automatic };
         let namespace = [Some(Omemo2), Some(Legacy), None][(seed % 3) as usize];
         let latency = if seed % 7 < 3 { Latency::Some } else { Latency::None };
-        Self { seed, accounts: ACCOUNTS, mood, healing, namespace, latency }
+        Self { seed, accounts: ACCOUNTS, churn, healing, namespace, latency }
     }
 
     pub fn slots(&self) -> usize {
@@ -106,14 +142,14 @@ impl Setup {
         let dice = Dice::new(self.seed ^ 0x5117);
         let mut writer =
             Writer { dice, accounts: self.accounts, steps: Vec::new(), later: Vec::new(), said: 0 };
-        match self.mood {
-            Mood::Calm => writer.greet(),
-            Mood::Stormy => (),
+        match self.churn {
+            Churn::None => writer.greet(),
+            Churn::Some => (),
         }
-        let weather = writer.weather();
-        writer.steps.push(Step::Weather(weather));
+        let conditions = writer.conditions();
+        writer.steps.push(Step::Wire(conditions));
         while writer.said < TEXTS {
-            writer.add(self.mood);
+            writer.add(self.churn);
         }
         writer.steps
     }
@@ -139,7 +175,7 @@ impl Writer {
         self.steps.push(Step::Wait { seconds: 6 * 3_600 });
     }
 
-    fn weather(&mut self) -> Conditions {
+    fn conditions(&mut self) -> Conditions {
         Conditions {
             loss: self.dice.below(20) as u64,
             twice: self.dice.below(20) as u64,
@@ -169,13 +205,13 @@ impl Writer {
         if self.dice.percent(25) { step } else { Step::Wait { seconds: 5 } }
     }
 
-    fn add(&mut self, mood: Mood) {
+    fn add(&mut self, churn: Churn) {
         if let Some(index) = self.later.iter().position(|(at, _)| *at <= self.steps.len()) {
             self.steps.push(self.later.remove(index).1);
         }
         let (slot, dice) = (self.slot(), self.dice.roll());
         let account = self.account(slot);
-        let end = if mood == Mood::Calm { 264 } else { 304 };
+        let end = if churn == Churn::None { 264 } else { 304 };
         let step = match self.dice.below(end) {
             0..150 => Step::Say { slot, account, dice },
             150..196 => Step::SayInRoom { slot, dice },
@@ -184,7 +220,7 @@ impl Writer {
             222..232 => Step::Restart { slot },
             232..240 => Step::Leave { slot },
             240..260 => Step::Come { slot, overlap: [0, 0, 5, 200][self.dice.below(4)] },
-            260..264 => Step::Weather(self.weather()),
+            260..264 => Step::Wire(self.conditions()),
             264..271 => {
                 let reason = [0, 1, 2, 3][self.dice.below(4)];
                 Step::Fail { slot, reason, count: 1 + self.dice.below(4) }
@@ -197,7 +233,7 @@ impl Writer {
             298..299 => self.rarely(Step::Purge { slot, account }),
             299..302 => Step::Replace { slot, account },
             302..303 => Step::Wait { seconds: 86_400 + self.dice.below(3 * 86_400) as u64 },
-            _ => Step::Weather(self.weather()),
+            _ => Step::Wire(self.conditions()),
         };
         self.said += usize::from(matches!(step, Step::Say { .. } | Step::SayInRoom { .. }));
         self.steps.push(step);

@@ -3,9 +3,9 @@
 use crate::play::Sim;
 use crate::rule::Rule;
 use crate::script::{Setup, Step};
+use crate::support::Request;
 use crate::support::world::network::{Conditions, Delivery, Way};
 use crate::support::world::{Device, Kind};
-use crate::support::Request;
 use crate::{run, tap};
 
 /// What the world does wrong without telling the oracle: to a text of a chat on its way to the device `WHOM`, or when that
@@ -38,8 +38,10 @@ pub enum Spoilt {
     Damaged,
     /// The server hides a bundle.
     Hidden,
+    /// Nobody hears that a store is an older copy.
+    Untold,
     /// Nothing reaches the device any more.
-    Deaf,
+    Unreached,
 }
 
 const WHOM: usize = 4;
@@ -106,7 +108,7 @@ impl<D: Device> Sim<D> {
                 self.restart(slot, None);
             }
             Spoilt::Hidden => self.tap.borrow_mut().hidden = Some(self.facts.devices[&place.endpoint].id),
-            Spoilt::Deaf => self.network.remove(place.endpoint),
+            Spoilt::Unreached => self.network.remove(place.endpoint),
             _ => (),
         }
     }
@@ -118,8 +120,10 @@ fn find(spoilt: Spoilt, seed: u64) -> Option<(Rule, Vec<Step>)> {
     let around = setup.script();
     let mut script = around[..12].to_vec();
     script.extend([
-        Step::Weather(Conditions::default()),
+        Step::Wire(Conditions::default()),
         Step::Backup { slot: WHOM },
+        // A new signed pre key is published.
+        Step::Wait { seconds: 8 * 86_400 },
         Step::Say { slot: WHOM, account: 0, dice: 1 },
         Step::Say { slot: 0, account: 1, dice: 2 },
         Step::Say { slot: 1, account: 1, dice: 3 },
@@ -136,7 +140,8 @@ fn find(spoilt: Spoilt, seed: u64) -> Option<(Rule, Vec<Step>)> {
 #[test]
 fn what_is_planted_is_found_and_shown_in_a_few_steps() {
     use Rule::{
-        Altered, DecryptedTwice, KeyUsedTwice, Leak, Lost, PreKeys, Silent, Size, Store, Trace, Trust, Unserved,
+        Altered, DecryptedTwice, KeyUsedTwice, Leak, Lost, PreKeys, Silent, Size, Store, Trace, Trust,
+        Unserved,
     };
     let all = [
         (Spoilt::Drop, Lost, 1),
@@ -145,14 +150,15 @@ fn what_is_planted_is_found_and_shown_in_a_few_steps() {
         (Spoilt::Leak, Leak, 1),
         (Spoilt::Kept, Leak, 1),
         (Spoilt::Trace, Trace, 1),
-        (Spoilt::SecretRestore, DecryptedTwice, 3),
+        (Spoilt::SecretRestore, DecryptedTwice, 4),
         (Spoilt::SameKey, KeyUsedTwice, 3),
-        (Spoilt::OldBundle, PreKeys, 3),
+        (Spoilt::OldBundle, PreKeys, 4),
         (Spoilt::Judged, Trust, 2),
         (Spoilt::Grown, Size, 1),
         (Spoilt::Damaged, Store, 2),
         (Spoilt::Hidden, Unserved, 2),
-        (Spoilt::Deaf, Silent, 1),
+        (Spoilt::Untold, Rule::Unnoticed, 3),
+        (Spoilt::Unreached, Silent, 1),
     ];
     let numbers: Vec<u64> = (0..all.len() as u64).collect();
     // Through both faces and in both namespaces in turn.

@@ -63,11 +63,20 @@ pub fn read(xml: &str) -> Seen {
 }
 
 /// An answer that must have come counts as learnt.
-fn settle(learnt: &mut (u64, Option<(u64, i64)>), now_ms: i64) {
+fn settle(learnt: &mut Learnt, now_ms: i64) {
     if let Some((tick, _)) = learnt.1.filter(|(_, at_ms)| now_ms - at_ms > LATEST_MS) {
         *learnt = (learnt.0.max(tick), None);
     }
 }
+
+/// By pre key, the ephemeral keys of the exchanges that used it up.
+pub type Used = BTreeMap<u32, Vec<[u8; 32]>>;
+
+/// A message key on the wire: who sends to whom, on which ratchet key, with which number.
+type Header = (Namespace, usize, u32, [u8; 32], u32);
+
+/// When a list was learnt, and when and at what time it was asked for since.
+type Learnt = (u64, Option<(u64, i64)>);
 
 /// What a device has published in a namespace.
 #[derive(Clone, Default)]
@@ -78,8 +87,7 @@ pub struct Published {
     pub now: BTreeSet<u32>,
     /// Pre keys that a bundle was published without.
     pub removed: BTreeSet<u32>,
-    /// The ephemeral keys that used a pre key up.
-    pub used: BTreeMap<u32, Vec<[u8; 32]>>,
+    pub used: Used,
 }
 
 impl Published {
@@ -95,7 +103,7 @@ impl Published {
 pub struct Tap {
     /// Counts everything that is sent or read.
     pub tick: u64,
-    headers: HashMap<(Namespace, usize, u32, [u8; 32], u32), Vec<u8>>,
+    headers: HashMap<Header, Vec<u8>>,
     /// Keys that were used twice: by whom, to which device. An older copy of a store may do so for a while.
     pub reused: Vec<(usize, u32)>,
     pub wrong: Vec<Failure>,
@@ -105,7 +113,7 @@ pub struct Tap {
     /// When an id came upon the list of its account.
     pub announced: HashMap<(Namespace, String, u32), u64>,
     /// When a device last learnt a list, and when it last asked for it: the answer may take a while.
-    learnt: HashMap<(usize, Namespace, String), (u64, Option<(u64, i64)>)>,
+    learnt: HashMap<(usize, Namespace, String), Learnt>,
     /// When a bundle was last refused to a device.
     pub refused: HashMap<(usize, u32), i64>,
     /// The next requests of an endpoint that fail, and how.
@@ -238,7 +246,8 @@ impl Tap {
         published.removed.extend(published.now.difference(&ids).copied().collect::<Vec<_>>());
         published.now = ids;
         let name = format!("bundle of {}", request.endpoint);
-        self.wrong.extend(wrong.into_iter().map(|what| Failure::new(Rule::PreKeys, format!("{name}: {what}"))));
+        self.wrong
+            .extend(wrong.into_iter().map(|what| Failure::new(Rule::PreKeys, format!("{name}: {what}"))));
     }
 
     /// The signed pre key that a device has on the server is not too old.
