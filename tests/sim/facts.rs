@@ -131,6 +131,17 @@ impl Facts {
         self.level(of, &self.devices[&whom].key) == "distrusted"
     }
 
+    /// The devices of an account that a sender has to serve if it can.
+    pub fn owed(&self, sender: usize, jid: &str) -> Vec<usize> {
+        let namespaces = &self.devices[&sender].namespaces;
+        let owed = |(endpoint, device): &(&usize, &Device)| {
+            let common = device.namespaces.iter().any(|of| namespaces.contains(of));
+            let other = **endpoint != sender && device.jid == jid;
+            device.alive && other && common && !self.distrusts(sender, **endpoint)
+        };
+        self.devices.iter().filter(owed).map(|(endpoint, _)| *endpoint).collect()
+    }
+
     // -- stores
 
     pub fn remember(&self, endpoint: usize, tap: &Tap) -> Memory {
@@ -168,6 +179,7 @@ impl Facts {
     pub fn restore(&mut self, endpoint: usize, memory: Memory, tap: &mut Tap) {
         let tick = tap.tick();
         tap.restored.insert(endpoint);
+        tap.forget_lists(endpoint, None);
         let device = self.devices.get_mut(&endpoint).unwrap();
         for (namespace, used) in memory.used {
             tap.published.entry((namespace, device.id)).or_default().used = used;
@@ -180,7 +192,9 @@ impl Facts {
         self.devices[&endpoint].breaks.iter().any(|cause| cause.reason == Reason::Restored)
     }
 
-    pub fn purge(&mut self, endpoint: usize, jid: &str, tick: u64) {
+    pub fn purge(&mut self, endpoint: usize, jid: &str, tap: &mut Tap) {
+        let tick = tap.tick();
+        tap.forget_lists(endpoint, Some(jid));
         let device = self.devices.get_mut(&endpoint).unwrap();
         device.breaks.push(Break { tick, reason: Reason::Purged, with: Some(jid.to_owned()) });
     }

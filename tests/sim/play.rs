@@ -371,8 +371,7 @@ impl<D: Device> Sim<D> {
         let place = &self.slots[slot];
         let status = place.device.purge_jid(JIDS[account]);
         if status == Status::Ok {
-            let tick = self.tap.borrow_mut().tick();
-            self.facts.purge(place.endpoint, JIDS[account], tick);
+            self.facts.purge(place.endpoint, JIDS[account], &mut self.tap.borrow_mut());
             self.figures.add(Count::Purged);
         } else {
             self.fail(Rule::Store, format!("purge_jid: {}", status.name()));

@@ -188,6 +188,11 @@ impl Tap {
         self.learnt.entry((endpoint, namespace, jid.to_owned())).or_default().0 = tick;
     }
 
+    /// A device has forgotten the lists of an account, or of all.
+    pub fn forget_lists(&mut self, endpoint: usize, jid: Option<&str>) {
+        self.learnt.retain(|(of, _, name), _| *of != endpoint || jid.is_some_and(|jid| jid != name));
+    }
+
     /// Nothing that a device asked is answered any more.
     pub fn forget_asked(&mut self, endpoint: usize, now_ms: i64) {
         for (_, learnt) in self.learnt.iter_mut().filter(|((of, ..), _)| *of == endpoint) {
