@@ -140,7 +140,8 @@ impl<D: Device> Sim<D> {
             if read.text.as_ref() != text.map(|text| &self.texts[text]) {
                 return self.fail(Rule::Altered, format!("{what}: {:?}", read.text));
             }
-            self.facts.note_read(stanza, endpoint, &mut self.tap.borrow_mut());
+            let now = self.world.now_ms();
+            self.facts.note_read(stanza, endpoint, &mut self.tap.borrow_mut(), now);
             let Some(text) = text else { return };
             self.excused.remove(&(text, endpoint));
             if self.read.insert((text, endpoint)) {

@@ -13,6 +13,9 @@ const SUPERSEDED_MS: i64 = 90 * 86_400_000;
 /// How long a bundle that could not be had is not asked for again.
 const REFUSED_MS: i64 = 3_700_000;
 
+/// How long the private half of a used pre key is kept if no bundle without it could be published.
+const USED_PRE_KEY_MS: i64 = 86_400_000;
+
 /// All that counts as an excuse.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Excuse {
@@ -24,7 +27,8 @@ pub enum Excuse {
     Inactive,
     /// The key exchange names a signed pre key that was replaced twice since.
     OldSignedPreKey,
-    /// The key exchange names a pre key that another one used, and a bundle without it was published in between.
+    /// The key exchange names a pre key that another one used, and a bundle without it was published in between, or a day has
+    /// passed.
     SharedPreKey,
     /// There were more than 40 sessions between the two.
     Archived,
@@ -72,7 +76,9 @@ pub fn of_reader(facts: &Facts, tap: &Tap, stanza: usize, reader: usize, now_ms:
         }
         let others = published.used.get(&exchange.pre_key);
         let others = others.is_some_and(|used| used.iter().any(|used| *used != exchange.ephemeral));
-        if others && published.removed.contains(&exchange.pre_key) {
+        let used_at = published.used_at.get(&exchange.pre_key);
+        let gone = used_at.is_some_and(|at_ms| now_ms - at_ms > USED_PRE_KEY_MS);
+        if others && (gone || published.removed.contains(&exchange.pre_key)) {
             return Some(Excuse::SharedPreKey);
         }
     }

@@ -256,7 +256,7 @@ impl Facts {
     }
 
     /// A device has read a stanza that is for it.
-    pub fn note_read(&mut self, stanza: usize, reader: usize, tap: &mut Tap) {
+    pub fn note_read(&mut self, stanza: usize, reader: usize, tap: &mut Tap, now_ms: i64) {
         let tick = tap.tick();
         let (sender, namespace) = (self.stanzas[stanza].sender, self.stanzas[stanza].namespace);
         let (key, written) = (self.stanzas[stanza].keys[&reader].clone(), self.stanzas[stanza].tick);
@@ -272,7 +272,7 @@ impl Facts {
             direction.newest_read = direction.newest_read.max(chain.place);
         }
         if let Some(exchange) = &key.exchange {
-            tap.note_opened(namespace, device.id, exchange);
+            tap.note_opened((namespace, device.id), exchange, now_ms);
             direction.opened.insert(exchange.ephemeral);
             let begun = tap.begun[&exchange.ephemeral];
             if !direction.fresh.iter().any(|(known, _)| *known == begun) {

@@ -88,6 +88,8 @@ pub struct Published {
     /// Pre keys that a bundle was published without.
     pub removed: BTreeSet<u32>,
     pub used: Used,
+    /// When a pre key was used up first.
+    pub used_at: BTreeMap<u32, i64>,
 }
 
 impl Published {
@@ -281,8 +283,9 @@ impl Tap {
     }
 
     /// A key exchange was opened by a device.
-    pub fn note_opened(&mut self, namespace: Namespace, device: u32, exchange: &Exchange) {
-        let published = self.published.entry((namespace, device)).or_default();
+    pub fn note_opened(&mut self, at: (Namespace, u32), exchange: &Exchange, now_ms: i64) {
+        let published = self.published.entry(at).or_default();
+        published.used_at.entry(exchange.pre_key).or_insert(now_ms);
         let used = published.used.entry(exchange.pre_key).or_default();
         if !used.contains(&exchange.ephemeral) {
             used.push(exchange.ephemeral);
