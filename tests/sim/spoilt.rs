@@ -118,10 +118,9 @@ impl<D: Device> Sim<D> {
 fn find(spoilt: Spoilt, seed: u64) -> Option<(Rule, Vec<Step>)> {
     let setup = Setup { accounts: 2, ..Setup::of(seed) };
     let around = setup.script();
-    let mut script = around[..8].to_vec();
+    let mut script = around[..12].to_vec();
     script.extend([
         Step::Wire(Conditions::default()),
-        Step::Come { slot: WHOM, overlap: 0 },
         Step::Backup { slot: WHOM },
         // A new signed pre key is published.
         Step::Wait { seconds: 8 * 86_400 },
@@ -131,7 +130,7 @@ fn find(spoilt: Spoilt, seed: u64) -> Option<(Rule, Vec<Step>)> {
         Step::Restore { slot: WHOM },
         Step::Restart { slot: WHOM },
     ]);
-    script.extend(&around[8..16]);
+    script.extend(&around[12..24]);
     let failure = run::play(setup, &script, Some(spoilt)).failure?;
     let short = run::shrink(setup, &script, Some(spoilt));
     println!("{spoilt:?}: {failure}; in {} steps of {}: {short:?}", short.len(), script.len());
