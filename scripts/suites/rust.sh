@@ -1,5 +1,5 @@
 # shellcheck shell=bash
-# The Rust side: format, lints, unit tests, integration tests. The header, the games, the tables, the soak, the fault matrices and the peers have
+# The Rust side: format, lints, unit tests, integration tests. The header, the simulations, the tables, the fault matrices and the peers have
 # suites of their own.
 source "$(dirname "${BASH_SOURCE[0]}")/../lib.sh"
 source "$ROOT/scripts/static.sh"
@@ -10,7 +10,7 @@ static_steps
 # command, so that both cores compile; no other test may have such a name.
 only_in_repository() { ! find src tests -name 'header*.rs' -o -name 'symbols*.rs' | grep -v '^tests/repository/'; }
 step "names of modules that the suite header has" only_in_repository
-read -ra tests < <(tests_without interop games faults tables soak; echo)
+read -ra tests < <(tests_without interop games faults tables soak sim; echo)
 cases cargo tests cargo test --locked --no-fail-fast --lib "${tests[@]}" -- --skip header:: --skip header_docs:: --skip symbols::
 if grep -rqE '^ *//[/!] ```(rust|no_run|compile_fail|)$' src; then
     cases cargo "examples in comments" cargo test --locked --no-fail-fast --doc

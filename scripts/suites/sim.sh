@@ -1,5 +1,6 @@
 # shellcheck shell=bash
-# Random games in a simulated world (tests/games), the decision tables (tests/tables), and two virtual years (tests/soak).
+# Random games in a simulated world (tests/games), the decision tables (tests/tables), two virtual years (tests/soak), and whole
+# accounts against an oracle (tests/sim).
 source "$(dirname "${BASH_SOURCE[0]}")/../lib.sh"
 
 needs sim
@@ -10,9 +11,8 @@ if [ -n "${OMEMO_FULL:-}" ]; then
     export OMEMO_GAMES=${OMEMO_GAMES:-20000}
     profile=(--profile simulation)
 fi
-cases cargo games cargo test --locked --no-fail-fast "${profile[@]}" --test games
-# One row in a few, or all with OMEMO_FULL. Its figures are in the log.
-cases cargo tables cargo test --locked --no-fail-fast "${profile[@]}" --test tables -- --nocapture
-# One life on each face, each in one namespace; with OMEMO_FULL in both. Its figures are in the log.
-cases cargo soak cargo test --locked --no-fail-fast "${profile[@]}" --test soak -- --nocapture
+# Games; one row of the tables in a few; a life on each face, each in one namespace; 100 seeds. With OMEMO_FULL ten times as
+# many games and seeds, all rows, and lives in both namespaces. One command, so that both cores compile; figures are in the log.
+cases cargo simulations cargo test --locked --no-fail-fast "${profile[@]}" --test games --test tables --test soak --test sim \
+    -- --nocapture
 finish

@@ -267,6 +267,7 @@ unsafe extern "C" {
         key: *const u8,
         len: usize,
     ) -> i32;
+    pub fn omemo_manager_purge_jid(manager: *mut Opaque, jid: *const c_char, keep_trust: bool) -> i32;
     pub fn omemo_fingerprint(key: *const u8, len: usize, fingerprint: *mut *mut c_char) -> i32;
 
     pub fn omemo_manager_devices(manager: *mut Opaque, jid: *const c_char, devices: *mut *mut Opaque) -> i32;

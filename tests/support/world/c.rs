@@ -1,7 +1,7 @@
 //! `Device` for the C face: over `Client`, which reaches the library by its C functions only.
 
 use super::device::{Device, Known, News, Options, Prompt, Read, Report, ReportRow};
-use super::storage::FaultyStorage;
+use super::storage::{FaultyStorage, Records};
 use super::{Answer, World};
 use crate::support::abi;
 use crate::support::client::{self, Client, Setup, Trust};
@@ -69,6 +69,12 @@ impl Device for Client {
         Client::restart(self);
     }
 
+    fn restart_on(&mut self, records: Records) {
+        self.close();
+        self.store.put_back(records);
+        Client::restart(self);
+    }
+
     fn go_on(&self) {
         for _ in 0..10_000 {
             assert_eq!(self.run(), abi::OK);
@@ -105,6 +111,10 @@ impl Device for Client {
 
     fn begin_connect(&self) -> u64 {
         self.start_connect()
+    }
+
+    fn begin_connect_to_catch_up(&self) -> u64 {
+        self.try_connect(abi::CATCH_UP_EXPECTED).expect("a stream begins")
     }
 
     fn disconnect(&self) {
@@ -155,6 +165,10 @@ impl Device for Client {
         status(Client::accept_identity(self, jid, device, key))
     }
 
+    fn purge_jid(&self, jid: &str) -> Status {
+        status(Client::purge_jid(self, jid))
+    }
+
     fn known(&self, jid: Option<&str>) -> Vec<Known> {
         let known = |device: client::Device| Known {
             id: device.id,
@@ -178,6 +192,7 @@ impl Device for Client {
             NoticeKind::SessionBroken,
             NoticeKind::BlindlyTrusted,
             NoticeKind::Undecided,
+            NoticeKind::RolledBack,
         ];
         let news = |(kind, _, jid, device, number): client::Notice| News {
             kind: kinds[usize::try_from(kind).unwrap() - 1],

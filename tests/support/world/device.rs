@@ -1,7 +1,7 @@
 //! `Device`: what a scenario does with a device of ours, whichever face of the library it lives behind. All words are
 //! those of the stanzas: JIDs and XML as strings.
 
-use super::storage::FaultyStorage;
+use super::storage::{FaultyStorage, Records};
 use super::{Answer, Mail, World};
 use omemo::error::Status;
 use omemo::manager::api::decrypted::Action;
@@ -147,6 +147,8 @@ pub trait Device: Sized {
     fn storage(&self) -> &Arc<FaultyStorage>;
     /// The process ends and starts again on the storage as it is now; offline.
     fn restart(&mut self);
+    /// The same on a store that somebody has made hold these records: a backup.
+    fn restart_on(&mut self, records: Records);
 
     /// Hands requests to the world until none comes without an answer.
     fn go_on(&self);
@@ -157,6 +159,8 @@ pub trait Device: Sized {
     fn report(&self, operation: u64) -> Option<Report>;
 
     fn begin_connect(&self) -> u64;
+    /// Where an archive is going to be read, until `end_catch_up`.
+    fn begin_connect_to_catch_up(&self) -> u64;
     fn disconnect(&self);
     fn begin_refresh(&self, jid: &str) -> Result<u64, Status>;
     fn begin_catch_up(&self) -> Status;
@@ -166,6 +170,8 @@ pub trait Device: Sized {
     fn decrypt(&self, from: Option<&str>, room: Option<&str>, xml: &str) -> Result<Read, Status>;
     fn update_device_list(&self, jid: &str, xml: &str) -> Status;
     fn set_trust(&self, jid: &str, key: &[u8; 32], level: &str) -> Status;
+    /// Forgets a JID but for the trust in its keys.
+    fn purge_jid(&self, jid: &str) -> Status;
     fn accept_identity(&self, jid: &str, device: u32, key: &[u8; 32]) -> Status;
     /// What is known of a JID's devices; `None`: the own account, this device first.
     fn known(&self, jid: Option<&str>) -> Vec<Known>;

@@ -7,6 +7,7 @@
 mod c;
 pub mod clock;
 pub mod device;
+pub mod network;
 pub mod raw;
 pub mod rng;
 pub mod rust;
@@ -122,6 +123,8 @@ struct Inner {
     namespace: &'static str,
     clock: Arc<Clock>,
     dice: Dice,
+    /// Seeds of the devices' own randomness.
+    keys: Dice,
     answering: Answering,
     wire: Wire,
     push: bool,
@@ -157,6 +160,7 @@ impl World {
             namespace,
             clock: Arc::default(),
             dice: Dice::new(seed),
+            keys: Dice::new(!seed),
             answering: Answering::InCallback,
             wire: Wire::default(),
             push: true,
@@ -218,6 +222,11 @@ impl World {
 
     pub fn dice(&self, end: usize) -> usize {
         self.0.borrow_mut().dice.below(end)
+    }
+
+    /// A seed for what a device draws by itself.
+    pub fn draw(&self) -> u64 {
+        self.0.borrow_mut().keys.roll()
     }
 
     pub fn shuffle<T>(&self, items: &mut [T]) {

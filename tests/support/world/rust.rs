@@ -143,10 +143,15 @@ impl RustDevice {
     }
 
     pub fn open(&self) -> Result<()> {
-        let rng = Box::new(Seeded::fresh());
+        let rng = Box::new(self.rng());
         let manager = Manager::open(self.config.clone(), self.storage.clone(), self.services.clone(), rng)?;
         self.manager.replace(Some(manager));
         Ok(())
+    }
+
+    /// Randomness of its own; in a world it comes from the seed of that.
+    pub fn rng(&self) -> Seeded {
+        self.place.as_ref().map_or_else(Seeded::fresh, |(world, _)| Seeded::new(world.draw()))
     }
 
     pub fn with(config: Config, server: &mut Server) -> Self {

@@ -2,14 +2,15 @@
 
 use super::device::{Device, Known, News, Options, Policy, Prompt, Read, Report, ReportRow};
 use super::raw::content;
-use super::rng::Seeded;
 use super::rust::RustDevice;
 use super::server::{id, jid};
-use super::storage::FaultyStorage;
+use super::storage::{FaultyStorage, Records};
 use super::{Answer, Kind, Request, World};
 use omemo::error::Status;
 use omemo::manager::Config;
+use omemo::manager::api::catch_up::CatchUp;
 use omemo::manager::api::draft::{Draft, EncryptPolicy};
+use omemo::manager::api::keep::Keep;
 use omemo::manager::api::request::{self, Reason};
 use omemo::manager::api::trust_policy::{Ask, Btbv, Tofu, TrustPolicy};
 use omemo::protocol::address::DeviceId;
@@ -121,6 +122,14 @@ impl Device for RustDevice {
         RustDevice::restart(self);
     }
 
+    fn restart_on(&mut self, records: Records) {
+        self.manager.replace(None);
+        self.storage.put_back(records);
+        // What a copy uses again is told apart from what no copy may by whoever restores it.
+        self.headers.borrow_mut().clear();
+        RustDevice::open(self).unwrap();
+    }
+
     fn go_on(&self) {
         for _ in 0..10_000 {
             let asked = self.step();
@@ -190,6 +199,12 @@ impl Device for RustDevice {
         RustDevice::begin_connect(self)
     }
 
+    fn begin_connect_to_catch_up(&self) -> u64 {
+        let operation = next_number();
+        self.manager().connected(operation, CatchUp::Expected).unwrap();
+        operation
+    }
+
     fn disconnect(&self) {
         self.manager().disconnected().unwrap();
     }
@@ -216,7 +231,7 @@ impl Device for RustDevice {
     }
 
     fn begin_encrypt(&self, to: &[&str], text: &str, policy: EncryptPolicy) -> Result<u64, Status> {
-        let mut rng = Seeded::fresh();
+        let mut rng = self.rng();
         let mut plaintext = |namespace: &Namespace| {
             (*namespace, Zeroizing::new(content(*namespace, &self.jid, text, &mut rng).into_bytes()))
         };
@@ -262,6 +277,10 @@ impl Device for RustDevice {
 
     fn accept_identity(&self, of: &str, device: u32, key: &[u8; 32]) -> Status {
         status_of(self.manager().accept_identity(&jid(of), id(device), key))
+    }
+
+    fn purge_jid(&self, of: &str) -> Status {
+        status_of(self.manager().purge_jid(&jid(of), Keep::Trust))
     }
 
     fn known(&self, of: Option<&str>) -> Vec<Known> {
