@@ -294,7 +294,6 @@ unsafe extern "C" {
         user_data: *mut c_void,
         op: *mut u64,
     ) -> i32;
-    pub fn omemo_manager_purge_jid(manager: *mut Opaque, jid: *const c_char, keep_trust: bool) -> i32;
     pub fn omemo_manager_replace_sessions(
         manager: *mut Opaque,
         jid: *const c_char,

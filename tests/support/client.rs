@@ -418,12 +418,6 @@ impl Client {
         }
     }
 
-    /// Forgets a JID but for the trust in its keys.
-    pub fn purge_jid(&self, jid: &str) -> i32 {
-        // SAFETY: our own handle and a C string.
-        unsafe { abi::omemo_manager_purge_jid(self.manager, c_string(jid).as_ptr(), true) }
-    }
-
     /// How trust requests are answered from now on.
     pub fn set_trust_policy(&self, trust: Trust) {
         *self.shared.trust.borrow_mut() = trust;

@@ -166,7 +166,7 @@ impl Device for Client {
     }
 
     fn purge_jid(&self, jid: &str) -> Status {
-        status(Client::purge_jid(self, jid))
+        status(Client::purge_jid(self, jid, true))
     }
 
     fn known(&self, jid: Option<&str>) -> Vec<Known> {
