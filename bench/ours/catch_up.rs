@@ -1,40 +1,17 @@
 //! A catch-up, measured in the simulated world: 1,000 messages of 50 senders that waited on the server, each read with a
 //! commit of its own, and the answers at the end.
-//!
-//! Prints `{"op", "value", "limit"}` one a line. `scripts/bench` shows them.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::print_stdout,
-    clippy::indexing_slicing,
-    clippy::arithmetic_side_effects,
-    clippy::float_arithmetic,
-    clippy::cast_precision_loss,
-    unreachable_pub,
-    reason = "a program of its own, not the library"
-)]
-
-#[macro_use]
-#[path = "../../tests/support/mod.rs"]
-#[allow(unused_macros, reason = "shared with the tests")]
-mod support;
-
+use crate::print;
+use crate::support::world::server::Server;
+use crate::support::world::{RawDevice, RustDevice};
 use omemo::manager::api::catch_up::CatchUp;
 use omemo::protocol::message::Message;
 use omemo::protocol::namespace::Namespace::Omemo2;
 use omemo::runtime::next_number;
 use std::time::Instant;
-use support::world::server::Server;
-use support::world::{RawDevice, RustDevice};
 
 const SENDERS: usize = 50;
 const MESSAGES: usize = 1_000;
-
-fn print(op: &str, value: f64, limit: f64) {
-    println!("{{\"op\": \"{op}\", \"value\": {value:.1}, \"limit\": {limit:.1}}}");
-}
 
 /// What waited on the server for a device: all senders write in turns, each begins a session of its own.
 fn queued(device: &RustDevice, server: &Server) -> Vec<(usize, Message)> {
@@ -56,12 +33,13 @@ fn queued(device: &RustDevice, server: &Server) -> Vec<(usize, Message)> {
     messages
 }
 
-fn main() {
+pub fn run() {
     let mut server = Server::of(Omemo2);
     let device = RustDevice::new("romeo@montague.lit", &mut server);
     let messages = queued(&device, &server);
-    let senders: Vec<_> =
-        (1..=SENDERS).map(|n| support::world::server::jid(&format!("friend{n}@capulet.lit"))).collect();
+    let senders: Vec<_> = (1..=SENDERS)
+        .map(|n| crate::support::world::server::jid(&format!("friend{n}@capulet.lit")))
+        .collect();
     device.restart();
     device.manager().connected(next_number(), CatchUp::Expected).unwrap();
     device.run(&mut server);

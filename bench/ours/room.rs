@@ -1,34 +1,15 @@
 //! Rooms, measured in the simulated world: how often a message to 200 members waits for the network when all lists are
 //! outdated, and what a message costs in a room that hides who wrote it, with 10,000 known JIDs in the store.
-//!
-//! Prints `{"op", "value", "limit"}` one a line. `scripts/bench` shows them.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::print_stdout,
-    clippy::indexing_slicing,
-    clippy::arithmetic_side_effects,
-    clippy::float_arithmetic,
-    clippy::cast_precision_loss,
-    unreachable_pub,
-    reason = "a program of its own, not the library"
-)]
-
-#[macro_use]
-#[path = "../../tests/support/mod.rs"]
-#[allow(unused_macros, reason = "shared with the tests")]
-mod support;
-
+use crate::print;
+use crate::support::world::rust::config;
+use crate::support::world::server::{Server, jid};
+use crate::support::world::{RawDevice, RustDevice};
 use omemo::manager::api::draft::Draft;
 use omemo::manager::api::request::Request;
 use omemo::protocol::device_list::{DeviceList, ListedDevice};
 use omemo::protocol::namespace::Namespace::{Legacy, Omemo2};
 use std::time::Instant;
-use support::world::rust::config;
-use support::world::server::{Server, jid};
-use support::world::{RawDevice, RustDevice};
 use zeroize::Zeroizing;
 
 /// Members of the room whose lists are outdated.
@@ -39,10 +20,6 @@ const ROUND_TRIP_MS: u64 = 50;
 const KNOWN: u32 = 10_000;
 /// Messages that are timed.
 const MESSAGES: usize = 200;
-
-fn print(op: &str, value: f64, limit: f64) {
-    println!("{{\"op\": \"{op}\", \"value\": {value:.1}, \"limit\": {limit:.1}}}");
-}
 
 fn announce(member: &RawDevice, server: &mut Server) {
     for namespace in [Legacy, Omemo2] {
@@ -141,7 +118,7 @@ fn semi_anonymous() {
     print("room_10000_known_unknown_sender_loads", (device.storage.loads() - before) as f64, 50.0);
 }
 
-fn main() {
+pub fn run() {
     outdated_lists();
     semi_anonymous();
 }

@@ -1,7 +1,8 @@
 //! What the first login of a manager is for, through the C functions: the mark that it leaves in the bundle, and what waits
 //! for it.
 
-use crate::support::{Client, JULIET, Kind, NS_LEGACY, ROMEO, Setup, World, abi, settle};
+use crate::options::friends;
+use crate::support::{Client, JULIET, Kind, NS_LEGACY, ROMEO, Setup, World, abi};
 use omemo::error::Status;
 use std::collections::BTreeSet;
 
@@ -45,14 +46,7 @@ fn with_the_option_each_first_login_publishes_a_new_pre_key(ns: &'static str) {
 
 fn nothing_is_encrypted_at_once_before_the_first_login(ns: &'static str) {
     let world = World::speaking(ns, 1);
-    let mut romeo = Client::online(&world, ROMEO);
-    let juliet = Client::online(&world, JULIET);
-    romeo.say(&[JULIET], "hello");
-    juliet.receive();
-    settle(&[&romeo, &juliet]);
-    juliet.say(&[ROMEO], "welcome");
-    romeo.receive();
-    settle(&[&romeo, &juliet]);
+    let (mut romeo, juliet) = friends(&world, &[]);
     let at_once = |romeo: &Client, text: &str| {
         let operation = romeo.start_encrypt(&[JULIET], text, abi::ENCRYPT_NOW).unwrap();
         romeo.run();

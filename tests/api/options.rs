@@ -9,7 +9,7 @@ const SIGNED_PRE_KEY_PERIOD_S: i32 = 7;
 const PRE_KEY_THRESHOLD: i32 = 8;
 
 /// Two friends, the first of whom has set an option.
-fn friends(world: &World, options: &[(i32, u64)]) -> (Client, Client) {
+pub(crate) fn friends(world: &World, options: &[(i32, u64)]) -> (Client, Client) {
     let set = Setup { options: options.to_vec(), ..Setup::default() };
     let romeo = Client::with(world, ROMEO, set);
     romeo.connect().ok();

@@ -6,16 +6,13 @@ use crate::fault::{NetworkKind, StorageKind};
 use crate::flow::{FLOWS, Flow};
 use crate::known;
 use crate::stage::{Plan, Stage};
-use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
-use std::sync::{Mutex, Once, OnceLock};
+use crate::support::workers;
+use std::sync::OnceLock;
 
 /// Of so many entries one is run, unless all are.
 const SAMPLE: usize = 8;
 /// The same of those that go through the C functions, which are never all run.
 const SAMPLE_OF_C: usize = 40;
-const WORKERS: usize = 2;
-const WORKER: &str = "worker";
 
 /// What a flow calls when nothing fails.
 #[derive(Clone, Copy, Debug, Default)]
@@ -71,12 +68,9 @@ impl Entry {
 
 /// Plays something; a panic is one of the things that went wrong.
 pub fn caught(play: impl FnOnce(&mut Run)) -> Run {
-    quieten();
     let mut run = Run::default();
-    if let Err(panic) = catch_unwind(AssertUnwindSafe(|| play(&mut run))) {
-        let text = panic.downcast_ref::<String>().cloned();
-        let text = text.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned()));
-        run.wrong.push(format!("panic: {}", text.unwrap_or_default()));
+    if let Err(panic) = workers::caught(one().is_some(), || play(&mut run)) {
+        run.wrong.push(format!("panic: {panic}"));
     }
     run
 }
@@ -109,43 +103,9 @@ impl Entry {
     }
 }
 
-/// Panics of workers are printed with their entry, not where they happen.
-fn quieten() {
-    static ONCE: Once = Once::new();
-    ONCE.call_once(|| {
-        let before = std::panic::take_hook();
-        std::panic::set_hook(Box::new(move |info| {
-            if std::thread::current().name() != Some(WORKER) || one().is_some() {
-                before(info);
-            }
-        }));
-    });
-}
-
 /// The entry that alone is to be run.
 pub fn one() -> Option<String> {
     std::env::var("OMEMO_ENTRY").ok()
-}
-
-/// Runs entries side by side; what came of each, in their order.
-pub fn run_all(entries: &[Entry]) -> Vec<Run> {
-    let (next, runs) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
-    std::thread::scope(|scope| {
-        for _ in 0..WORKERS {
-            let worker = || {
-                loop {
-                    let index = next.fetch_add(1, SeqCst);
-                    let Some(entry) = entries.get(index) else { return };
-                    let run = entry.run();
-                    runs.lock().unwrap().push((index, run));
-                }
-            };
-            std::thread::Builder::new().name(WORKER.into()).spawn_scoped(scope, worker).unwrap();
-        }
-    });
-    let mut runs = runs.into_inner().unwrap();
-    runs.sort_by_key(|(index, _)| *index);
-    runs.into_iter().map(|(_, run)| run).collect()
 }
 
 /// The flows of a face with what each calls; measured once.
@@ -154,7 +114,7 @@ pub fn measured(face: Face) -> &'static [(&'static Flow, Calls)] {
     CALLS[face as usize].get_or_init(|| {
         let flows = FLOWS.iter().filter(|flow| face == Face::Rust || c_face::plays(flow));
         let entries: Vec<Entry> = flows.map(|flow| Entry { face, flow, plan: Plan::Nothing }).collect();
-        let runs = run_all(&entries);
+        let runs = workers::each(&entries, Entry::run);
         let mut red = 0;
         for (entry, run) in entries.iter().zip(&runs) {
             let (name, calls) = (entry.name(), run.calls);
@@ -216,7 +176,7 @@ pub fn play(what: &str, all: Vec<Entry>, least: usize) {
     assert!(flows == FLOWS.len() || all.iter().all(|entry| entry.face == Face::C), "a flow has no entry");
     let full = std::env::var("OMEMO_FULL").is_ok_and(|full| !full.is_empty());
     let chosen = choose(what, all, full);
-    let runs = run_all(&chosen);
+    let runs = workers::each(&chosen, Entry::run);
     let (mut red, mut hits, mut met) = (Vec::new(), 0, Vec::new());
     for (entry, run) in chosen.iter().zip(&runs) {
         hits += usize::from(run.hit);

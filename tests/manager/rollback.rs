@@ -72,6 +72,24 @@ fn write_at_once(
     outcome.messages[0].clone()
 }
 
+/// A copy that has written in a world of its own.
+struct Found {
+    server: Server,
+    juliet: RustDevice,
+    copy: RustDevice,
+    message: omemo::protocol::message::Message,
+}
+
+/// Opens a copy of a client's store beside a copy of Juliet's, and has it write to her at once.
+fn find_out(server: &Server, juliet: &RustDevice, copied: (&RustDevice, Arc<FaultyStorage>)) -> Found {
+    let mut server = Server { nodes: server.nodes.clone(), ..Server::of(server.namespace) };
+    let juliet = open_copy(juliet, juliet.storage.copy());
+    juliet.connect(&mut server);
+    let copy = open_copy(copied.0, copied.1);
+    let message = write_at_once(&copy, &juliet, &mut server);
+    Found { server, juliet, copy, message }
+}
+
 /// Copies of a store at 25 points of a conversation.
 fn copies(romeo: &RustDevice, juliet: &RustDevice, server: &mut Server) -> Vec<Arc<FaultyStorage>> {
     let mut copies = Vec::new();
@@ -98,11 +116,7 @@ fn f20_each_copy_is_found_out_before_it_encrypts_if_the_original_has_published_s
     both_ways(&romeo, &juliet, &mut server);
     romeo.manager().disconnected().unwrap();
     for (number, storage) in copies.into_iter().enumerate() {
-        let mut server = Server { nodes: server.nodes.clone(), ..Server::of(ns) };
-        let juliet = open_copy(&juliet, juliet.storage.copy());
-        juliet.connect(&mut server);
-        let copy = open_copy(&romeo, storage);
-        let message = write_at_once(&copy, &juliet, &mut server);
+        let Found { mut server, juliet, copy, message } = find_out(&server, &juliet, (&romeo, storage));
         assert_eq!(rolled_back(&copy), 1, "copy {number}");
         // One session is begun, and the conversation goes on; what is published is new.
         assert_eq!(text(&juliet.read(&romeo.jid, &message)), "early");
@@ -133,11 +147,7 @@ fn with_the_option_each_copy_is_found_out_if_the_original_was_started_since(ns: 
     assert_eq!(after.pre_keys.iter().filter(|key| !before.pre_keys.contains(key)).count(), 1);
     both_ways(&romeo, &juliet, &mut server);
     for (number, storage) in copies.into_iter().enumerate() {
-        let mut server = Server { nodes: server.nodes.clone(), ..Server::of(ns) };
-        let juliet = open_copy(&juliet, juliet.storage.copy());
-        juliet.connect(&mut server);
-        let copy = open_copy(&romeo, storage);
-        let message = write_at_once(&copy, &juliet, &mut server);
+        let Found { juliet, copy, message, .. } = find_out(&server, &juliet, (&romeo, storage));
         assert_eq!(rolled_back(&copy), 1, "copy {number}");
         assert_eq!(text(&juliet.read(&romeo.jid, &message)), "early");
     }

@@ -1,7 +1,7 @@
 //! The wall clock jumps by years, forwards and back: nothing is deleted early, no message is refused, and nobody floods the
 //! server.
 
-use crate::support::world::device::{Device, News, settle};
+use crate::support::world::device::{Device, News, Report, settle};
 use crate::support::{Answer, JULIET, Kind, ROMEO, RawDevice, TYBALT, World};
 use omemo::error::Status;
 use omemo::manager::api::event::NoticeKind;
@@ -158,33 +158,26 @@ fn skipped_messages_are_read_after_a_jump<D: Device>(ns: &'static str) {
 }
 
 fn what_was_sent_on_a_superseded_session_is_read_after_a_jump<D: Device>(ns: &'static str) {
+    after_a_jump_on_an_archived_session(ns, |_: &D, juliet: &D| juliet.replace_sessions(Some(ROMEO), 0).ok());
+}
+
+fn what_was_sent_on_a_retired_session_is_read_after_a_jump<D: Device>(ns: &'static str) {
+    after_a_jump_on_an_archived_session(ns, |romeo: &D, _: &D| romeo.replace_sessions(Some(JULIET), 0).ok());
+}
+
+/// A text is withheld while its session is archived, and still read when after the jump another one is.
+fn after_a_jump_on_an_archived_session<D: Device>(ns: &'static str, archive: impl Fn(&D, &D) -> Report) {
     after_each_jump(|name, to| {
         let world = World::speaking(ns, 3);
         let (mut romeo, juliet) = friends::<D>(&world, JULIET);
         let withheld = juliet.seal(ROMEO, name);
-        juliet.replace_sessions(Some(ROMEO), 0).ok();
+        archive(&romeo, &juliet);
         settle(&[&romeo, &juliet]);
         converse(&romeo, &juliet);
         jump(&mut romeo, to)?;
-        // Another one is archived meanwhile.
-        juliet.replace_sessions(Some(ROMEO), 0).ok();
+        archive(&romeo, &juliet);
         settle(&[&romeo, &juliet]);
         reads(&romeo, JULIET, (&withheld, name))
-    });
-}
-
-fn what_was_sent_on_a_retired_session_is_read_after_a_jump<D: Device>(ns: &'static str) {
-    after_each_jump(|name, to| {
-        let world = World::speaking(ns, 4);
-        let (mut romeo, tybalt) = friends::<D>(&world, TYBALT);
-        let withheld = tybalt.seal(ROMEO, name);
-        romeo.replace_sessions(Some(TYBALT), 0).ok();
-        settle(&[&romeo, &tybalt]);
-        converse(&romeo, &tybalt);
-        jump(&mut romeo, to)?;
-        romeo.replace_sessions(Some(TYBALT), 0).ok();
-        settle(&[&romeo, &tybalt]);
-        reads(&romeo, TYBALT, (&withheld, name))
     });
 }
 

@@ -36,6 +36,7 @@ mod tap;
 use excuse::Excuse;
 use figures::{Count, Figures};
 use script::{Churn, Setup};
+use support::workers;
 
 fn number(name: &str) -> Option<u64> {
     std::env::var(name).ok()?.parse().ok()
@@ -101,7 +102,8 @@ fn what_is_delivered_is_read_once_by_everybody() {
     let first = number("OMEMO_FIRST_SEED").unwrap_or(1);
     let seeds: Vec<u64> = (first..first + count).collect();
     println!("sim: seeds {first} to {}", first + count - 1);
-    let runs = run::each(&seeds, |seed| {
+    let runs = workers::each(&seeds, |seed| {
+        let seed = *seed;
         let setup = Setup::of(seed);
         run::play(setup, &setup.script(), None)
     });

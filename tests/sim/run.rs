@@ -5,13 +5,9 @@ use crate::play::Sim;
 use crate::rule::{Failure, Rule};
 use crate::script::{Setup, Step};
 use crate::spoilt::Spoilt;
+use crate::support::workers;
 use crate::support::world::{CDevice, Device, RustDevice};
-use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
-use std::sync::{Mutex, Once};
 
-const WORKERS: usize = 2;
-const WORKER: &str = "worker";
 /// Runs that shortening a script may cost.
 const TRIES: usize = 400;
 
@@ -26,7 +22,7 @@ pub struct Run {
 fn play_on<D: Device>(setup: Setup, script: &[Step], spoilt: Option<Spoilt>) -> Run {
     let mut steps = 0;
     let mut figures = Figures::default();
-    let played = catch_unwind(AssertUnwindSafe(|| {
+    let played = workers::caught(std::env::var("OMEMO_PANICS").is_ok(), || {
         let mut sim = Sim::<D>::new(setup, spoilt);
         sim.play(script);
         steps = sim.steps;
@@ -35,19 +31,14 @@ fn play_on<D: Device>(setup: Setup, script: &[Step], spoilt: Option<Spoilt>) -> 
         }
         figures = std::mem::take(&mut sim.figures);
         sim.wrong.first().cloned()
-    }));
-    let failure = played.unwrap_or_else(|panic| {
-        let text = panic.downcast_ref::<String>().cloned();
-        let text = text.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned()));
-        Some(Failure::new(Rule::Panic, text.unwrap_or_default()))
     });
+    let failure = played.unwrap_or_else(|panic| Some(Failure::new(Rule::Panic, panic)));
     let steps = if steps == 0 { script.len() } else { steps };
     Run { failure, figures, steps }
 }
 
 /// Plays a script: odd seeds through the Rust face, even ones through the C functions.
 pub fn play(setup: Setup, script: &[Step], spoilt: Option<Spoilt>) -> Run {
-    quieten();
     let rust = !setup.seed.is_multiple_of(2);
     let mut run = match rust {
         true => play_on::<RustDevice>(setup, script, spoilt),
@@ -57,40 +48,6 @@ pub fn play(setup: Setup, script: &[Step], spoilt: Option<Spoilt>) -> Run {
     let read = run.figures.of(Count::Read);
     run.figures.set(face, read);
     run
-}
-
-/// Panics of workers are printed with their seed, not where they happen.
-fn quieten() {
-    static ONCE: Once = Once::new();
-    ONCE.call_once(|| {
-        let before = std::panic::take_hook();
-        std::panic::set_hook(Box::new(move |info| {
-            if std::thread::current().name() != Some(WORKER) || std::env::var("OMEMO_PANICS").is_ok() {
-                before(info);
-            }
-        }));
-    });
-}
-
-/// Does something with each seed, two at a time; what came of each, in their order.
-pub fn each<T: Send>(seeds: &[u64], work: impl Fn(u64) -> T + Sync) -> Vec<T> {
-    let (next, done) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
-    std::thread::scope(|scope| {
-        for _ in 0..WORKERS {
-            let worker = || {
-                loop {
-                    let index = next.fetch_add(1, SeqCst);
-                    let Some(seed) = seeds.get(index) else { return };
-                    let result = work(*seed);
-                    done.lock().unwrap().push((index, result));
-                }
-            };
-            std::thread::Builder::new().name(WORKER.into()).spawn_scoped(scope, worker).unwrap();
-        }
-    });
-    let mut done = done.into_inner().unwrap();
-    done.sort_by_key(|(index, _)| *index);
-    done.into_iter().map(|(_, result)| result).collect()
 }
 
 /// The shortest script that was found which still breaks the same rule.

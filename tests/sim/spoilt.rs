@@ -4,6 +4,7 @@ use crate::play::Sim;
 use crate::rule::Rule;
 use crate::script::{Setup, Step};
 use crate::support::Request;
+use crate::support::workers;
 use crate::support::world::network::{Conditions, Delivery, Way};
 use crate::support::world::{Device, Kind};
 use crate::{run, tap};
@@ -162,7 +163,7 @@ fn what_is_planted_is_found_and_shown_in_a_few_steps() {
     ];
     let numbers: Vec<u64> = (0..all.len() as u64).collect();
     // Through both faces and in both namespaces in turn.
-    let found = run::each(&numbers, |number| find(all[number as usize].0, [1, 6][number as usize % 2]));
+    let found = workers::each(&numbers, |number| find(all[*number as usize].0, [1, 6][*number as usize % 2]));
     let mut wrong = Vec::new();
     for ((spoilt, rule, most), found) in all.iter().zip(&found) {
         if !found.as_ref().is_some_and(|(found, short)| found == rule && short.len() <= *most) {

@@ -28,6 +28,7 @@ pub mod peer;
 mod requests;
 pub mod seeds;
 mod values;
+pub mod workers;
 pub mod world;
 
 pub use client::{Client, Decrypted, Device, KeyParts, Outcome, Row, Setup, Trust, settle, status_name};
