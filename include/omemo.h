@@ -99,7 +99,8 @@
  * 13 Time. To call run late is harmless. Deadlines are measured by a clock that does not go back. If `now` is set, that
  *    clock measures them, without its jumps: forward by more than an hour, or back by any time. (So an hour without a
  *    call looks like a jump; omemo_manager_timeout never returns more than half of one.) How long a list or bundle
- *    counts as fresh is measured with the jumps forward. Due dates that are stored use the wall clock.
+ *    counts as fresh is measured with the jumps forward. Due dates that are stored use the
+ *    wall clock; what is kept for a while ages by accumulated time, to which one step of it adds a day at most.
  * 14 Free. omemo_manager_free completes all operations with OMEMO_ERR_CANCELLED, withdraws all questions, closes the
  *    store, and at the very end runs omemo_destroy, once, with no lock held, unless a configuration still uses its
  *    table. It never waits: while the manager is in use, inside an event or on another thread, it only marks the
@@ -2880,7 +2881,7 @@ omemo_status omemo_manager_purge_jid(omemo_manager *manager, const char *jid, bo
  * the device are retired and a new one begins, in one commit, and its empty message is sent (send_message) by
  * omemo_manager_run, also after a restart. A retired session still decrypts messages that are on their way, for 30
  * days, and never sends. The report has a row for each session; a device that is distrusted or whose bundle cannot
- * be fetched keeps the session it has. Records of a replaced session that cannot be read (OMEMO_ERR_STORAGE_CORRUPT)
+ * be fetched keeps the session it has, unless jid is NULL. Records of a replaced session that cannot be read (OMEMO_ERR_STORAGE_CORRUPT)
  * are removed. During a catch-up the empty messages wait for its end.
  *
  * Parameters:

@@ -74,8 +74,8 @@ pub(super) const OPEN_STRANGER_EXCHANGES: usize = 96;
 /// Those of one stranger: more than an account needs whose many devices all begin new sessions, and others have room
 /// beside it.
 pub(super) const OPEN_EXCHANGES_OF_A_STRANGER: usize = 64;
-/// How long the private half of a used pre key stays if no bundle without it could be published, in accumulated time; a
-/// catch-up does not count.
+/// How long the private half of a used pre key stays if no bundle without it could be published, in accumulated time; while
+/// a catch-up is going on, a day longer.
 pub(super) const USED_PRE_KEY_MS: u64 = DAY;
 /// How often unknown pre keys under this device's id retire all sessions: nobody signs pre keys, and a server could otherwise end all
 /// sessions at each login.
@@ -97,8 +97,8 @@ pub(super) const ACCUMULATED_STORED_MS: u64 = 6 * HOUR;
 /// A longer step of the wall clock is taken for a clock that was set, and used pre keys get another day: the step alone
 /// would make all of them too old.
 pub(super) const CLOCK_SET_MS: i64 = 30 * 24 * 3_600_000;
-/// JIDs whose archived sessions are looked at in one go, to delete those whose time has passed...
-pub(super) const EXPIRY_JIDS: usize = 32;
+/// Devices whose sessions are looked at in one go, to delete those whose time has passed...
+pub(super) const EXPIRY_DEVICES: usize = 64;
 /// ... before this pause; all are looked at whenever accumulated time is stored.
 pub(super) const EXPIRY_PAUSE_MS: u64 = 1_000;
 
@@ -157,8 +157,8 @@ pub(super) const OUTBOX_KEPT_MS: u64 = 30 * DAY;
 
 // -- Catch-up --
 
-/// How long a catch-up goes on at most: a client that forgets to end it must answer some day, and used pre keys are not kept
-/// for longer.
+/// How long a catch-up goes on at most: a client that forgets to end it must answer some day, and used pre keys are kept
+/// for no more than as much longer.
 pub(super) const CATCH_UP_MS: u64 = DAY;
 
 // -- Memory --

@@ -14,6 +14,7 @@ in_both_namespaces! {
     r4_a_used_pre_key_opens_a_second_message_until_the_end,
     used_pre_keys_outlive_a_restart,
     used_pre_keys_are_deleted_at_the_end,
+    used_pre_keys_go_although_catch_ups_never_end,
     what_cannot_be_sent_stays_queued_and_keeps_nothing_else,
     it_ends_by_itself_after_a_day,
     a_stream_without_catch_up_ends_it,
@@ -96,6 +97,20 @@ fn r4_a_used_pre_key_opens_a_second_message_until_the_end(ns: Namespace) {
         romeo.run(&mut server);
     }
     assert_eq!(romeo.read(&tybalt.jid, &second).error.status(), Status::Ok);
+}
+
+/// A client whose stream breaks before the end of each catch-up.
+fn used_pre_keys_go_although_catch_ups_never_end(ns: Namespace) {
+    for (hours, status) in [(46, Status::Ok), (50, Status::PreKeyUnknown)] {
+        let (mut server, romeo, [(juliet, first), (tybalt, second)]) = taken_twice(ns);
+        expect(&romeo, &mut server);
+        assert_eq!(romeo.read(&juliet.jid, &first).error.status(), Status::Ok);
+        for _ in 0..hours / 2 {
+            romeo.advance(2 * HOUR);
+            expect(&romeo, &mut server);
+        }
+        assert_eq!(romeo.read(&tybalt.jid, &second).error.status(), status, "{hours} hours");
+    }
 }
 
 fn used_pre_keys_outlive_a_restart(ns: Namespace) {

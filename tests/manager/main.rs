@@ -47,6 +47,7 @@ mod random_histories;
 mod records;
 mod replace_sessions;
 mod retired;
+mod retired_all;
 mod rollback;
 mod rotation;
 mod scenarios;

@@ -190,7 +190,7 @@ pub unsafe extern "C" fn omemo_manager_purge_jid(
 /// the device are retired and a new one begins, in one commit, and its empty message is sent (send_message) by
 /// omemo_manager_run, also after a restart. A retired session still decrypts messages that are on their way, for 30
 /// days, and never sends. The report has a row for each session; a device that is distrusted or whose bundle cannot
-/// be fetched keeps the session it has. Records of a replaced session that cannot be read (OMEMO_ERR_STORAGE_CORRUPT)
+/// be fetched keeps the session it has, unless jid is NULL. Records of a replaced session that cannot be read (OMEMO_ERR_STORAGE_CORRUPT)
 /// are removed. During a catch-up the empty messages wait for its end.
 ///
 /// Parameters:

@@ -31,8 +31,9 @@ pub(super) fn give_up_device_id(tx: &mut Tx<'_>, namespace: Namespace, device: D
         status: Status::IdentityChanged,
     });
     let served = tx.config().namespaces.clone();
+    let accumulated_ms = tx.accumulated_ms()?;
     let account = tx.account_mut()?;
-    account.retire_sessions();
+    account.retire_sessions(accumulated_ms);
     account.id_given_up_ms = wall_ms.max(1);
     for namespace in served {
         // Nor does a list of many purges keep this device from giving the id up.

@@ -2,7 +2,6 @@
 
 pub(super) mod announce;
 pub(super) mod answer;
-mod archive_expiry;
 pub(super) mod bundle;
 pub(super) mod catch_up;
 pub(super) mod clear_device_lists;
@@ -28,6 +27,7 @@ pub(super) mod replace_sessions;
 pub(super) mod reset_identity;
 mod rollback;
 pub(super) mod rotation;
+mod session_expiry;
 pub(super) mod take_over;
 pub(super) mod trust;
 pub(super) mod trust_policy;

@@ -8,7 +8,7 @@ use super::super::model::rotation::{self, KeyTime};
 use super::super::policy;
 use super::super::store::records::account::{AccountRecord, HighestRecord};
 use super::super::store::transaction::Tx;
-use super::archive_expiry;
+use super::session_expiry;
 use crate::crypto::keys::KeyPair;
 use crate::crypto::rng::draw;
 use crate::error::{Error, Result, Status};
@@ -90,12 +90,14 @@ pub(super) fn mark_start(tx: &mut Tx<'_>) -> Result<()> {
     Ok(())
 }
 
-/// Returns the accumulated time by which used pre keys are kept or not; 0, so that all are kept, where that says nothing: in
-/// a catch-up, since what waited on the server may have been encrypted with any of them, and when the clock was just set.
+/// Returns the accumulated time by which used pre keys are kept or not; 0, so that all are kept, when the clock was just set.
+/// In a catch-up they are kept for as much longer as it may last, since what waited on the server may have been encrypted with
+/// any of them.
 pub(super) fn used_keys_ms(tx: &Tx<'_>) -> Result<u64> {
     let set = rotation::is_clock_set(tx.account()?.accumulated_at_ms, tx.now.wall_ms);
     let catching_up = tx.memory().catch_up.is_going_on(tx.now.aged_ms);
-    if set || catching_up { Ok(0) } else { tx.accumulated_ms() }
+    let longer_ms = if catching_up { policy::CATCH_UP_MS } else { 0 };
+    if set { Ok(0) } else { Ok(tx.accumulated_ms()?.saturating_sub(longer_ms)) }
 }
 
 /// Deletes used pre keys that were kept for long enough.
@@ -126,7 +128,7 @@ pub(super) fn key_time(tx: &mut Tx<'_>) -> Result<KeyTime> {
             }
         }
         if step_ms >= policy::ACCUMULATED_STORED_MS {
-            archive_expiry::begin(tx);
+            session_expiry::begin(tx);
         }
     }
     Ok(KeyTime { wall_ms, accumulated_ms })

@@ -38,7 +38,8 @@ pub(in crate::manager) async fn replace_sessions(context: Arc<Context>, scope: S
         Scope::All => context.transact(|tx| {
             // Also those that get no new one here: with strangers, and with devices that are not announced. In a store that is
             // an older copy they would use keys again.
-            tx.account_mut()?.retire_sessions();
+            let accumulated_ms = tx.accumulated_ms()?;
+            tx.account_mut()?.retire_sessions(accumulated_ms);
             tx.known_jids()
         }),
         Scope::Jid(jid) | Scope::Device(jid, _) => Ok(vec![jid.clone()]),

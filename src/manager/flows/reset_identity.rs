@@ -33,8 +33,9 @@ fn reset(tx: &mut Tx<'_>) -> Result<()> {
     taken.insert(old_device.get());
     // A peer knows the old sessions by the old id and key: nothing can come on them any more.
     removal::remove_all_sessions(tx)?;
+    let accumulated_ms = tx.accumulated_ms()?;
     let account = tx.account_mut()?;
-    account.retire_sessions();
+    account.retire_sessions(accumulated_ms);
     account.add_former_identity(&old_identity);
     for purge in account.purges.iter_mut().filter(|purge| !purge.foreign && purge.identity.is_empty()) {
         purge.identity = old_identity.to_vec();

@@ -20,8 +20,9 @@ pub(super) fn check(tx: &mut Tx<'_>, namespace: Namespace, theirs: &Bundle) -> R
     let lately = last_ms != 0 && (last_ms..last_ms.saturating_add(policy::ROLLBACK_MS)).contains(&wall_ms);
     // Nobody signs pre keys: who can write to the node must not be able to end all sessions again and again.
     if found == Evidence::SignedPreKey || !lately {
+        let accumulated_ms = tx.accumulated_ms()?;
         let account = tx.account_mut()?;
-        account.retire_sessions();
+        account.retire_sessions(accumulated_ms);
         account.rolled_back_ms = wall_ms.max(1);
         tx.notify(Notice {
             kind: NoticeKind::RolledBack,

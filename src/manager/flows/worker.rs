@@ -10,7 +10,7 @@ use super::super::policy;
 use super::super::store::transaction::Tx;
 use super::announce::{self, Progress};
 use super::context::Context;
-use super::{answer, archive_expiry, connect, own_keys, purge_id, repair, replace_sessions, rotation};
+use super::{answer, connect, own_keys, purge_id, repair, replace_sessions, rotation, session_expiry};
 use crate::error::{Error, Result, Status};
 use crate::protocol::namespace::Namespace;
 use futures_util::future::{BoxFuture, Either, FutureExt, select};
@@ -40,19 +40,21 @@ impl Jobs<Job> for AccountJobs {
         // A store that cannot be read now may be readable soon.
         let later = || (Vec::new(), Some(now.steady_ms.saturating_add(policy::STORE_RETRY_MS)));
         let look = |tx: &mut Tx<'_>| {
+            // Time goes on whatever becomes of the keys.
+            let _ = tx.savepoint(own_keys::key_time);
             // Whatever keeps a key from being replaced keeps nothing else from being done.
             let rotation_ms = tx.savepoint(rotation::rotate_due).unwrap_or_else(|error| {
                 let line = format!("rotate signed pre keys: failed with {}", error.status().name());
                 tx.log(LogLevel::Warn, &line);
                 policy::RETRY_MAX_MS
             });
-            let soon = tx.now.steady_ms.saturating_add(policy::RETRY_MAX_MS);
-            let expiry_at = tx.savepoint(archive_expiry::go_on).unwrap_or(Some(soon));
             let (jobs, next) = due(tx, busy)?;
             let rotation_at = tx.now.steady_ms.saturating_add(rotation_ms);
-            Ok((jobs, [next, expiry_at, Some(rotation_at)].into_iter().flatten().min()))
+            Ok((jobs, next.into_iter().chain([rotation_at]).min()))
         };
-        context.transact(look).unwrap_or_else(|_| later())
+        let Ok((jobs, next)) = context.transact(look) else { return later() };
+        let expiry_at = session_expiry::go_on(&context).ok().flatten();
+        (jobs, next.into_iter().chain(expiry_at).min())
     }
 
     fn perform(&self, job: Job) -> BoxFuture<'static, ()> {

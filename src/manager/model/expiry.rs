@@ -1,13 +1,16 @@
-//! How far it has come to look for archived sessions whose time has passed: a few JIDs at a time, so that an account with
-//! thousands of them is never busy with it.
+//! How far it has come to look for sessions whose time has passed: a few devices at a time, so that an account with thousands
+//! of them is never busy with it.
 
 use super::super::policy;
+
+/// A place in the index: a bucket of JIDs, and how many of it were looked at.
+pub(in crate::manager) type Place = (u8, usize);
 
 /// See the module.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(in crate::manager) struct ExpiryLook {
-    /// The bucket of JIDs that comes next; `None`: nothing is looked for now.
-    bucket: Option<u8>,
+    /// What comes next; `None`: nothing is looked for now.
+    next: Option<Place>,
     /// When it goes on, by the steady clock.
     not_before_ms: u64,
 }
@@ -15,23 +18,28 @@ pub(in crate::manager) struct ExpiryLook {
 impl ExpiryLook {
     /// Begins, unless it is going on.
     pub(in crate::manager) fn begin(&mut self) {
-        self.bucket.get_or_insert(0);
+        self.next.get_or_insert((0, 0));
     }
 
-    /// Returns the bucket that is to be looked at now.
-    pub(in crate::manager) fn due(&self, steady_ms: u64) -> Option<u8> {
-        self.bucket.filter(|_| self.not_before_ms <= steady_ms)
+    /// Returns where to go on now.
+    pub(in crate::manager) fn due(&self, steady_ms: u64) -> Option<Place> {
+        self.next.filter(|_| self.not_before_ms <= steady_ms)
     }
 
     /// Returns when it goes on.
     pub(in crate::manager) fn next_ms(&self) -> Option<u64> {
-        self.bucket.map(|_| self.not_before_ms)
+        self.next.map(|_| self.not_before_ms)
     }
 
-    /// Notes which bucket comes next, after a pause; `None`: all were looked at.
-    pub(in crate::manager) fn went_on(&mut self, next: Option<u8>, steady_ms: u64) {
-        self.bucket = next;
+    /// Notes what comes next, after a pause; `None`: all were looked at.
+    pub(in crate::manager) fn went_on(&mut self, next: Option<Place>, steady_ms: u64) {
+        self.next = next;
         self.not_before_ms = steady_ms.saturating_add(policy::EXPIRY_PAUSE_MS);
+    }
+
+    /// Notes that the store has failed: the same again, later.
+    pub(in crate::manager) fn failed(&mut self, steady_ms: u64) {
+        self.not_before_ms = steady_ms.saturating_add(policy::RETRY_MAX_MS);
     }
 }
 
@@ -44,13 +52,16 @@ mod tests {
         let mut look = ExpiryLook::default();
         assert_eq!((look.due(0), look.next_ms()), (None, None));
         look.begin();
-        assert_eq!((look.due(0), look.next_ms()), (Some(0), Some(0)));
-        look.went_on(Some(7), 50);
+        assert_eq!((look.due(0), look.next_ms()), (Some((0, 0)), Some(0)));
+        look.went_on(Some((7, 2)), 50);
         // What is going on does not begin again.
         look.begin();
         let end = 50 + policy::EXPIRY_PAUSE_MS;
-        assert_eq!((look.due(end - 1), look.due(end), look.next_ms()), (None, Some(7), Some(end)));
-        look.went_on(None, end);
+        assert_eq!((look.due(end - 1), look.due(end), look.next_ms()), (None, Some((7, 2)), Some(end)));
+        look.failed(end);
+        let later = end + policy::RETRY_MAX_MS;
+        assert_eq!((look.due(later - 1), look.due(later)), (None, Some((7, 2))));
+        look.went_on(None, later);
         assert_eq!((look.due(u64::MAX), look.next_ms()), (None, None));
     }
 }

@@ -4,6 +4,21 @@
 use super::super::policy;
 use crate::protocol::limits;
 
+/// How often all sessions of the account were retired at once, and when that was done last.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(in crate::manager) struct Epoch {
+    pub(in crate::manager) number: u32,
+    /// In accumulated milliseconds (see `rotation`).
+    pub(in crate::manager) since_ms: u64,
+}
+
+impl Epoch {
+    /// Returns whether the time of a session has passed that was retired when this epoch began.
+    pub(in crate::manager) fn is_over_for(&self, session_epoch: u32, accumulated_ms: u64) -> bool {
+        session_epoch != self.number && accumulated_ms.saturating_sub(self.since_ms) > policy::RETIRED_MS
+    }
+}
+
 /// Why a session is not the current one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::manager) enum ArchiveReason {
@@ -45,17 +60,19 @@ pub(in crate::manager) struct SessionOrder {
 
 impl Predecessor {
     /// Returns why it is not the current one, in an account of this epoch.
-    pub(in crate::manager) fn reason_in(&self, epoch: u32) -> ArchiveReason {
-        if self.epoch == epoch { self.reason } else { ArchiveReason::Retired }
+    pub(in crate::manager) fn reason_in(&self, epoch: Epoch) -> ArchiveReason {
+        if self.epoch == epoch.number { self.reason } else { ArchiveReason::Retired }
     }
 
     /// Returns whether its time has passed.
-    fn is_expired(&self, epoch: u32, accumulated_ms: u64) -> bool {
-        let kept = match self.reason_in(epoch) {
-            ArchiveReason::Retired => policy::RETIRED_MS,
-            ArchiveReason::Superseded => policy::SUPERSEDED_MS,
+    fn is_expired(&self, epoch: Epoch, accumulated_ms: u64) -> bool {
+        let (since_ms, kept_ms) = match (self.reason_in(epoch), self.reason) {
+            (ArchiveReason::Superseded, _) => (self.since_ms, policy::SUPERSEDED_MS),
+            // It was retired when the epoch began.
+            (_, ArchiveReason::Superseded) => (self.since_ms.max(epoch.since_ms), policy::RETIRED_MS),
+            (..) => (self.since_ms, policy::RETIRED_MS),
         };
-        accumulated_ms.saturating_sub(self.since_ms) > kept
+        accumulated_ms.saturating_sub(since_ms) > kept_ms
     }
 }
 
@@ -70,7 +87,7 @@ impl Archive {
     /// Returns those that still decrypt, the youngest first.
     pub(in crate::manager) fn readable(
         &self,
-        epoch: u32,
+        epoch: Epoch,
         accumulated_ms: u64,
     ) -> impl Iterator<Item = &Predecessor> {
         self.predecessors
@@ -80,7 +97,7 @@ impl Archive {
     }
 
     /// Takes out those whose time has passed and those that are too many: in all, and of those never answered.
-    pub(in crate::manager) fn take_surplus(&mut self, epoch: u32, accumulated_ms: u64) -> Vec<Predecessor> {
+    pub(in crate::manager) fn take_surplus(&mut self, epoch: Epoch, accumulated_ms: u64) -> Vec<Predecessor> {
         let unanswered = self.predecessors.iter().filter(|predecessor| !predecessor.answered).count();
         let mut few = unanswered.saturating_sub(policy::ARCHIVED_UNANSWERED);
         let mut gone = Vec::new();
@@ -106,7 +123,7 @@ impl Archive {
     }
 
     /// Gives all of them up. Returns whether that changes any.
-    pub(in crate::manager) fn retire_all(&mut self, epoch: u32, accumulated_ms: u64) -> bool {
+    pub(in crate::manager) fn retire_all(&mut self, epoch: Epoch, accumulated_ms: u64) -> bool {
         let mut changed = false;
         for predecessor in &mut self.predecessors {
             if predecessor.reason_in(epoch) == ArchiveReason::Superseded {
@@ -128,6 +145,7 @@ mod tests {
     use super::*;
 
     const DAY: u64 = 86_400_000;
+    const FIRST: Epoch = Epoch { number: 0, since_ms: 0 };
 
     fn predecessor(number: u32, reason: ArchiveReason, since_days: u64, answered: bool) -> Predecessor {
         let (confirmed, order) = (answered, SessionOrder::default());
@@ -152,14 +170,18 @@ mod tests {
             ],
             last_slot: 2,
         };
-        let readable = |days: u64, epoch: u32| -> Vec<u32> {
+        let readable = |days: u64, number: u32| -> Vec<u32> {
+            let epoch = Epoch { number, since_ms: 5 * DAY };
             archive.readable(epoch, days * DAY).map(|predecessor| predecessor.slot).collect()
         };
         assert_eq!(readable(30, 0), [2, 1]);
         assert_eq!(readable(31, 0), [1]);
         assert_eq!(readable(90, 0), [1]);
         assert_eq!(readable(91, 0), [0_u32; 0]);
-        assert_eq!(readable(31, 1), [0_u32; 0], "of an earlier epoch all are retired");
+        // Of an earlier epoch all are retired: the one that was not yet, since the epoch began.
+        assert_eq!(readable(31, 1), [1]);
+        assert_eq!(readable(35, 1), [1]);
+        assert_eq!(readable(36, 1), [0_u32; 0]);
     }
 
     #[test]
@@ -168,7 +190,8 @@ mod tests {
         for number in 0..20 {
             archive.predecessors.push(predecessor(number, ArchiveReason::Superseded, 0, number < 10));
         }
-        let gone: Vec<u32> = archive.take_surplus(0, 0).iter().map(|predecessor| predecessor.slot).collect();
+        let gone: Vec<u32> =
+            archive.take_surplus(FIRST, 0).iter().map(|predecessor| predecessor.slot).collect();
         assert_eq!(gone, [10, 11, 12, 13, 14]);
         assert_eq!(archive.predecessors.len(), 15);
     }
@@ -180,8 +203,11 @@ mod tests {
             predecessor(2, ArchiveReason::Retired, 5, true),
         ];
         let mut archive = Archive { predecessors, last_slot: 2 };
-        assert!(!archive.retire_all(1, 60 * DAY), "of an earlier epoch all are retired already");
-        assert!(archive.retire_all(0, 60 * DAY) && !archive.retire_all(0, 61 * DAY));
+        assert!(
+            !archive.retire_all(Epoch { number: 1, since_ms: 0 }, 60 * DAY),
+            "of an earlier epoch all are retired already"
+        );
+        assert!(archive.retire_all(FIRST, 60 * DAY) && !archive.retire_all(FIRST, 61 * DAY));
         let retired: Vec<_> = archive.predecessors.iter().map(|gone| (gone.reason, gone.since_ms)).collect();
         assert_eq!(retired, [(ArchiveReason::Retired, 60 * DAY), (ArchiveReason::Retired, 5 * DAY)]);
     }
@@ -192,10 +218,10 @@ mod tests {
             [(ArchiveReason::Superseded, policy::SUPERSEDED_MS), (ArchiveReason::Retired, policy::RETIRED_MS)]
         {
             let mut archive = Archive { predecessors: vec![predecessor(1, reason, 0, true)], last_slot: 1 };
-            assert_eq!(archive.readable(0, kept).count(), 1);
-            assert_eq!(archive.readable(0, kept + 1).count(), 0);
-            assert!(archive.take_surplus(0, kept).is_empty());
-            assert_eq!(archive.take_surplus(0, kept + 1).len(), 1);
+            assert_eq!(archive.readable(FIRST, kept).count(), 1);
+            assert_eq!(archive.readable(FIRST, kept + 1).count(), 0);
+            assert!(archive.take_surplus(FIRST, kept).is_empty());
+            assert_eq!(archive.take_surplus(FIRST, kept + 1).len(), 1);
             assert!(archive.predecessors.is_empty());
         }
     }
@@ -206,9 +232,9 @@ mod tests {
         let predecessors =
             (0..most).map(|number| predecessor(number, ArchiveReason::Superseded, 0, true)).collect();
         let mut archive = Archive { predecessors, last_slot: most };
-        assert!(archive.take_surplus(0, 0).is_empty());
+        assert!(archive.take_surplus(FIRST, 0).is_empty());
         archive.predecessors.push(predecessor(most, ArchiveReason::Superseded, 0, true));
-        let gone = archive.take_surplus(0, 0);
+        let gone = archive.take_surplus(FIRST, 0);
         assert_eq!((gone.len(), gone[0].slot, archive.predecessors.len()), (1, 0, limits::ARCHIVED_SESSIONS));
     }
 
@@ -218,7 +244,7 @@ mod tests {
             let predecessors =
                 (0..count).map(|number| predecessor(number, ArchiveReason::Retired, 0, false)).collect();
             let mut archive = Archive { predecessors, last_slot: count };
-            assert_eq!(archive.take_surplus(0, 0).len(), gone);
+            assert_eq!(archive.take_surplus(FIRST, 0).len(), gone);
         }
     }
 

@@ -55,8 +55,9 @@ fn is_miss(status: Status) -> bool {
 
 impl Sessions<'_, '_> {
     fn current_candidate(&mut self, identity: &Identity) -> Result<Option<Candidate>> {
-        let current = self.tx.current_session(&self.at)?;
-        Ok(current.session.clone().map(|session| {
+        let (current, epoch) = (self.tx.current_session(&self.at)?, self.epoch()?);
+        let over = epoch.is_over_for(current.epoch, self.tx.accumulated_ms()?);
+        Ok(current.session.clone().filter(|_| !over).map(|session| {
             let readable = identity.reads(session.peer_mont());
             Candidate { place: Place::Current, session: Box::new(session), skipped: None, readable }
         }))
@@ -289,10 +290,10 @@ impl Sessions<'_, '_> {
 
     fn refresh_archived(&mut self, slot: u32, session: &Session, skipped: Option<SkippedKeys>) -> Result<()> {
         let mut archive = self.read_archive()?;
-        let accumulated_ms = self.tx.accumulated_ms()?;
+        let (epoch, accumulated_ms) = (self.epoch()?, self.tx.accumulated_ms()?);
         if let Some(entry) = archive.predecessors.iter_mut().find(|entry| entry.slot == slot) {
             // The age of a retired one counts from when it was given up.
-            if entry.reason == ArchiveReason::Superseded {
+            if entry.reason_in(epoch) == ArchiveReason::Superseded {
                 entry.since_ms = accumulated_ms;
             }
             entry.answered |= session.is_answered();

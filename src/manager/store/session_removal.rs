@@ -1,5 +1,6 @@
-//! Removes sessions with a device: all of them, or those that cannot be read.
+//! Removes sessions with a device: all of them, those whose time has passed, or those that cannot be read.
 
+use super::super::model::session_set::Archive;
 use super::super::policy;
 use super::current_session::CurrentSession;
 use super::keys;
@@ -10,6 +11,41 @@ use crate::protocol::session::Session;
 use crate::protocol::skipped_keys::SkippedKeys;
 
 impl Sessions<'_, '_> {
+    /// Deletes the sessions whose time has passed: archived ones, and the current one if it was retired with all others.
+    pub(in crate::manager) fn discard_expired(&mut self) -> Result<()> {
+        let (current, epoch) = (self.tx.current_session(&self.at)?, self.epoch()?);
+        if current.session.is_some() && epoch.is_over_for(current.epoch, self.tx.accumulated_ms()?) {
+            self.retire_current()?;
+        }
+        let mut archive = self.read_archive()?;
+        if self.discard_surplus(&mut archive)? {
+            self.put_archive(&archive);
+        }
+        Ok(())
+    }
+
+    /// Takes those out of the archive whose time has passed or that are too many, and deletes them. Returns whether there were
+    /// any.
+    pub(super) fn discard_surplus(&mut self, archive: &mut Archive) -> Result<bool> {
+        let surplus = archive.take_surplus(self.epoch()?, self.tx.accumulated_ms()?);
+        for gone in &surplus {
+            self.remember_chain(gone.slot)?;
+            self.tx.put_raw(keys::archived(&self.at, gone.slot), None);
+        }
+        Ok(!surplus.is_empty())
+    }
+
+    /// What came on the last chain of a predecessor stays known when the predecessor is deleted.
+    fn remember_chain(&mut self, slot: u32) -> Result<()> {
+        // One that cannot be read must not keep its successors from being archived.
+        let Ok((session, skipped)) = self.read_archived(slot) else { return Ok(()) };
+        match self.note_chain(session.closed_chain(skipped.as_ref()).as_ref()) {
+            // Nor must a page of chains that cannot be read.
+            Err(error) if error.status() == Status::StorageCorrupt => Ok(()),
+            noted => noted,
+        }
+    }
+
     /// Deletes all sessions with the device, and what is remembered of their chains.
     pub(in crate::manager) fn delete_all(&mut self) -> Result<()> {
         // What cannot be read is deleted as well.

@@ -3,7 +3,7 @@
 
 use super::super::model::address::SessionAddress;
 use super::super::model::identity::Identity;
-use super::super::model::session_set::{Archive, ArchiveReason, Predecessor, SessionOrder};
+use super::super::model::session_set::{Archive, ArchiveReason, Epoch, Predecessor, SessionOrder};
 use super::super::model::standing::Standing;
 use super::super::policy;
 use super::current_session::CurrentSession;
@@ -33,8 +33,8 @@ impl<'t, 'a> Sessions<'t, 'a> {
         Sessions { tx, at: at.clone(), looked_up: None }
     }
 
-    pub(super) fn epoch(&self) -> Result<u32> {
-        Ok(self.tx.account()?.epoch)
+    pub(super) fn epoch(&self) -> Result<Epoch> {
+        Ok(self.tx.account()?.epoch())
     }
 
     pub(super) fn identity(&mut self) -> Result<Identity> {
@@ -49,7 +49,8 @@ impl<'t, 'a> Sessions<'t, 'a> {
         let current = self.tx.current_session(&self.at)?;
         let usable = |current: &Arc<CurrentSession>| {
             let session = current.session.as_ref();
-            current.epoch == epoch && session.is_some_and(|session| identity.sends(session.peer_mont()))
+            current.epoch == epoch.number
+                && session.is_some_and(|session| identity.sends(session.peer_mont()))
         };
         Ok(Some(current).filter(usable))
     }
@@ -64,9 +65,16 @@ impl<'t, 'a> Sessions<'t, 'a> {
         Ok(self.tx.current_session(&self.at)?.session.is_some())
     }
 
+    /// Returns whether the current session was retired with all others, and none has taken its place.
+    pub(in crate::manager) fn waits_for_successor(&mut self) -> Result<bool> {
+        let (current, epoch) = (self.tx.current_session(&self.at)?, self.epoch()?);
+        Ok(current.session.is_some() && current.epoch != epoch.number)
+    }
+
     /// Returns whether the current session was begun here lately and the other side may not have heard of it.
     pub(in crate::manager) fn is_settling(&mut self) -> Result<bool> {
-        Ok(self.tx.current_session(&self.at)?.is_settling(self.tx.now.wall_ms))
+        let (current, epoch) = (self.tx.current_session(&self.at)?, self.epoch()?);
+        Ok(current.epoch == epoch.number && current.is_settling(self.tx.now.wall_ms))
     }
 
     /// Stores the current session after a step of its ratchet.
@@ -130,8 +138,11 @@ impl<'t, 'a> Sessions<'t, 'a> {
         let before = self.tx.current_session(&self.at)?;
         self.archive_current(ArchiveReason::Superseded)?;
         let wall_ms = self.tx.now.wall_ms;
-        let goes_on =
-            session.is_initiator() && before.session.as_ref().is_some_and(|old| !old.is_confirmed());
+        // What was not answered on a session that was given up counts no more.
+        let epoch = self.epoch()?;
+        let unanswered_before = if before.epoch == epoch.number { before.unanswered } else { 0 };
+        let unconfirmed = |old: &Session| before.epoch == epoch.number && !old.is_confirmed();
+        let goes_on = session.is_initiator() && before.session.as_ref().is_some_and(unconfirmed);
         let became_current = match before.session {
             Some(_) => self.read_archive()?.last_slot,
             None => 0,
@@ -145,7 +156,7 @@ impl<'t, 'a> Sessions<'t, 'a> {
         // Whoever begins a session, or uses an older one, is there.
         let (unanswered, last_seen_ms) = match predecessor {
             None if session.is_initiator() => {
-                (before.unanswered.saturating_add(session.sending_chain_length()), before.last_seen_ms)
+                (unanswered_before.saturating_add(session.sending_chain_length()), before.last_seen_ms)
             }
             _ => (0, wall_ms),
         };
@@ -153,7 +164,7 @@ impl<'t, 'a> Sessions<'t, 'a> {
             session: Some(session),
             answered,
             order,
-            epoch: self.epoch()?,
+            epoch: epoch.number,
             heartbeat: Vec::new(),
             begun_ms: wall_ms,
             unanswered_ms: if goes_on { before.unanswered_ms } else { wall_ms },
@@ -172,7 +183,7 @@ impl<'t, 'a> Sessions<'t, 'a> {
         session: &Session,
         skipped: Option<&SkippedKeys>,
     ) -> Result<()> {
-        let never_current = CurrentSession { epoch: self.epoch()?, ..CurrentSession::default() };
+        let never_current = CurrentSession { epoch: self.epoch()?.number, ..CurrentSession::default() };
         let skipped = skipped.map(|skipped| skipped.encode().to_vec()).unwrap_or_default();
         self.archive(session, skipped, ArchiveReason::Superseded, &never_current)
     }
@@ -200,26 +211,6 @@ impl<'t, 'a> Sessions<'t, 'a> {
             self.put_archive(&archive);
         }
         Ok(())
-    }
-
-    /// Deletes the archived sessions whose time has passed.
-    pub(in crate::manager) fn discard_expired(&mut self) -> Result<()> {
-        let mut archive = self.read_archive()?;
-        if self.discard_surplus(&mut archive)? {
-            self.put_archive(&archive);
-        }
-        Ok(())
-    }
-
-    /// Takes those out of the archive whose time has passed or that are too many, and deletes them. Returns whether there were
-    /// any.
-    fn discard_surplus(&mut self, archive: &mut Archive) -> Result<bool> {
-        let surplus = archive.take_surplus(self.epoch()?, self.tx.accumulated_ms()?);
-        for gone in &surplus {
-            self.remember_chain(gone.slot)?;
-            self.tx.put_raw(keys::archived(&self.at, gone.slot), None);
-        }
-        Ok(!surplus.is_empty())
     }
 
     pub(super) fn put_skipped(&mut self, skipped: Option<&SkippedKeys>) {
@@ -261,7 +252,10 @@ impl<'t, 'a> Sessions<'t, 'a> {
         let mut archive = self.read_archive()?;
         let slot = archive.last_slot.checked_add(1).ok_or(Error::from(Status::Limit))?;
         archive.last_slot = slot;
-        let (since_ms, answered) = (self.tx.accumulated_ms()?, session.is_answered());
+        // One of an earlier epoch was retired when this one began.
+        let (epoch, accumulated_ms) = (self.epoch()?, self.tx.accumulated_ms()?);
+        let since_ms = if current.epoch == epoch.number { accumulated_ms } else { epoch.since_ms };
+        let answered = session.is_answered();
         let confirmed = session.is_confirmed();
         archive.predecessors.push(Predecessor {
             slot,
@@ -296,13 +290,6 @@ impl<'t, 'a> Sessions<'t, 'a> {
     }
 
     // -- What was decrypted --
-
-    /// What came on the last chain of a predecessor stays known when the predecessor is deleted.
-    fn remember_chain(&mut self, slot: u32) -> Result<()> {
-        // One that cannot be read must not keep its successors from being archived.
-        let Ok((session, skipped)) = self.read_archived(slot) else { return Ok(()) };
-        self.note_chain(session.closed_chain(skipped.as_ref()).as_ref())
-    }
 
     /// Notes what a message changed of a chain that is over.
     pub(super) fn note_chain(&mut self, event: Option<&ChainEvent>) -> Result<()> {

@@ -28,6 +28,12 @@ pub(super) fn heartbeat(tx: &mut Tx<'_>, at: &SessionAddress, session: &Session)
     Ok(())
 }
 
+/// A message was decrypted. If all sessions were retired since, the device is told of a new one: it would hear nothing of us
+/// before the client writes to it.
+pub(super) fn succeed_retired(tx: &mut Tx<'_>, at: &SessionAddress) -> Result<()> {
+    if Sessions::new(tx, at).waits_for_successor()? { repair::schedule(tx, at) } else { Ok(()) }
+}
+
 /// A message was decrypted: the device is alive, and its bundle may be there by now.
 pub(super) fn after_success(tx: &mut Tx<'_>, at: &SessionAddress) {
     let at = at.clone();

@@ -86,6 +86,7 @@ fn store_opened(
     let transported = Sessions::new(tx, at).store(opened)?;
     log_step(tx, "known session", &session);
     effects::heartbeat(tx, at, &session)?;
+    effects::succeed_retired(tx, at)?;
     let payload = open_payload(attempt.message, &transported)?;
     effects::after_success(tx, at);
     Ok(DecryptedMessage { payload, sender, new_session: false, not_listed: is_not_listed(tx, at)? })

@@ -1,5 +1,6 @@
 //! The account: identity, device id, highest ids, what the server still has to hear of; and its anchor.
 
+use super::super::super::model::session_set::Epoch;
 use super::{corrupt, record};
 use crate::crypto::silent::silent;
 use crate::error::{Error, Result, Status};
@@ -79,6 +80,9 @@ pub(in crate::manager) struct AccountRecord {
     /// When this store was found to be an older copy last, in wall-clock milliseconds; 0: never.
     #[prost(int64, tag = "17")]
     pub(in crate::manager) rolled_back_ms: i64,
+    /// When the epoch began, in accumulated milliseconds.
+    #[prost(uint64, tag = "19")]
+    pub(in crate::manager) epoch_since_ms: u64,
     /// The label of this device; empty: none.
     #[prost(string, tag = "15")]
     pub(in crate::manager) label: String,
@@ -89,8 +93,13 @@ pub(in crate::manager) struct AccountRecord {
 
 impl AccountRecord {
     /// Retires all sessions of the account, whoever they are with.
-    pub(in crate::manager) fn retire_sessions(&mut self) {
-        self.epoch = self.epoch.saturating_add(1);
+    pub(in crate::manager) fn retire_sessions(&mut self, accumulated_ms: u64) {
+        (self.epoch, self.epoch_since_ms) = (self.epoch.saturating_add(1), accumulated_ms);
+    }
+
+    /// Returns the epoch: sessions of an earlier one are retired.
+    pub(in crate::manager) fn epoch(&self) -> Epoch {
+        Epoch { number: self.epoch, since_ms: self.epoch_since_ms }
     }
 
     /// Returns the label of this device with its signature.
