@@ -16,6 +16,7 @@ in_both_namespaces! {
     who_writes_on_a_retired_session_gets_a_new_one,
     what_was_not_answered_before_counts_no_more,
     a_text_that_is_on_its_way_while_all_are_retired_reaches_everybody,
+    a_record_that_cannot_be_read_keeps_no_other_session_from_going,
 }
 
 /// The records of sessions with a device, current and archived.
@@ -145,4 +146,25 @@ fn a_text_that_is_on_its_way_while_all_are_retired_reaches_everybody(ns: Namespa
         assert_eq!(row(&outcome, &other.jid, other.id()), Some(Status::Ok));
         assert_eq!(text(&other.read(&romeo.jid, &outcome.messages[0])), "to both");
     }
+}
+
+fn a_record_that_cannot_be_read_keeps_no_other_session_from_going(ns: Namespace) {
+    let (mut server, romeo, juliet) = friends(ns);
+    let others: Vec<RustDevice> =
+        (0..5).map(|number| RustDevice::new(&format!("friend{number}@verona.lit"), &mut server)).collect();
+    for other in &others {
+        let hello = romeo.say(&other.jid, "hello", &mut server);
+        other.read(&romeo.jid, &hello);
+    }
+    server.settle(&[&romeo, &juliet]);
+    let all: Vec<_> = others.iter().chain([&juliet]).collect();
+    let replaced = romeo.replace_sessions(None, 0, &mut server);
+    assert!(all.iter().all(|other| is_ok(&replaced, other)));
+    // Six that send, and six that are archived.
+    assert_eq!(stored(&romeo), 12);
+    // One record is cut, so that it cannot be read.
+    assert_eq!(romeo.restart_after(|storage| storage.truncate("archive", others[2].jid.as_str())), 2);
+    romeo.connect(&mut server);
+    romeo.run_days(31, &mut server);
+    assert_eq!(stored(&romeo), 7, "all but the one behind the record");
 }
