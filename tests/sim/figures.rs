@@ -38,6 +38,12 @@ pub enum Count {
     Reinstalled,
     Purged,
     Replaced,
+    /// Calls that replace the sessions with everybody.
+    ReplacedAll,
+    /// Older copies that were shown, and found out.
+    Noticed,
+    /// Empty messages that were delivered and could not be read, with an excuse.
+    EmptyUnread,
 }
 
 /// See the module.
