@@ -78,8 +78,13 @@ pub fn of_sender(
     let (from, to) = (&facts.devices[&sender], &facts.devices[&device]);
     let common = to.namespaces.iter().filter(|of| from.namespaces.contains(of));
     let told = common.filter(|of| tap.knew(sender, (**of, &to.jid, to.id), now_ms)).count() > 0;
-    let refused = tap.refused.get(&(sender, to.id));
-    let refused = refused.is_some_and(|at_ms| now_ms - at_ms < REFUSED_MS);
-    let refused = refused && !facts.had_session(sender, device, begun);
+    let refused =
+        is_refused(facts, tap, (sender, device), now_ms) && !facts.had_session(sender, device, begun);
     (!told || refused).then_some(Excuse::Inactive)
+}
+
+/// Whether a sender could not have the bundle of a device lately.
+pub fn is_refused(facts: &Facts, tap: &Tap, (sender, device): (usize, usize), now_ms: i64) -> bool {
+    let refused = tap.refused.get(&(sender, facts.devices[&device].id));
+    refused.is_some_and(|at_ms| now_ms - at_ms < REFUSED_MS)
 }

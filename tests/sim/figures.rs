@@ -44,6 +44,10 @@ pub enum Count {
     Noticed,
     /// Empty messages that were delivered and could not be read, with an excuse.
     EmptyUnread,
+    /// Messages that were decrypted before and are a failure to decrypt when they come again.
+    Unrecognised,
+    /// Devices that were left out although there was a session, because the bundle was refused.
+    LeftOut,
 }
 
 /// See the module.
