@@ -219,7 +219,9 @@ impl<D: Device> Sim<D> {
                 }
                 // Rare and not explained yet (seed 63); bounded in `main.rs`.
                 None if self.spoilt.is_none()
-                    && excuse::is_refused(&self.facts, &self.tap.borrow(), (sender, endpoint), now) =>
+                    && report.rows.iter().any(|row| {
+                        row.device == self.facts.devices[&endpoint].id && row.status == Status::BundleNotFound
+                    }) =>
                 {
                     self.figures.add(Count::LeftOut);
                     self.excused.insert((draft.text, endpoint), excuse::Excuse::Inactive);

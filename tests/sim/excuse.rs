@@ -84,7 +84,7 @@ pub fn of_sender(
 }
 
 /// Whether a sender could not have the bundle of a device lately.
-pub fn is_refused(facts: &Facts, tap: &Tap, (sender, device): (usize, usize), now_ms: i64) -> bool {
+fn is_refused(facts: &Facts, tap: &Tap, (sender, device): (usize, usize), now_ms: i64) -> bool {
     let refused = tap.refused.get(&(sender, facts.devices[&device].id));
     refused.is_some_and(|at_ms| now_ms - at_ms < REFUSED_MS)
 }

@@ -86,7 +86,7 @@ const LEAST: [(Count, usize); 24] = [
     (Count::Replaced, 190),
     (Count::ReplacedAll, 190),
     (Count::Refused, 75_000),
-    (Count::Reused, 3),
+    (Count::Reused, 1),
 ];
 
 /// What a number of a hundred seeds is in so many; in fewer than a hundred, from as many on as there are kinds of seeds.
