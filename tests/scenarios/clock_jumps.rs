@@ -13,6 +13,7 @@ in_both_namespaces_and_faces! {
     skipped_messages_are_read_after_a_jump,
     what_was_sent_on_a_superseded_session_is_read_after_a_jump,
     what_was_sent_on_a_retired_session_is_read_after_a_jump,
+    a_clock_that_jumps_forth_and_back_ends_no_archived_session,
     a_used_pre_key_that_is_still_published_is_kept_over_a_jump,
     an_empty_message_that_waits_is_sent_after_a_jump,
     no_time_is_refused,
@@ -24,13 +25,15 @@ const TEN_YEARS: i64 = 3_653 * DAY;
 const START: i64 = 1_700_000_000_000;
 
 /// Where the clock may jump to: ten years ahead and back, the beginning, and the ends of clocks of 32 bits.
-const JUMPS: [(&str, i64); 6] = [
+const JUMPS: [(&str, i64); 8] = [
     ("ten years ahead", START + TEN_YEARS),
     ("ten years back", START - TEN_YEARS),
     ("1970", 0),
     ("2038-01-19T03:14:08Z", 2_147_483_648_000),
     ("2106-02-07T06:28:16Z", 4_294_967_296_000),
     ("a day back", START - DAY),
+    ("25 hours ahead", START + DAY + DAY / 24),
+    ("29 days ahead", START + 29 * DAY),
 ];
 
 /// Runs a body for each jump, in a world of its own, and fails with the names of all that went wrong.
@@ -69,6 +72,27 @@ fn friends<D: Device>(world: &World, other: &str) -> (D, D) {
     (romeo, friend)
 }
 
+/// The most wake-ups, and requests of all kinds, in ten minutes in which nothing happens.
+const WAKE_UPS: usize = 60;
+
+/// The device runs when the library wants to, for ten minutes: it is not woken in vain, and asks for little.
+fn rests<D: Device>(device: &D) -> Result<(), String> {
+    let world = device.world();
+    let asked_before = world.journal().len();
+    let (mut left_ms, mut wake_ups) = (10 * MINUTE, 0);
+    while let Some(due_ms) = device.due_in().map(|ms| i64::try_from(ms).unwrap_or(i64::MAX)) {
+        left_ms = left_ms.saturating_sub(due_ms);
+        wake_ups += 1;
+        if left_ms <= 0 || wake_ups > WAKE_UPS {
+            break;
+        }
+        world.clock().advance(due_ms.unsigned_abs());
+        device.go_on();
+    }
+    equal("wake-ups without end", &(wake_ups > WAKE_UPS), &false)?;
+    equal("many requests", &(world.journal().len() - asked_before > WAKE_UPS), &false)
+}
+
 /// Sessions and what is kept with them.
 fn kept<D: Device>(device: &D) -> Vec<String> {
     let sessions =
@@ -101,6 +125,7 @@ fn jump<D: Device>(device: &mut D, to_ms: i64) -> Result<(), String> {
     device.restart();
     let report = device.connect();
     run(device);
+    rests(device)?;
     equal("connected", &report.status, &Status::Ok)?;
     let rows: Vec<Status> = report.rows.iter().map(|row| row.status).collect();
     equal("rows", &rows.iter().all(|status| *status == Status::Ok), &true)?;
@@ -165,6 +190,28 @@ fn what_was_sent_on_a_retired_session_is_read_after_a_jump<D: Device>(ns: &'stat
     after_a_jump_on_an_archived_session(ns, |romeo: &D, _: &D| romeo.replace_sessions(Some(JULIET), 0).ok());
 }
 
+fn a_clock_that_jumps_forth_and_back_ends_no_archived_session<D: Device>(ns: &'static str) {
+    let world = World::speaking(ns, 4);
+    let (mut romeo, juliet) = friends::<D>(&world, JULIET);
+    let withheld = juliet.seal(ROMEO, "withheld");
+    juliet.replace_sessions(Some(ROMEO), 0).ok();
+    settle(&[&romeo, &juliet]);
+    converse(&romeo, &juliet);
+    for time in 0..10 {
+        for to in [0, START] {
+            // Each jump ahead counts for a day, so that the signed pre key is replaced meanwhile.
+            let before = kept(&romeo);
+            world.clock().set_wall(to);
+            romeo.go_on();
+            romeo.restart();
+            romeo.connect().ok();
+            rests(&romeo).unwrap_or_else(|why| panic!("{time}, {to}: {why}"));
+            assert_eq!(kept(&romeo), before, "{time}, {to}");
+        }
+    }
+    reads(&romeo, JULIET, (&withheld, "withheld")).unwrap();
+}
+
 /// A text is withheld while its session is archived, and still read when after the jump another one is.
 fn after_a_jump_on_an_archived_session<D: Device>(ns: &'static str, archive: impl Fn(&D, &D) -> Report) {
     after_each_jump(|name, to| {
@@ -197,7 +244,11 @@ fn on_one_pre_key<D: Device>(romeo: &D, texts: [&str; 2]) -> [(String, String); 
 }
 
 fn a_used_pre_key_that_is_still_published_is_kept_over_a_jump<D: Device>(ns: &'static str) {
-    after_each_jump(|_, to| {
+    after_each_jump(|name, to| {
+        // After a day the pre key may go, as it would without a jump.
+        if name.ends_with("ahead") && !name.starts_with("ten") {
+            return Ok(());
+        }
         let world = World::speaking(ns, 5);
         let mut romeo = D::online(&world, ROMEO);
         let [(first, hello), (second, late)] = on_one_pre_key(&romeo, ["hello", "late"]);
@@ -241,7 +292,7 @@ fn no_time_is_refused<D: Device>(ns: &'static str) {
     for wall_ms in [-1, 0, i64::MIN, i64::MAX, i64::MIN, -TEN_YEARS * 100, 1, i64::MAX - 1, START] {
         world.clock().set_wall(wall_ms);
         romeo.go_on();
-        let _ = romeo.due_in();
+        rests(&romeo).unwrap_or_else(|why| panic!("{wall_ms}: {why}"));
         converse(&romeo, &juliet);
         for device in [&mut romeo, &mut juliet] {
             device.restart();

@@ -6,6 +6,7 @@ use crate::play::{Draft, Sim};
 use crate::rule::Rule;
 use crate::spoilt::Spoilt;
 use crate::support::seeds::Dice;
+use crate::support::world::device::Read;
 use crate::support::world::network::{Posted, Way};
 use crate::support::world::{Answer, Device, Mail};
 use crate::tap;
@@ -43,6 +44,8 @@ impl<D: Device> Sim<D> {
     fn drive(&mut self, slot: usize) -> bool {
         let place = &self.slots[slot];
         place.device.go_on();
+        self.note_retired(slot);
+        let place = &self.slots[slot];
         let mut busy = place.device.give_due() > 0;
         busy |= self.answer_prompts(slot);
         busy |= self.send_what_is_ready(slot);
@@ -57,6 +60,15 @@ impl<D: Device> Sim<D> {
         }
         self.end_catch_up(slot);
         busy
+    }
+
+    /// A call for everybody retires all sessions until it is over, nobody knows when.
+    fn note_retired(&mut self, slot: usize) {
+        let place = &mut self.slots[slot];
+        if !place.replacing.is_empty() {
+            self.facts.retire_all(place.endpoint, &mut self.tap.borrow_mut());
+            place.replacing.retain(|operation| place.device.report(*operation).is_none());
+        }
     }
 
     fn answer_prompts(&mut self, slot: usize) -> bool {
@@ -119,10 +131,9 @@ impl<D: Device> Sim<D> {
 
     fn note_written(&mut self, endpoint: usize, text: Option<usize>, xml: &str) {
         let seen = tap::read(xml);
-        let now = self.world.now_ms();
         let mut tap = self.tap.borrow_mut();
         tap.note_message(endpoint, &seen);
-        self.facts.write(endpoint, text, seen, &mut tap, now);
+        self.facts.write(endpoint, text, seen, &mut tap);
     }
 
     /// Puts the empty messages that were sent on the wire.
@@ -145,7 +156,9 @@ impl<D: Device> Sim<D> {
                 NoticeKind::RolledBack if self.spoilt == Some(Spoilt::Untold) => (),
                 NoticeKind::RolledBack => {
                     self.figures.add(Count::RolledBack);
-                    self.unnoticed.remove(&self.slots[slot].endpoint);
+                    if self.unnoticed.remove(&self.slots[slot].endpoint) {
+                        self.figures.add(Count::Noticed);
+                    }
                     self.replace(slot, None, 0);
                 }
                 NoticeKind::SessionBroken if self.setup.healing == Healing::Manual => {
@@ -187,6 +200,11 @@ impl<D: Device> Sim<D> {
             Some(Spoilt::Drop) => return true,
             Some(Spoilt::Altered) => {
                 self.judge_read(slot, delivery, &sample(Some("something else".into())));
+            }
+            Some(Spoilt::Renamed) => {
+                self.deliver(slot, delivery);
+                let unread = Read { status: Status::DecryptionFailed, ..sample(None) };
+                self.judge_read(slot, delivery, &unread);
             }
             Some(Spoilt::Again) => {
                 self.deliver(slot, delivery);

@@ -89,7 +89,7 @@ impl<D: Device> Sim<D> {
     fn mend(&mut self) {
         for slot in 0..self.slots.len() {
             if self.facts.was_restored(self.slots[slot].endpoint) {
-                self.jids().iter().for_each(|jid| self.replace(slot, Some(jid), 0));
+                self.replace(slot, None, 0);
                 self.pump();
             }
         }
@@ -149,7 +149,7 @@ impl<D: Device> Sim<D> {
             let endpoint = self.slots[slot].endpoint;
             self.restart(slot, None);
             let read = &self.facts.devices[&endpoint].decrypted;
-            let read: Vec<usize> = read.iter().step_by(read.len() / AGAIN + 1).copied().collect();
+            let read: Vec<usize> = read.keys().step_by(read.len() / AGAIN + 1).copied().collect();
             for stanza in read {
                 self.deliver(slot, Delivery { stanza, way: Way::Archive, again: true, overtaken: false });
             }

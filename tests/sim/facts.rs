@@ -30,9 +30,13 @@ pub struct Device {
     /// What a key has that nobody has judged.
     pub default_level: &'static str,
     pub levels: HashMap<[u8; 32], &'static str>,
-    /// Stanzas that its store has decrypted.
-    pub decrypted: BTreeSet<usize>,
+    /// Stanzas that its store has decrypted, and when.
+    pub decrypted: BTreeMap<usize, u64>,
     breaks: Vec<Break>,
+    /// When the copies were made on which it was put back.
+    copies: Vec<u64>,
+    /// When it retired all its sessions last.
+    retired: u64,
 }
 
 /// A stanza that was written.
@@ -42,7 +46,6 @@ pub struct Written {
     pub text: Option<usize>,
     pub namespace: Namespace,
     pub tick: u64,
-    pub at_ms: i64,
     /// By the endpoint that it is for.
     pub keys: BTreeMap<usize, Key>,
 }
@@ -50,10 +53,11 @@ pub struct Written {
 /// A copy of what a device knew, to go with a backup of its store.
 #[derive(Clone)]
 pub struct Memory {
+    tick: u64,
     /// What it had published: signed pre keys, and the highest id that a pre key may have.
     made: Vec<(Namespace, usize, u32)>,
     levels: HashMap<[u8; 32], &'static str>,
-    decrypted: BTreeSet<usize>,
+    decrypted: BTreeMap<usize, u64>,
     used: Vec<(Namespace, Used)>,
 }
 
@@ -61,7 +65,6 @@ pub struct Memory {
 struct Chain {
     place: usize,
     most: u32,
-    read: Option<u32>,
 }
 
 /// The chains and sessions in one direction.
@@ -69,6 +72,8 @@ struct Chain {
 struct Direction {
     chains: HashMap<[u8; 32], Chain>,
     newest_read: usize,
+    /// When something was written that needs more than what the other one's messages say: its bundle vouches for its key.
+    written: Vec<u64>,
     exchanges: BTreeSet<[u8; 32]>,
     opened: BTreeSet<[u8; 32]>,
     /// Sessions that this direction's reader took up: when the exchange was first seen, and from when on it was used.
@@ -105,8 +110,10 @@ impl Facts {
             alive: true,
             default_level: "trusted",
             levels: HashMap::new(),
-            decrypted: BTreeSet::new(),
+            decrypted: BTreeMap::new(),
             breaks: Vec::new(),
+            copies: Vec::new(),
+            retired: 0,
         };
         self.devices.insert(endpoint, device);
         self.by_id.insert(id, endpoint);
@@ -157,6 +164,7 @@ impl Facts {
             (*namespace, used.unwrap_or_default())
         };
         Memory {
+            tick: tap.tick,
             made: device.namespaces.iter().map(made).collect(),
             levels: device.levels.clone(),
             decrypted: device.decrypted.clone(),
@@ -185,11 +193,49 @@ impl Facts {
             tap.published.entry((namespace, device.id)).or_default().used = used;
         }
         (device.levels, device.decrypted) = (memory.levels, memory.decrypted);
+        device.copies.push(memory.tick);
         device.breaks.push(Break { tick, reason: Reason::Restored, with: None });
     }
 
     pub fn was_restored(&self, endpoint: usize) -> bool {
         self.devices[&endpoint].breaks.iter().any(|cause| cause.reason == Reason::Restored)
+    }
+
+    /// Whether a device has decrypted this message to it before: an empty one is sent again if nobody said that it was.
+    pub fn has_decrypted(&self, stanza: usize, reader: usize) -> bool {
+        let is_same = |other: &usize| {
+            let (one, other) = (&self.stanzas[stanza], &self.stanzas[*other]);
+            let bytes = |written: &Written| written.keys.get(&reader).map(|key| key.bytes.clone());
+            one.sender == other.sender && bytes(one) == bytes(other)
+        };
+        self.devices[&reader].decrypted.keys().any(is_same)
+    }
+
+    /// Whether a device was put back on a copy that was made before this, so that it does not know what it did then.
+    pub fn has_forgotten(&self, endpoint: usize, tick: u64) -> bool {
+        self.devices[&endpoint].copies.iter().any(|copy| *copy < tick)
+    }
+
+    /// Whether a device has forgotten another one's account since.
+    pub fn purged(&self, endpoint: usize, other: usize, since: u64) -> bool {
+        let jid = Some(&self.devices[&other].jid);
+        self.devices[&endpoint].breaks.iter().any(|cause| cause.tick > since && cause.with.as_ref() == jid)
+    }
+
+    /// A device has retired all its sessions.
+    pub fn retire_all(&mut self, endpoint: usize, tap: &mut Tap) {
+        self.devices.get_mut(&endpoint).unwrap().retired = tap.tick();
+    }
+
+    /// Whether a device had written to another one at a time, and has kept the session since.
+    pub fn had_session(&self, from: usize, to: usize, at: u64) -> bool {
+        let (device, jid) = (&self.devices[&from], &self.devices[&to].jid);
+        let concerns = |cause: &&Break| cause.with.as_ref().is_none_or(|with| with == jid);
+        let broken = device.breaks.iter().filter(concerns).map(|cause| cause.tick).max();
+        let since = device.retired.max(broken.unwrap_or_default());
+        let directions = Namespace::ALL.map(|namespace| self.directions.get(&(from, to, namespace)));
+        let mut written = directions.into_iter().flatten().flat_map(|direction| &direction.written);
+        written.any(|tick| (since + 1..=at).contains(tick))
     }
 
     pub fn purge(&mut self, endpoint: usize, jid: &str, tap: &mut Tap) {
@@ -228,7 +274,7 @@ impl Facts {
     // -- messages
 
     /// A stanza was written; its number must be the network's.
-    pub fn write(&mut self, sender: usize, text: Option<usize>, seen: Seen, tap: &mut Tap, at_ms: i64) {
+    pub fn write(&mut self, sender: usize, text: Option<usize>, seen: Seen, tap: &mut Tap) {
         let namespace = seen.namespace;
         let mut keys = BTreeMap::new();
         for key in seen.keys {
@@ -240,9 +286,12 @@ impl Facts {
             let place = direction.chains.len();
             let chain = direction.chains.entry(key.ratchet).or_insert(Chain { place, ..Chain::default() });
             chain.most = chain.most.max(key.n);
+            if text.is_some() || key.exchange.is_some() {
+                direction.written.push(tap.tick);
+            }
             keys.insert(endpoint, key);
         }
-        self.stanzas.push(Written { sender, text, namespace, tick: tap.tick, at_ms, keys });
+        self.stanzas.push(Written { sender, text, namespace, tick: tap.tick, keys });
     }
 
     /// Both begin at the same time if the other's key exchange is on its way.
@@ -261,14 +310,13 @@ impl Facts {
         let (sender, namespace) = (self.stanzas[stanza].sender, self.stanzas[stanza].namespace);
         let (key, written) = (self.stanzas[stanza].keys[&reader].clone(), self.stanzas[stanza].tick);
         let device = self.devices.get_mut(&reader).unwrap();
-        device.decrypted.insert(stanza);
+        device.decrypted.insert(stanza, tick);
         let direction = self.directions.entry((sender, reader, namespace)).or_default();
         direction.reads.push((written, tick));
         if let Some(chain) = direction.chains.get_mut(&key.ratchet) {
             if chain.place < direction.newest_read && key.n == chain.most {
                 self.late_last += 1;
             }
-            chain.read = chain.read.max(Some(key.n));
             direction.newest_read = direction.newest_read.max(chain.place);
         }
         if let Some(exchange) = &key.exchange {
@@ -280,18 +328,5 @@ impl Facts {
                 self.directions.entry((reader, sender, namespace)).or_default().fresh.push((begun, tick));
             }
         }
-    }
-
-    pub fn sessions_between(&self, from: usize, to: usize) -> usize {
-        let both = [(from, to), (to, from)];
-        let of = |(from, to)| Namespace::ALL.map(|namespace| self.directions.get(&(from, to, namespace)));
-        both.into_iter().flat_map(of).flatten().map(|direction| direction.exchanges.len()).sum()
-    }
-
-    /// How many messages of a chain are missing before this one.
-    pub fn gap(&self, from: usize, to: usize, key: &Key) -> u32 {
-        let directions = Namespace::ALL.map(|namespace| self.directions.get(&(from, to, namespace)));
-        let chain = directions.into_iter().flatten().find_map(|direction| direction.chains.get(&key.ratchet));
-        chain.map_or(0, |chain| key.n.saturating_sub(chain.read.map_or(0, |read| read + 1)))
     }
 }

@@ -38,6 +38,16 @@ pub enum Count {
     Reinstalled,
     Purged,
     Replaced,
+    /// Calls that replace the sessions with everybody.
+    ReplacedAll,
+    /// Older copies that were shown, and found out.
+    Noticed,
+    /// Empty messages that were delivered and could not be read, with an excuse.
+    EmptyUnread,
+    /// Messages that were decrypted before and are a failure to decrypt when they come again.
+    Unrecognised,
+    /// Devices that were left out although there was a session, because the bundle was refused.
+    LeftOut,
 }
 
 /// See the module.

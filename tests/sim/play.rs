@@ -31,6 +31,8 @@ const ASKS: usize = 0;
 
 /// A text whose encryption has begun.
 pub struct Draft {
+    /// When it began.
+    pub begun: u64,
     pub text: usize,
     pub to: Vec<&'static str>,
     pub room: Option<&'static str>,
@@ -54,6 +56,8 @@ pub struct Slot<D> {
     /// How many stanzas of the archive it still reads in this step.
     pub page: usize,
     pub drafts: BTreeMap<u64, Draft>,
+    /// Calls that replace the sessions with everybody, and are not over.
+    pub replacing: BTreeSet<u64>,
     pub backup: Option<Backup>,
 }
 
@@ -156,6 +160,7 @@ impl<D: Device> Sim<D> {
             catching_up: false,
             page: 0,
             drafts: BTreeMap::new(),
+            replacing: BTreeSet::new(),
             backup: None,
         }
     }
@@ -216,6 +221,7 @@ impl<D: Device> Sim<D> {
             Step::Restore { slot } => self.restore(slot),
             Step::Purge { slot, account } => self.purge(slot, account),
             Step::Replace { slot, account } => self.replace(slot, Some(JIDS[account]), 0),
+            Step::ReplaceAll { slot } => self.replace(slot, None, 0),
         }
     }
 
@@ -245,7 +251,8 @@ impl<D: Device> Sim<D> {
         let place = &mut self.slots[slot];
         match place.device.begin_encrypt(&to, &text, EncryptPolicy::Wait) {
             Ok(operation) => {
-                place.drafts.insert(operation, Draft { text: number, to, room });
+                let begun = self.tap.borrow().tick;
+                place.drafts.insert(operation, Draft { begun, text: number, to, room });
                 self.texts.push(text);
             }
             Err(status) => self.fail(Rule::Store, format!("encrypt does not begin: {}", status.name())),
@@ -255,6 +262,7 @@ impl<D: Device> Sim<D> {
     pub fn restart(&mut self, slot: usize, records: Option<Records>) {
         let place = &mut self.slots[slot];
         place.drafts.clear();
+        place.replacing.clear();
         self.tap.borrow_mut().forget_asked(place.endpoint, self.world.now_ms());
         match records {
             None => place.device.restart(),
@@ -312,7 +320,9 @@ impl<D: Device> Sim<D> {
         let old = self.slots[slot].endpoint;
         let account = JIDS[self.slots[slot].account];
         self.facts.devices.get_mut(&old).unwrap().alive = false;
-        self.unnoticed.remove(&old);
+        if self.unnoticed.remove(&old) {
+            self.figures.add(Count::Noticed);
+        }
         self.network.remove(old);
         let id = self.facts.devices[&old].id;
         for namespace in self.setup.namespaces(slot) {
@@ -351,7 +361,7 @@ impl<D: Device> Sim<D> {
         self.come(slot, 0);
         if self.setup.healing == Healing::Manual {
             // As the documentation asks a user who restores a backup.
-            self.jids().iter().for_each(|jid| self.replace(slot, Some(jid), 0));
+            self.replace(slot, None, 0);
         }
         self.figures.add(Count::Restored);
     }
@@ -361,8 +371,8 @@ impl<D: Device> Sim<D> {
         let now = self.world.now_ms();
         let last = self.restored.insert(endpoint, now);
         let shown = self.facts.shows(endpoint, memory, &self.tap.borrow());
-        if shown && last.is_none_or(|last| now - last > 25 * 3_600_000) {
-            self.unnoticed.insert(endpoint);
+        let due = shown && last.is_none_or(|last| now - last > 25 * 3_600_000);
+        if due && self.unnoticed.insert(endpoint) {
             self.figures.add(Count::Shown);
         }
     }
@@ -379,8 +389,15 @@ impl<D: Device> Sim<D> {
     }
 
     pub fn replace(&mut self, slot: usize, jid: Option<&str>, device: u32) {
-        let place = &self.slots[slot];
-        if place.online && place.device.begin_replace_sessions(jid, device).is_ok() {
+        let place = &mut self.slots[slot];
+        if !place.online {
+            return;
+        }
+        let Ok(operation) = place.device.begin_replace_sessions(jid, device) else { return };
+        if jid.is_none() {
+            place.replacing.insert(operation);
+            self.figures.add(Count::ReplacedAll);
+        } else {
             self.figures.add(Count::Replaced);
         }
     }

@@ -9,6 +9,8 @@ pub enum Rule {
     KeyUsedTwice,
     /// I2: no message is decrypted twice.
     DecryptedTwice,
+    /// I2: what was decrypted before is a duplicate when it comes again, and nothing else.
+    Duplicate,
     /// I3, and the aim of it all: what the network delivered was read.
     Lost,
     /// I3: what was read is what was written.

@@ -79,6 +79,10 @@ pub enum Step {
         slot: usize,
         account: usize,
     },
+    /// A device replaces its sessions with everybody.
+    ReplaceAll {
+        slot: usize,
+    },
 }
 
 /// What a run is about.
@@ -200,6 +204,20 @@ impl Writer {
         Step::Judge { slot, of, level: "distrusted" }
     }
 
+    /// A device replaces all its sessions, sometimes twice, and sometimes it is gone at once.
+    fn replace_all(&mut self, slot: usize) -> Step {
+        let all = Step::ReplaceAll { slot };
+        match self.dice.below(4) {
+            0 => self.steps.push(all),
+            1 => {
+                self.steps.push(all);
+                return Step::Leave { slot };
+            }
+            _ => (),
+        }
+        all
+    }
+
     /// What costs many messages happens in a few runs only.
     fn rarely(&mut self, step: Step) -> Step {
         if self.dice.percent(25) { step } else { Step::Wait { seconds: 5 } }
@@ -211,7 +229,7 @@ impl Writer {
         }
         let (slot, dice) = (self.slot(), self.dice.roll());
         let account = self.account(slot);
-        let end = if churn == Churn::None { 264 } else { 304 };
+        let end = if churn == Churn::None { 264 } else { 306 };
         let step = match self.dice.below(end) {
             0..150 => Step::Say { slot, account, dice },
             150..196 => Step::SayInRoom { slot, dice },
@@ -233,6 +251,7 @@ impl Writer {
             298..299 => self.rarely(Step::Purge { slot, account }),
             299..302 => Step::Replace { slot, account },
             302..303 => Step::Wait { seconds: 86_400 + self.dice.below(3 * 86_400) as u64 },
+            303..305 => self.replace_all(slot),
             _ => Step::Wire(self.conditions()),
         };
         self.said += usize::from(matches!(step, Step::Say { .. } | Step::SayInRoom { .. }));

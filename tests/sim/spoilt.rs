@@ -17,6 +17,8 @@ pub enum Spoilt {
     Drop,
     /// A text is shown a second time.
     Again,
+    /// What was read before comes again, and is no duplicate.
+    Renamed,
     /// Another text is shown.
     Altered,
     /// A text stands on the wire.
@@ -141,8 +143,8 @@ fn find(spoilt: Spoilt, seed: u64) -> Option<(Rule, Vec<Step>)> {
 #[test]
 fn what_is_planted_is_found_and_shown_in_a_few_steps() {
     use Rule::{
-        Altered, DecryptedTwice, KeyUsedTwice, Leak, Lost, PreKeys, Silent, Size, Store, Trace, Trust,
-        Unserved,
+        Altered, DecryptedTwice, Duplicate, KeyUsedTwice, Leak, Lost, PreKeys, Silent, Size, Store, Trace,
+        Trust, Unserved,
     };
     let all = [
         (Spoilt::Drop, Lost, 1),
@@ -160,6 +162,7 @@ fn what_is_planted_is_found_and_shown_in_a_few_steps() {
         (Spoilt::Hidden, Unserved, 2),
         (Spoilt::Untold, Rule::Unnoticed, 3),
         (Spoilt::Unreached, Silent, 1),
+        (Spoilt::Renamed, Duplicate, 1),
     ];
     let numbers: Vec<u64> = (0..all.len() as u64).collect();
     // Through both faces and in both namespaces in turn.

@@ -18,7 +18,6 @@ const LATEST_MS: i64 = 500;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Exchange {
     pub ephemeral: [u8; 32],
-    pub signed_pre_key: u32,
     pub pre_key: u32,
 }
 
@@ -48,11 +47,7 @@ pub fn read(xml: &str) -> Seen {
         let (ratchet, exchange) = if key.key_exchange {
             let exchange = KeyExchange::parse(namespace, &bytes).expect("a key exchange can be read");
             let id = exchange.id();
-            let named = Exchange {
-                ephemeral: *id.ephemeral.as_bytes(),
-                signed_pre_key: id.signed_pre_key_id,
-                pre_key: id.pre_key_id,
-            };
+            let named = Exchange { ephemeral: *id.ephemeral.as_bytes(), pre_key: id.pre_key_id };
             (exchange.message().header(), Some(named))
         } else {
             (RatchetMessage::parse(namespace, &bytes).expect("a message can be read").header(), None)
@@ -74,6 +69,14 @@ pub type Used = BTreeMap<u32, Vec<[u8; 32]>>;
 
 /// A message key on the wire: who sends to whom, on which ratchet key, with which number.
 type Header = (Namespace, usize, u32, [u8; 32], u32);
+
+/// A key that was used twice: by whom, to which device, and when first.
+#[derive(Clone, Copy, Debug)]
+pub struct Reused {
+    pub sender: usize,
+    pub id: u32,
+    pub first: u64,
+}
 
 /// When a list was learnt, and when and at what time it was asked for since.
 type Learnt = (u64, Option<(u64, i64)>);
@@ -105,9 +108,10 @@ impl Published {
 pub struct Tap {
     /// Counts everything that is sent or read.
     pub tick: u64,
-    headers: HashMap<Header, Vec<u8>>,
-    /// Keys that were used twice: by whom, to which device. An older copy of a store may do so for a while.
-    pub reused: Vec<(usize, u32)>,
+    /// What was sent under each key, and when first.
+    headers: HashMap<Header, (Vec<u8>, u64)>,
+    /// An older copy of a store may use keys again for a while.
+    pub reused: Vec<Reused>,
     pub wrong: Vec<Failure>,
     /// Empty messages that were sent: by whom, to whom.
     pub sent: Vec<(usize, String, String)>,
@@ -275,9 +279,10 @@ impl Tap {
                 self.begun.entry(exchange.ephemeral).or_insert(tick);
             }
             let at = (seen.namespace, sender, key.device, key.ratchet, key.n);
-            let before = self.headers.insert(at, key.bytes.clone());
-            if before.is_some_and(|before| before != key.bytes) {
-                self.reused.push((sender, key.device));
+            let (bytes, first) = self.headers.entry(at).or_insert_with(|| (key.bytes.clone(), tick));
+            if *bytes != key.bytes {
+                self.reused.push(Reused { sender, id: key.device, first: *first });
+                bytes.clone_from(&key.bytes);
             }
         }
     }
