@@ -17,6 +17,7 @@ in_both_namespaces! {
     what_was_not_answered_before_counts_no_more,
     a_text_that_is_on_its_way_while_all_are_retired_reaches_everybody,
     a_record_that_cannot_be_read_keeps_no_other_session_from_going,
+    a_device_whose_bundle_was_missing_is_served_again,
 }
 
 /// The records of sessions with a device, current and archived.
@@ -167,4 +168,32 @@ fn a_record_that_cannot_be_read_keeps_no_other_session_from_going(ns: Namespace)
     romeo.connect(&mut server);
     romeo.run_days(31, &mut server);
     assert_eq!(stored(&romeo), 7, "all but the one behind the record");
+}
+
+fn a_device_whose_bundle_was_missing_is_served_again(ns: Namespace) {
+    for offline in [false, true] {
+        let (mut server, romeo, juliet) = friends(ns);
+        let second = RustDevice::new(JULIET, &mut server);
+        romeo.push(&juliet.jid, &server);
+        let hello = romeo.say(&juliet.jid, "hello", &mut server);
+        second.read(&romeo.jid, &hello);
+        server.settle(&[&romeo, &juliet, &second]);
+        let at = (ns, juliet.jid.clone(), juliet.id());
+        let bundle = server.bundles.remove(&at).unwrap();
+        let outcome = romeo.replace_sessions(None, 0, &mut server);
+        assert_eq!(row(&outcome, &juliet.jid, juliet.id()), Some(Status::BundleNotFound));
+        romeo.say(&juliet.jid, "still missing", &mut server);
+        server.bundles.insert(at, bundle);
+        romeo.manager().disconnected().unwrap();
+        let operation = offline.then(|| romeo.begin_encrypt(&[&juliet.jid], "early", EncryptPolicy::Wait));
+        romeo.step();
+        romeo.advance(2 * HOUR);
+        romeo.connect(&mut server);
+        if let Some(operation) = operation {
+            let outcome = romeo.take(operation);
+            assert_eq!(row(&outcome, &juliet.jid, juliet.id()), Some(Status::Ok), "offline");
+        }
+        let message = romeo.say(&juliet.jid, "back again", &mut server);
+        assert!(message.keys.iter().any(|key| key.device == juliet.id()), "offline: {offline}");
+    }
 }

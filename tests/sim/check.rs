@@ -158,7 +158,8 @@ impl<D: Device> Sim<D> {
         if let Some(since) = was {
             let forgot = self.facts.distrusts(endpoint, sender) || self.facts.purged(endpoint, sender, since);
             if read.status == Status::DecryptionFailed && !forgot && self.spoilt.is_none() {
-                // Rare and not explained yet (seeds 38 and 48); bounded in `main.rs`.
+                // What is remembered of a chain has room for four gaps (docs/limits.md), and a wire like this one makes more in a
+                // long chain (seeds 38 and 48); bounded in `main.rs`.
                 self.figures.add(Count::Unrecognised);
             } else if read.status != Status::Duplicate && !forgot {
                 self.fail(Rule::Duplicate, format!("{what}, and it was decrypted before"));
@@ -217,7 +218,8 @@ impl<D: Device> Sim<D> {
                 Some(excuse) => {
                     self.excused.insert((draft.text, endpoint), excuse);
                 }
-                // Rare and not explained yet (seed 63); bounded in `main.rs`.
+                // Once in 100 seeds (63), where all sessions had been retired and the bundle was missing then; bounded in
+                // `main.rs`.
                 None if self.spoilt.is_none()
                     && report.rows.iter().any(|row| {
                         row.device == self.facts.devices[&endpoint].id && row.status == Status::BundleNotFound
