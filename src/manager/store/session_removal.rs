@@ -13,8 +13,7 @@ use crate::protocol::skipped_keys::SkippedKeys;
 impl Sessions<'_, '_> {
     /// Deletes the sessions whose time has passed: archived ones, and the current one if it was retired with all others.
     pub(in crate::manager) fn discard_expired(&mut self) -> Result<()> {
-        let (current, epoch) = (self.tx.current_session(&self.at)?, self.epoch()?);
-        if current.session.is_some() && epoch.is_over_for(current.epoch, self.tx.accumulated_ms()?) {
+        if self.is_current_over()? {
             self.retire_current()?;
         }
         let mut archive = self.read_archive()?;
@@ -22,6 +21,17 @@ impl Sessions<'_, '_> {
             self.put_archive(&archive);
         }
         Ok(())
+    }
+
+    /// Returns whether the time of the current session has passed because it was retired with all others. What is read here of
+    /// all devices takes no place among the sessions that are in use.
+    fn is_current_over(&self) -> Result<bool> {
+        let (epoch, accumulated_ms) = (self.epoch()?, self.tx.accumulated_ms()?);
+        if epoch.number == 0 {
+            return Ok(false);
+        }
+        let Some(bytes) = self.tx.raw(&keys::session(&self.at))? else { return Ok(false) };
+        Ok(epoch.is_over_for(CurrentSession::decode(&bytes, &self.at)?.epoch, accumulated_ms))
     }
 
     /// Takes those out of the archive whose time has passed or that are too many, and deletes them. Returns whether there were
