@@ -9,8 +9,9 @@ use crate::support::world::Device;
 use crate::support::world::network::{Conditions, Delivery, Way};
 use omemo::error::Status;
 
-/// Days on which a text is written again to those that took the same pre key.
-const TRIES: usize = 3;
+/// How long it takes until a device gets a new session whose first one was begun on a pre key that another had taken: it is
+/// repaired once a day, or, if the other side still has an older session, rebuilt after a week without an answer.
+const AGAIN_MS: [i64; 3] = [DAY_MS, 8 * DAY_MS, 8 * DAY_MS];
 /// A publication is made three times a minute at most.
 const MINUTE_MS: i64 = 61_000;
 /// A session with a device is repaired once a day.
@@ -98,8 +99,7 @@ impl<D: Device> Sim<D> {
         self.settle();
     }
 
-    /// Two that take the same pre key at the same time need a second try; a device that was repaired that day is repaired when it
-    /// writes on the next one, and is read then.
+    /// Two that take the same pre key at the same time need another try.
     fn reach_everybody(&mut self) {
         let mut first = self.texts.len();
         self.write_all();
@@ -107,9 +107,9 @@ impl<D: Device> Sim<D> {
             let last = sim.excused.range((from, 0)..);
             last.clone().count() > 0 && last.into_iter().all(|(_, excuse)| *excuse == Excuse::SharedPreKey)
         };
-        for _ in 0..TRIES {
+        for again_ms in AGAIN_MS {
             if shared(self, first) {
-                self.wait(DAY_MS);
+                self.wait(again_ms);
                 first = self.texts.len();
                 self.write_all();
             }

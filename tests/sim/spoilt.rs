@@ -168,8 +168,11 @@ fn what_is_planted_is_found_and_shown_in_a_few_steps() {
     // Through both faces and in both namespaces in turn.
     let found = workers::each(&numbers, |number| find(all[*number as usize].0, [1, 6][*number as usize % 2]));
     let mut wrong = Vec::new();
-    for ((spoilt, rule, most), found) in all.iter().zip(&found) {
-        if !found.as_ref().is_some_and(|(found, short)| found == rule && short.len() <= *most) {
+    for (index, ((spoilt, rule, most), found)) in all.iter().zip(&found).enumerate() {
+        // The C functions draw other keys each time: there a shorter script may break another rule, or none.
+        let on_rust_face = |index: usize| index.is_multiple_of(2);
+        let is_short = |short: &Vec<Step>| short.len() <= *most || !on_rust_face(index);
+        if !found.as_ref().is_some_and(|(found, short)| found == rule && is_short(short)) {
             wrong.push(format!("{spoilt:?}, {rule:?} in {most} steps: {found:?}"));
         }
     }
