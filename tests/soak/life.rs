@@ -170,7 +170,7 @@ impl<D: Tested> Life<D> {
         if churn && self.is_day(4, 7) {
             self.replace_sessions();
         }
-        // Sessions whose time has passed go when the next one is archived.
+        // One contact begins new sessions all the time: what they leave behind must not pile up.
         if (churn && self.is_day(6, 7)) || self.day % YEAR == YEAR - 3 {
             self.be_replaced(STEADY);
         }
