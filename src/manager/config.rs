@@ -179,6 +179,36 @@ pub enum StartMark {
     NewPreKey,
 }
 
+/// Whose habits an account has: tests play other implementations with this one. No option of the C functions sets it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Habits {
+    /// This library's own.
+    #[default]
+    Own,
+    /// Keeps a single session with a device: what is on its way on an earlier one is lost.
+    SingleSession,
+    /// Announces the previous sending chain as one message shorter than it was, as implementations with libsignal do.
+    ShortenedPn,
+}
+
+impl Habits {
+    /// Returns the length of the previous sending chain that is announced where it was so long.
+    pub fn announced_pn(self) -> fn(u32) -> u32 {
+        match self {
+            Habits::ShortenedPn => |pn| pn.saturating_sub(1),
+            Habits::Own | Habits::SingleSession => |pn| pn,
+        }
+    }
+
+    /// Returns how many earlier sessions are kept with a device.
+    pub fn archived_sessions(self) -> usize {
+        match self {
+            Habits::SingleSession => 0,
+            Habits::Own | Habits::ShortenedPn => limits::ARCHIVED_SESSIONS,
+        }
+    }
+}
+
 /// The settings of an account.
 #[derive(Clone)]
 pub struct Config {
@@ -206,4 +236,6 @@ pub struct Config {
     pub signed_pre_key_period_ms: u64,
     /// See [`PRE_KEY_THRESHOLD`].
     pub pre_key_threshold: usize,
+    /// See [`Habits`].
+    pub habits: Habits,
 }

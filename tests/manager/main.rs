@@ -36,6 +36,7 @@ mod log;
 mod namespaces;
 mod needs_api;
 mod order;
+mod outdated_failures;
 mod own_bundle;
 mod own_label;
 mod own_list;

@@ -12,7 +12,7 @@ use crate::error::{Error, Result, Status};
 use crate::manager;
 use crate::manager::api::trust_policy::LEVEL_UNDECIDED;
 use crate::manager::config::{
-    ConfigOption, HEALING, Healing, MARK_START, MAX_OPEN_FETCHES, MAX_UNANSWERED_MESSAGES, OPTIONS,
+    ConfigOption, HEALING, Habits, Healing, MARK_START, MAX_OPEN_FETCHES, MAX_UNANSWERED_MESSAGES, OPTIONS,
     PRE_KEY_THRESHOLD, REQUEST_TIMEOUT_MS, SIGNED_PRE_KEY_PERIOD_S, SKIPPED_PER_MESSAGE, SKIPPED_PER_SESSION,
     StartMark, TRUST_POLICY,
 };
@@ -128,6 +128,7 @@ impl Shared {
             max_unanswered_messages,
             signed_pre_key_period_ms,
             pre_key_threshold,
+            habits: Habits::Own,
         };
         let storage = settings.storage.ok_or_else(|| missing("omemo_config_set_storage was not called."))?;
         let callbacks =

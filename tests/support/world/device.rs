@@ -8,7 +8,7 @@ use omemo::manager::api::decrypted::Action;
 use omemo::manager::api::device::CoreTrust;
 use omemo::manager::api::draft::EncryptPolicy;
 use omemo::manager::api::event::NoticeKind;
-use omemo::manager::config::Healing;
+use omemo::manager::config::{Habits, Healing};
 use omemo::protocol::namespace::Namespace;
 use std::sync::Arc;
 
@@ -24,6 +24,8 @@ pub struct Options {
     pub policy: Option<Policy>,
     /// Unused pre keys at which new ones are made.
     pub pre_key_threshold: usize,
+    /// Whose habits it has; on the Rust face only.
+    pub habits: Habits,
 }
 
 /// The ready-made trust policies, with their numbers.
@@ -45,6 +47,7 @@ impl Options {
             healing: Healing::Manual,
             policy: None,
             pre_key_threshold: 99,
+            habits: Habits::Own,
         }
     }
 }

@@ -88,6 +88,7 @@ impl Device for RustDevice {
             max_unanswered_messages: None,
             signed_pre_key_period_ms: 604_800_000,
             pre_key_threshold: options.pre_key_threshold,
+            habits: options.habits,
         };
         let mut device = RustDevice::closed(config, options.storage);
         let policy: Option<&'static dyn TrustPolicy> = options.policy.map(|policy| match policy {
