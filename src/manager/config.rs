@@ -239,3 +239,19 @@ pub struct Config {
     /// See [`Habits`].
     pub habits: Habits,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn habits_of_others_are_theirs_alone() {
+        let announced = |habits: Habits| [0, 1, 7].map(habits.announced_pn());
+        assert_eq!(announced(Habits::Own), [0, 1, 7]);
+        assert_eq!(announced(Habits::SingleSession), [0, 1, 7]);
+        assert_eq!(announced(Habits::ShortenedPn), [0, 0, 6]);
+        assert_eq!(Habits::SingleSession.archived_sessions(), 0);
+        assert_eq!(Habits::Own.archived_sessions(), limits::ARCHIVED_SESSIONS);
+        assert_eq!(Habits::ShortenedPn.archived_sessions(), limits::ARCHIVED_SESSIONS);
+    }
+}
