@@ -243,6 +243,11 @@ unsafe extern "C" {
     pub fn omemo_decrypted_detail(decrypted: *const Opaque) -> *const c_char;
     pub fn omemo_decrypted_plaintext(decrypted: *const Opaque, len: *mut usize) -> *const u8;
     pub fn omemo_decrypted_from(decrypted: *const Opaque) -> *const c_char;
+    pub fn omemo_decrypted_room(decrypted: *const Opaque) -> *const c_char;
+    pub fn omemo_decrypted_receipt(decrypted: *const Opaque) -> u64;
+    pub fn omemo_manager_acknowledge(manager: *mut Opaque, receipt: u64) -> i32;
+    pub fn omemo_manager_unacknowledged(manager: *mut Opaque, after: u64, decrypted: *mut *mut Opaque)
+    -> i32;
     pub fn omemo_decrypted_device(decrypted: *const Opaque) -> u32;
     pub fn omemo_decrypted_namespace(decrypted: *const Opaque) -> *const c_char;
     pub fn omemo_decrypted_identity_key(decrypted: *const Opaque, len: *mut usize) -> *const u8;

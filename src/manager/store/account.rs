@@ -4,6 +4,7 @@ use super::super::api::services::Services;
 use super::super::config::Config;
 use super::super::model::address::SessionAddress;
 use super::super::model::contact::Contact;
+use super::super::model::kept::KeptIndex;
 use super::super::model::memory::Memory;
 use super::super::model::outbox::Outbox;
 use super::super::model::pre_keys::PreKeyStore;
@@ -43,6 +44,8 @@ pub(super) struct Loaded {
     pub(super) identity: Box<IdentityKeyPair>,
     pub(super) pre_keys: BTreeMap<Namespace, Arc<PreKeyStore>>,
     pub(super) outbox: Arc<Outbox>,
+    /// Content that the client has not acknowledged.
+    pub(super) kept: KeptIndex,
     pub(super) directory: Directory,
     pub(super) contacts: Cache<BareJid, Contact>,
     pub(super) strangers: Cache<BareJid, Contact>,
@@ -59,6 +62,7 @@ impl Loaded {
             identity,
             pre_keys: BTreeMap::new(),
             outbox: Arc::default(),
+            kept: KeptIndex::default(),
             directory: Directory::default(),
             contacts: Cache::new(policy::CACHED_CONTACT_BYTES),
             strangers: Cache::new(policy::CACHED_STRANGER_BYTES),

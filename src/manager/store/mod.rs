@@ -6,6 +6,7 @@ mod commit;
 pub(super) mod current_session;
 pub(super) mod directory;
 mod integrity;
+mod kept;
 mod keys;
 pub(super) mod opening;
 pub(super) mod records;
