@@ -86,6 +86,7 @@ pub const ERR_PUBLIC_DATA_INCONSISTENCY: i32 = -507;
 pub const ERR_PRE_KEY_UNKNOWN: i32 = -508;
 pub const ERR_OWN_ECHO: i32 = -509;
 pub const ERR_AFFIX: i32 = -510;
+pub const ERR_NOT_FOUND: i32 = -10;
 
 pub const REJECT_NOT_FOUND: i32 = 1;
 pub const REJECT_FAILED: i32 = 2;
