@@ -106,7 +106,8 @@ int main(void) {
   manager = NULL;
   check("the store opens again", open_account(&store, path, "romeo@montague.lit", &manager) == OMEMO_OK);
   sqlite3_open(":memory:", &history);
-  sqlite3_exec(history, "CREATE TABLE history (receipt INTEGER UNIQUE, room TEXT, sender TEXT, text TEXT)", NULL, NULL, NULL);
+  sqlite3_exec(history, "CREATE TABLE history (receipt INTEGER UNIQUE, room TEXT, sender TEXT, text TEXT)", NULL, NULL,
+               NULL);
   deliver_what_is_left(manager, history);
   check("nothing was left to deliver", sqlite3_total_changes(history) == 0);
   sqlite3_close(history);

@@ -303,6 +303,7 @@ impl Client {
         let mut out = null_mut();
         // SAFETY: the manager lives; the result is freed by `take`.
         match unsafe { abi::omemo_manager_unacknowledged(self.manager, after, &mut out) } {
+            // SAFETY: it was just given, and is used by nobody else.
             abi::OK => Ok(unsafe { Decrypted::take(out) }),
             status => Err(status),
         }

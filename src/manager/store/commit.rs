@@ -131,6 +131,7 @@ impl Tx<'_> {
         if self.staged.erased {
             integrity::erase(&mut batch);
         }
+        self.account.unknown.add_to(&mut batch);
         let too_large = |value: Option<&[u8]>| value.is_some_and(|value| value.len() > policy::RECORD_BYTES);
         if batch.changes().any(|(_, value)| too_large(value)) {
             return Err(Error::new(Status::Limit, "A record would become too large to be loaded again."));

@@ -76,7 +76,7 @@ impl Account {
         let outbox: Option<OutboxRecord> = self.read(keys::OUTBOX)?;
         loaded.outbox = Arc::new(outbox.map_or_else(|| Ok(Default::default()), |outbox| outbox.outbox())?);
         loaded.kept = kept::load(self)?;
-        loaded.directory = Directory::load(&*self.store)?;
+        loaded.directory = Directory::load(|key| self.load(key))?;
         self.loaded = Some(Box::new(loaded));
         Ok(true)
     }

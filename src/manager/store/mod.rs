@@ -15,3 +15,4 @@ mod session_removal;
 pub(super) mod sessions;
 mod staged;
 pub(super) mod transaction;
+mod unknown_fields;
