@@ -145,8 +145,21 @@ pub const MARK_START: ConfigOption = ConfigOption {
     default: 0,
 };
 
+/// Whether decrypted content is kept until the client has it safe.
+pub const ACKNOWLEDGE: ConfigOption = ConfigOption {
+    number: 11,
+    name: "OMEMO_OPTION_ACKNOWLEDGE",
+    meaning: "1: decrypted content is kept in the store, in the same commit as the step of the session, until \
+              omemo_manager_acknowledge is called with its omemo_decrypted_receipt: no crash loses it (docs/storage.md). 0: \
+              it is handed out and not kept; what was kept before stays listed.",
+    unit: "0 or 1",
+    least: 0,
+    most: 1,
+    default: 0,
+};
+
 /// All options, by number.
-pub const OPTIONS: [&ConfigOption; 10] = [
+pub const OPTIONS: [&ConfigOption; 11] = [
     &REQUEST_TIMEOUT_MS,
     &MAX_OPEN_FETCHES,
     &SKIPPED_PER_SESSION,
@@ -157,6 +170,7 @@ pub const OPTIONS: [&ConfigOption; 10] = [
     &PRE_KEY_THRESHOLD,
     &TRUST_POLICY,
     &MARK_START,
+    &ACKNOWLEDGE,
 ];
 
 /// Who replaces a session on which messages cannot be decrypted.
@@ -209,6 +223,16 @@ impl Habits {
     }
 }
 
+/// What becomes of decrypted content once it was handed out.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Delivery {
+    /// It is the client's.
+    #[default]
+    Direct,
+    /// It is kept until the client acknowledges it.
+    Acknowledged,
+}
+
 /// The settings of an account.
 #[derive(Clone)]
 pub struct Config {
@@ -236,6 +260,8 @@ pub struct Config {
     pub signed_pre_key_period_ms: u64,
     /// See [`PRE_KEY_THRESHOLD`].
     pub pre_key_threshold: usize,
+    /// See [`ACKNOWLEDGE`].
+    pub delivery: Delivery,
     /// See [`Habits`].
     pub habits: Habits,
 }

@@ -34,9 +34,9 @@ use flows::context::Context;
 use flows::device_list::Delivery;
 use flows::replace_sessions::Scope;
 use flows::{
-    catch_up, clear_device_lists, connect, decrypt, delete_account, device_list, devices, encrypt, health,
-    label, own_keys, purge_jid, purge_namespace, refresh, remove_own_device, replace_sessions,
-    reset_identity, take_over, trust, trust_policy, worker,
+    acknowledge, catch_up, clear_device_lists, connect, decrypt, delete_account, device_list, devices,
+    encrypt, health, label, own_keys, purge_jid, purge_namespace, refresh, remove_own_device,
+    replace_sessions, reset_identity, take_over, trust, trust_policy, worker,
 };
 use model::failed_messages::Timeliness;
 use std::sync::Arc;
@@ -174,6 +174,17 @@ impl Manager {
         let decrypted = decrypt::decrypt(&self.context, from, room, message, Timeliness::Doubtful);
         self.context.engine.wake();
         decrypted
+    }
+
+    /// Forgets content that the client has safe, by the receipt that came with it. [`Status::NotFound`]: nothing is kept
+    /// under it.
+    pub fn acknowledge(&self, receipt: u64) -> Result<()> {
+        acknowledge::acknowledge(&self.context, receipt)
+    }
+
+    /// The next content after this receipt that nobody has acknowledged; 0: the first one.
+    pub fn unacknowledged(&self, after: u64) -> Result<Option<Decrypted>> {
+        acknowledge::unacknowledged(&self.context, after)
     }
 
     /// Begins new sessions: with one device, with all devices of a JID, or with everybody.

@@ -84,6 +84,7 @@ static void own_device(omemo_manager *manager, uint32_t *id, char *fingerprint, 
 int main(void) {
   char path[] = "/tmp/omemo-page-XXXXXX", wal[64], shm[64], first[256], second[256];
   struct store store;
+  sqlite3 *history = NULL;
   omemo_manager *manager = NULL;
   omemo_result *result = NULL;
   omemo_op op = 0;
@@ -104,6 +105,12 @@ int main(void) {
 
   manager = NULL;
   check("the store opens again", open_account(&store, path, "romeo@montague.lit", &manager) == OMEMO_OK);
+  sqlite3_open(":memory:", &history);
+  sqlite3_exec(history, "CREATE TABLE history (receipt INTEGER UNIQUE, room TEXT, sender TEXT, text TEXT)", NULL, NULL,
+               NULL);
+  deliver_what_is_left(manager, history);
+  check("nothing was left to deliver", sqlite3_total_changes(history) == 0);
+  sqlite3_close(history);
   own_device(manager, &again, second, sizeof second);
   check("it is the same device", again == id && strcmp(first, second) == 0);
   omemo_manager_free(manager);

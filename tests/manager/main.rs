@@ -12,6 +12,7 @@ mod support;
 #[path = "../support/heap.rs"]
 mod heap;
 
+mod acknowledge;
 mod across_namespaces;
 mod advice;
 mod broken_sessions;

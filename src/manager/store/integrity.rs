@@ -3,11 +3,11 @@
 
 use super::account::{Account, Loaded};
 use super::directory::Directory;
-use super::keys;
 use super::records::account::{AccountRecord, AnchorRecord};
 use super::records::outbox::OutboxRecord;
 use super::records::pre_keys::PreKeysRecord;
 use super::records::{self, Record, corrupt};
+use super::{kept, keys};
 use crate::crypto::identity::IdentityKeyPair;
 use crate::crypto::rng::draw;
 use crate::error::{Error, Result, Status};
@@ -75,7 +75,8 @@ impl Account {
         }
         let outbox: Option<OutboxRecord> = self.read(keys::OUTBOX)?;
         loaded.outbox = Arc::new(outbox.map_or_else(|| Ok(Default::default()), |outbox| outbox.outbox())?);
-        loaded.directory = Directory::load(&*self.store)?;
+        loaded.kept = kept::load(self)?;
+        loaded.directory = Directory::load(|key| self.load(key))?;
         self.loaded = Some(Box::new(loaded));
         Ok(true)
     }
@@ -108,7 +109,10 @@ impl Account {
 /// Returns the keys that lie where they lie whatever is stored, but for the account and its anchor.
 fn fixed_keys() -> impl Iterator<Item = String> {
     let buckets = (0..=keys::BUCKETS).map(keys::bucket);
-    let others = Namespace::ALL.map(keys::pre_keys).into_iter().chain([keys::OUTBOX.to_owned()]);
+    let others = Namespace::ALL
+        .map(keys::pre_keys)
+        .into_iter()
+        .chain([keys::OUTBOX.to_owned(), keys::KEPT.to_owned()]);
     buckets.chain(others)
 }
 
