@@ -6,6 +6,7 @@ pub mod memory;
 pub mod sqlite;
 mod sqlite_error;
 mod sqlite_file;
+#[cfg(feature = "bundled-sqlite")]
 mod sqlite_memory;
 mod sqlite_schema;
 #[cfg(test)]

@@ -5,7 +5,7 @@
 
 use super::sqlite_error::{failure, refused};
 use super::sqlite_file::StoreFile;
-use super::{Batch, Storage, sqlite_memory, sqlite_schema};
+use super::{Batch, Storage, sqlite_schema};
 use crate::error::{Error, Result, Status};
 use parking_lot::Mutex;
 use rusqlite::config::DbConfig;
@@ -57,7 +57,8 @@ pub struct SqliteStorage {
 impl SqliteStorage {
     /// Opens the store in the file `path`, which is made if there is none. Errors name SQLite's own words.
     pub fn open(path: &Path) -> Result<SqliteStorage> {
-        sqlite_memory::wipe_what_is_freed();
+        #[cfg(feature = "bundled-sqlite")]
+        super::sqlite_memory::wipe_what_is_freed();
         let file = StoreFile::open(path)?;
         let connection = connect(&file)?;
         Ok(SqliteStorage { connection: Mutex::new(Some(connection)), file })

@@ -199,7 +199,7 @@ fn give(storage: Box<dyn Storage>, error: CString, out: &mut MaybeUninit<*mut om
 ///
 /// Parameters:
 /// - path: name of the file, as the system has it; need not be UTF-8. ":memory:" and "file:" have no special meaning.
-/// - storage: receives the store. If the file could not be opened it receives a store too, as sqlite3_open does, which
+/// - storage: receives the store. If the file could not be opened it receives a store too, as in SQLite, which
 ///   can do nothing but tell why: omemo_storage_error returns the reason, and omemo_manager_new with this store fails
 ///   with the same status and reason.
 /// Returns: OMEMO_OK; OMEMO_ERR_STORAGE_LOCKED at once if the store is open elsewhere; OMEMO_ERR_STORAGE_VERSION for
@@ -324,3 +324,6 @@ pub unsafe extern "C" fn omemo_value_set(
         bytes.map(drop)
     })
 }
+
+#[cfg(test)]
+mod tests;

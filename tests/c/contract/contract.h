@@ -51,5 +51,6 @@ unsigned contract_threads(void);
 unsigned contract_structures(void);
 unsigned contract_messages(void);
 unsigned contract_own_account(void);
+unsigned contract_storage(void);
 
 #endif

@@ -13,5 +13,6 @@ int main(void) {
   failed += contract_structures();
   failed += contract_messages();
   failed += contract_own_account();
+  failed += contract_storage();
   return failed == 0 ? 0 : 1;
 }
