@@ -177,7 +177,7 @@ pub fn install() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
         super::allocator::install();
-        drop(super::stage::Room::new().open());
+        drop(super::stage::Room::in_memory().open());
         // SAFETY: SQLite is initialised; the tables that are leaked live as long as the process. A copy of a VFS works with
         // its functions, which know the original by `pAppData`, and `xOpen` and `xDelete` are given the original.
         unsafe {
@@ -335,7 +335,8 @@ unsafe extern "C" fn write(file: *mut ffi::sqlite3_file, bytes: *const c_void, l
         };
         let code = methods.xWrite.unwrap()(real, bytes, len, at);
         if code == ffi::SQLITE_OK {
-            let bytes = std::slice::from_raw_parts(bytes.cast::<u8>(), usize::try_from(len).unwrap()).to_vec();
+            let bytes =
+                std::slice::from_raw_parts(bytes.cast::<u8>(), usize::try_from(len).unwrap()).to_vec();
             note(|| Event::Write { file: path_of(file), at: u64::try_from(at).unwrap(), bytes });
         }
         kind.map_or(code, Kind::code)
