@@ -39,6 +39,8 @@ pub(super) fn failure(error: rusqlite::Error) -> Error {
             let words = words.unwrap_or_else(|| code.to_string());
             (code.extended_code, words)
         }
+        // Only a new SQLite tells where in the statement it fails.
+        #[cfg(feature = "bundled-sqlite")]
         rusqlite::Error::SqlInputError { error, msg, .. } => (error.extended_code, msg),
         // A column of another type than ours, or no row where there must be one.
         _ => (ffi::SQLITE_CORRUPT, "the file holds what this library does not write".to_owned()),
