@@ -105,7 +105,8 @@ fn set(connection: &Connection, settings: &[(&str, &str)]) -> Result<()> {
         connection.pragma(None, name, wanted, &mut read).map_err(failure)?;
         connection.pragma_query(None, name, &mut read).map_err(failure)?;
         // A build without memory mapping answers nothing; 0 is what it has.
-        if !value.eq_ignore_ascii_case(wanted) && !(value.is_empty() && *wanted == "0") {
+        let is_absent = value.is_empty() && *wanted == "0";
+        if !is_absent && !value.eq_ignore_ascii_case(wanted) {
             return Err(refused(format!(
                 "SQLite does not take the setting {name} = {wanted}, it stays {value}."
             )));

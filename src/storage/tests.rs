@@ -201,7 +201,8 @@ fn a_store_of_a_newer_version_is_refused_and_stays_as_it_is() {
 
 #[test]
 fn what_is_no_store_is_refused_and_stays_as_it_is() {
-    let foreign: [(&str, Box<dyn Fn(&Room)>); 5] = [
+    type Make = Box<dyn Fn(&Room)>;
+    let foreign: [(&str, Make); 5] = [
         ("a text", Box::new(|room| fs::write(room.file(), "Two households, both alike in dignity").unwrap())),
         ("zeros", Box::new(|room| fs::write(room.file(), [0; 8192]).unwrap())),
         ("another program's SQLite file", Box::new(|room| room.sql("CREATE TABLE record (key, value)"))),
