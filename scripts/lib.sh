@@ -72,7 +72,7 @@ needs() { # SUITE...
             need_command shellcheck shellcheck
             ;;
         rust) need_command shellcheck shellcheck ;;
-        sim | faults | planted | mutants) ;;
+        sim | faults | crash | planted | mutants) ;;
         header)
             need_command g++ g++
             need_command clang clang

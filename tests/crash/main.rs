@@ -16,4 +16,5 @@ mod killed;
 mod power;
 mod secrets;
 mod stage;
+mod threads;
 mod vfs;
