@@ -67,7 +67,12 @@ impl SqliteStorage {
     fn with<T>(&self, work: impl FnOnce(&mut Connection) -> Result<T>) -> Result<T> {
         self.file.check_process()?;
         let mut connection = self.connection.lock();
-        work(connection.as_mut().ok_or(Error::from(Status::Internal))?)
+        let connection = connection.as_mut().ok_or(Error::from(Status::Internal))?;
+        // After a failure whose own rollback has failed as well: what was begun must neither be read nor be gone on with.
+        if !connection.is_autocommit() {
+            connection.execute_batch("ROLLBACK").map_err(failure)?;
+        }
+        work(connection)
     }
 }
 
@@ -135,10 +140,6 @@ impl Storage for SqliteStorage {
     fn commit(&self, batch: Batch) -> Result<()> {
         self.file.check_place()?;
         self.with(|connection| {
-            // After a failure whose own rollback has failed as well.
-            if !connection.is_autocommit() {
-                connection.execute_batch("ROLLBACK").map_err(failure)?;
-            }
             let transaction =
                 connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(failure)?;
             for (key, value) in batch.changes() {

@@ -16,25 +16,37 @@ fn is_named(error: &Error) {
     assert!(error.is_storage() && !error.to_string().is_empty(), "{}: {error}", error.status().name());
 }
 
-/// A store and what it must hold. After a commit that failed it is one of two.
+/// A store and what it must hold.
+///
+/// A commit that failed may have reached the log: then it has happened once the file is opened again, unless another commit
+/// has taken its place. Nothing was handed out on its account, so that this does no harm. While the store stays open it must
+/// not come and go.
 struct Watched<'a> {
     room: &'a Room,
     store: Option<SqliteStorage>,
-    before: Records,
-    after: Records,
+    /// What was read or committed last.
+    now: Records,
+    /// What there would be after each of the commits that have failed since the last one that did not.
+    failed: Vec<Records>,
+    /// Something has failed or was opened since the last look.
+    is_uncertain: bool,
     failures: usize,
 }
 
 impl<'a> Watched<'a> {
     fn new(room: &'a Room) -> Watched<'a> {
-        Watched { room, store: None, before: Records::new(), after: Records::new(), failures: 0 }
+        let (now, failed) = (Records::new(), Vec::new());
+        Watched { room, store: None, now, failed, is_uncertain: true, failures: 0 }
     }
 
     /// Whether it is open now.
     fn open(&mut self) -> bool {
         if self.store.is_none() {
             match self.room.try_open() {
-                Ok(store) => self.store = Some(store),
+                Ok(store) => {
+                    self.store = Some(store);
+                    self.is_uncertain = true;
+                }
                 Err(error) => self.note(&error),
             }
         }
@@ -46,16 +58,26 @@ impl<'a> Watched<'a> {
         self.failures += 1;
     }
 
-    /// Reads everything, as the library does after a failure: it must be one of the two states, and is from then on.
+    /// Reads everything, as the library does after a failure.
     fn settle(&mut self) {
         if !self.open() {
             return;
         }
         match read_all(self.store.as_ref().unwrap()) {
             Ok(found) => {
-                assert!(found == self.before || found == self.after, "neither before nor after the commit");
-                self.before = found.clone();
-                self.after = found;
+                let is_known = found == self.now || (self.is_uncertain && self.failed.contains(&found));
+                let step = |records: &Records| records.get("v1/step").cloned();
+                assert!(
+                    is_known,
+                    "found {} records of step {:?}, not {} of {:?}, nor what {} failed commits would have made",
+                    found.len(),
+                    step(&found),
+                    self.now.len(),
+                    step(&self.now),
+                    self.failed.len()
+                );
+                self.now = found;
+                self.is_uncertain = false;
             }
             Err(error) => self.note(&error),
         }
@@ -63,16 +85,27 @@ impl<'a> Watched<'a> {
 
     fn commit(&mut self, step: &Step) {
         // A commit whose end is unknown is looked at first: nothing is built on what may not be there.
-        if self.before != self.after {
-            self.settle();
-        }
-        if self.before != self.after || !self.open() {
+        if !self.open() {
             return;
         }
-        step.apply(&mut self.after);
+        if self.is_uncertain {
+            self.settle();
+        }
+        if self.is_uncertain {
+            return;
+        }
+        let mut after = self.now.clone();
+        step.apply(&mut after);
         match self.store.as_ref().unwrap().commit(step.batch()) {
-            Ok(()) => self.before = self.after.clone(),
-            Err(error) => self.note(&error),
+            Ok(()) => {
+                self.now = after;
+                self.failed.clear();
+            }
+            Err(error) => {
+                self.failed.push(after);
+                self.is_uncertain = true;
+                self.note(&error);
+            }
         }
     }
 }
@@ -103,14 +136,12 @@ fn survives(steps: &[Step], heal: impl FnOnce()) -> usize {
     }
     watched.settle();
     assert_eq!(watched.failures, failures, "it still fails");
-    let expected = watched.before.clone();
+    let expected = watched.now.clone();
     watched.store = None;
     let store = room.open();
     assert!(read_all(&store).unwrap() == expected, "another state after opening again");
     drop(store);
-    let connection = rusqlite::Connection::open(room.file()).unwrap();
-    let fine: String = connection.query_row("PRAGMA integrity_check", (), |row| row.get(0)).unwrap();
-    assert_eq!(fine, "ok");
+    assert_eq!(room.integrity(), "ok");
     failures
 }
 
@@ -174,5 +205,6 @@ fn every_piece_of_memory_may_be_missing() {
     }
     allocator::plan(None);
     println!("failures: {entries} pieces of memory, of which {effects} came to light");
-    assert!(effects * 2 > entries, "{effects} of {entries}");
+    // SQLite does without many of them: a smaller cache, a slower way.
+    assert!(effects * 4 > entries, "{effects} of {entries}");
 }

@@ -136,7 +136,7 @@ fn two_processes_that_are_killed_lose_nothing_that_they_reported() {
 #[test]
 fn r43_two_processes_at_one_store_lose_no_update() {
     let room = Room::new();
-    let (path, each) = (room.file(), amount(2_500, 5_000));
+    let (path, each) = (room.file(), 5_000);
     let variables = [(STORE, path.to_str().unwrap()), (COMMITS, &*each.to_string())];
     let mut all: Vec<_> = (0..2).map(|_| child("killed::a_child_that_commits", &variables)).collect();
     for one in &mut all {

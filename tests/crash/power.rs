@@ -133,8 +133,7 @@ fn check(disk: &Disk, played: &Played, done: usize) -> Result<(), String> {
         return Err(format!("{done} commits were reported as done, and this is the state after {step:?}"));
     }
     drop(store);
-    let connection = Connection::open(room.file()).unwrap();
-    let fine: String = connection.query_row("PRAGMA integrity_check", (), |row| row.get(0)).unwrap();
+    let fine = room.integrity();
     if fine == "ok" { Ok(()) } else { Err(fine) }
 }
 

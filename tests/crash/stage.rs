@@ -5,6 +5,7 @@ use omemo::error::Result;
 use omemo::storage::sqlite::SqliteStorage;
 use omemo::storage::{Batch, Storage};
 use rand::{Rng as _, RngExt as _, SeedableRng as _, rngs::StdRng};
+use rusqlite::Connection;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
@@ -65,6 +66,13 @@ impl Room {
     #[track_caller]
     pub fn open(&self) -> SqliteStorage {
         self.try_open().unwrap_or_else(|error| panic!("{}: {error}", error.status().name()))
+    }
+
+    /// What SQLite says of a store that is closed; "ok" if it is whole.
+    pub fn integrity(&self) -> String {
+        let connection = Connection::open(self.file()).unwrap();
+        connection.execute_batch("PRAGMA locking_mode = EXCLUSIVE").unwrap();
+        connection.query_row("PRAGMA integrity_check", (), |row| row.get(0)).unwrap()
     }
 
     /// All bytes of all files, one after the other.

@@ -1,7 +1,7 @@
 //! Many threads at one manager, over one file: no change is lost, whoever else changes the same record, and nobody waits for
 //! ever.
 
-use super::stage::{Room, amount, seeded};
+use super::stage::{Room, seeded};
 use omemo::crypto::rng::SystemRng;
 use omemo::error::{Result, Status};
 use omemo::manager::api::device::{CoreTrust, Device};
@@ -17,6 +17,7 @@ use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::time::{Duration, Instant};
 
 const THREADS: u32 = 16;
+const CALLS: usize = 100_000;
 const SHARED: &str = "everybody@verona.example";
 
 struct Plain(Instant);
@@ -120,7 +121,7 @@ fn sixteen_threads_at_one_manager_lose_no_change() {
     let manager = open(&room);
     let shared = BareJid::from_normalized(SHARED);
     manager.update_device_list(&shared, &list((0..THREADS).map(shared_id))).unwrap();
-    let calls = amount(300, 100_000 / THREADS as usize);
+    let calls = CALLS / THREADS as usize;
     let (start, finished) = (Instant::now(), AtomicUsize::new(0));
     let ends: Vec<Last> = std::thread::scope(|scope| {
         let threads: Vec<_> = (0..THREADS)
