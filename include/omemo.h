@@ -695,9 +695,9 @@ const char *omemo_config_error(const omemo_config *config);
 /**
  * Reference to a store, which holds everything that one account keeps: keys, sessions, device lists and trust.
  *
- * Create it with omemo_storage_memory_new or omemo_storage_callbacks_new, give it to omemo_config_set_storage, and
- * free your reference with omemo_storage_free. The store stays open as long as a configuration or a manager uses
- * it. A store belongs to one account, and one manager at a time may have it open.
+ * Create it with omemo_storage_sqlite_open, or with omemo_storage_memory_new or omemo_storage_callbacks_new. Give it to
+ * omemo_config_set_storage, and free your reference with omemo_storage_free. The store stays open as long as a
+ * configuration or a manager uses it. A store belongs to one account, and one manager at a time may have it open.
  */
 struct omemo_storage;
 
@@ -741,6 +741,38 @@ struct omemo_storage_callbacks {
    */
   int32_t (*commit)(void *user_data, const omemo_change *changes, size_t count);
 };
+
+/**
+ * Opens a store in an SQLite file, which is the default choice. If there is no such file, or an empty one, it is
+ * created; its directory must exist. Only the user may read it (mode 0600), which is also made so of a file that others
+ * may read. While the store is open, SQLite's log lies beside the file (-wal): never copy one without the other.
+ *
+ * A commit is durable when it returns, so that a crash or a power cut loses nothing that was reported as done. Nobody
+ * else can open the file meanwhile: neither this process nor another one, by whatever name of the file. A process that
+ * crashed leaves no lock. A child process that was forked must not use the store. docs/storage.md says more.
+ *
+ * Parameters:
+ * - path: name of the file, as the system has it; need not be UTF-8. ":memory:" and "file:" have no special meaning.
+ * - storage: receives the store. If the file could not be opened it receives a store too, as in SQLite, which
+ *   can do nothing but tell why: omemo_storage_error returns the reason, and omemo_manager_new with this store fails
+ *   with the same status and reason.
+ * Returns: OMEMO_OK; OMEMO_ERR_STORAGE_LOCKED at once if the store is open elsewhere; OMEMO_ERR_STORAGE_VERSION for
+ *   the file of a newer library; OMEMO_ERR_STORAGE_CORRUPT for a file that is damaged or no store of this library;
+ *   these files are not changed. OMEMO_ERR_STORAGE if the file cannot be opened, created, read or written.
+ *   OMEMO_ERR_NULL, OMEMO_ERR_LIMIT (path) and OMEMO_ERR_BUSY inside a service: storage receives nothing.
+ * Memory: free it with omemo_storage_free, also after a failure of the file; configurations and managers that use it
+ *   keep it open.
+ * Since: 0.1.0
+ */
+omemo_status omemo_storage_sqlite_open(const char *path, omemo_storage **storage);
+
+/**
+ * Returns why a store could not be opened: a sentence with SQLite's own words, or those of the system. It holds no path.
+ * Returns: "" if the store is open, and for NULL.
+ * Memory: borrowed from storage until omemo_storage_free.
+ * Since: 0.1.0
+ */
+const char *omemo_storage_error(const omemo_storage *storage);
 
 /**
  * Creates a store in memory, for tests and for clients that want to be a new device at each start.

@@ -27,7 +27,7 @@ use api::draft::Draft;
 use api::event::{Event, OperationId};
 use api::keep::Keep;
 use api::request::{Answer, Request, RequestId};
-use api::services::Services;
+use api::services::{LogLevel, Services};
 pub use config::Config;
 use engine::{Engine, OperationKind};
 use flows::context::Context;
@@ -58,13 +58,21 @@ impl Manager {
     ) -> Result<Manager> {
         let engine = Engine::new(services.clone(), config.request_timeout_ms, config.max_open_fetches);
         let mut account = Account::new(config, storage, services.clone(), rng);
-        account.open()?;
-        let (opened, _) = account.transact(engine.now(), |tx| {
-            trust::check_level(tx, &tx.config().default_trust_level_name.clone())?;
-            trust_policy::check(tx)?;
-            purge_namespace::purge_unserved(tx)?;
-            own_keys::make_namespaces(tx)
+        let opened = account.open().and_then(|()| {
+            let (opened, _) = account.transact(engine.now(), |tx| {
+                trust::check_level(tx, &tx.config().default_trust_level_name.clone())?;
+                trust_policy::check(tx)?;
+                purge_namespace::purge_unserved(tx)?;
+                own_keys::make_namespaces(tx)
+            });
+            opened
         });
+        if let Err(error) = &opened
+            && error.is_storage()
+        {
+            let line = format!("storage: opening failed with {}", error.log_name());
+            services.log(LogLevel::Warn, "omemo::manager", &line);
+        }
         opened?;
         let context = Arc::new(Context::new(engine, services, account));
         worker::start(&context);

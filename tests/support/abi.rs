@@ -156,6 +156,8 @@ unsafe extern "C" {
     pub fn omemo_config_error(config: *const Opaque) -> *const c_char;
 
     pub fn omemo_storage_memory_new(storage: *mut *mut Opaque) -> i32;
+    pub fn omemo_storage_sqlite_open(path: *const c_char, storage: *mut *mut Opaque) -> i32;
+    pub fn omemo_storage_error(storage: *const Opaque) -> *const c_char;
     pub fn omemo_storage_callbacks_new(
         callbacks: *const StorageCallbacks,
         user_data: *mut c_void,

@@ -14,5 +14,6 @@ int main(void) {
   failed += contract_messages();
   failed += contract_own_account();
   failed += contract_acknowledged();
+  failed += contract_storage();
   return failed == 0 ? 0 : 1;
 }

@@ -75,6 +75,7 @@ static void come_in(struct account *account) {
   CHECK(omemo_manager_accept_identity(m, NOBODY, 1, key, sizeof key) == OMEMO_ERR_BUSY);
   CHECK(omemo_manager_new(config, &second) == OMEMO_ERR_BUSY);
   CHECK(omemo_storage_memory_new(&storage) == OMEMO_ERR_BUSY);
+  CHECK(omemo_storage_sqlite_open("store", &storage) == OMEMO_ERR_BUSY);
   CHECK(omemo_storage_callbacks_new(&callbacks, NULL, NULL, &storage) == OMEMO_ERR_BUSY);
   CHECK(omemo_config_set_storage(config, account->storage) == OMEMO_ERR_BUSY);
   CHECK(omemo_op_cancel(1) == OMEMO_ERR_BUSY);
