@@ -23,6 +23,7 @@ mod support;
 mod acknowledged;
 mod catch_up;
 mod room;
+mod stores;
 
 fn print(op: &str, value: f64, limit: f64) {
     println!("{{\"op\": \"{op}\", \"value\": {value:.1}, \"limit\": {limit:.1}}}");
@@ -32,4 +33,5 @@ fn main() {
     room::run();
     catch_up::run();
     acknowledged::run();
+    stores::run();
 }
