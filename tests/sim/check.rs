@@ -34,7 +34,7 @@ const NEVER: [Status; 7] = [
 /// What a device that shows a text says.
 pub fn sample(text: Option<String>) -> Read {
     let (status, action, core_trust) = (Status::Ok, Action::Show, CoreTrust::Trusted);
-    Read { status, action, text, from: None, core_trust, key: None }
+    Read { status, action, text, from: None, core_trust, key: None, room: None, receipt: 0, repeated: false }
 }
 
 /// The canary as it would stand in bytes: raw, in hex, and in base64 at each of its three places.
