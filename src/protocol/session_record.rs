@@ -249,6 +249,18 @@ mod tests {
         }
     }
 
+    #[test]
+    fn numbers_that_are_set_aside_are_skipped() {
+        let bytes = record(VERSION, 0).encode_to_vec();
+        let known = Session::decode(&bytes).map(|session| session.encode().to_vec()).ok();
+        assert!(known.is_some());
+        // 25: a message; 26 to 39: bytes.
+        let later =
+            (25..=39).flat_map(|tag: u32| [0x80 | (tag << 3 & 0x7f) as u8 | 2, (tag >> 4) as u8, 1, 8]);
+        let bytes: Vec<u8> = bytes.into_iter().chain(later).collect();
+        assert_eq!(Session::decode(&bytes).map(|session| session.encode().to_vec()).ok(), known);
+    }
+
     /// The keys that every record has.
     const KEYS: [fn(&mut SessionRecord) -> &mut Vec<u8>; 9] = [
         |record| &mut record.initiator_key,

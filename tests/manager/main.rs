@@ -42,6 +42,7 @@ mod own_bundle;
 mod own_label;
 mod own_list;
 mod own_list_crossed;
+mod promises;
 mod provisional;
 mod purge_jid;
 mod quotas;

@@ -270,6 +270,7 @@ fn pages_name_only_what_exists() {
         "CMakeLists.txt",
         "scripts/lib.sh",
         "scripts/suites/header.sh",
+        "tests/manager/promises.rs",
         "tests/repository/docs.rs",
         "tests/repository/header.rs",
     ] {

@@ -37,7 +37,7 @@ pub(in crate::manager) struct KeptContent {
     pub(in crate::manager) room: Option<BareJid>,
     /// The identity key that vouches for it, in Curve25519 form.
     pub(in crate::manager) mont: [u8; 32],
-    /// The same in Ed25519 form, where the session knows it.
+    /// The same in Ed25519 form, as it was handed out.
     pub(in crate::manager) ed: Option<[u8; 32]>,
     pub(in crate::manager) plaintext: Option<Zeroizing<Vec<u8>>>,
     pub(in crate::manager) key: Option<KeyParts>,

@@ -26,8 +26,6 @@ pub(super) struct Authenticated<'a> {
     pub(super) at: SessionAddress,
     /// The identity key in Curve25519 form.
     pub(super) mont: [u8; 32],
-    /// The same in Ed25519 form, where the session knows it.
-    pub(super) ed: Option<[u8; 32]>,
 }
 
 /// A hash of all but sender and key, which is made once for all attempts.
@@ -93,7 +91,7 @@ pub(super) fn keep(
     if tx.config().delivery == Delivery::Direct || !has_content {
         return Ok(());
     }
-    let Authenticated { key, at, mont, ed } = authenticated;
+    let Authenticated { key, at, mont } = authenticated;
     let digest = Common::new(told_apart).digest(&at.jid, key);
     let content = KeptContent {
         jid: at.jid,
@@ -101,7 +99,8 @@ pub(super) fn keep(
         namespace: at.namespace,
         room: decrypted.room.clone(),
         mont,
-        ed,
+        // With the sign as it was known: a session of the legacy namespace has none.
+        ed: decrypted.identity_key,
         plaintext: decrypted.plaintext.clone(),
         key: decrypted.key.clone(),
         new_session: decrypted.new_session,

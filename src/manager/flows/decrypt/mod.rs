@@ -172,7 +172,7 @@ impl Incoming<'_> {
         at: SessionAddress,
         opened: open::DecryptedMessage,
     ) -> Result<Decrypted> {
-        let open::DecryptedMessage { payload, sender, mont, ed, new_session, not_listed } = opened;
+        let open::DecryptedMessage { payload, sender, mont, new_session, not_listed } = opened;
         let mut decrypted = Decrypted {
             error: Status::Ok.into(),
             action: if payload.plaintext.is_some() { Action::Show } else { Action::Hide },
@@ -197,7 +197,7 @@ impl Incoming<'_> {
             (decrypted.error, decrypted.action) = (Status::Affix.into(), Action::Warn);
             (decrypted.plaintext, decrypted.key) = (None, None);
         }
-        let authenticated = keep::Authenticated { key, at, mont, ed };
+        let authenticated = keep::Authenticated { key, at, mont };
         keep::keep(tx, self.told_apart(), authenticated, &mut decrypted)?;
         Ok(decrypted)
     }

@@ -44,8 +44,6 @@ pub(super) struct DecryptedMessage {
     pub(super) sender: Device,
     /// The key that vouches for it, in Curve25519 form.
     pub(super) mont: [u8; 32],
-    /// The same in Ed25519 form, where the session knows it.
-    pub(super) ed: Option<[u8; 32]>,
     pub(super) new_session: bool,
     /// The device is not on its JID's list (any more).
     pub(super) not_listed: bool,
@@ -93,9 +91,8 @@ fn store_opened(
     effects::succeed_retired(tx, at)?;
     let payload = open_payload(attempt.message, &transported)?;
     effects::after_success(tx, at);
-    let (mont, ed) = (*session.peer_mont(), session.peer_ed().copied());
-    let not_listed = is_not_listed(tx, at)?;
-    Ok(DecryptedMessage { payload, sender, mont, ed, new_session: false, not_listed })
+    let (mont, not_listed) = (*session.peer_mont(), is_not_listed(tx, at)?);
+    Ok(DecryptedMessage { payload, sender, mont, new_session: false, not_listed })
 }
 
 fn open_exchange(
@@ -144,8 +141,8 @@ fn open_exchange(
     consume_pre_key(tx, exchange, at, &hash)?;
     log_step(tx, "new session", &step.session);
     effects::after_exchange(tx, at, relation)?;
-    let (ed, not_listed) = (exchange.identity_ed().copied(), is_not_listed(tx, at)?);
-    Ok(DecryptedMessage { payload, sender, mont, ed, new_session: true, not_listed })
+    let not_listed = is_not_listed(tx, at)?;
+    Ok(DecryptedMessage { payload, sender, mont, new_session: true, not_listed })
 }
 
 /// Uses up the pre key of a key exchange that was taken up, and fills the pre keys up again.

@@ -149,7 +149,7 @@ pub(in crate::manager::store) struct KeptContentRecord {
     /// The sender's identity key in Curve25519 form.
     #[prost(bytes = "vec", tag = "7")]
     identity: Vec<u8>,
-    /// The same in Ed25519 form; empty: not known.
+    /// The same in Ed25519 form, as it was handed out.
     #[prost(bytes = "vec", tag = "8")]
     identity_ed: Vec<u8>,
     /// Empty: a key transport.
