@@ -5,6 +5,7 @@ use super::super::boundary::{args, guard, handles, returns, sized_table};
 use super::status::omemo_status;
 use crate::error::{Error, Result, Status};
 use crate::storage::memory::MemoryStorage;
+use crate::storage::sealed::SealedStorage;
 use crate::storage::{Batch, Storage};
 use parking_lot::Mutex;
 use std::ffi::{c_char, c_void};
@@ -19,8 +20,8 @@ const VALUE_BYTES: usize = 1024 * 1024;
 /// Reference to a store, which holds everything that one account keeps: keys, sessions, device lists and trust.
 ///
 /// Create it with omemo_storage_memory_new or omemo_storage_callbacks_new, give it to omemo_config_set_storage, and
-/// free your reference with omemo_storage_free. The store stays open as long as a configuration or a manager uses
-/// it. A store belongs to one account, and one manager at a time may have it open.
+/// free your reference with omemo_storage_free. The store stays open as long as a configuration, a manager or a sealed
+/// store uses it. A store belongs to one account, and one manager at a time may have it open.
 pub struct omemo_storage {
     store: Arc<Store>,
 }
@@ -31,14 +32,21 @@ impl omemo_storage {
     }
 }
 
-/// A store, and whether a manager has it open.
+/// A store, and whether somebody has it open.
 pub(in crate::ffi) struct Store {
-    storage: Box<dyn Storage>,
+    storage: Arc<dyn Storage>,
+    /// The same, where it is a sealed one.
+    sealed: Option<Arc<SealedStorage>>,
     open: AtomicBool,
 }
 
 impl Store {
-    /// Opens the store for one manager. Dropping the result closes it.
+    /// Returns the store as a sealed one, if it is that. It need not be open for its seal to be replaced.
+    pub(super) fn sealed(&self) -> Option<&Arc<SealedStorage>> {
+        self.sealed.as_ref()
+    }
+
+    /// Opens the store for one manager, one sealed store or one call. Dropping the result closes it.
     pub(in crate::ffi) fn open(self: &Arc<Self>) -> Result<Arc<dyn Storage>> {
         if self.open.swap(true, Ordering::SeqCst) {
             return Err(Status::StorageLocked.into());
@@ -56,6 +64,10 @@ impl Storage for OpenStore {
 
     fn commit(&self, batch: Batch) -> Result<()> {
         self.0.storage.commit(batch)
+    }
+
+    fn keys(&self) -> Result<Option<Vec<String>>> {
+        self.0.storage.keys()
     }
 }
 
@@ -121,12 +133,7 @@ struct CallbackStorage {
 fn outcome(code: i32) -> Result<()> {
     match Status::from_number(code) {
         Some(Status::Ok) => Ok(()),
-        Some(
-            status @ (Status::StorageLocked
-            | Status::StorageCorrupt
-            | Status::StorageVersion
-            | Status::StorageAccount),
-        ) => Err(status.into()),
+        Some(status) if Error::from(status).is_storage() => Err(status.into()),
         _ => Err(Status::Storage.into()),
     }
 }
@@ -163,7 +170,15 @@ impl Storage for CallbackStorage {
 }
 
 fn give_store(storage: impl Storage + 'static, out: &mut MaybeUninit<*mut omemo_storage>) {
-    let store = Store { storage: Box::new(storage), open: AtomicBool::new(false) };
+    give(Store { storage: Arc::new(storage), sealed: None, open: AtomicBool::new(false) }, out);
+}
+
+pub(super) fn give_sealed_store(storage: SealedStorage, out: &mut MaybeUninit<*mut omemo_storage>) {
+    let storage = Arc::new(storage);
+    give(Store { storage: storage.clone(), sealed: Some(storage), open: AtomicBool::new(false) }, out);
+}
+
+fn give(store: Store, out: &mut MaybeUninit<*mut omemo_storage>) {
     out.write(handles::into_handle(omemo_storage { store: Arc::new(store) }));
 }
 
@@ -212,8 +227,8 @@ pub unsafe extern "C" fn omemo_storage_callbacks_new(
     })
 }
 
-/// Frees your reference to a store. The store is closed when the configurations and managers that use it are gone,
-/// too.
+/// Frees your reference to a store. The store is closed when the configurations, managers and sealed stores that use it
+/// are gone, too.
 /// Parameters:
 /// - storage: NULL does nothing.
 /// Since: 0.1.0

@@ -404,3 +404,14 @@ pub fn draft(namespace: Namespace, to: &[&BareJid], text: &str, policy: EncryptP
         ..Draft::default()
     }
 }
+
+/// Whatever a test has done with a device, its store is healthy in the end, and every record in it is named by another.
+impl Drop for RustDevice {
+    fn drop(&mut self) {
+        if !std::thread::panicking() && !self.storage.damaged.load(SeqCst) {
+            self.manager.replace(None);
+            let findings = self.storage.findings();
+            assert!(findings.is_empty(), "what {:?} stored is not healthy: {findings:?}", self.jid);
+        }
+    }
+}

@@ -3,6 +3,8 @@
 
 use super::super::abi;
 use omemo::error::{Result, Status};
+use omemo::manager::api::report::Row;
+use omemo::storage::memory::MemoryStorage;
 use omemo::storage::{Batch, Storage};
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
@@ -37,6 +39,8 @@ pub struct FaultyStorage {
     pub locked: AtomicBool,
     /// No load succeeds.
     pub unreadable: AtomicBool,
+    /// A test has damaged records: nobody expects it to be healthy in the end.
+    pub damaged: AtomicBool,
     /// How often the library said that it is done with it (C face).
     destroyed: AtomicUsize,
 }
@@ -122,6 +126,7 @@ impl FaultyStorage {
 
     /// Cuts all records of a kind and a JID in half; how many.
     pub fn truncate(&self, kind: &str, jid: &str) -> usize {
+        self.damaged.store(true, SeqCst);
         let keys = self.records_of(kind, jid);
         let mut records = self.records.lock().unwrap();
         for key in &keys {
@@ -133,11 +138,21 @@ impl FaultyStorage {
 
     /// Removes all records of a kind; how many.
     pub fn remove_kind(&self, kind: &str) -> usize {
+        self.damaged.store(true, SeqCst);
         let start = format!("v1/{kind}/");
         let mut records = self.records.lock().unwrap();
         let before = records.len();
         records.retain(|key, _| !key.starts_with(&start));
         before - records.len()
+    }
+
+    /// What a check finds in a store with these records that can tell all its keys.
+    pub fn findings(&self) -> Vec<Row> {
+        let store = MemoryStorage::new();
+        let mut batch = Batch::default();
+        self.all().into_iter().for_each(|(key, value)| batch.put(key, value));
+        store.commit(batch).unwrap();
+        omemo::manager::check(&store).unwrap().rows
     }
 
     fn fails_to_load(&self) -> bool {
