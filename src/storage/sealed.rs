@@ -19,6 +19,8 @@ use zeroize::Zeroizing;
 pub const SEAL: &str = "v1/sealed";
 /// Which data key the store has, without telling it: that the seal has vanished, or is another store's, is noticed.
 pub const SEAL_ID: &str = "v1/sealed/id";
+/// How the names of sealed records begin, in the store below.
+pub const HIDDEN: &str = "s1/";
 /// How much longer a sealed value is.
 pub const OVERHEAD: usize = 1 + SALT + crate::crypto::aead::GCM_TAG;
 
@@ -106,7 +108,7 @@ impl SealedStorage {
     fn hidden(&self, name: &str) -> Result<String> {
         let digit = |value: u8| char::from_digit(value.into(), 16).unwrap_or_default();
         let mac = kdf::hmac(&*self.names, &[name.as_bytes()])?;
-        Ok("s1/".chars().chain(mac.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)])).collect())
+        Ok(HIDDEN.chars().chain(mac.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)])).collect())
     }
 
     fn seal(&self, name: &str, value: &[u8]) -> Result<Vec<u8>> {

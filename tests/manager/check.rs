@@ -88,7 +88,7 @@ fn a_flipped_byte_is_found_or_does_no_harm(ns: Namespace) {
             }
             quiet += 1;
             let storage = FaultyStorage::of(records);
-            storage.damaged.store(true, std::sync::atomic::Ordering::SeqCst);
+            storage.damage();
             let again = RustDevice::closed(romeo.config.clone(), storage);
             again.open().unwrap_or_else(|error| panic!("{key} {at}: {error}, and the check found nothing"));
             let _ = again.manager().devices(Some(&juliet.jid)).unwrap();

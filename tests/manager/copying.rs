@@ -20,6 +20,7 @@ in_both_namespaces! {
     whatever_fails_one_store_opens_and_the_next_try_ends_it,
     an_attempt_that_failed_leaves_nothing_of_what_was_deleted_since,
     stores_that_do_not_fit_are_refused_unchanged,
+    a_target_that_lies_does_not_end_the_account,
 }
 
 const MOVED: &str = "v1/moved";
@@ -31,7 +32,7 @@ fn copy(from: &dyn Storage, to: &dyn Storage) -> Status {
 /// The status of opening a store, which is not changed by it.
 fn opening(romeo: &RustDevice, storage: &FaultyStorage) -> Status {
     let device = RustDevice::closed(romeo.config.clone(), storage.copy());
-    device.storage.damaged.store(true, std::sync::atomic::Ordering::SeqCst);
+    device.storage.damage();
     device.open().err().map_or(Status::Ok, |error| error.status())
 }
 
@@ -97,8 +98,8 @@ fn the_conversation_goes_on_in_the_other_store(ns: Namespace) {
     again.open().unwrap();
     assert_eq!(again.connect(&mut server).status(), Status::Ok);
     both_ways(&again, &juliet, &mut server);
-    romeo.storage.damaged.store(true, std::sync::atomic::Ordering::SeqCst);
-    moved.storage.damaged.store(true, std::sync::atomic::Ordering::SeqCst);
+    romeo.storage.damage();
+    moved.storage.damage();
 }
 
 fn sealed(inner: Arc<dyn Storage>, byte: u8) -> Result<SealedStorage> {
@@ -112,7 +113,7 @@ fn sealed(inner: Arc<dyn Storage>, byte: u8) -> Result<SealedStorage> {
 fn every_kind_of_store_gives_and_takes_an_account(ns: Namespace) {
     let (_, romeo, _) = rich(ns);
     let expected = content(&romeo.storage);
-    romeo.storage.damaged.store(true, std::sync::atomic::Ordering::SeqCst);
+    romeo.storage.damage();
     let (memory, last) = (MemoryStorage::new(), Arc::<FaultyStorage>::default());
     let (by_key, by_words) = (Arc::<FaultyStorage>::default(), Arc::<FaultyStorage>::default());
     assert_eq!(copy(&*romeo.storage, &memory), Status::Ok);
@@ -210,7 +211,7 @@ fn an_attempt_that_failed_leaves_nothing_of_what_was_deleted_since(ns: Namespace
     assert!(content(&to) == expected, "what was deleted is there again");
     assert_eq!(opening(&romeo, &to), Status::Ok);
     assert!(to.findings().is_empty());
-    romeo.storage.damaged.store(true, std::sync::atomic::Ordering::SeqCst);
+    romeo.storage.damage();
 }
 
 fn stores_that_do_not_fit_are_refused_unchanged(ns: Namespace) {
@@ -255,4 +256,27 @@ fn stores_that_do_not_fit_are_refused_unchanged(ns: Namespace) {
     let from = romeo.storage.copy();
     assert_eq!(copy(&*from, &*Arc::<FaultyStorage>::default()), Status::Ok);
     refused(&from, &none, Status::StorageRollback);
+}
+
+/// A store that says that it has stored everything, and has not.
+struct Forgetful(Arc<FaultyStorage>);
+
+impl Storage for Forgetful {
+    fn load(&self, key: &str) -> Result<Option<Zeroizing<Vec<u8>>>> {
+        if key.starts_with("v1/session/") { Ok(None) } else { self.0.load(key) }
+    }
+
+    fn commit(&self, batch: omemo::storage::Batch) -> Result<()> {
+        self.0.commit(batch)
+    }
+}
+
+fn a_target_that_lies_does_not_end_the_account(ns: Namespace) {
+    let (_, romeo, _) = rich(ns);
+    let to = Arc::<FaultyStorage>::default();
+    assert_eq!(copy(&*romeo.storage, &Forgetful(to.clone())), Status::Storage);
+    assert_eq!(
+        (opening(&romeo, &romeo.storage), opening(&romeo, &to)),
+        (Status::Ok, Status::StorageUnfinished)
+    );
 }

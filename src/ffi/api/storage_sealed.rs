@@ -52,7 +52,11 @@ unsafe fn rekey(sealed: *const omemo_storage, secret: impl FnOnce() -> Result<Se
 /// `key` must be NULL or point to 32 readable bytes.
 unsafe fn key(key: *const u8) -> Result<Secret> {
     // SAFETY: the caller's promise.
-    Ok(Secret::Key(Zeroizing::new(unsafe { args::array(key) }?)))
+    let bytes = unsafe { args::bytes(key, 32, 32) }?;
+    // Copied once, to where it is wiped.
+    let mut key = Zeroizing::new([0; 32]);
+    key.copy_from_slice(bytes);
+    Ok(Secret::Key(key))
 }
 
 /// # Safety

@@ -4,13 +4,13 @@
 //! it from being opened; the source gets a mark that ends it; the target's mark is turned. Whatever fails, at most one
 //! of them can be opened, and the same call made again goes on where it ended.
 
+use super::directory::Directory;
 use super::integrity;
 use super::inventory::{self, Place};
 use super::keys;
-use super::records::index::BucketRecord;
+use super::records;
 use super::records::moved::{Moved, MovedRecord};
 use super::records::outbox::OutboxRecord;
-use super::records::{self, Record};
 use crate::crypto::rng::{Rng, draw};
 use crate::error::{Error, Result, Status};
 use crate::storage::{Batch, Storage};
@@ -81,6 +81,8 @@ fn about_record<T>(result: Result<T>) -> Result<Result<T>> {
 }
 
 fn transfer(from: &dyn Storage, to: &dyn Storage, rng: &mut dyn Rng) -> Result<()> {
+    // What cannot be opened is not worth ending.
+    Directory::load(from)?;
     let copy = draw::<16>(rng)?;
     let mut batch = Batch::default();
     // An earlier attempt may have left what the account has deleted since.
@@ -90,6 +92,7 @@ fn transfer(from: &dyn Storage, to: &dyn Storage, rng: &mut dyn Rng) -> Result<(
         }
         Ok(())
     })?;
+    to.keys()?.into_iter().flatten().for_each(|key| batch.delete(key));
     gather(from, &mut batch)?;
     batch.put(keys::MOVED, records::encode(MovedRecord::new(Moved::Unfinished, &*copy)));
     let digest = |value: Option<&[u8]>| value.map(Sha256::digest);
@@ -115,11 +118,9 @@ fn transfer(from: &dyn Storage, to: &dyn Storage, rng: &mut dyn Rng) -> Result<(
 fn gather(from: &dyn Storage, batch: &mut Batch) -> Result<()> {
     inventory::walk(from, &mut |place, found| {
         let Some(bytes) = found? else { return Ok(()) };
-        match place {
-            // Where they cannot be read, what they name would be lost.
-            Place::Bucket(_) => drop(decoded::<BucketRecord>(bytes)?),
-            Place::Outbox => drop(decoded::<OutboxRecord>(bytes)?.outbox()?),
-            _ => (),
+        // Where it cannot be read, what it names would be lost; the index was read before.
+        if *place == Place::Outbox {
+            records::decode::<OutboxRecord>(bytes)?.outbox()?;
         }
         batch.put(place.key(), bytes.to_vec());
         Ok(())
@@ -132,10 +133,6 @@ fn gather(from: &dyn Storage, batch: &mut Batch) -> Result<()> {
         }
     }
     Ok(())
-}
-
-fn decoded<R: Record>(bytes: &[u8]) -> Result<R> {
-    records::decode(bytes)
 }
 
 fn arrive(to: &dyn Storage, copy: &[u8]) -> Result<()> {

@@ -60,6 +60,10 @@ fn check_empty(store: &dyn Storage) -> Result<()> {
             return Err(corrupt("the account", "is missing beside other records"));
         }
     }
+    let hidden = |keys: Vec<String>| keys.iter().any(|key| key.starts_with(sealed::HIDDEN));
+    if store.keys()?.is_some_and(hidden) {
+        return Err(corrupt("the seal", "is missing beside sealed records"));
+    }
     Ok(())
 }
 

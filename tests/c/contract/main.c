@@ -11,7 +11,7 @@ int main(void) {
   failed += contract_freeing();
   failed += contract_threads();
   failed += contract_structures();
-  failed += contract_storage();
+  failed += contract_storage_care();
   failed += contract_messages();
   failed += contract_own_account();
   return failed == 0 ? 0 : 1;

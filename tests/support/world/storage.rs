@@ -39,7 +39,7 @@ pub struct FaultyStorage {
     pub locked: AtomicBool,
     /// No load succeeds.
     pub unreadable: AtomicBool,
-    /// A test has damaged records: nobody expects it to be healthy in the end.
+    /// See `damage`.
     pub damaged: AtomicBool,
     /// How often the library said that it is done with it (C face).
     destroyed: AtomicUsize,
@@ -126,7 +126,7 @@ impl FaultyStorage {
 
     /// Cuts all records of a kind and a JID in half; how many.
     pub fn truncate(&self, kind: &str, jid: &str) -> usize {
-        self.damaged.store(true, SeqCst);
+        self.damage();
         let keys = self.records_of(kind, jid);
         let mut records = self.records.lock().unwrap();
         for key in &keys {
@@ -136,9 +136,20 @@ impl FaultyStorage {
         keys.len()
     }
 
+    /// Puts a record in that the library has not written.
+    pub fn plant(&self, key: &str, value: Vec<u8>) {
+        self.damage();
+        self.records.lock().unwrap().insert(key.to_owned(), value);
+    }
+
+    /// Says that the records are damaged, or over: nobody expects them to be healthy in the end.
+    pub fn damage(&self) {
+        self.damaged.store(true, SeqCst);
+    }
+
     /// Removes all records of a kind; how many.
     pub fn remove_kind(&self, kind: &str) -> usize {
-        self.damaged.store(true, SeqCst);
+        self.damage();
         let start = format!("v1/{kind}/");
         let mut records = self.records.lock().unwrap();
         let before = records.len();

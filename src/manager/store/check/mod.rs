@@ -28,7 +28,7 @@ pub fn check(store: &dyn Storage) -> Result<Outcome> {
         check.see(place, found);
         Ok(())
     })?;
-    if !check.has_account_finding() {
+    if !check.is_account_found_wrong {
         match integrity::identify(store) {
             Err(error) if inventory::is_about_record(&error) => check.add(&Place::Account, error),
             identified => drop(identified?),
@@ -45,6 +45,8 @@ struct Check {
     rows: Vec<Row>,
     account: AccountCheck,
     people: PeopleCheck,
+    /// Account or anchor have a finding: what they say together need not be looked at.
+    is_account_found_wrong: bool,
     /// What is there and is named by something.
     keys: BTreeSet<String>,
 }
@@ -74,11 +76,8 @@ impl Check {
         }
     }
 
-    fn has_account_finding(&self) -> bool {
-        self.rows.iter().any(|row| row.jid.is_none() && row.namespace.is_none())
-    }
-
     fn add(&mut self, place: &Place, error: Error) {
+        self.is_account_found_wrong |= matches!(place, Place::Account | Place::Anchor);
         let (jid, device, namespace) = match place {
             Place::Moved | Place::Account | Place::Anchor | Place::Outbox | Place::Bucket(_) => {
                 (None, 0, None)

@@ -284,7 +284,7 @@ static void services_are_refused(void) {
   store_wipe(&store);
 }
 
-unsigned contract_storage(void) {
+unsigned contract_storage_care(void) {
   RUN(a_sealed_store_hides_what_it_keeps);
   RUN(a_new_key_takes_the_place_of_the_old_one);
   RUN(a_sealed_store_has_its_inner_one_for_itself);
