@@ -337,6 +337,10 @@ static void check(const struct device *device, const omemo_result *result) {
   exit(1);
 }
 
+static void file_of(const struct device *device, char *file, size_t size) {
+  snprintf(file, size, "interop_demo-%s.db", device->name);
+}
+
 static void start_ours(struct device *device) {
   static const omemo_callbacks callbacks = {.struct_size = sizeof(omemo_callbacks),
                                             .fetch_device_list = fetch_device_list,
@@ -350,7 +354,10 @@ static void start_ours(struct device *device) {
   omemo_storage *storage = NULL;
   omemo_devices *own = NULL;
   omemo_op op = 0;
-  omemo_storage_memory_new(&storage);
+  char file[64];
+  file_of(device, file, sizeof file);
+  remove(file);
+  if (omemo_storage_sqlite_open(file, &storage) != OMEMO_OK) die(omemo_storage_error(storage));
   omemo_config_set_jid(config, device->jid);
   omemo_config_set_storage(config, storage);
   omemo_config_set_callbacks(config, &callbacks, device, NULL);
@@ -471,7 +478,12 @@ int main(int argc, char **argv) {
   say(romeo, "juliet@capulet.lit nurse@capulet.lit", "I come, anon.");
 
   printf("\nlibomemo read %d messages, python-omemo read %d.\n", shown_by_us, shown_by_python);
-  for (size_t i = 0; i < OURS; i++) omemo_manager_free(devices[i].manager);
+  for (size_t i = 0; i < OURS; i++) {
+    char file[64];
+    omemo_manager_free(devices[i].manager);
+    file_of(&devices[i], file, sizeof file);
+    remove(file);
+  }
   for (size_t i = 0; i < sizeof server / sizeof server[0]; i++) {
     free(server[i].node);
     free(server[i].xml);

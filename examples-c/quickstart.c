@@ -12,14 +12,14 @@
 #include <string.h>
 
 struct account {
-  const char *name, *jid;
+  const char *name, *jid, *file;
   omemo_manager *manager;
 };
 
 static struct account accounts[] = {
-    {"Romeo", "romeo@montague.lit", NULL},
-    {"Juliet's phone", "juliet@capulet.lit", NULL},
-    {"Juliet's desktop", "juliet@capulet.lit", NULL},
+    {"Romeo", "romeo@montague.lit", "quickstart-romeo.db", NULL},
+    {"Juliet's phone", "juliet@capulet.lit", "quickstart-phone.db", NULL},
+    {"Juliet's desktop", "juliet@capulet.lit", "quickstart-desktop.db", NULL},
 };
 enum { ACCOUNTS = sizeof accounts / sizeof accounts[0] };
 
@@ -151,7 +151,8 @@ static void start(struct account *account) {
   omemo_storage *storage = NULL;
   omemo_devices *own = NULL;
   omemo_op op = 0;
-  omemo_storage_memory_new(&storage);
+  remove(account->file); /* a client keeps it; here the server forgets everything, too */
+  if (omemo_storage_sqlite_open(account->file, &storage) != OMEMO_OK) die(omemo_storage_error(storage));
   omemo_config_set_jid(config, account->jid);
   omemo_config_set_storage(config, storage);
   omemo_config_set_callbacks(config, &callbacks, account, NULL);
@@ -185,7 +186,10 @@ int main(void) {
   say(phone, romeo->jid, "Ay me!");
   say(romeo, phone->jid, "She speaks.");
   say(desktop, romeo->jid, "O Romeo, Romeo! wherefore art thou Romeo?");
-  for (size_t i = 0; i < ACCOUNTS; i++) omemo_manager_free(accounts[i].manager);
+  for (size_t i = 0; i < ACCOUNTS; i++) {
+    omemo_manager_free(accounts[i].manager);
+    remove(accounts[i].file);
+  }
   for (size_t i = 0; i < 32; i++) free(server[i].xml);
   return shown == 4 * 2 ? 0 : 1; /* each message is read on two devices */
 }

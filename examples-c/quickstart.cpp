@@ -1,5 +1,6 @@
 // quickstart.cpp - Romeo writes to Juliet and she answers: two accounts in one process, and PEP is a std::map (C++17).
 #include <omemo.h>
+#include <cstdio>
 #include <iostream>
 #include <map>
 #include <memory>
@@ -20,6 +21,9 @@ struct Account { // its address is the user_data of the callbacks
     pep[static_cast<Account *>(me)->jid + ns + std::to_string(device)] = xml;
     omemo_request_resolve(request);
   }
+  std::string file() const {
+    return "quickstart-" + jid + ".db";
+  }
   explicit Account(const char *own) : jid(own) {
     omemo_callbacks on{}; // a question without a callback, as send_message here, is rejected
     on.struct_size = sizeof on;
@@ -30,7 +34,8 @@ struct Account { // its address is the user_data of the callbacks
     on.publish_device_list = [](auto me, auto r, auto ns, auto l) { put(me, r, ns, 0, omemo_device_list_xml(l, 0)); };
     on.publish_bundle = [](auto me, auto r, auto ns, auto id, auto b) { put(me, r, ns, id, omemo_bundle_xml(b, 0)); };
     Owned<omemo_config, omemo_config_free> config(omemo_config_new());
-    check(omemo_storage_memory_new(&store));
+    std::remove(file().c_str()); // a client keeps it; here the server forgets everything, too
+    check(omemo_storage_sqlite_open(file().c_str(), &store));
     omemo_config_set_jid(config.get(), own); // omemo_manager_new reports the first failure of the setters
     omemo_config_set_storage(config.get(), Owned<omemo_storage, omemo_storage_free>(store).get());
     omemo_config_set_callbacks(config.get(), &on, this, nullptr);
@@ -39,6 +44,10 @@ struct Account { // its address is the user_data of the callbacks
     manager.reset(opened);
     check(omemo_manager_connected(opened, OMEMO_CATCH_UP_NONE, nullptr, nullptr, nullptr));
     check(omemo_manager_run(opened)); // every callback answers at once: one run does everything
+  }
+  ~Account() {
+    manager.reset();
+    std::remove(file().c_str());
   }
   bool say(Account &to, const char *text) { // encrypts, delivers, and shows what the other account reads
     Owned<omemo_draft, omemo_draft_free> draft(omemo_draft_new());

@@ -91,7 +91,8 @@
  *    pushed device list withdraws the open question about the same list. A delayed push (XEP-0203) does not: it counts
  *    as older than all that was learned about that list since omemo_manager_connected.
  * 11 Commits. A decryption that succeeds, an encryption that completes, an answer, a step of a follow-up and a setter
- *    each make exactly one commit, all of it or nothing. What is rejected commits nothing.
+ *    each make exactly one commit, all of it or nothing. What is rejected commits nothing. With OMEMO_OPTION_ACKNOWLEDGE
+ *    the decrypted content is part of its commit, and a message whose content is kept commits nothing when it comes again.
  * 12 When to run. Once omemo_manager_run has found nothing more to do, the next work calls `wakeup`, once, on the
  *    thread that made the work. Have the loop call omemo_manager_run soon after; it cannot run inside `wakeup`.
  *    omemo_manager_timeout returns when run is needed without `wakeup`. A client that calls run in every turn of its
@@ -549,6 +550,12 @@ enum omemo_option
    * both). Unit: 0 or 1, 0 to 1; default: 0.
    */
   OMEMO_OPTION_MARK_START = 10,
+  /**
+   * 1: decrypted content is kept in the store, in the same commit as the step of the session, until
+   * omemo_manager_acknowledge is called with its omemo_decrypted_receipt: no crash loses it (docs/storage.md). 0:
+   * it is handed out and not kept; what was kept before stays listed. Unit: 0 or 1, 0 to 1; default: 0.
+   */
+  OMEMO_OPTION_ACKNOWLEDGE = 11,
 };
 #ifndef __cplusplus
 #if __STDC_VERSION__ >= 202311L
@@ -742,6 +749,38 @@ struct omemo_storage_callbacks {
    */
   int32_t (*commit)(void *user_data, const omemo_change *changes, size_t count);
 };
+
+/**
+ * Opens a store in an SQLite file, which is the default choice. If there is no such file, or an empty one, it is
+ * created; its directory must exist. Only the user may read it (mode 0600), which is also made so of a file that others
+ * may read. While the store is open, SQLite's log lies beside the file (-wal): never copy one without the other.
+ *
+ * A commit is durable when it returns, so that a crash or a power cut loses nothing that was reported as done. Nobody
+ * else can open the file meanwhile: neither this process nor another one, by whatever name of the file. A process that
+ * crashed leaves no lock. A child process that was forked must not use the store. docs/storage.md says more.
+ *
+ * Parameters:
+ * - path: name of the file, as the system has it; need not be UTF-8. ":memory:" and "file:" have no special meaning.
+ * - storage: receives the store. If the file could not be opened it receives a store too, as in SQLite, which
+ *   can do nothing but tell why: omemo_storage_error returns the reason, and omemo_manager_new with this store fails
+ *   with the same status and reason.
+ * Returns: OMEMO_OK; OMEMO_ERR_STORAGE_LOCKED at once if the store is open elsewhere; OMEMO_ERR_STORAGE_VERSION for
+ *   the file of a newer library; OMEMO_ERR_STORAGE_CORRUPT for a file that is damaged or no store of this library;
+ *   these files are not changed. OMEMO_ERR_STORAGE if the file cannot be opened, created, read or written.
+ *   OMEMO_ERR_NULL, OMEMO_ERR_LIMIT (path) and OMEMO_ERR_BUSY inside a service: storage receives nothing.
+ * Memory: free it with omemo_storage_free, also after a failure of the file; configurations and managers that use it
+ *   keep it open.
+ * Since: 0.1.0
+ */
+omemo_status omemo_storage_sqlite_open(const char *path, omemo_storage **storage);
+
+/**
+ * Returns why a store could not be opened: a sentence with SQLite's own words, or those of the system. It holds no path.
+ * Returns: "" if the store is open, and for NULL.
+ * Memory: borrowed from storage until omemo_storage_free.
+ * Since: 0.1.0
+ */
+const char *omemo_storage_error(const omemo_storage *storage);
 
 /**
  * Creates a store in memory, for tests and for clients that want to be a new device at each start.
@@ -2384,6 +2423,11 @@ enum omemo_decrypted_flag
    * never was on the list. The trust in its key counts as before.
    */
   OMEMO_DECRYPTED_DEVICE_NOT_LISTED = 4,
+  /**
+   * The content was handed out before and not acknowledged (OMEMO_OPTION_ACKNOWLEDGE): if the client has stored it under its
+   * receipt already, show nothing, and acknowledge it.
+   */
+  OMEMO_DECRYPTED_REPEATED = 8,
 };
 #ifndef __cplusplus
 #if __STDC_VERSION__ >= 202311L
@@ -2408,6 +2452,9 @@ struct omemo_decrypted;
  * What happens next: omemo_decrypted_action says what to do with the stanza. Work that the message causes, such as
  * an answer or a fetch of the sender's bundle, is stored and done by omemo_manager_run.
  *
+ * With OMEMO_OPTION_ACKNOWLEDGE the content is kept until omemo_manager_acknowledge: the same message in the same from and
+ * room gives it again, with the same receipt and the flag OMEMO_DECRYPTED_REPEATED, and changes nothing.
+ *
  * Parameters:
  * - from: the real bare JID of the sender, without resource. Of a carbon (XEP-0280) or an archived message (XEP-0313)
  *   check the outer sender, then pass in the inner `<message>` with its own `from` (docs/stanzas.md). In a room it is
@@ -2426,7 +2473,8 @@ struct omemo_decrypted;
  * Returns: OMEMO_OK if the stanza was processed, with or without success: see omemo_decrypted_action and
  *   omemo_decrypted_status. Any other status is not about the stanza, and nothing has changed. Keep the stanza and
  *   call again after OMEMO_ERR_BUSY (inside a service), OMEMO_ERR_NOT_READY, OMEMO_ERR_STORAGE* and
- *   OMEMO_ERR_CANCELLED (with a manager that is opened again). After OMEMO_ERR_NULL, OMEMO_ERR_UTF8,
+ *   OMEMO_ERR_CANCELLED (with a manager that is opened again), and after OMEMO_ERR_LIMIT, with
+ *   OMEMO_OPTION_ACKNOWLEDGE, once some of 10,000 kept contents were acknowledged. After OMEMO_ERR_NULL, OMEMO_ERR_UTF8,
  *   OMEMO_ERR_ARGUMENT and OMEMO_ERR_JID the arguments are wrong.
  * Memory: free it with omemo_decrypted_free.
  * Since: 0.1.0 (XEP-0384 5.6)
@@ -2517,6 +2565,27 @@ const char *omemo_decrypted_body(const omemo_decrypted *decrypted);
 const char *omemo_decrypted_from(const omemo_decrypted *decrypted);
 
 /**
+ * Returns the room that the message came in.
+ * Returns: the bare JID that was passed in when it was decrypted; NULL outside of rooms, and if the stanza cannot be parsed.
+ * Memory: borrowed from decrypted.
+ * Since: 0.1.0
+ */
+const char *omemo_decrypted_room(const omemo_decrypted *decrypted);
+
+/**
+ * Returns the number under which the content is kept until omemo_manager_acknowledge is called with it. Acknowledge every
+ * result whose receipt is not 0, whatever its action is: key transports are content, too, and so are the empty messages of
+ * OMEMO_NS_LEGACY, which cannot be told apart from them.
+ *
+ * Receipts grow, are less than 2^63, and are never used again, by this or another manager on the same store.
+ *
+ * Returns: the receipt; 0 unless OMEMO_OPTION_ACKNOWLEDGE was on when the message was decrypted first, and there is content
+ *   that was not acknowledged.
+ * Since: 0.1.0
+ */
+uint64_t omemo_decrypted_receipt(const omemo_decrypted *decrypted);
+
+/**
  * Returns the device id of the sender.
  * Returns: the device id; 0 if the stanza cannot be parsed.
  * Since: 0.1.0
@@ -2598,6 +2667,46 @@ const uint8_t *omemo_decrypted_key(const omemo_decrypted *decrypted, int32_t par
  * Since: 0.1.0
  */
 void omemo_decrypted_free(omemo_decrypted *decrypted);
+
+/**
+ * Removes decrypted content that the client has stored safely from the store, in one commit. The same stanza is
+ * OMEMO_ERR_DUPLICATE from then on.
+ *
+ * Store the content in your history with the receipt as a unique key, commit that, and call this after: whatever happens in
+ * between, the content comes again with the same receipt, from omemo_manager_decrypt_xml if the stanza does, and from
+ * omemo_manager_unacknowledged in any case (docs/storage.md has an example).
+ *
+ * Parameters:
+ * - receipt: what omemo_decrypted_receipt has returned.
+ * Returns: OMEMO_OK; OMEMO_ERR_NOT_FOUND if nothing is kept under it: it was acknowledged before, or purged; OMEMO_ERR_NULL;
+ *   OMEMO_ERR_BUSY inside a service; OMEMO_ERR_CANCELLED; OMEMO_ERR_STORAGE*: call again.
+ * Since: 0.1.0
+ */
+omemo_status omemo_manager_acknowledge(omemo_manager *manager,
+                                       uint64_t receipt);
+
+/**
+ * Returns the next decrypted content that was not acknowledged, in the order of the receipts, which is that of decryption.
+ * Call it after omemo_manager_new, before stanzas of an archive are decrypted: what the client did not store before it ended
+ * is listed, also after OMEMO_OPTION_ACKNOWLEDGE was switched off.
+ *
+ * The result has what the result of decrypting had, and the flag OMEMO_DECRYPTED_REPEATED. The trust and
+ * OMEMO_DECRYPTED_DEVICE_NOT_LISTED are those of now: content of a sender who is distrusted by now has the status
+ * OMEMO_ERR_SENDER_DISTRUSTED and is withheld, and is kept until it is acknowledged. If its record cannot be read,
+ * the status is OMEMO_ERR_STORAGE_CORRUPT; acknowledge it, or go on after it.
+ *
+ * Parameters:
+ * - after: a receipt, that of the last result; 0: list from the first one.
+ * - decrypted: receives the result.
+ * Returns: OMEMO_OK; OMEMO_ERR_NOT_FOUND if there is no more; OMEMO_ERR_NULL; OMEMO_ERR_BUSY inside a service;
+ *   OMEMO_ERR_CANCELLED; OMEMO_ERR_STORAGE*.
+ * Memory: free it with omemo_decrypted_free.
+ * Since: 0.1.0
+ */
+OMEMO_MUST_USE
+omemo_status omemo_manager_unacknowledged(omemo_manager *manager,
+                                          uint64_t after,
+                                          omemo_decrypted **decrypted);
 
 /*
  * 13 Trust

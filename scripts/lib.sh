@@ -72,12 +72,11 @@ needs() { # SUITE...
             need_command shellcheck shellcheck
             ;;
         rust) need_command shellcheck shellcheck ;;
-        sim | faults | planted | mutants) ;;
+        sim | faults | crash | planted | mutants) ;;
         header)
             need_command g++ g++
             need_command clang clang
             need_command nm binutils
-            need_library libsqlite3-dev
             ;;
         c)
             need_build_tools
@@ -88,6 +87,7 @@ needs() { # SUITE...
             ;;
         readme)
             need_build_tools
+            need_library libsqlite3-dev
             need_command clang clang
             need_command git git
             ;;
@@ -97,10 +97,12 @@ needs() { # SUITE...
             ;;
         demo)
             need_build_tools
+            need_library libsqlite3-dev
             need_python
             ;;
         bench)
             need_build_tools
+            need_library libsqlite3-dev
             need_command taskset util-linux
             need_c_libraries
             need_python

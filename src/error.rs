@@ -135,6 +135,7 @@ impl Status {
 pub struct Error {
     status: Status,
     detail: Cow<'static, str>,
+    code: Option<&'static str>,
 }
 
 /// The result of nearly everything here.
@@ -143,7 +144,27 @@ pub type Result<T> = std::result::Result<T, Error>;
 impl Error {
     /// A failure with a sentence of its own. The sentence must hold no secret, no text and no JID.
     pub fn new(status: Status, detail: impl Into<Cow<'static, str>>) -> Error {
-        Error { status, detail: detail.into() }
+        Error { status, detail: detail.into(), code: None }
+    }
+
+    /// The same with the name of the code by which what is below (SQLite) calls it, for the log, which gets no sentences
+    /// from outside.
+    #[must_use]
+    pub fn with_code(self, code: &'static str) -> Error {
+        Error { code: Some(code), ..self }
+    }
+
+    /// The name of a code from below, where there is one.
+    pub fn code(&self) -> Option<&'static str> {
+        self.code
+    }
+
+    /// Its name for the log: that of the status, with the code from below in brackets.
+    pub fn log_name(&self) -> Cow<'static, str> {
+        match self.code {
+            Some(code) => Cow::Owned(format!("{} ({code})", self.status.name())),
+            None => Cow::Borrowed(self.status.name()),
+        }
     }
 
     /// Its status.
@@ -159,6 +180,6 @@ impl Error {
 
 impl From<Status> for Error {
     fn from(status: Status) -> Error {
-        Error { status, detail: Cow::Borrowed(status.text()) }
+        Error { status, detail: Cow::Borrowed(status.text()), code: None }
     }
 }

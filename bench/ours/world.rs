@@ -1,4 +1,4 @@
-//! What is measured in the simulated world of the tests: rooms, and a catch-up.
+//! What is measured in the simulated world of the tests: rooms, a catch-up, and acknowledged delivery.
 //!
 //! Prints `{"op", "value", "limit"}` one a line. `scripts/bench` shows them.
 
@@ -20,6 +20,7 @@
 #[allow(unused_macros, reason = "shared with the tests")]
 mod support;
 
+mod acknowledged;
 mod catch_up;
 mod room;
 
@@ -30,4 +31,5 @@ fn print(op: &str, value: f64, limit: f64) {
 fn main() {
     room::run();
     catch_up::run();
+    acknowledged::run();
 }

@@ -130,6 +130,8 @@ impl Account {
             max_unanswered_messages: None,
             signed_pre_key_period_ms: 604_800_000,
             pre_key_threshold: 99,
+            habits: Default::default(),
+            delivery: Default::default(),
         };
         let clock = Arc::new(Clock(AtomicU64::new(1_000)));
         let manager = Manager::open(config, storage.clone(), clock.clone(), Box::new(Seeded(seed)))?;

@@ -32,5 +32,4 @@ page_compiles() { # PAGE
     grep -q '#include <omemo.h>' "$code" && gcc -std=c99 "${strict[@]}" -Wno-missing-prototypes -Iinclude -c "$code" -o "$code.o"
 }
 step "C of README.md" page_compiles README.md
-step "C of docs/storage.md" page_compiles docs/storage.md
 finish

@@ -145,8 +145,21 @@ pub const MARK_START: ConfigOption = ConfigOption {
     default: 0,
 };
 
+/// Whether decrypted content is kept until the client has it safe.
+pub const ACKNOWLEDGE: ConfigOption = ConfigOption {
+    number: 11,
+    name: "OMEMO_OPTION_ACKNOWLEDGE",
+    meaning: "1: decrypted content is kept in the store, in the same commit as the step of the session, until \
+              omemo_manager_acknowledge is called with its omemo_decrypted_receipt: no crash loses it (docs/storage.md). 0: \
+              it is handed out and not kept; what was kept before stays listed.",
+    unit: "0 or 1",
+    least: 0,
+    most: 1,
+    default: 0,
+};
+
 /// All options, by number.
-pub const OPTIONS: [&ConfigOption; 10] = [
+pub const OPTIONS: [&ConfigOption; 11] = [
     &REQUEST_TIMEOUT_MS,
     &MAX_OPEN_FETCHES,
     &SKIPPED_PER_SESSION,
@@ -157,6 +170,7 @@ pub const OPTIONS: [&ConfigOption; 10] = [
     &PRE_KEY_THRESHOLD,
     &TRUST_POLICY,
     &MARK_START,
+    &ACKNOWLEDGE,
 ];
 
 /// Who replaces a session on which messages cannot be decrypted.
@@ -177,6 +191,46 @@ pub enum StartMark {
     None,
     /// A pre key with a new id.
     NewPreKey,
+}
+
+/// Whose habits an account has: tests play other implementations with this one. No option of the C functions sets it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Habits {
+    /// This library's own.
+    #[default]
+    Own,
+    /// Keeps a single session with a device: what is on its way on an earlier one is lost.
+    SingleSession,
+    /// Announces the previous sending chain as one message shorter than it was, as implementations with libsignal do.
+    ShortenedPn,
+}
+
+impl Habits {
+    /// Returns the length of the previous sending chain that is announced where it was so long.
+    pub fn announced_pn(self) -> fn(u32) -> u32 {
+        match self {
+            Habits::ShortenedPn => |pn| pn.saturating_sub(1),
+            Habits::Own | Habits::SingleSession => |pn| pn,
+        }
+    }
+
+    /// Returns how many earlier sessions are kept with a device.
+    pub fn archived_sessions(self) -> usize {
+        match self {
+            Habits::SingleSession => 0,
+            Habits::Own | Habits::ShortenedPn => limits::ARCHIVED_SESSIONS,
+        }
+    }
+}
+
+/// What becomes of decrypted content once it was handed out.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Delivery {
+    /// It is the client's.
+    #[default]
+    Direct,
+    /// It is kept until the client acknowledges it.
+    Acknowledged,
 }
 
 /// The settings of an account.
@@ -206,4 +260,24 @@ pub struct Config {
     pub signed_pre_key_period_ms: u64,
     /// See [`PRE_KEY_THRESHOLD`].
     pub pre_key_threshold: usize,
+    /// See [`ACKNOWLEDGE`].
+    pub delivery: Delivery,
+    /// See [`Habits`].
+    pub habits: Habits,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn habits_of_others_are_theirs_alone() {
+        let announced = |habits: Habits| [0, 1, 7].map(habits.announced_pn());
+        assert_eq!(announced(Habits::Own), [0, 1, 7]);
+        assert_eq!(announced(Habits::SingleSession), [0, 1, 7]);
+        assert_eq!(announced(Habits::ShortenedPn), [0, 0, 6]);
+        assert_eq!(Habits::SingleSession.archived_sessions(), 0);
+        assert_eq!(Habits::Own.archived_sessions(), limits::ARCHIVED_SESSIONS);
+        assert_eq!(Habits::ShortenedPn.archived_sessions(), limits::ARCHIVED_SESSIONS);
+    }
 }

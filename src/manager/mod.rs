@@ -27,16 +27,16 @@ use api::draft::Draft;
 use api::event::{Event, OperationId};
 use api::keep::Keep;
 use api::request::{Answer, Request, RequestId};
-use api::services::Services;
+use api::services::{LogLevel, Services};
 pub use config::Config;
 use engine::{Engine, OperationKind};
 use flows::context::Context;
 use flows::device_list::Delivery;
 use flows::replace_sessions::Scope;
 use flows::{
-    catch_up, clear_device_lists, connect, decrypt, delete_account, device_list, devices, encrypt, health,
-    label, own_keys, purge_jid, purge_namespace, refresh, remove_own_device, replace_sessions,
-    reset_identity, take_over, trust, trust_policy, worker,
+    acknowledge, catch_up, clear_device_lists, connect, decrypt, delete_account, device_list, devices,
+    encrypt, health, label, own_keys, purge_jid, purge_namespace, refresh, remove_own_device,
+    replace_sessions, reset_identity, take_over, trust, trust_policy, worker,
 };
 use model::failed_messages::Timeliness;
 use std::sync::Arc;
@@ -61,13 +61,21 @@ impl Manager {
     ) -> Result<Manager> {
         let engine = Engine::new(services.clone(), config.request_timeout_ms, config.max_open_fetches);
         let mut account = Account::new(config, storage, services.clone(), rng);
-        account.open()?;
-        let (opened, _) = account.transact(engine.now(), |tx| {
-            trust::check_level(tx, &tx.config().default_trust_level_name.clone())?;
-            trust_policy::check(tx)?;
-            purge_namespace::purge_unserved(tx)?;
-            own_keys::make_namespaces(tx)
+        let opened = account.open().and_then(|()| {
+            let (opened, _) = account.transact(engine.now(), |tx| {
+                trust::check_level(tx, &tx.config().default_trust_level_name.clone())?;
+                trust_policy::check(tx)?;
+                purge_namespace::purge_unserved(tx)?;
+                own_keys::make_namespaces(tx)
+            });
+            opened
         });
+        if let Err(error) = &opened
+            && error.is_storage()
+        {
+            let line = format!("storage: opening failed with {}", error.log_name());
+            services.log(LogLevel::Warn, "omemo::manager", &line);
+        }
         opened?;
         let context = Arc::new(Context::new(engine, services, account));
         worker::start(&context);
@@ -177,6 +185,17 @@ impl Manager {
         let decrypted = decrypt::decrypt(&self.context, from, room, message, Timeliness::Doubtful);
         self.context.engine.wake();
         decrypted
+    }
+
+    /// Forgets content that the client has safe, by the receipt that came with it. [`Status::NotFound`]: nothing is kept
+    /// under it.
+    pub fn acknowledge(&self, receipt: u64) -> Result<()> {
+        acknowledge::acknowledge(&self.context, receipt)
+    }
+
+    /// The next content after this receipt that nobody has acknowledged; 0: the first one.
+    pub fn unacknowledged(&self, after: u64) -> Result<Option<Decrypted>> {
+        acknowledge::unacknowledged(&self.context, after)
     }
 
     /// Begins new sessions: with one device, with all devices of a JID, or with everybody.

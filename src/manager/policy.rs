@@ -176,6 +176,14 @@ pub(super) const REMEMBERED_LOOKS: usize = 20_000;
 /// The same for strangers.
 pub(super) const REMEMBERED_STRANGER_LOOKS: usize = 2_000;
 
+// -- Acknowledged delivery --
+
+/// Contents that are kept because nobody has acknowledged them: a night of a busy gateway. With more of them nothing further
+/// is decrypted, since it could be lost.
+pub(super) const KEPT_CONTENTS: usize = 10_000;
+/// Receipts that begin with the same millisecond: more messages than can be committed in it.
+pub(super) const RECEIPTS_PER_MS: u64 = 1_024;
+
 // -- What strangers may have stored --
 
 /// Devices of a JID that only key exchanges vouch for, those on its list apart.

@@ -64,7 +64,13 @@ pub struct Step {
 impl Session {
     /// Encrypts. As long as a session of our own beginning was not answered, every message repeats the key exchange.
     pub fn encrypt(&mut self, plaintext: &[u8]) -> Result<EncryptedKey> {
-        let (header, key) = self.ratchet.send()?;
+        self.encrypt_announcing(|pn| pn, plaintext)
+    }
+
+    /// Encrypts, and announces another length of the previous sending chain.
+    pub fn encrypt_announcing(&mut self, pn: fn(u32) -> u32, plaintext: &[u8]) -> Result<EncryptedKey> {
+        let (mut header, key) = self.ratchet.send()?;
+        header.pn = pn(header.pn);
         let bytes = RatchetMessage::seal(self.namespace, header, &key, &self.parties, self.role, plaintext)?;
         let key_exchange = self.role == Role::Initiator && !self.confirmed;
         let bytes = if key_exchange {

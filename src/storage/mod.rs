@@ -1,8 +1,18 @@
 //! Where records are kept: two functions, load one and commit a batch. Knows nothing of what a record means.
 
+#[cfg(test)]
+pub(crate) mod laws;
 pub mod memory;
 mod seal;
 pub mod sealed;
+pub mod sqlite;
+mod sqlite_error;
+mod sqlite_file;
+#[cfg(feature = "bundled-sqlite")]
+mod sqlite_memory;
+mod sqlite_schema;
+#[cfg(test)]
+mod tests;
 
 use crate::error::Result;
 use indexmap::IndexMap;

@@ -10,6 +10,7 @@ use std::collections::BTreeMap;
 use crate::support::client::Decrypted;
 
 const ROOM: &str = "ball@capulet.lit";
+const OPTION_ACKNOWLEDGE: i32 = 11;
 
 in_both_namespaces! {
     no_key_with_our_id,
@@ -19,6 +20,7 @@ in_both_namespaces! {
     a_key_exchange_that_was_processed_and_forgotten,
     a_key_exchange_of_a_stranger_is_provisional,
     a_key_exchange_relayed_in_somebodys_name_gets_no_content,
+    content_in_another_name_is_not_kept,
     a_message_that_no_session_decrypts,
     too_many_skipped,
     trust_undecided_or_unknown,
@@ -170,6 +172,24 @@ fn a_key_exchange_of_a_stranger_is_provisional(ns: &'static str) {
     let known = romeo.devices(JULIET);
     assert_eq!(known.len(), 1);
     assert!(!known[0].active, "only a list of her own makes a device active");
+}
+
+fn content_in_another_name_is_not_kept(ns: &'static str) {
+    let world = World::speaking(ns, 1);
+    let setup = Setup { options: vec![(OPTION_ACKNOWLEDGE, 1)], ..Setup::default() };
+    let (romeo, juliet) = (Client::with(&world, ROMEO, setup), Client::online(&world, JULIET));
+    romeo.connect().ok();
+    let tybalt = Client::online(&world, TYBALT);
+    let forged = edit::with_sid(&tybalt.seal(&[ROMEO], "I am Juliet"), juliet.id());
+    let read = romeo.decrypt_in(Some(JULIET), Some(ROOM), &forged).unwrap();
+    let kept = romeo.unacknowledged(0);
+    if ns == support::NS_2 {
+        assert_eq!((read.status, read.key, read.receipt), (abi::ERR_AFFIX, None, 0));
+        assert_eq!(kept, Err(abi::ERR_NOT_FOUND));
+        assert_eq!(romeo.decrypt_in(Some(JULIET), Some(ROOM), &forged).unwrap().status, abi::ERR_DUPLICATE);
+    } else {
+        assert_eq!(kept, Ok(Decrypted { flags: read.flags | 8, ..read }));
+    }
 }
 
 fn a_key_exchange_relayed_in_somebodys_name_gets_no_content(ns: &'static str) {

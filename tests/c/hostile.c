@@ -3,9 +3,13 @@
  *
  * The functions, their parameters, and whether NULL is allowed are read from the header. One argument at a time, and
  * every two of them, are replaced by something hostile. A status must be one of ours and never OMEMO_ERR_INTERNAL; what
- * is written through pointers stays as it was, unless the call succeeded. */
+ * is written through pointers stays as it was, unless the call succeeded; but where a file cannot be opened, it is a
+ * store that tells why. */
 #define _POSIX_C_SOURCE 200809L
 #include "functions.h"
+
+#include <dirent.h>
+#include <unistd.h>
 
 typedef uint64_t eight(uint64_t, uint64_t, uint64_t, uint64_t, uint64_t, uint64_t, uint64_t, uint64_t);
 
@@ -30,6 +34,7 @@ static omemo_storage_callbacks small_storage, huge_storage;
 static const char *namespaces[] = {OMEMO_NS_2, OMEMO_NS_LEGACY, "urn:example:unknown", NULL};
 static uint64_t slots[MOST_PARAMETERS];
 static char *long_text;
+static const char *directory_name, *file_path = "store";
 /* Of a key: the base point, and then some. */
 static const uint8_t bytes[128] = {0x58, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66,
                                    0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66,
@@ -150,6 +155,7 @@ static bool value(const struct declaration *declaration, size_t at, size_t numbe
     values[count++] = POINTER(namespaces + 2);
   } else if (strcmp(type, "const char *") == 0) {
     const char *good = strcmp(name, "ns") == 0      ? OMEMO_NS_2
+                       : strcmp(name, "path") == 0  ? file_path
                        : strcmp(name, "level") == 0 ? OMEMO_TRUST_LEVEL_NAME_TRUSTED
                        : strcmp(name, "xml") == 0 ? "<encrypted xmlns='urn:xmpp:omemo:2'><header sid='1'/></encrypted>"
                                                   : "juliet@capulet.example";
@@ -247,6 +253,11 @@ static bool known(omemo_status status) {
   return strncmp(omemo_status_name(status), "OMEMO_ERR_(", 11) != 0;
 }
 
+/* What is no file is told by an object, and names of files are not UTF-8. */
+static bool opens_file(const struct declaration *declaration) {
+  return strcmp(declaration->name, "omemo_storage_sqlite_open") == 0;
+}
+
 /* Calls once, and looks at what came of it. */
 static uint64_t call_once(const struct declaration *declaration, any_function *function, const uint64_t *arguments) {
   for (size_t i = 0; i < MOST_PARAMETERS; i++) slots[i] = SENTINEL;
@@ -267,7 +278,10 @@ static uint64_t call_once(const struct declaration *declaration, any_function *f
   }
   for (size_t i = 0; i < declaration->count; i++) {
     if (!is_output(declaration->parameters[i].type) || arguments[i] == 0) continue;
-    if (!success) CHECK(slots[i] == SENTINEL);
+    if (!success && opens_file(declaration) && slots[i] != SENTINEL) { /* a store that tells why it is none */
+      CHECK(omemo_storage_error((omemo_storage *)(uintptr_t)slots[i])[0] != 0);
+      omemo_storage_free((omemo_storage *)(uintptr_t)slots[i]);
+    } else if (!success) CHECK(slots[i] == SENTINEL);
     char object[64];
     whole(object, sizeof object, declaration->parameters[i].type);
     if (success && strchr(object, '*')) free_output(object, slots[i]);
@@ -302,7 +316,7 @@ static void one_function(void) {
       if (is_status && pointer && one[i] == 0 && !parameter->null_allowed)
         if (!CHECK((int64_t)returned == OMEMO_ERR_NULL)) printf("# %s is NULL\n", parameter->name);
       bool text = strcmp(parameter->type, "const char *") == 0 && !has_length(declaration, i);
-      if (is_status && text && one[i] != 0 && *(const char *)(uintptr_t)one[i] == '\xff')
+      if (is_status && text && !opens_file(declaration) && one[i] != 0 && *(const char *)(uintptr_t)one[i] == '\xff')
         if (!CHECK((int64_t)returned == OMEMO_ERR_UTF8)) printf("# %s is no UTF-8\n", parameter->name);
       if (is_status && strcmp(parameter->type, "int32_t") == 0 && strncmp(parameter->name, "status", 6) != 0)
         if (!CHECK((int64_t)returned == OMEMO_ERR_ARGUMENT)) printf("# %s is out of range\n", parameter->name);
@@ -341,11 +355,26 @@ static void every_function_has_an_entry(void) {
   }
 }
 
+/* What the calls with bad names leave lies in a directory of its own, too. */
+static void enter_directory(void) {
+  static char directory[] = "/tmp/omemo-hostile-XXXXXX";
+  if (!mkdtemp(directory) || chdir(directory) != 0) abort();
+  directory_name = directory;
+}
+
+static void leave_directory(void) {
+  DIR *directory = opendir(".");
+  for (struct dirent *entry; directory && (entry = readdir(directory)) != NULL;) unlink(entry->d_name);
+  if (directory) closedir(directory);
+  rmdir(directory_name);
+}
+
 int main(void) {
   long_text = need(malloc((2 << 20) + 1));
   memset(long_text, 'a', 2 << 20);
   long_text[2 << 20] = 0;
   run_case("every_function_has_an_entry", every_function_has_an_entry);
+  enter_directory();
   for (size_t i = 0; i < declared; i++)
     for (size_t j = 0; j < sizeof functions / sizeof *functions; j++)
       if (strcmp(functions[j].name, declarations[i].name) == 0) {
@@ -354,6 +383,7 @@ int main(void) {
         run_case(declarations[i].name, one_function);
       }
   free(long_text);
+  leave_directory();
   server_wipe();
   return cases_failed == 0 ? 0 : 1;
 }

@@ -127,6 +127,7 @@ struct account {
   omemo_storage *storage; /* not owned */
   bool later;             /* questions wait for answer_all, instead of being answered in the callback */
   bool clock;             /* it has a clock of its own: now */
+  bool acknowledge;       /* OMEMO_OPTION_ACKNOWLEDGE */
   bool lost_levels;       /* it knows no trust level any more */
   int64_t now;
   const char *level; /* what decide_trust answers; NULL: OMEMO_TRUST_LEVEL_NAME_TRUSTED */
@@ -461,6 +462,7 @@ static inline omemo_config *account_config(struct account *account) {
   CHECK(omemo_config_set_callbacks(config, &callbacks, account, on_destroy) == OMEMO_OK);
   memset(&callbacks, 0xff, sizeof callbacks); /* inputs are copied */
   CHECK(omemo_config_set_log(config, OMEMO_LOG_DEBUG, on_log, account, NULL) == OMEMO_OK);
+  CHECK(omemo_config_set_option(config, OMEMO_OPTION_ACKNOWLEDGE, account->acknowledge) == OMEMO_OK);
   if (account->storage) {
     CHECK(omemo_config_set_storage(config, account->storage) == OMEMO_OK);
   } else {

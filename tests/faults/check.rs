@@ -61,6 +61,10 @@ impl Stage {
         self.play(Step::Connect);
         self.settle(&SHORT_MS);
         self.check_both();
+        self.play(Step::TakeKept);
+        if !self.has_taken_all() {
+            self.wrong.push("kept content was never taken".into());
+        }
         self.check_seen();
         self.check_statuses();
         self.check_bounds();

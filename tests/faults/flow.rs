@@ -76,6 +76,12 @@ pub enum Step {
     Purge(Keep),
     Replace(Who),
     JulietLosesSessions,
+    /// The process ends and starts again; from now on content is kept until it is acknowledged.
+    Acknowledge,
+    /// Juliet says something, which is read; the process ends before the client has stored it.
+    HearAndCrash,
+    /// Romeo's client takes what was kept.
+    TakeKept,
     Minutes(u64),
     Days(u64),
 }
@@ -163,9 +169,25 @@ pub const FLOWS: &[Flow] = &[
     flow("delete-account", OLD, FriendsWithPhone, DELETE),
     flow("purge-jid", TWO, Friends, PURGE),
     flow("purge-namespace", BOTH, Friends, LEAVE),
+    flow("acknowledged", TWO, Friends, ACKNOWLEDGED),
+    flow("acknowledged-legacy", OLD, Friends, ACKNOWLEDGED),
     flow("health", TWO, FriendsWithPhone, HEALTH),
 ];
 
+const ACKNOWLEDGED: &[Step] = &[
+    Acknowledge,
+    Hear,
+    HearAndCrash,
+    TakeKept,
+    Connect,
+    HearSkipped(3),
+    HearAndCrash,
+    HearAndCrash,
+    Say,
+    TakeKept,
+    Hear,
+    Look,
+];
 const OPEN: &[Step] = &[Restart, Look, Hear, Connect, Say, Hear, Restart, Connect, Look, Say, Hear];
 const STREAMS: &[Step] = &[
     Disconnect,

@@ -13,6 +13,7 @@ mod c_face;
 mod check;
 mod fault;
 mod flow;
+mod kept;
 mod known;
 mod matrix;
 mod play;

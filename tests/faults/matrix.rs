@@ -204,7 +204,8 @@ pub fn play(what: &str, all: Vec<Entry>, least: usize) {
 
 fn choose(what: &str, all: Vec<Entry>, full: bool) -> Vec<Entry> {
     if let Some(name) = one() {
-        return all.into_iter().filter(|entry| entry.name() == name).collect();
+        let of_flow = |entry: &Entry| name.ends_with(':') && entry.name().starts_with(&name);
+        return all.into_iter().filter(|entry| entry.name() == name || of_flow(entry)).collect();
     }
     let sample = match all.first().map(|entry| entry.face) {
         Some(Face::C) => SAMPLE_OF_C,

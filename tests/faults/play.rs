@@ -19,10 +19,12 @@ const OCCUPANTS: usize = 6;
 impl Stage {
     /// Plays one step, and lets everybody read what came of it.
     pub fn play(&mut self, step: Step) {
-        if !matches!(step, Step::Restart | Step::Serve(_)) {
+        if !matches!(step, Step::Restart | Step::Serve(_) | Step::Acknowledge) {
             self.open();
-            let asks =
-                !matches!(step, Step::Connect | Step::ConnectForCatchUp | Step::Disconnect | Step::Look);
+            let asks = !matches!(
+                step,
+                Step::Connect | Step::ConnectForCatchUp | Step::Disconnect | Step::Look | Step::TakeKept
+            );
             if asks && self.wants_online && !self.online && self.is_open() {
                 self.connect(Step::Connect);
             }
@@ -78,6 +80,17 @@ impl Stage {
             | Step::ServerLosesBundle
             | Step::JulietLosesSessions => self.others(step),
             Step::HearParis => self.hear_paris(),
+            Step::Acknowledge => {
+                self.restart();
+                self.begin_acknowledging();
+            }
+            Step::HearAndCrash => {
+                self.kept.holds = true;
+                self.hear(step);
+                self.kept.holds = false;
+                self.restart();
+            }
+            Step::TakeKept => self.take_kept(step),
             _ => self.begin(step),
         }
     }

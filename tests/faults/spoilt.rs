@@ -88,3 +88,17 @@ fn a_used_pre_key_that_is_published_is_found_out() {
     });
     assert_found(&wrong, "still published");
 }
+
+#[test]
+fn kept_content_that_is_lost_is_found_out() {
+    let wrong = found("acknowledged", |stage| {
+        stage.open();
+        stage.kept.holds = true;
+        stage.play(Step::Hear);
+        stage.kept.holds = false;
+        let listed = stage.romeo.manager().unacknowledged(0).unwrap().unwrap();
+        // Nobody has stored it.
+        stage.romeo.manager().acknowledge(listed.receipt).unwrap();
+    });
+    assert_found(&wrong, "content is lost that nobody has acknowledged");
+}

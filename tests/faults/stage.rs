@@ -3,6 +3,7 @@
 
 use crate::fault::{NetworkKind, StorageKind};
 use crate::flow::{Flow, Start, Step};
+use crate::kept::Kept;
 use crate::support::world::clock::Clock;
 use crate::support::world::rust::{TestServices, config};
 use crate::support::world::server::{Server, jid};
@@ -100,6 +101,7 @@ pub struct Stage {
     /// Texts that Juliet has read.
     pub reached: usize,
     pub count: usize,
+    pub kept: Kept,
 }
 
 fn device(clock: &Arc<Clock>, config: Config) -> RustDevice {
@@ -159,6 +161,7 @@ impl Stage {
             purged: false,
             reached: 0,
             count: 0,
+            kept: Kept::default(),
         };
         stage.prepare();
         stage.plan = plan;
@@ -293,6 +296,7 @@ impl Stage {
                 | Step::Replace(_)
                 | Step::Refresh(_)
                 | Step::Health(_)
+                | Step::TakeKept
         );
         if wanted && !self.undone.contains(&step) {
             self.undone.push(step);
@@ -460,6 +464,7 @@ impl Stage {
 
     fn check_read(&mut self, mail: Mail, read: &Decrypted) {
         let status = read.error.status();
+        self.receive_kept(mail.text.clone(), read);
         let Some(text) = &mail.text else { return };
         if status == Status::Ok {
             if read.plaintext.as_ref().is_none_or(|bytes| **bytes != *text.as_bytes()) {
@@ -485,8 +490,9 @@ impl Stage {
     /// Whether a text is lost for a reason that the client knows.
     fn is_excused(&self, mail: &Mail, status: Status) -> bool {
         match status {
-            // The process ended between the commit and the client, or the store said that it had failed.
-            Status::Duplicate => mail.tried && self.may_have_stored(),
+            // The process ended between the commit and the client, or the store said that it had failed. What is kept comes
+            // again then, unless the client has taken it from the list meanwhile.
+            Status::Duplicate => mail.tried && self.may_have_stored() && !self.acknowledges(),
             // A level that was to be changed back could not be.
             Status::SenderDistrusted => self.levels.iter().any(|level| level == "distrusted"),
             // She goes on with a session that was forgotten; another one may have begun since of which she does not know.

@@ -12,6 +12,7 @@ mod support;
 #[path = "../support/heap.rs"]
 mod heap;
 
+mod acknowledge;
 mod across_namespaces;
 mod advice;
 mod broken_sessions;
@@ -38,6 +39,7 @@ mod log;
 mod namespaces;
 mod needs_api;
 mod order;
+mod outdated_failures;
 mod own_bundle;
 mod own_label;
 mod own_list;

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 
 mod contract;
 mod pep;
+mod records;
 
 pub(super) fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))

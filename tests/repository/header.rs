@@ -23,7 +23,7 @@ const SECTIONS: [(&str, &[&str]); 14] = [
     ("Results", &["api/results"]),
     ("Device lists, bundles, messages", &["api/device_list", "api/bundle", "api/message"]),
     ("Encrypt", &["api/encrypt"]),
-    ("Decrypt", &["api/decrypt", "api/decrypted"]),
+    ("Decrypt", &["api/decrypt", "api/decrypted", "api/acknowledge"]),
     ("Trust", &["api/trust"]),
     ("Devices", &["api/devices", "api/device_sessions", "api/manager_devices", "api/own_device"]),
 ];

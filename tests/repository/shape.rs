@@ -150,7 +150,8 @@ fn casts_stand_at_the_boundary_and_every_call_goes_through_the_guard() {
     let mut found = Vec::new();
     for source in sources().iter().filter(|source| source.path.starts_with("src/") && !source.is_test) {
         let text = bare(&source.text);
-        if !source.path.starts_with("src/ffi/boundary/") {
+        // The allocator that SQLite is given is the other border to C.
+        if !source.path.starts_with("src/ffi/boundary/") && source.path != "src/storage/sqlite_memory.rs" {
             for cast in
                 [".cast()", ".cast::<", "from_raw(", "into_raw(", " as *const", " as *mut", "transmute"]
             {

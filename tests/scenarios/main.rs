@@ -13,6 +13,7 @@ mod bodies;
 #[path = "../support/heap.rs"]
 mod heap;
 
+mod acknowledged;
 mod clock_jumps;
 mod corpora;
 mod mending;

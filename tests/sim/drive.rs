@@ -34,6 +34,7 @@ impl<D: Device> Sim<D> {
                 }
             }
             if !busy {
+                self.rested_ms = self.world.now_ms();
                 return;
             }
         }

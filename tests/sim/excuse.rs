@@ -24,13 +24,21 @@ pub enum Excuse {
     /// The key exchange names a pre key that another one used, and a bundle without it was published in between, or a day has
     /// passed.
     SharedPreKey,
+    /// The recipient keeps a single session, as another implementation does: that is not this library's fault.
+    SingleSession,
     /// One of the two was running on an older copy of its store, and no session was begun since when it was written.
     Restored,
 }
 
 impl Excuse {
-    pub const ALL: [Excuse; 5] =
-        [Excuse::Distrusted, Excuse::Purged, Excuse::Inactive, Excuse::SharedPreKey, Excuse::Restored];
+    pub const ALL: [Excuse; 6] = [
+        Excuse::Distrusted,
+        Excuse::Purged,
+        Excuse::Inactive,
+        Excuse::SharedPreKey,
+        Excuse::SingleSession,
+        Excuse::Restored,
+    ];
 }
 
 /// The excuse for a device that could not read a stanza which holds a key for it.
@@ -63,7 +71,7 @@ pub fn of_reader(
             return Some(Excuse::SharedPreKey);
         }
     }
-    None
+    facts.has_single_sessions(reader).then_some(Excuse::SingleSession)
 }
 
 /// The excuse for a sender who left out a device that it should have served in an encryption that was begun at this tick: a

@@ -2,6 +2,8 @@
 //! to stores and trust.
 
 use crate::tap::{Key, Seen, Tap, Used};
+use omemo::manager::config::Habits;
+use omemo::protocol::limits;
 use omemo::protocol::namespace::Namespace;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -27,6 +29,7 @@ pub struct Device {
     pub key: [u8; 32],
     pub namespaces: Vec<Namespace>,
     pub alive: bool,
+    pub habits: Habits,
     /// What a key has that nobody has judged.
     pub default_level: &'static str,
     pub levels: HashMap<[u8; 32], &'static str>,
@@ -108,6 +111,7 @@ impl Facts {
             key,
             namespaces: namespaces.to_vec(),
             alive: true,
+            habits: Habits::Own,
             default_level: "trusted",
             levels: HashMap::new(),
             decrypted: BTreeMap::new(),
@@ -268,6 +272,37 @@ impl Facts {
             let concerns = |cause: &&Break| cause.with.as_ref().is_none_or(|with| with == jid);
             let mut breaks = self.devices[&one].breaks.iter().filter(concerns);
             breaks.find(|cause| is_open(cause.tick)).map(|cause| cause.reason)
+        })
+    }
+
+    // -- chains and sessions
+
+    /// Whether a device keeps a single session. Which one that is nobody else knows, since what it sends on it may wait.
+    pub fn has_single_sessions(&self, reader: usize) -> bool {
+        self.devices[&reader].habits == Habits::SingleSession
+    }
+
+    /// Whether the chain of a stanza had more gaps, as its reader read it, than are remembered of a chain (docs/limits.md).
+    pub fn had_many_gaps(&self, stanza: usize, reader: usize) -> bool {
+        let (written, key) = (&self.stanzas[stanza], &self.stanzas[stanza].keys[&reader]);
+        let numbers = |(other, tick): (&usize, &u64)| {
+            let other = &self.stanzas[*other];
+            let is_same = other.sender == written.sender && other.namespace == written.namespace;
+            other
+                .keys
+                .get(&reader)
+                .filter(|other| is_same && other.ratchet == key.ratchet)
+                .map(|key| (*tick, key.n))
+        };
+        let mut read: Vec<(u64, u32)> = self.devices[&reader].decrypted.iter().filter_map(numbers).collect();
+        read.sort_unstable();
+        let chain = self.directions.get(&(written.sender, reader, written.namespace));
+        let most = chain.and_then(|chain| chain.chains.get(&key.ratchet)).map_or(key.n, |chain| chain.most);
+        let mut known = BTreeSet::new();
+        read.into_iter().any(|(_, n)| {
+            known.insert(n);
+            let ends = known.iter().filter(|n| **n < most && !known.contains(&(**n + 1))).count();
+            ends + usize::from(!known.contains(&0)) > limits::CLOSED_CHAIN_RANGES
         })
     }
 

@@ -46,8 +46,8 @@ pub enum Count {
     EmptyUnread,
     /// Messages that were decrypted before and are a failure to decrypt when they come again.
     Unrecognised,
-    /// Devices that were left out although there was a session, because the bundle was refused.
-    LeftOut,
+    /// Texts of other implementations that were read.
+    OfOthers,
 }
 
 /// See the module.

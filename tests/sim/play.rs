@@ -86,6 +86,8 @@ pub struct Sim<D> {
     /// The first bundle of each device, where an old one is to be planted.
     pub first_bundles: BTreeMap<usize, crate::support::Request>,
     pub steps: usize,
+    /// When the devices came to rest last: all answers that were due by then were given.
+    pub rested_ms: i64,
 }
 
 impl<D: Device> Sim<D> {
@@ -117,6 +119,7 @@ impl<D: Device> Sim<D> {
             planted: false,
             first_bundles: BTreeMap::new(),
             steps: 0,
+            rested_ms: 0,
         };
         for slot in 0..setup.slots() {
             let new = sim.log_in(slot);
@@ -133,6 +136,7 @@ impl<D: Device> Sim<D> {
         let mut options = Options::of(&self.world);
         options.namespaces = self.setup.namespaces(slot);
         options.healing = self.setup.healing;
+        options.habits = self.setup.habits(slot);
         if account == ASKS {
             options.default_level = "undecided";
         }
@@ -151,7 +155,8 @@ impl<D: Device> Sim<D> {
         self.network.join(endpoint, JIDS[account]);
         let own = (device.own_id(), device.own_key());
         self.facts.add(endpoint, JIDS[account], own, &namespaces);
-        self.facts.devices.get_mut(&endpoint).unwrap().default_level = default_level;
+        let new = self.facts.devices.get_mut(&endpoint).unwrap();
+        (new.default_level, new.habits) = (default_level, self.setup.habits(slot));
         Slot {
             account,
             device,
@@ -263,7 +268,7 @@ impl<D: Device> Sim<D> {
         let place = &mut self.slots[slot];
         place.drafts.clear();
         place.replacing.clear();
-        self.tap.borrow_mut().forget_asked(place.endpoint, self.world.now_ms());
+        self.tap.borrow_mut().forget_asked(place.endpoint, self.rested_ms);
         match records {
             None => place.device.restart(),
             Some(records) => place.device.restart_on(records),
@@ -282,7 +287,7 @@ impl<D: Device> Sim<D> {
         let place = &mut self.slots[slot];
         if place.online {
             place.device.disconnect();
-            self.tap.borrow_mut().forget_asked(place.endpoint, self.world.now_ms());
+            self.tap.borrow_mut().forget_asked(place.endpoint, self.rested_ms);
             (place.online, place.catching_up) = (false, false);
             self.network.leave(place.endpoint);
         }

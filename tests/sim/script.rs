@@ -5,7 +5,7 @@ use crate::support::NS_2;
 use crate::support::NS_LEGACY;
 use crate::support::seeds::Dice;
 use crate::support::world::network::Conditions;
-use omemo::manager::config::Healing;
+use omemo::manager::config::{Habits, Healing};
 use omemo::protocol::namespace::Namespace::{self, Legacy, Omemo2};
 
 pub const ACCOUNTS: usize = 4;
@@ -139,6 +139,20 @@ impl Setup {
             Some(namespace) => vec![namespace],
             None => [vec![Legacy, Omemo2], vec![Omemo2], vec![Legacy]][slot % DEVICES].clone(),
         }
+    }
+
+    /// Whether there are other implementations: in a fifth of the seeds, which go through the Rust face.
+    pub fn has_others(&self) -> bool {
+        matches!(self.seed % 10, 3 | 9)
+    }
+
+    /// Whose habits the device of a slot has. Where there are others, an account has a device like this library's, one with a
+    /// single session, and one that announces PN - 1.
+    pub fn habits(&self, slot: usize) -> Habits {
+        if !self.has_others() {
+            return Habits::Own;
+        }
+        [Habits::Own, Habits::SingleSession, Habits::ShortenedPn][slot % DEVICES]
     }
 
     /// The script of the seed.

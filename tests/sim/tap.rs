@@ -199,10 +199,10 @@ impl Tap {
         self.learnt.retain(|(of, _, name), _| *of != endpoint || jid.is_some_and(|jid| jid != name));
     }
 
-    /// Nothing that a device asked is answered any more.
-    pub fn forget_asked(&mut self, endpoint: usize, now_ms: i64) {
+    /// Nothing that a device asked is answered any more; answers that were due by a time were given.
+    pub fn forget_asked(&mut self, endpoint: usize, given_ms: i64) {
         for (_, learnt) in self.learnt.iter_mut().filter(|((of, ..), _)| *of == endpoint) {
-            settle(learnt, now_ms);
+            settle(learnt, given_ms);
             learnt.1 = None;
         }
     }

@@ -86,6 +86,7 @@ pub const ERR_PUBLIC_DATA_INCONSISTENCY: i32 = -507;
 pub const ERR_PRE_KEY_UNKNOWN: i32 = -508;
 pub const ERR_OWN_ECHO: i32 = -509;
 pub const ERR_AFFIX: i32 = -510;
+pub const ERR_NOT_FOUND: i32 = -10;
 
 pub const REJECT_NOT_FOUND: i32 = 1;
 pub const REJECT_FAILED: i32 = 2;
@@ -155,6 +156,8 @@ unsafe extern "C" {
     pub fn omemo_config_error(config: *const Opaque) -> *const c_char;
 
     pub fn omemo_storage_memory_new(storage: *mut *mut Opaque) -> i32;
+    pub fn omemo_storage_sqlite_open(path: *const c_char, storage: *mut *mut Opaque) -> i32;
+    pub fn omemo_storage_error(storage: *const Opaque) -> *const c_char;
     pub fn omemo_storage_callbacks_new(
         callbacks: *const StorageCallbacks,
         user_data: *mut c_void,
@@ -243,6 +246,11 @@ unsafe extern "C" {
     pub fn omemo_decrypted_detail(decrypted: *const Opaque) -> *const c_char;
     pub fn omemo_decrypted_plaintext(decrypted: *const Opaque, len: *mut usize) -> *const u8;
     pub fn omemo_decrypted_from(decrypted: *const Opaque) -> *const c_char;
+    pub fn omemo_decrypted_room(decrypted: *const Opaque) -> *const c_char;
+    pub fn omemo_decrypted_receipt(decrypted: *const Opaque) -> u64;
+    pub fn omemo_manager_acknowledge(manager: *mut Opaque, receipt: u64) -> i32;
+    pub fn omemo_manager_unacknowledged(manager: *mut Opaque, after: u64, decrypted: *mut *mut Opaque)
+    -> i32;
     pub fn omemo_decrypted_device(decrypted: *const Opaque) -> u32;
     pub fn omemo_decrypted_namespace(decrypted: *const Opaque) -> *const c_char;
     pub fn omemo_decrypted_identity_key(decrypted: *const Opaque, len: *mut usize) -> *const u8;

@@ -288,23 +288,24 @@ impl Client {
             if status != abi::OK {
                 return Err(status);
             }
-            let decrypted = Decrypted {
-                action: abi::omemo_decrypted_action(out),
-                status: abi::omemo_decrypted_status(out),
-                text: text(abi::omemo_decrypted_detail(out)).unwrap_or_default(),
-                plaintext: bytes(|len| abi::omemo_decrypted_plaintext(out, len)),
-                body: text(abi::omemo_decrypted_body(out)),
-                from: text(abi::omemo_decrypted_from(out)),
-                device: abi::omemo_decrypted_device(out),
-                namespace: text(abi::omemo_decrypted_namespace(out)),
-                identity: bytes(|len| abi::omemo_decrypted_identity_key(out, len)),
-                trust: abi::omemo_decrypted_core_trust(out),
-                level: text(abi::omemo_decrypted_trust_level_name(out)),
-                flags: abi::omemo_decrypted_flags(out),
-                key: KeyParts::of(|part, len| abi::omemo_decrypted_key(out, part, len)),
-            };
-            abi::omemo_decrypted_free(out);
-            Ok(decrypted)
+            Ok(Decrypted::take(out))
+        }
+    }
+
+    /// The client has the content safe.
+    pub fn acknowledge(&self, receipt: u64) -> i32 {
+        // SAFETY: the manager lives.
+        unsafe { abi::omemo_manager_acknowledge(self.manager, receipt) }
+    }
+
+    /// The next content after this receipt that nobody has acknowledged.
+    pub fn unacknowledged(&self, after: u64) -> Result<Decrypted, i32> {
+        let mut out = null_mut();
+        // SAFETY: the manager lives; the result is freed by `take`.
+        match unsafe { abi::omemo_manager_unacknowledged(self.manager, after, &mut out) } {
+            // SAFETY: it was just given, and is used by nobody else.
+            abi::OK => Ok(unsafe { Decrypted::take(out) }),
+            status => Err(status),
         }
     }
 

@@ -113,6 +113,39 @@ pub struct Decrypted {
     pub level: Option<String>,
     pub flags: u32,
     pub key: Option<KeyParts>,
+    pub room: Option<String>,
+    pub receipt: u64,
+}
+
+impl Decrypted {
+    /// Reads what came out of a stanza, and frees it.
+    ///
+    /// # Safety
+    /// `out` is a live omemo_decrypted, which is not used again.
+    pub(super) unsafe fn take(out: *mut abi::Opaque) -> Self {
+        // SAFETY: by contract; what is borrowed is copied before it is freed.
+        unsafe {
+            let decrypted = Self {
+                action: abi::omemo_decrypted_action(out),
+                status: abi::omemo_decrypted_status(out),
+                text: text(abi::omemo_decrypted_detail(out)).unwrap_or_default(),
+                plaintext: bytes(|len| abi::omemo_decrypted_plaintext(out, len)),
+                body: text(abi::omemo_decrypted_body(out)),
+                from: text(abi::omemo_decrypted_from(out)),
+                device: abi::omemo_decrypted_device(out),
+                namespace: text(abi::omemo_decrypted_namespace(out)),
+                identity: bytes(|len| abi::omemo_decrypted_identity_key(out, len)),
+                trust: abi::omemo_decrypted_core_trust(out),
+                level: text(abi::omemo_decrypted_trust_level_name(out)),
+                flags: abi::omemo_decrypted_flags(out),
+                key: KeyParts::of(|part, len| abi::omemo_decrypted_key(out, part, len)),
+                room: text(abi::omemo_decrypted_room(out)),
+                receipt: abi::omemo_decrypted_receipt(out),
+            };
+            abi::omemo_decrypted_free(out);
+            decrypted
+        }
+    }
 }
 
 /// A notice: number, namespace, JID, device, status.

@@ -12,9 +12,9 @@ use crate::error::{Error, Result, Status};
 use crate::manager;
 use crate::manager::api::trust_policy::LEVEL_UNDECIDED;
 use crate::manager::config::{
-    ConfigOption, HEALING, Healing, MARK_START, MAX_OPEN_FETCHES, MAX_UNANSWERED_MESSAGES, OPTIONS,
-    PRE_KEY_THRESHOLD, REQUEST_TIMEOUT_MS, SIGNED_PRE_KEY_PERIOD_S, SKIPPED_PER_MESSAGE, SKIPPED_PER_SESSION,
-    StartMark, TRUST_POLICY,
+    ACKNOWLEDGE, ConfigOption, Delivery, HEALING, Habits, Healing, MARK_START, MAX_OPEN_FETCHES,
+    MAX_UNANSWERED_MESSAGES, OPTIONS, PRE_KEY_THRESHOLD, REQUEST_TIMEOUT_MS, SIGNED_PRE_KEY_PERIOD_S,
+    SKIPPED_PER_MESSAGE, SKIPPED_PER_SESSION, StartMark, TRUST_POLICY,
 };
 use crate::protocol::address::BareJid;
 use crate::protocol::namespace::Namespace;
@@ -110,6 +110,7 @@ impl Shared {
         let pre_key_threshold = small(settings.option(&PRE_KEY_THRESHOLD));
         let heals = settings.option(&HEALING) != 0;
         let marks = settings.option(&MARK_START) != 0;
+        let acknowledged = settings.option(&ACKNOWLEDGE) != 0;
         let table = settings.callbacks.as_ref().map(|callbacks| &callbacks.table);
         let trust_policy = trust_policy::selected(settings.option(&TRUST_POLICY), table)?;
         let max_unanswered_messages = most_unanswered(settings.option(&MAX_UNANSWERED_MESSAGES));
@@ -128,6 +129,8 @@ impl Shared {
             max_unanswered_messages,
             signed_pre_key_period_ms,
             pre_key_threshold,
+            habits: Habits::Own,
+            delivery: if acknowledged { Delivery::Acknowledged } else { Delivery::Direct },
         };
         let storage = settings.storage.ok_or_else(|| missing("omemo_config_set_storage was not called."))?;
         let callbacks =

@@ -40,6 +40,9 @@ pub enum omemo_decrypted_flag {
     /// The device list of the sender's JID is known and does not contain the sender's device: it was removed, or
     /// never was on the list. The trust in its key counts as before.
     OMEMO_DECRYPTED_DEVICE_NOT_LISTED = 4,
+    /// The content was handed out before and not acknowledged (OMEMO_OPTION_ACKNOWLEDGE): if the client has stored it under its
+    /// receipt already, show nothing, and acknowledge it.
+    OMEMO_DECRYPTED_REPEATED = 8,
 }
 
 /// Result of decrypting a stanza: what to do with it, the content, the sender, and the trust in the sender's key.
@@ -53,18 +56,19 @@ pub struct omemo_decrypted {
     pub(super) error: Error,
     pub(super) text: CString,
     pub(super) from: Option<CString>,
+    pub(super) room: Option<CString>,
     pub(super) level: CString,
     /// A string with a NUL at its end, wiped like the plaintext that it is a part of.
     body: OnceCell<Option<Zeroizing<Vec<u8>>>>,
 }
 
 impl omemo_decrypted {
-    fn new(mut decrypted: Decrypted) -> omemo_decrypted {
-        check_sender(&mut decrypted);
+    pub(super) fn new(decrypted: Decrypted) -> omemo_decrypted {
         omemo_decrypted {
             error: decrypted.error.clone(),
             text: returns::c_string(&decrypted.error.to_string()),
             from: decrypted.from.as_ref().map(|jid| returns::c_string(jid.as_str())),
+            room: decrypted.room.as_ref().map(|jid| returns::c_string(jid.as_str())),
             level: returns::c_string(&decrypted.trust_level_name),
             action: decrypted.action,
             decrypted: Some(decrypted),
@@ -79,6 +83,7 @@ impl omemo_decrypted {
             text: returns::c_string(&error.to_string()),
             error,
             from: from.map(|jid| returns::c_string(jid.as_str())),
+            room: None,
             level: CString::default(),
             decrypted: None,
             body: OnceCell::new(),
@@ -98,19 +103,6 @@ impl omemo_decrypted {
             Some(body)
         });
         body.as_ref().map(|body| body.as_slice())
-    }
-}
-
-/// Withholds content that names a different sender from that of the message.
-fn check_sender(decrypted: &mut Decrypted) {
-    let (Some(plaintext), Some(from)) = (&decrypted.plaintext, &decrypted.from) else { return };
-    #[cfg(omemo_planted)]
-    if crate::planted::is_planted("sender-not-compared") {
-        return;
-    }
-    if !content::is_from(decrypted.namespace, plaintext, from) {
-        (decrypted.error, decrypted.action) = (Status::Affix.into(), Action::Warn);
-        decrypted.plaintext = None;
     }
 }
 
@@ -188,6 +180,9 @@ fn first_for_us(messages: &[Message], decrypt: impl Fn(&Message) -> Result<Decry
 /// What happens next: omemo_decrypted_action says what to do with the stanza. Work that the message causes, such as
 /// an answer or a fetch of the sender's bundle, is stored and done by omemo_manager_run.
 ///
+/// With OMEMO_OPTION_ACKNOWLEDGE the content is kept until omemo_manager_acknowledge: the same message in the same from and
+/// room gives it again, with the same receipt and the flag OMEMO_DECRYPTED_REPEATED, and changes nothing.
+///
 /// Parameters:
 /// - from: the real bare JID of the sender, without resource. Of a carbon (XEP-0280) or an archived message (XEP-0313)
 ///   check the outer sender, then pass in the inner `<message>` with its own `from` (docs/stanzas.md). In a room it is
@@ -206,7 +201,8 @@ fn first_for_us(messages: &[Message], decrypt: impl Fn(&Message) -> Result<Decry
 /// Returns: OMEMO_OK if the stanza was processed, with or without success: see omemo_decrypted_action and
 ///   omemo_decrypted_status. Any other status is not about the stanza, and nothing has changed. Keep the stanza and
 ///   call again after OMEMO_ERR_BUSY (inside a service), OMEMO_ERR_NOT_READY, OMEMO_ERR_STORAGE* and
-///   OMEMO_ERR_CANCELLED (with a manager that is opened again). After OMEMO_ERR_NULL, OMEMO_ERR_UTF8,
+///   OMEMO_ERR_CANCELLED (with a manager that is opened again), and after OMEMO_ERR_LIMIT, with
+///   OMEMO_OPTION_ACKNOWLEDGE, once some of 10,000 kept contents were acknowledged. After OMEMO_ERR_NULL, OMEMO_ERR_UTF8,
 ///   OMEMO_ERR_ARGUMENT and OMEMO_ERR_JID the arguments are wrong.
 /// Memory: free it with omemo_decrypted_free.
 /// Since: 0.1.0 (XEP-0384 5.6)

@@ -97,6 +97,31 @@ pub extern "C" fn omemo_decrypted_from(decrypted: Option<&omemo_decrypted>) -> *
     })
 }
 
+/// Returns the room that the message came in.
+/// Returns: the bare JID that was passed in when it was decrypted; NULL outside of rooms, and if the stanza cannot be parsed.
+/// Memory: borrowed from decrypted.
+/// Since: 0.1.0
+#[unsafe(no_mangle)]
+pub extern "C" fn omemo_decrypted_room(decrypted: Option<&omemo_decrypted>) -> *const c_char {
+    guard::call(std::ptr::null(), || {
+        returns::or_null(decrypted.and_then(|decrypted| decrypted.room.as_ref()))
+    })
+}
+
+/// Returns the number under which the content is kept until omemo_manager_acknowledge is called with it. Acknowledge every
+/// result whose receipt is not 0, whatever its action is: key transports are content, too, and so are the empty messages of
+/// OMEMO_NS_LEGACY, which cannot be told apart from them.
+///
+/// Receipts grow, are less than 2^63, and are never used again, by this or another manager on the same store.
+///
+/// Returns: the receipt; 0 unless OMEMO_OPTION_ACKNOWLEDGE was on when the message was decrypted first, and there is content
+///   that was not acknowledged.
+/// Since: 0.1.0
+#[unsafe(no_mangle)]
+pub extern "C" fn omemo_decrypted_receipt(decrypted: Option<&omemo_decrypted>) -> u64 {
+    guard::call(0, || message(decrypted).map_or(0, |decrypted| decrypted.receipt))
+}
+
 /// Returns the device id of the sender.
 /// Returns: the device id; 0 if the stanza cannot be parsed.
 /// Since: 0.1.0
@@ -174,6 +199,7 @@ pub extern "C" fn omemo_decrypted_flags(decrypted: Option<&omemo_decrypted>) -> 
             (decrypted.new_session, omemo_decrypted_flag::OMEMO_DECRYPTED_NEW_SESSION),
             (decrypted.tag_in_payload, omemo_decrypted_flag::OMEMO_DECRYPTED_TAG_IN_PAYLOAD),
             (decrypted.not_listed, omemo_decrypted_flag::OMEMO_DECRYPTED_DEVICE_NOT_LISTED),
+            (decrypted.repeated, omemo_decrypted_flag::OMEMO_DECRYPTED_REPEATED),
         ];
         flags.into_iter().filter(|(set, _)| *set).fold(0, |bits, (_, flag)| bits | flag as u32)
     })

@@ -1,5 +1,6 @@
 //! The functions of the header: one file for each of its sections, and what its enumerations mean in the core.
 
+pub mod acknowledge;
 pub mod bundle;
 pub mod callbacks;
 pub mod config;

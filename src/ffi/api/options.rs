@@ -1,8 +1,8 @@
 //! Section 4 of the header, the options of a configuration.
 
 use crate::manager::config::{
-    HEALING, MARK_START, MAX_OPEN_FETCHES, MAX_UNANSWERED_MESSAGES, PRE_KEY_THRESHOLD, REQUEST_TIMEOUT_MS,
-    SIGNED_PRE_KEY_PERIOD_S, SKIPPED_PER_MESSAGE, SKIPPED_PER_SESSION, TRUST_POLICY,
+    ACKNOWLEDGE, HEALING, MARK_START, MAX_OPEN_FETCHES, MAX_UNANSWERED_MESSAGES, PRE_KEY_THRESHOLD,
+    REQUEST_TIMEOUT_MS, SIGNED_PRE_KEY_PERIOD_S, SKIPPED_PER_MESSAGE, SKIPPED_PER_SESSION, TRUST_POLICY,
 };
 
 /// Options for omemo_config_set_option. The comment of each gives the unit, the bounds, and the value of an option
@@ -21,6 +21,7 @@ pub enum omemo_option {
     OMEMO_OPTION_PRE_KEY_THRESHOLD = 8,
     OMEMO_OPTION_TRUST_POLICY = 9,
     OMEMO_OPTION_MARK_START = 10,
+    OMEMO_OPTION_ACKNOWLEDGE = 11,
 }
 
 // The enumeration is written out for cbindgen; its numbers are those of the table.
@@ -35,4 +36,5 @@ const _: () = {
     assert!(omemo_option::OMEMO_OPTION_PRE_KEY_THRESHOLD as i32 == PRE_KEY_THRESHOLD.number);
     assert!(omemo_option::OMEMO_OPTION_TRUST_POLICY as i32 == TRUST_POLICY.number);
     assert!(omemo_option::OMEMO_OPTION_MARK_START as i32 == MARK_START.number);
+    assert!(omemo_option::OMEMO_OPTION_ACKNOWLEDGE as i32 == ACKNOWLEDGE.number);
 };

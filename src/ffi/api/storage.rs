@@ -6,10 +6,13 @@ use super::status::omemo_status;
 use crate::error::{Error, Result, Status};
 use crate::storage::memory::MemoryStorage;
 use crate::storage::sealed::SealedStorage;
+use crate::storage::sqlite::SqliteStorage;
 use crate::storage::{Batch, Storage};
 use parking_lot::Mutex;
-use std::ffi::{c_char, c_void};
+use std::ffi::{CString, OsStr, c_char, c_void};
 use std::mem::MaybeUninit;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use zeroize::Zeroizing;
@@ -19,16 +22,31 @@ const VALUE_BYTES: usize = 1024 * 1024;
 
 /// Reference to a store, which holds everything that one account keeps: keys, sessions, device lists and trust.
 ///
-/// Create it with omemo_storage_memory_new or omemo_storage_callbacks_new, give it to omemo_config_set_storage, and
-/// free your reference with omemo_storage_free. The store stays open as long as a configuration, a manager or a sealed
-/// store uses it. A store belongs to one account, and one manager at a time may have it open.
+/// Create it with omemo_storage_sqlite_open, or with omemo_storage_memory_new or omemo_storage_callbacks_new. Give it to
+/// omemo_config_set_storage, and free your reference with omemo_storage_free. The store stays open as long as a
+/// configuration, a manager or a sealed store uses it. A store belongs to one account, and one manager at a time may have it open.
 pub struct omemo_storage {
     store: Arc<Store>,
+    /// Why it could not be opened; empty if it is open.
+    error: CString,
 }
 
 impl omemo_storage {
     pub(in crate::ffi) fn store(&self) -> Arc<Store> {
         self.store.clone()
+    }
+}
+
+/// A store that could not be opened: whoever uses it learns why.
+struct FailedStorage(Error);
+
+impl Storage for FailedStorage {
+    fn load(&self, _: &str) -> Result<Option<Zeroizing<Vec<u8>>>> {
+        Err(self.0.clone())
+    }
+
+    fn commit(&self, _: Batch) -> Result<()> {
+        Err(self.0.clone())
     }
 }
 
@@ -170,16 +188,74 @@ impl Storage for CallbackStorage {
 }
 
 fn give_store(storage: impl Storage + 'static, out: &mut MaybeUninit<*mut omemo_storage>) {
-    give(Store { storage: Arc::new(storage), sealed: None, open: AtomicBool::new(false) }, out);
+    give(
+        Store { storage: Arc::new(storage), sealed: None, open: AtomicBool::new(false) },
+        CString::default(),
+        out,
+    );
 }
 
 pub(super) fn give_sealed_store(storage: SealedStorage, out: &mut MaybeUninit<*mut omemo_storage>) {
     let storage = Arc::new(storage);
-    give(Store { storage: storage.clone(), sealed: Some(storage), open: AtomicBool::new(false) }, out);
+    let store = Store { storage: storage.clone(), sealed: Some(storage), open: AtomicBool::new(false) };
+    give(store, CString::default(), out);
 }
 
-fn give(store: Store, out: &mut MaybeUninit<*mut omemo_storage>) {
-    out.write(handles::into_handle(omemo_storage { store: Arc::new(store) }));
+fn give(store: Store, error: CString, out: &mut MaybeUninit<*mut omemo_storage>) {
+    out.write(handles::into_handle(omemo_storage { store: Arc::new(store), error }));
+}
+
+/// Opens a store in an SQLite file, which is the default choice. If there is no such file, or an empty one, it is
+/// created; its directory must exist. Only the user may read it (mode 0600), which is also made so of a file that others
+/// may read. While the store is open, SQLite's log lies beside the file (-wal): never copy one without the other.
+///
+/// A commit is durable when it returns, so that a crash or a power cut loses nothing that was reported as done. Nobody
+/// else can open the file meanwhile: neither this process nor another one, by whatever name of the file. A process that
+/// crashed leaves no lock. A child process that was forked must not use the store. docs/storage.md says more.
+///
+/// Parameters:
+/// - path: name of the file, as the system has it; need not be UTF-8. ":memory:" and "file:" have no special meaning.
+/// - storage: receives the store. If the file could not be opened it receives a store too, as in SQLite, which
+///   can do nothing but tell why: omemo_storage_error returns the reason, and omemo_manager_new with this store fails
+///   with the same status and reason.
+/// Returns: OMEMO_OK; OMEMO_ERR_STORAGE_LOCKED at once if the store is open elsewhere; OMEMO_ERR_STORAGE_VERSION for
+///   the file of a newer library; OMEMO_ERR_STORAGE_CORRUPT for a file that is damaged or no store of this library;
+///   these files are not changed. OMEMO_ERR_STORAGE if the file cannot be opened, created, read or written.
+///   OMEMO_ERR_NULL, OMEMO_ERR_LIMIT (path) and OMEMO_ERR_BUSY inside a service: storage receives nothing.
+/// Memory: free it with omemo_storage_free, also after a failure of the file; configurations and managers that use it
+///   keep it open.
+/// Since: 0.1.0
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn omemo_storage_sqlite_open(
+    path: *const c_char,
+    storage: Option<&mut MaybeUninit<*mut omemo_storage>>,
+) -> omemo_status {
+    guard::outside_services(|| {
+        let storage = args::required(storage)?;
+        // SAFETY: the client gives a C string or NULL.
+        let path = unsafe { args::c_bytes(path) }?;
+        match SqliteStorage::open(Path::new(OsStr::from_bytes(path))) {
+            Ok(opened) => {
+                give_store(opened, storage);
+                Ok(())
+            }
+            Err(error) => {
+                let text = returns::c_string(&error.to_string());
+                let failed = Arc::new(FailedStorage(error.clone()));
+                give(Store { storage: failed, sealed: None, open: AtomicBool::new(false) }, text, storage);
+                Err(error)
+            }
+        }
+    })
+}
+
+/// Returns why a store could not be opened: a sentence with SQLite's own words, or those of the system. It holds no path.
+/// Returns: "" if the store is open, and for NULL.
+/// Memory: borrowed from storage until omemo_storage_free.
+/// Since: 0.1.0
+#[unsafe(no_mangle)]
+pub extern "C" fn omemo_storage_error(storage: Option<&omemo_storage>) -> *const c_char {
+    guard::call(c"".as_ptr(), || storage.map_or(c"".as_ptr(), |storage| storage.error.as_ptr()))
 }
 
 /// Creates a store in memory, for tests and for clients that want to be a new device at each start.
@@ -265,3 +341,6 @@ pub unsafe extern "C" fn omemo_value_set(
         bytes.map(drop)
     })
 }
+
+#[cfg(test)]
+mod tests;

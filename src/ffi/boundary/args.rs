@@ -32,6 +32,19 @@ pub(in crate::ffi) unsafe fn optional_text<'a>(text: *const c_char) -> Result<Op
     if text.is_null() {
         return Ok(None);
     }
+    // SAFETY: the same promise.
+    let bytes = unsafe { c_bytes(text) }?;
+    std::str::from_utf8(bytes).map(Some).map_err(|_| Status::Utf8.into())
+}
+
+/// The bytes of a string with a NUL at its end, which must not be NULL: UTF-8 or not, as the names of files.
+///
+/// # Safety
+/// As for `optional_text`.
+pub(in crate::ffi) unsafe fn c_bytes<'a>(text: *const c_char) -> Result<&'a [u8]> {
+    if text.is_null() {
+        return Err(Status::Null.into());
+    }
     let limit = limits::STANZA_BYTES;
     // SAFETY: the caller promises a readable string, of which at most `limit` bytes are looked at.
     let len = unsafe { strnlen(text, limit) };
@@ -39,8 +52,7 @@ pub(in crate::ffi) unsafe fn optional_text<'a>(text: *const c_char) -> Result<Op
         return Err(Status::Limit.into());
     }
     // SAFETY: `strnlen` has just read these bytes.
-    let bytes = unsafe { std::slice::from_raw_parts(text.cast::<u8>(), len) };
-    std::str::from_utf8(bytes).map(Some).map_err(|_| Status::Utf8.into())
+    Ok(unsafe { std::slice::from_raw_parts(text.cast::<u8>(), len) })
 }
 
 /// A UTF-8 string with a NUL at its end, which must not be NULL.

@@ -50,4 +50,10 @@ pub struct Decrypted {
     pub key: Option<KeyParts>,
     /// The tag stood in the payload.
     pub tag_in_payload: bool,
+    /// The room that it came in.
+    pub room: Option<BareJid>,
+    /// The number under which the content is kept until it is acknowledged; 0: it is not kept.
+    pub receipt: u64,
+    /// It was handed out before, and not acknowledged.
+    pub repeated: bool,
 }

@@ -3,6 +3,8 @@
 use super::device::{CoreTrust, Device};
 use super::trust_policy::TrustPolicy;
 use crate::error::Result;
+use crate::protocol::address::BareJid;
+use crate::protocol::namespace::Namespace;
 
 /// How important a line of log is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -28,6 +30,11 @@ pub trait Services: Send + Sync {
     /// asked about every undecided key.
     fn trust_policy(&self) -> Option<&dyn TrustPolicy> {
         None
+    }
+
+    /// Whether content may be given out in its sender's name: it names no other one.
+    fn is_content_from(&self, _namespace: Namespace, _plaintext: &[u8], _from: &BareJid) -> bool {
+        true
     }
 
     /// Milliseconds since 1970 (UTC). May jump.

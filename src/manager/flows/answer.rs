@@ -103,7 +103,7 @@ fn prepare(tx: &mut Tx<'_>, id: u64) -> Result<Option<(SessionAddress, Message)>
         Some(bytes) => StoredMessage { bytes, key_exchange: entry.key_exchange },
         None => {
             let empty = payload::empty_key(at.namespace, tx.rng())?;
-            let encrypted = session.encrypt(&empty)?;
+            let encrypted = session.encrypt_announcing(tx.config().habits.announced_pn(), &empty)?;
             Sessions::new(tx, &at).update(session)?;
             // Every attempt sends the same bytes, those of the IV included.
             let mut bytes = payload::empty_iv(at.namespace, tx.rng())?.unwrap_or_default();

@@ -88,7 +88,7 @@ impl Context {
         if let Err(error) = &result
             && error.is_storage()
         {
-            self.log(LogLevel::Warn, &format!("storage: failed with {}", error.status().name()));
+            self.log(LogLevel::Warn, &format!("storage: failed with {}", error.log_name()));
         }
         self.engine.events().extend(released.notices.into_iter().map(Event::Notify));
         if released.work {

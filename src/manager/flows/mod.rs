@@ -1,5 +1,6 @@
 //! The use cases, one a file: each reads the model, writes through a transaction, and asks the engine.
 
+pub(super) mod acknowledge;
 pub(super) mod announce;
 pub(super) mod answer;
 pub(super) mod bundle;

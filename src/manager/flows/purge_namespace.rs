@@ -49,6 +49,7 @@ fn purge(tx: &mut Tx<'_>, namespace: Namespace) -> Result<()> {
             *tx.contact_mut(&jid)? = next;
         }
     }
+    tx.forget_kept_in(namespace)?;
     tx.put_pre_keys(namespace, None);
     let device = tx.account()?.device_id;
     let account = tx.account_mut()?;

@@ -44,7 +44,7 @@ impl Jobs<Job> for AccountJobs {
             let _ = tx.savepoint(own_keys::key_time);
             // Whatever keeps a key from being replaced keeps nothing else from being done.
             let rotation_ms = tx.savepoint(rotation::rotate_due).unwrap_or_else(|error| {
-                let line = format!("rotate signed pre keys: failed with {}", error.status().name());
+                let line = format!("rotate signed pre keys: failed with {}", error.log_name());
                 tx.log(LogLevel::Warn, &line);
                 policy::RETRY_MAX_MS
             });

@@ -14,6 +14,7 @@ pub(super) mod fact;
 pub(super) mod failed_messages;
 pub(super) mod identity;
 pub(super) mod job;
+pub(super) mod kept;
 pub(super) mod list_looks;
 pub(super) mod memory;
 pub(super) mod namespaces;

@@ -2,7 +2,6 @@
 //! on its way. Why each was archived decides how long it stays, and whether it may become current again.
 
 use super::super::policy;
-use crate::protocol::limits;
 
 /// How often all sessions of the account were retired at once, and when that was done last.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -96,8 +95,13 @@ impl Archive {
             .filter(move |predecessor| !predecessor.is_expired(epoch, accumulated_ms))
     }
 
-    /// Takes out those whose time has passed and those that are too many: in all, and of those never answered.
-    pub(in crate::manager) fn take_surplus(&mut self, epoch: Epoch, accumulated_ms: u64) -> Vec<Predecessor> {
+    /// Takes out those whose time has passed and those that are too many: in all (`most`), and of those never answered.
+    pub(in crate::manager) fn take_surplus(
+        &mut self,
+        epoch: Epoch,
+        accumulated_ms: u64,
+        most: usize,
+    ) -> Vec<Predecessor> {
         let unanswered = self.predecessors.iter().filter(|predecessor| !predecessor.answered).count();
         let mut few = unanswered.saturating_sub(policy::ARCHIVED_UNANSWERED);
         let mut gone = Vec::new();
@@ -111,7 +115,7 @@ impl Archive {
                 kept.push(predecessor)
             }
         }
-        let surplus = kept.len().saturating_sub(limits::ARCHIVED_SESSIONS);
+        let surplus = kept.len().saturating_sub(most);
         gone.extend(kept.drain(..surplus));
         self.predecessors = kept;
         gone
@@ -143,6 +147,7 @@ impl Archive {
 #[allow(clippy::arithmetic_side_effects)] // small numbers
 mod tests {
     use super::*;
+    use crate::protocol::limits;
 
     const DAY: u64 = 86_400_000;
     const FIRST: Epoch = Epoch { number: 0, since_ms: 0 };
@@ -190,8 +195,11 @@ mod tests {
         for number in 0..20 {
             archive.predecessors.push(predecessor(number, ArchiveReason::Superseded, 0, number < 10));
         }
-        let gone: Vec<u32> =
-            archive.take_surplus(FIRST, 0).iter().map(|predecessor| predecessor.slot).collect();
+        let gone: Vec<u32> = archive
+            .take_surplus(FIRST, 0, limits::ARCHIVED_SESSIONS)
+            .iter()
+            .map(|predecessor| predecessor.slot)
+            .collect();
         assert_eq!(gone, [10, 11, 12, 13, 14]);
         assert_eq!(archive.predecessors.len(), 15);
     }
@@ -220,8 +228,8 @@ mod tests {
             let mut archive = Archive { predecessors: vec![predecessor(1, reason, 0, true)], last_slot: 1 };
             assert_eq!(archive.readable(FIRST, kept).count(), 1);
             assert_eq!(archive.readable(FIRST, kept + 1).count(), 0);
-            assert!(archive.take_surplus(FIRST, kept).is_empty());
-            assert_eq!(archive.take_surplus(FIRST, kept + 1).len(), 1);
+            assert!(archive.take_surplus(FIRST, kept, limits::ARCHIVED_SESSIONS).is_empty());
+            assert_eq!(archive.take_surplus(FIRST, kept + 1, limits::ARCHIVED_SESSIONS).len(), 1);
             assert!(archive.predecessors.is_empty());
         }
     }
@@ -232,9 +240,9 @@ mod tests {
         let predecessors =
             (0..most).map(|number| predecessor(number, ArchiveReason::Superseded, 0, true)).collect();
         let mut archive = Archive { predecessors, last_slot: most };
-        assert!(archive.take_surplus(FIRST, 0).is_empty());
+        assert!(archive.take_surplus(FIRST, 0, limits::ARCHIVED_SESSIONS).is_empty());
         archive.predecessors.push(predecessor(most, ArchiveReason::Superseded, 0, true));
-        let gone = archive.take_surplus(FIRST, 0);
+        let gone = archive.take_surplus(FIRST, 0, limits::ARCHIVED_SESSIONS);
         assert_eq!((gone.len(), gone[0].slot, archive.predecessors.len()), (1, 0, limits::ARCHIVED_SESSIONS));
     }
 
@@ -244,7 +252,7 @@ mod tests {
             let predecessors =
                 (0..count).map(|number| predecessor(number, ArchiveReason::Retired, 0, false)).collect();
             let mut archive = Archive { predecessors, last_slot: count };
-            assert_eq!(archive.take_surplus(FIRST, 0).len(), gone);
+            assert_eq!(archive.take_surplus(FIRST, 0, limits::ARCHIVED_SESSIONS).len(), gone);
         }
     }
 

@@ -4,6 +4,7 @@ use super::super::api::services::Services;
 use super::super::config::Config;
 use super::super::model::address::SessionAddress;
 use super::super::model::contact::Contact;
+use super::super::model::kept::KeptIndex;
 use super::super::model::memory::Memory;
 use super::super::model::outbox::Outbox;
 use super::super::model::pre_keys::PreKeyStore;
@@ -13,6 +14,7 @@ use super::cache::Cache;
 use super::current_session::CurrentSession;
 use super::directory::Directory;
 use super::records::account::AccountRecord;
+use super::unknown_fields::{UnknownFields, load_noting};
 use crate::crypto::identity::IdentityKeyPair;
 use crate::crypto::rng::Rng;
 use crate::error::{Error, Result, Status};
@@ -30,6 +32,7 @@ pub(in crate::manager) struct Account {
     pub(in crate::manager) rng: Box<dyn Rng>,
     pub(in crate::manager) memory: Memory,
     pub(super) store: Arc<dyn Storage>,
+    pub(super) unknown: UnknownFields,
     /// `None`: nothing may be used before it was loaded again, since a commit failed or panicked.
     pub(super) loaded: Option<Box<Loaded>>,
     /// The store was emptied: nothing may make a new account in it.
@@ -43,6 +46,8 @@ pub(super) struct Loaded {
     pub(super) identity: Box<IdentityKeyPair>,
     pub(super) pre_keys: BTreeMap<Namespace, Arc<PreKeyStore>>,
     pub(super) outbox: Arc<Outbox>,
+    /// Content that the client has not acknowledged.
+    pub(super) kept: KeptIndex,
     pub(super) directory: Directory,
     pub(super) contacts: Cache<BareJid, Contact>,
     pub(super) strangers: Cache<BareJid, Contact>,
@@ -59,6 +64,7 @@ impl Loaded {
             identity,
             pre_keys: BTreeMap::new(),
             outbox: Arc::default(),
+            kept: KeptIndex::default(),
             directory: Directory::default(),
             contacts: Cache::new(policy::CACHED_CONTACT_BYTES),
             strangers: Cache::new(policy::CACHED_STRANGER_BYTES),
@@ -120,12 +126,13 @@ impl Account {
         services: Arc<dyn Services>,
         rng: Box<dyn Rng>,
     ) -> Account {
-        Account { config, services, rng, memory: Memory::default(), store, loaded: None, erased: false }
+        let (memory, unknown) = (Memory::default(), UnknownFields::default());
+        Account { config, services, rng, memory, store, unknown, loaded: None, erased: false }
     }
 
     /// Loads the bytes of a record, past all caches.
     pub(super) fn load(&self, key: &str) -> Result<Option<Zeroizing<Vec<u8>>>> {
-        self.store.load(key)
+        load_noting(&*self.store, &self.unknown, key)
     }
 
     pub(super) fn loaded(&self) -> Result<&Loaded> {

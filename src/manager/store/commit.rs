@@ -13,7 +13,7 @@ use super::records::outbox::OutboxRecord;
 use super::records::pre_keys::PreKeysRecord;
 use super::staged::Staged;
 use super::transaction::{Effects, Released, Tx};
-use super::{integrity, keys, records, removal};
+use super::{integrity, kept, keys, records, removal};
 use crate::error::{Error, Result, Status};
 use crate::storage::Batch;
 use std::sync::Arc;
@@ -116,6 +116,7 @@ impl Tx<'_> {
         if let Some(outbox) = self.staged.outbox.as_ref().filter(|outbox| **outbox != loaded.outbox) {
             batch.put(keys::OUTBOX, records::encode(OutboxRecord::new(outbox)));
         }
+        kept::write(&loaded.kept, &self.staged.kept, &mut batch);
         for (jid, contact) in &self.staged.contacts {
             let before = loaded.contacts.peek(jid).or_else(|| loaded.strangers.peek(jid));
             match contact {
@@ -130,6 +131,7 @@ impl Tx<'_> {
         if self.staged.erased {
             integrity::erase(&mut batch);
         }
+        self.account.unknown.add_to(&mut batch);
         let too_large = |value: Option<&[u8]>| value.is_some_and(|value| value.len() > policy::RECORD_BYTES);
         if batch.changes().any(|(_, value)| too_large(value)) {
             return Err(Error::new(Status::Limit, "A record would become too large to be loaded again."));
@@ -157,6 +159,7 @@ impl Loaded {
         if let Some(outbox) = staged.outbox {
             self.outbox = outbox;
         }
+        self.kept.apply(staged.kept);
         for (jid, contact) in staged.contacts {
             match contact {
                 Some(contact) => self.keep_contact(contact),

@@ -7,10 +7,9 @@
 use super::directory::Directory;
 use super::integrity;
 use super::inventory::{self, Place};
-use super::keys;
-use super::records;
 use super::records::moved::{Moved, MovedRecord};
 use super::records::outbox::OutboxRecord;
+use super::{kept, keys, records};
 use crate::crypto::rng::{Rng, draw};
 use crate::error::{Error, Result, Status};
 use crate::storage::{Batch, Storage};
@@ -82,7 +81,8 @@ fn about_record<T>(result: Result<T>) -> Result<Result<T>> {
 
 fn transfer(from: &dyn Storage, to: &dyn Storage, rng: &mut dyn Rng) -> Result<()> {
     // What cannot be opened is not worth ending.
-    Directory::load(from)?;
+    Directory::load(|key| from.load(key))?;
+    kept::load(|key| from.load(key))?;
     let copy = draw::<16>(rng)?;
     let mut batch = Batch::default();
     // An earlier attempt may have left what the account has deleted since.

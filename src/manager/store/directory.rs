@@ -10,9 +10,10 @@ use super::records::index::{BucketRecord, EntryRecord, KEY_BYTES};
 use crate::error::{Error, Result, Status};
 use crate::protocol::address::{BareJid, DeviceId};
 use crate::protocol::limits;
-use crate::storage::{Batch, Storage};
+use crate::storage::Batch;
 use prost::Message;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use zeroize::Zeroizing;
 
 type KeyPrefix = [u8; KEY_BYTES];
 
@@ -89,10 +90,10 @@ pub(super) type Changes = BTreeMap<BareJid, Option<Entry>>;
 
 impl Directory {
     /// Loads all buckets.
-    pub(super) fn load(store: &dyn Storage) -> Result<Directory> {
+    pub(super) fn load(load: impl Fn(&str) -> Result<Option<Zeroizing<Vec<u8>>>>) -> Result<Directory> {
         let mut directory = Directory::default();
         for number in 0..=keys::BUCKETS {
-            let Some(bytes) = store.load(&keys::bucket(number))? else { continue };
+            let Some(bytes) = load(&keys::bucket(number))? else { continue };
             // An id takes a few bytes here and a hundred in memory, and no larger bucket was ever written.
             if bytes.len() > limits::INDEX_BUCKET_BYTES {
                 return Err(records::corrupt("the index", "is too large"));

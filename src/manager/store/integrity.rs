@@ -4,12 +4,12 @@
 use super::account::{Account, Loaded};
 use super::directory::Directory;
 use super::inventory::Place;
-use super::keys;
 use super::records::account::{AccountRecord, AnchorRecord};
 use super::records::moved::{Moved, MovedRecord};
 use super::records::outbox::OutboxRecord;
 use super::records::pre_keys::PreKeysRecord;
 use super::records::{self, Record, corrupt};
+use super::{kept, keys};
 use crate::crypto::identity::IdentityKeyPair;
 use crate::crypto::rng::draw;
 use crate::error::{Error, Result, Status};
@@ -121,7 +121,8 @@ impl Account {
         }
         let outbox: Option<OutboxRecord> = read(store, keys::OUTBOX)?;
         loaded.outbox = Arc::new(outbox.map_or_else(|| Ok(Default::default()), |outbox| outbox.outbox())?);
-        loaded.directory = Directory::load(store)?;
+        loaded.kept = kept::load(|key| store.load(key))?;
+        loaded.directory = Directory::load(|key| store.load(key))?;
         self.loaded = Some(Box::new(loaded));
         Ok(true)
     }

@@ -4,9 +4,11 @@
 //! Knows where records lie and which records name others; what is wrong with one is for others to say.
 
 use super::super::model::address::SessionAddress;
+use super::super::model::kept::KeptIndex;
 use super::super::policy;
 use super::records::contact::ContactRecord;
 use super::records::index::BucketRecord;
+use super::records::kept::{KeptBucketRecord, KeptIndexRecord};
 use super::records::outbox::OutboxRecord;
 use super::records::sessions::ArchiveRecord;
 use super::{keys, records};
@@ -28,6 +30,9 @@ pub(super) enum Place {
     Outbox,
     Bucket(u8),
     OutboxMessage(u64, SessionAddress),
+    Kept,
+    KeptBucket(u8),
+    KeptContent(u64),
     Contact(BareJid),
     Session(SessionAddress),
     Skipped(SessionAddress),
@@ -40,7 +45,7 @@ impl Place {
     /// Returns the places that are there whatever is stored.
     pub(super) fn fixed() -> impl Iterator<Item = Place> {
         let first = [Place::Moved, Place::Account, Place::Anchor];
-        let others = Namespace::ALL.map(Place::PreKeys).into_iter().chain([Place::Outbox]);
+        let others = Namespace::ALL.map(Place::PreKeys).into_iter().chain([Place::Outbox, Place::Kept]);
         first.into_iter().chain(others).chain((0..=keys::BUCKETS).map(Place::Bucket))
     }
 
@@ -53,6 +58,9 @@ impl Place {
             Place::Outbox => keys::OUTBOX.to_owned(),
             Place::Bucket(number) => keys::bucket(*number),
             Place::OutboxMessage(id, _) => keys::outbox_message(*id),
+            Place::Kept => keys::KEPT.to_owned(),
+            Place::KeptBucket(number) => keys::kept_bucket(*number),
+            Place::KeptContent(receipt) => keys::kept_content(*receipt),
             Place::Contact(jid) => keys::contact(jid),
             Place::Session(at) => keys::session(at),
             Place::Skipped(at) => keys::skipped(at),
@@ -73,21 +81,26 @@ pub(super) fn is_about_record(error: &Error) -> bool {
     matches!(error.status(), Status::StorageCorrupt | Status::StorageVersion)
 }
 
-/// Shows every place that can hold a record, and what it holds: first the fixed ones, then the waiting messages, then each
-/// JID that the index names with its devices. A record that cannot be read names nothing.
+/// Shows every place that can hold a record, and what it holds: first the fixed ones, then the waiting messages and kept
+/// contents, then each JID that the index names with its devices. A record that cannot be read names nothing.
 pub(super) fn walk(store: &dyn Storage, visit: &mut Visit<'_>) -> Result<()> {
     let mut walk = Walk { store, visit };
     let (mut messages, mut people) = (Vec::new(), BTreeMap::<BareJid, BTreeSet<u32>>::new());
+    let mut kept = None;
     for place in Place::fixed() {
         let Some(bytes) = walk.read(&place)? else { continue };
         match place {
             Place::Outbox => messages = waiting(&bytes),
             Place::Bucket(_) => people.extend(named(&bytes)),
+            Place::Kept => kept = records::decode::<KeptIndexRecord>(&bytes).ok(),
             _ => (),
         }
     }
     for place in messages {
         walk.read(&place)?;
+    }
+    if let Some(kept) = kept {
+        walk.kept(&kept)?;
     }
     for (jid, mut devices) in people {
         if let Some(bytes) = walk.read(&Place::Contact(jid.clone()))? {
@@ -133,6 +146,21 @@ impl Walk<'_, '_> {
                 Ok(bytes)
             }
         }
+    }
+
+    /// The index of kept content and what it names.
+    fn kept(&mut self, head: &KeptIndexRecord) -> Result<()> {
+        let mut index = KeptIndex::new(head.last_receipt());
+        for number in head.buckets().unwrap_or_default() {
+            let Some(bytes) = self.read(&Place::KeptBucket(number))? else { continue };
+            let bucket = records::decode::<KeptBucketRecord>(&bytes);
+            // What stands in it before the entry that cannot be read is named all the same.
+            let _ = bucket.and_then(|bucket| bucket.read_into(number, &mut index));
+        }
+        for (receipt, _) in index.iter() {
+            self.read(&Place::KeptContent(receipt))?;
+        }
+        Ok(())
     }
 
     /// The records of the sessions with a device.

@@ -14,6 +14,8 @@ pub(super) const ANCHOR: &str = "v1/anchor";
 pub(super) const MOVED: &str = "v1/moved";
 /// The empty messages that wait to be sent.
 pub(super) const OUTBOX: &str = "v1/todo";
+/// Which buckets the index of kept content has.
+pub(super) const KEPT: &str = "v1/kept";
 /// How many buckets the index of JIDs has.
 pub(super) const BUCKETS: u8 = u8::MAX;
 
@@ -22,7 +24,8 @@ fn hex(bytes: &[u8]) -> String {
     bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]).collect()
 }
 
-fn digest(jid: &BareJid) -> [u8; 16] {
+/// Half a SHA-256 of a JID.
+pub(super) fn digest(jid: &BareJid) -> [u8; 16] {
     let full: [u8; 32] = Sha256::digest(jid.as_str()).into();
     let mut half = [0; 16];
     half.iter_mut().zip(full).for_each(|(out, byte)| *out = byte);
@@ -88,6 +91,16 @@ pub(super) fn outbox_message(id: u64) -> String {
     format!("v1/todo/{id}")
 }
 
+/// A bucket of the index of kept content.
+pub(super) fn kept_bucket(number: u8) -> String {
+    format!("v1/kept/index/{number:02x}")
+}
+
+/// A content that is kept until it is acknowledged.
+pub(super) fn kept_content(receipt: u64) -> String {
+    format!("v1/kept/{receipt}")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -107,6 +120,8 @@ mod tests {
             bucket(bucket_of(&long)),
             pre_keys(Namespace::Legacy),
             outbox_message(u64::MAX),
+            kept_bucket(u8::MAX),
+            kept_content(u64::MAX),
         ];
         for path in paths {
             assert!(

@@ -55,6 +55,7 @@ pub(in crate::manager) fn remove_account(tx: &mut Tx<'_>) -> Result<()> {
     for id in waiting {
         tx.put_outbox_message(id, None);
     }
+    tx.forget_all_kept()?;
     tx.erase();
     Ok(())
 }
@@ -76,11 +77,12 @@ pub(in crate::manager) fn purge_jid(tx: &mut Tx<'_>, jid: &BareJid) -> Result<()
             remove_sessions(tx, &SessionAddress { jid: jid.clone(), device, namespace })?;
         }
     }
+    tx.forget_kept_of(jid)?;
     tx.remove_contact(jid);
     Ok(())
 }
 
-/// Forgets a JID. What of it cannot be read stays in the store, unreachable.
+/// Forgets a JID to make room for another: content that the client has not acknowledged stays. What of it cannot be read stays in the store, unreachable.
 pub(super) fn remove_jid(tx: &mut Tx<'_>, jid: &BareJid) -> Result<()> {
     if let Ok(contact) = tx.contact(jid) {
         let with_key = contact.devices.iter().filter(|device| device.identity.key().is_some());

@@ -37,7 +37,8 @@ impl Sessions<'_, '_> {
     /// Takes those out of the archive whose time has passed or that are too many, and deletes them. Returns whether there were
     /// any.
     pub(super) fn discard_surplus(&mut self, archive: &mut Archive) -> Result<bool> {
-        let surplus = archive.take_surplus(self.epoch()?, self.tx.accumulated_ms()?);
+        let most = self.tx.config().habits.archived_sessions();
+        let surplus = archive.take_surplus(self.epoch()?, self.tx.accumulated_ms()?, most);
         for gone in &surplus {
             self.remember_chain(gone.slot)?;
             self.tx.put_raw(keys::archived(&self.at, gone.slot), None);

@@ -2,6 +2,7 @@
 
 use super::super::model::address::SessionAddress;
 use super::super::model::contact::Contact;
+use super::super::model::kept::KeptChanges;
 use super::super::model::outbox::Outbox;
 use super::super::model::pre_keys::PreKeyStore;
 use super::current_session::CurrentSession;
@@ -23,6 +24,7 @@ pub(super) struct Staged {
     /// `None`: of a namespace that was purged.
     pub(super) pre_keys: BTreeMap<Namespace, Option<Arc<PreKeyStore>>>,
     pub(super) outbox: Option<Arc<Outbox>>,
+    pub(super) kept: KeptChanges,
     /// `None`: removed. These two keep the order in which they came, so that a message to thousands of devices goes
     /// through memory the same way each time.
     pub(super) contacts: IndexMap<BareJid, Option<Arc<Contact>>>,
@@ -40,6 +42,7 @@ impl Staged {
         self.identity = upper.identity.or(self.identity.take());
         self.outbox = upper.outbox.or(self.outbox.take());
         self.erased |= upper.erased;
+        self.kept.extend(upper.kept);
         self.pre_keys.extend(upper.pre_keys);
         self.contacts.extend(upper.contacts);
         self.sessions.extend(upper.sessions);

@@ -19,6 +19,7 @@ use super::current_session::CurrentSession;
 use super::records::account::AccountRecord;
 use super::records::contact::ContactRecord;
 use super::staged::Staged;
+use super::unknown_fields::load_noting;
 use super::{keys, records};
 use crate::crypto::identity::IdentityKeyPair;
 use crate::crypto::rng::Rng;
@@ -385,12 +386,12 @@ impl Tx<'_> {
 
     /// Returns randomness, and what loads the bytes of a record as `raw` does.
     pub(super) fn rng_and_raw(&mut self) -> (&mut dyn Rng, impl Fn(&str) -> Result<RawRecord>) {
-        let (rng, store) = (&mut *self.account.rng, &self.account.store);
+        let (rng, store, unknown) = (&mut *self.account.rng, &self.account.store, &self.account.unknown);
         let (upper, lower) = (&self.staged, &self.lower);
         (rng, move |key: &str| {
             let mut layers = std::iter::once(upper).chain(lower.iter().rev());
             let staged = layers.find_map(|staged| staged.raw.get(key));
-            staged.map_or_else(|| store.load(key), |staged| Ok(staged.clone()))
+            staged.map_or_else(|| load_noting(&**store, unknown, key), |staged| Ok(staged.clone()))
         })
     }
 }

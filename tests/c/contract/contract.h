@@ -52,5 +52,7 @@ unsigned contract_structures(void);
 unsigned contract_storage_care(void);
 unsigned contract_messages(void);
 unsigned contract_own_account(void);
+unsigned contract_acknowledged(void);
+unsigned contract_storage(void);
 
 #endif

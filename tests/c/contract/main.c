@@ -14,5 +14,7 @@ int main(void) {
   failed += contract_storage_care();
   failed += contract_messages();
   failed += contract_own_account();
+  failed += contract_acknowledged();
+  failed += contract_storage();
   return failed == 0 ? 0 : 1;
 }

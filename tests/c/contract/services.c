@@ -67,12 +67,15 @@ static void come_in(struct account *account) {
   CHECK(omemo_manager_health(m, NULL, NULL, NULL, &op) == OMEMO_ERR_BUSY);
   CHECK(omemo_manager_catch_up_begin(m) == OMEMO_ERR_BUSY);
   CHECK(omemo_manager_purge_jid(m, JULIET, false) == OMEMO_ERR_BUSY);
+  CHECK(omemo_manager_acknowledge(m, 1) == OMEMO_ERR_BUSY);
+  CHECK(omemo_manager_unacknowledged(m, 0, &decrypted) == OMEMO_ERR_BUSY);
   CHECK(omemo_manager_catch_up_end(m, NULL, NULL, &op) == OMEMO_ERR_BUSY);
   CHECK(omemo_manager_update_device_list(m, NOBODY, list) == OMEMO_ERR_BUSY);
   CHECK(omemo_manager_set_trust(m, NOBODY, key, sizeof key, OMEMO_TRUST_LEVEL_NAME_TRUSTED) == OMEMO_ERR_BUSY);
   CHECK(omemo_manager_accept_identity(m, NOBODY, 1, key, sizeof key) == OMEMO_ERR_BUSY);
   CHECK(omemo_manager_new(config, &second) == OMEMO_ERR_BUSY);
   CHECK(omemo_storage_memory_new(&storage) == OMEMO_ERR_BUSY);
+  CHECK(omemo_storage_sqlite_open("store", &storage) == OMEMO_ERR_BUSY);
   CHECK(omemo_storage_callbacks_new(&callbacks, NULL, NULL, &storage) == OMEMO_ERR_BUSY);
   CHECK(omemo_config_set_storage(config, account->storage) == OMEMO_ERR_BUSY);
   CHECK(omemo_op_cancel(1) == OMEMO_ERR_BUSY);

@@ -75,6 +75,7 @@ static void options_have_bounds(void) {
       {OMEMO_OPTION_PRE_KEY_THRESHOLD, 25, 99},
       {OMEMO_OPTION_TRUST_POLICY, OMEMO_TRUST_POLICY_ASK, OMEMO_TRUST_POLICY_BTBV},
       {OMEMO_OPTION_MARK_START, 0, 1},
+      {OMEMO_OPTION_ACKNOWLEDGE, 0, 1},
   };
   omemo_config *config = omemo_config_new();
   for (size_t i = 0; i < sizeof options / sizeof *options; i++) {

@@ -10,7 +10,7 @@ use omemo::manager::api::decrypted::Action;
 use omemo::manager::api::device::CoreTrust;
 use omemo::manager::api::draft::EncryptPolicy;
 use omemo::manager::api::event::NoticeKind;
-use omemo::manager::config::Healing;
+use omemo::manager::config::{Delivery, Healing};
 use omemo::protocol::namespace::Namespace;
 use std::sync::Arc;
 
@@ -26,6 +26,20 @@ fn key(bytes: Option<Vec<u8>>) -> Option<[u8; 32]> {
     bytes.map(|bytes| bytes.try_into().expect("keys have 32 bytes"))
 }
 
+fn read(read: client::Decrypted) -> Read {
+    Read {
+        status: status(read.status),
+        action: [Action::Hide, Action::Show, Action::Warn][usize::try_from(read.action).unwrap()],
+        text: read.body,
+        from: read.from,
+        core_trust: core_trust(read.trust),
+        key: key(read.identity),
+        room: read.room,
+        receipt: read.receipt,
+        repeated: read.flags & 8 != 0,
+    }
+}
+
 impl Device for Client {
     fn try_open(world: &World, jid: &str, options: Options) -> Result<Self, Status> {
         Client::try_with(
@@ -39,6 +53,7 @@ impl Device for Client {
                 options: [
                     (5, u64::from(options.healing == Healing::Automatic)),
                     (8, options.pre_key_threshold as u64),
+                    (11, u64::from(options.delivery == Delivery::Acknowledged)),
                 ]
                 .into_iter()
                 .chain(options.policy.map(|policy| (9, policy as u64)))
@@ -142,15 +157,15 @@ impl Device for Client {
     }
 
     fn decrypt(&self, from: Option<&str>, room: Option<&str>, xml: &str) -> Result<Read, Status> {
-        let read = self.decrypt_in(from, room, xml).map_err(status)?;
-        Ok(Read {
-            status: status(read.status),
-            action: [Action::Hide, Action::Show, Action::Warn][usize::try_from(read.action).unwrap()],
-            text: read.body,
-            from: read.from,
-            core_trust: core_trust(read.trust),
-            key: key(read.identity),
-        })
+        self.decrypt_in(from, room, xml).map(read).map_err(status)
+    }
+
+    fn acknowledge(&self, receipt: u64) -> Status {
+        status(Client::acknowledge(self, receipt))
+    }
+
+    fn unacknowledged(&self, after: u64) -> Result<Read, Status> {
+        Client::unacknowledged(self, after).map(read).map_err(status)
     }
 
     fn update_device_list(&self, jid: &str, xml: &str) -> Status {

@@ -8,7 +8,7 @@ use omemo::manager::api::decrypted::Action;
 use omemo::manager::api::device::CoreTrust;
 use omemo::manager::api::draft::EncryptPolicy;
 use omemo::manager::api::event::NoticeKind;
-use omemo::manager::config::Healing;
+use omemo::manager::config::{Delivery, Habits, Healing};
 use omemo::protocol::namespace::Namespace;
 use std::sync::Arc;
 
@@ -20,10 +20,13 @@ pub struct Options {
     pub default_level: &'static str,
     pub storage: Arc<FaultyStorage>,
     pub healing: Healing,
+    pub delivery: Delivery,
     /// The trust policy; `None`: that of the face, under which nothing is decided without the user.
     pub policy: Option<Policy>,
     /// Unused pre keys at which new ones are made.
     pub pre_key_threshold: usize,
+    /// Whose habits it has; on the Rust face only.
+    pub habits: Habits,
 }
 
 /// The ready-made trust policies, with their numbers.
@@ -43,8 +46,10 @@ impl Options {
             default_level: "trusted",
             storage: Arc::default(),
             healing: Healing::Manual,
+            delivery: Delivery::Direct,
             policy: None,
             pre_key_threshold: 99,
+            habits: Habits::Own,
         }
     }
 }
@@ -102,6 +107,11 @@ pub struct Read {
     pub from: Option<String>,
     pub core_trust: CoreTrust,
     pub key: Option<[u8; 32]>,
+    pub room: Option<String>,
+    /// 0: not kept until it is acknowledged.
+    pub receipt: u64,
+    /// It was handed out before.
+    pub repeated: bool,
 }
 
 /// One device that is known.
@@ -168,6 +178,10 @@ pub trait Device: Sized {
     fn begin_replace_sessions(&self, jid: Option<&str>, device: u32) -> Result<u64, Status>;
     fn begin_encrypt(&self, to: &[&str], text: &str, policy: EncryptPolicy) -> Result<u64, Status>;
     fn decrypt(&self, from: Option<&str>, room: Option<&str>, xml: &str) -> Result<Read, Status>;
+    /// The client has the content under this receipt safe.
+    fn acknowledge(&self, receipt: u64) -> Status;
+    /// The next content after this receipt that nobody has acknowledged.
+    fn unacknowledged(&self, after: u64) -> Result<Read, Status>;
     fn update_device_list(&self, jid: &str, xml: &str) -> Status;
     fn set_trust(&self, jid: &str, key: &[u8; 32], level: &str) -> Status;
     /// Forgets a JID but for the trust in its keys.

@@ -16,7 +16,7 @@ use omemo::manager::api::report::Outcome;
 use omemo::manager::api::request::{Answer, Request};
 use omemo::manager::api::services::{LogLevel, Services};
 use omemo::manager::api::trust_policy::TrustPolicy;
-use omemo::manager::config::{Healing, StartMark};
+use omemo::manager::config::{Delivery, Habits, Healing, StartMark};
 use omemo::manager::{Config, Manager};
 use omemo::protocol::address::{BareJid, DeviceId};
 use omemo::protocol::message::Message;
@@ -119,6 +119,8 @@ pub fn config(namespace: Namespace, name: &str, level: &str) -> Config {
         max_unanswered_messages: None,
         signed_pre_key_period_ms: 604_800_000,
         pre_key_threshold: 99,
+        habits: Habits::Own,
+        delivery: Delivery::Direct,
     }
 }
 

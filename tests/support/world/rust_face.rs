@@ -73,6 +73,24 @@ impl RustDevice {
     }
 }
 
+fn read(read: omemo::manager::api::decrypted::Decrypted) -> Read {
+    let text = |bytes: &[u8]| match read.namespace {
+        Namespace::Legacy => String::from_utf8(bytes.to_vec()).ok(),
+        Namespace::Omemo2 => envelope::read_body(bytes).ok().flatten().map(|body| body.to_string()),
+    };
+    Read {
+        status: read.error.status(),
+        action: read.action,
+        text: read.plaintext.as_deref().and_then(|bytes| text(bytes)),
+        from: read.from.map(|from| from.as_str().to_owned()),
+        core_trust: read.core_trust,
+        key: read.identity_key,
+        room: read.room.map(|room| room.as_str().to_owned()),
+        receipt: read.receipt,
+        repeated: read.repeated,
+    }
+}
+
 impl Device for RustDevice {
     fn try_open(world: &World, name: &str, options: Options) -> Result<Self, Status> {
         let config = Config {
@@ -88,6 +106,8 @@ impl Device for RustDevice {
             max_unanswered_messages: None,
             signed_pre_key_period_ms: 604_800_000,
             pre_key_threshold: options.pre_key_threshold,
+            habits: options.habits,
+            delivery: options.delivery,
         };
         let mut device = RustDevice::closed(config, options.storage);
         let policy: Option<&'static dyn TrustPolicy> = options.policy.map(|policy| match policy {
@@ -248,20 +268,19 @@ impl Device for RustDevice {
     fn decrypt(&self, from: Option<&str>, room: Option<&str>, xml: &str) -> Result<Read, Status> {
         let message = message::parse(xml.as_bytes()).map_err(|error| error.status())?;
         let (from, room) = (from.map(jid), room.map(jid));
-        let read = self.manager().decrypt(from.as_ref(), room.as_ref(), &message);
-        let read = read.map_err(|error| error.status())?;
-        let text = |bytes: &[u8]| match message.namespace {
-            Namespace::Legacy => String::from_utf8(bytes.to_vec()).ok(),
-            Namespace::Omemo2 => envelope::read_body(bytes).ok().flatten().map(|body| body.to_string()),
-        };
-        Ok(Read {
-            status: read.error.status(),
-            action: read.action,
-            text: read.plaintext.as_deref().and_then(|bytes| text(bytes)),
-            from: read.from.map(|from| from.as_str().to_owned()),
-            core_trust: read.core_trust,
-            key: read.identity_key,
-        })
+        let decrypted = self.manager().decrypt(from.as_ref(), room.as_ref(), &message);
+        decrypted.map(read).map_err(|error| error.status())
+    }
+
+    fn acknowledge(&self, receipt: u64) -> Status {
+        status_of(self.manager().acknowledge(receipt))
+    }
+
+    fn unacknowledged(&self, after: u64) -> Result<Read, Status> {
+        match self.manager().unacknowledged(after) {
+            Ok(kept) => kept.map(read).ok_or(Status::NotFound),
+            Err(error) => Err(error.status()),
+        }
     }
 
     fn update_device_list(&self, of: &str, xml: &str) -> Status {

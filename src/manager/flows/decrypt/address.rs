@@ -39,6 +39,15 @@ pub(super) fn senders(
     }
 }
 
+/// Returns what is tried on a message. Known JIDs come first, each with all keys.
+pub(super) fn attempts<'a>(
+    keys: &'a [&'a MessageKey],
+    senders: &'a [BareJid],
+) -> impl Iterator<Item = (&'a MessageKey, &'a BareJid)> {
+    let attempts = senders.iter().flat_map(move |sender| keys.iter().map(move |key| (*key, sender)));
+    attempts.take(limits::ATTEMPTS_PER_MESSAGE)
+}
+
 /// Returns whether the sender's device has a session with us in another namespace.
 pub(super) fn talks_elsewhere(tx: &mut Tx<'_>, from: &BareJid, message: &Message) -> Result<bool> {
     let Some(device) = DeviceId::new(message.sender_device) else { return Ok(false) };

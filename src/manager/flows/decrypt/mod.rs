@@ -5,6 +5,7 @@
 
 mod address;
 mod effects;
+mod keep;
 mod open;
 
 use super::super::api::decrypted::{Action, Decrypted};
@@ -16,10 +17,10 @@ use super::super::store::transaction::Tx;
 use super::context::Context;
 use crate::error::{Error, Result, Status};
 use crate::protocol::address::{BareJid, DeviceId};
-use crate::protocol::limits;
 use crate::protocol::message::{Message, MessageKey};
 use crate::protocol::session::ChainBudget;
 use address::Sender;
+pub(in crate::manager) use keep::restore;
 
 /// A message on its way through this flow.
 struct Incoming<'a> {
@@ -77,12 +78,17 @@ pub(in crate::manager) fn decrypt(
     let (namespace, device) = (message.namespace.uri(), message.sender_device);
     let level = if decrypted.error.status() == Status::Internal { LogLevel::Error } else { LogLevel::Debug };
     let status = decrypted.error.status().name();
+    let again = if decrypted.repeated { ", again" } else { "" };
     let kind = if message.payload.is_some() { "message" } else { "empty message" };
-    context.log(level, &format!("decrypt: {kind} of device {device} in {namespace}: {status}"));
+    context.log(level, &format!("decrypt: {kind} of device {device} in {namespace}: {status}{again}"));
     Ok(decrypted)
 }
 
 impl Incoming<'_> {
+    fn told_apart(&self) -> keep::ToldApart<'_> {
+        keep::ToldApart { message: self.message, room: self.room }
+    }
+
     fn decrypt(&self, tx: &mut Tx<'_>) -> Result<Decrypted> {
         let own_id = tx.own_device()?;
         if !tx.config().namespaces.contains(&self.message.namespace) {
@@ -107,18 +113,20 @@ impl Incoming<'_> {
 
     fn try_keys(&self, tx: &mut Tx<'_>, keys: &[&MessageKey], device: DeviceId) -> Result<Decrypted> {
         let senders = address::senders(tx, self.from, self.room, device)?;
+        if let Some(decrypted) = keep::find(tx, self.told_apart(), keys, &senders)? {
+            return Ok(decrypted);
+        }
         // What all attempts may cost together, however many keys and senders there are.
         let mut budget = ChainBudget::new(open::skip_limits(tx.config()));
         let mut failure: Option<(Error, BareJid)> = None;
         let mut unreadable = None;
-        // Known JIDs come first, each with all keys.
-        let attempts = senders.iter().flat_map(|sender| keys.iter().map(move |key| (*key, sender)));
-        for (key, sender) in attempts.take(limits::ATTEMPTS_PER_MESSAGE) {
+        for (key, sender) in address::attempts(keys, &senders) {
             let at = SessionAddress { jid: sender.clone(), device, namespace: self.message.namespace };
             let sender_is = if self.from.is_some() { Sender::Named } else { Sender::Guessed };
             let attempt = open::Attempt { at: &at, message: self.message, sender: sender_is };
             match tx.savepoint(|tx| open::open_key(tx, key, &attempt, &mut budget)) {
-                Ok(opened) => return Ok(self.opened(&at, opened)),
+                // What cannot be kept is not decrypted: then nothing of this is committed.
+                Ok(opened) => return self.opened(tx, key, at, opened),
                 Err(error) if is_about_message(error.status()) => {
                     let (status, detail) = (error.status().name(), at.namespace.uri());
                     tx.log(LogLevel::Debug, &format!("decrypt: an attempt in {detail} failed: {status}"));
@@ -157,9 +165,15 @@ impl Incoming<'_> {
         Ok(self.rejected(error, Some(&at.jid)))
     }
 
-    fn opened(&self, at: &SessionAddress, opened: open::DecryptedMessage) -> Decrypted {
-        let open::DecryptedMessage { payload, sender, new_session, not_listed } = opened;
-        Decrypted {
+    fn opened(
+        &self,
+        tx: &mut Tx<'_>,
+        key: &MessageKey,
+        at: SessionAddress,
+        opened: open::DecryptedMessage,
+    ) -> Result<Decrypted> {
+        let open::DecryptedMessage { payload, sender, mont, ed, new_session, not_listed } = opened;
+        let mut decrypted = Decrypted {
             error: Status::Ok.into(),
             action: if payload.plaintext.is_some() { Action::Show } else { Action::Hide },
             plaintext: payload.plaintext,
@@ -174,7 +188,18 @@ impl Incoming<'_> {
             new_session,
             key: payload.key,
             tag_in_payload: payload.tag_in_payload,
+            room: self.room.cloned(),
+            receipt: 0,
+            repeated: false,
+        };
+        let plaintext = decrypted.plaintext.as_deref();
+        if plaintext.is_some_and(|text| !tx.services().is_content_from(at.namespace, text, &at.jid)) {
+            (decrypted.error, decrypted.action) = (Status::Affix.into(), Action::Warn);
+            (decrypted.plaintext, decrypted.key) = (None, None);
         }
+        let authenticated = keep::Authenticated { key, at, mont, ed };
+        keep::keep(tx, self.told_apart(), authenticated, &mut decrypted)?;
+        Ok(decrypted)
     }
 
     fn rejected(&self, error: Error, from: Option<&BareJid>) -> Decrypted {
@@ -209,6 +234,9 @@ impl Incoming<'_> {
             new_session: false,
             key: None,
             tag_in_payload: false,
+            room: self.room.cloned(),
+            receipt: 0,
+            repeated: false,
         }
     }
 

@@ -42,6 +42,10 @@ pub(super) struct Payload {
 pub(super) struct DecryptedMessage {
     pub(super) payload: Payload,
     pub(super) sender: Device,
+    /// The key that vouches for it, in Curve25519 form.
+    pub(super) mont: [u8; 32],
+    /// The same in Ed25519 form, where the session knows it.
+    pub(super) ed: Option<[u8; 32]>,
     pub(super) new_session: bool,
     /// The device is not on its JID's list (any more).
     pub(super) not_listed: bool,
@@ -89,7 +93,9 @@ fn store_opened(
     effects::succeed_retired(tx, at)?;
     let payload = open_payload(attempt.message, &transported)?;
     effects::after_success(tx, at);
-    Ok(DecryptedMessage { payload, sender, new_session: false, not_listed: is_not_listed(tx, at)? })
+    let (mont, ed) = (*session.peer_mont(), session.peer_ed().copied());
+    let not_listed = is_not_listed(tx, at)?;
+    Ok(DecryptedMessage { payload, sender, mont, ed, new_session: false, not_listed })
 }
 
 fn open_exchange(
@@ -138,7 +144,8 @@ fn open_exchange(
     consume_pre_key(tx, exchange, at, &hash)?;
     log_step(tx, "new session", &step.session);
     effects::after_exchange(tx, at, relation)?;
-    Ok(DecryptedMessage { payload, sender, new_session: true, not_listed: is_not_listed(tx, at)? })
+    let (ed, not_listed) = (exchange.identity_ed().copied(), is_not_listed(tx, at)?);
+    Ok(DecryptedMessage { payload, sender, mont, ed, new_session: true, not_listed })
 }
 
 /// Uses up the pre key of a key exchange that was taken up, and fills the pre keys up again.
@@ -277,7 +284,12 @@ fn device(tx: &mut Tx<'_>, at: &SessionAddress) -> Result<KnownDevice> {
 }
 
 /// Returns the device that a key belongs to, judged by that key.
-fn sender(tx: &mut Tx<'_>, at: &SessionAddress, mont: &[u8; 32], ed: Option<&[u8; 32]>) -> Result<Device> {
+pub(super) fn sender(
+    tx: &mut Tx<'_>,
+    at: &SessionAddress,
+    mont: &[u8; 32],
+    ed: Option<&[u8; 32]>,
+) -> Result<Device> {
     let contact = tx.contact(&at.jid)?;
     let mut device = device(tx, at)?;
     if !device.identity.key().is_some_and(|key| key.is(mont)) {
@@ -292,7 +304,7 @@ fn sender(tx: &mut Tx<'_>, at: &SessionAddress, mont: &[u8; 32], ed: Option<&[u8
 }
 
 /// Returns whether a JID's list is known and does not name a device.
-fn is_not_listed(tx: &mut Tx<'_>, at: &SessionAddress) -> Result<bool> {
+pub(super) fn is_not_listed(tx: &mut Tx<'_>, at: &SessionAddress) -> Result<bool> {
     let contact = tx.contact(&at.jid)?;
     let active = contact.device(at.device).is_some_and(|device| device.is_active(at.namespace));
     Ok(contact.is_listed(at.namespace) && !active)

@@ -295,7 +295,7 @@ impl Commit<'_> {
                 entry.insert((self.request.draft.seal(at.namespace, tx.rng())?, Vec::new()))
             }
         };
-        let encrypted = session.encrypt(&sealed.key)?;
+        let encrypted = session.encrypt_announcing(tx.config().habits.announced_pn(), &sealed.key)?;
         let counter = session.sending_chain_length();
         let (jid, bytes) = (answer::addressed(at), Some(encrypted.bytes));
         if fresh {

@@ -13,7 +13,7 @@ use super::super::super::policy;
 use super::super::bundle;
 use super::super::context::Context;
 use super::super::device_list;
-use super::needed::{Gathered, has_lasting_session, is_fatal, needed, needed_for, needed_lists};
+use super::needed::{Gathered, Since, has_lasting_session, is_fatal, needed, needed_for, needed_lists};
 use super::plan::{EncryptRequest, RecipientDevice, recipient_devices};
 use crate::error::{Error, Result, Status};
 use crate::protocol::address::BareJid;
@@ -28,6 +28,21 @@ struct JidGathered {
     looked_again: Option<BareJid>,
 }
 
+/// Forgets what could not be had in an earlier stream, or so long ago that it may be there by now.
+pub(super) fn forget_old_failures(context: &Context, gathered: &mut Gathered) -> Result<()> {
+    let (stream, now_ms) = (context.engine.requests().stream(), context.transact(|tx| Ok(tx.now.aged_ms))?);
+    let is_old = gathered.since.is_some_and(|since| {
+        since.stream != stream || now_ms.saturating_sub(since.at_ms) > policy::BUNDLE_STALE_MS
+    });
+    if is_old {
+        gathered.since = None;
+        gathered.lists.clear();
+        gathered.bundles.retain(|_, bundle| bundle.is_ok());
+        gathered.looked_again.clear();
+    }
+    Ok(())
+}
+
 /// Gathers what is missing, once.
 pub(super) async fn gather(
     context: &Context,
@@ -35,6 +50,8 @@ pub(super) async fn gather(
     gathered: &mut Gathered,
 ) -> Result<()> {
     let jids = request.recipients_with_self();
+    let (stream, at_ms) = (context.engine.requests().stream(), context.transact(|tx| Ok(tx.now.aged_ms))?);
+    gathered.since.get_or_insert(Since { stream, at_ms });
     let known = &*gathered;
     let of_jids = join_all(jids.iter().map(|jid| gather_jid(context, request, jid, known))).await;
     for of_jid in of_jids {

@@ -99,14 +99,17 @@ async fn run(
     {
         return Ok(outcome);
     }
-    for _ in 0..policy::GATHER_ROUNDS {
+    for rounds_left in (0..policy::GATHER_ROUNDS).rev() {
         wait_for_stream(context).await;
         let complete = gather::gather(context, request, &mut gathered).await;
         ticket.wait().await; // a failure keeps to the order, too
         if let Err(error) = complete {
             return Ok(Outcome { rows: gathered.prompted, ..Outcome::bare(error) });
         }
-        // Others may have waited for long: what has changed since is gathered again.
+        // It may have waited for long: what has changed since is gathered again. What failed in the last round is a row.
+        if rounds_left > 0 {
+            gather::forget_old_failures(context, &mut gathered)?;
+        }
         if context.transact(|tx| needed::needed(tx, request, &gathered))?.is_empty() {
             break;
         }

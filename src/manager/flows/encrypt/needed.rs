@@ -16,9 +16,18 @@ use crate::protocol::address::BareJid;
 use crate::protocol::namespace::Namespace;
 use std::collections::{BTreeMap, HashMap, HashSet};
 
+/// When the first of the failures of an encryption may have happened, at the earliest.
+#[derive(Clone, Copy)]
+pub(super) struct Since {
+    pub(super) stream: u64,
+    /// In aged milliseconds.
+    pub(super) at_ms: u64,
+}
+
 /// What one encryption has learnt so far.
 #[derive(Default)]
 pub(super) struct Gathered {
+    pub(super) since: Option<Since>,
     /// Lists that could not be fetched.
     pub(super) lists: BTreeMap<(Namespace, BareJid), Error>,
     pub(super) bundles: HashMap<SessionAddress, std::result::Result<Box<FetchedBundle>, Error>>,

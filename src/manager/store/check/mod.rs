@@ -4,6 +4,7 @@
 //! Each record has one finding at most, the first that is met. The rows name JIDs and devices; their sentences do not.
 
 mod account;
+mod kept;
 mod people;
 
 use super::super::api::report::{Outcome, Row};
@@ -17,6 +18,7 @@ use crate::protocol::address::{BareJid, DeviceId};
 use crate::protocol::namespace::Namespace;
 use crate::storage::Storage;
 use account::AccountCheck;
+use kept::KeptCheck;
 use people::PeopleCheck;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -45,6 +47,7 @@ struct Check {
     rows: Vec<Row>,
     account: AccountCheck,
     people: PeopleCheck,
+    kept: KeptCheck,
     /// Account or anchor have a finding: what they say together need not be looked at.
     is_account_found_wrong: bool,
     /// What is there and is named by something.
@@ -63,6 +66,9 @@ impl Check {
             | Place::PreKeys(_)
             | Place::Outbox
             | Place::OutboxMessage(..) => self.account.see(place, bytes),
+            Place::Kept => self.kept.see_head(bytes),
+            Place::KeptBucket(number) => self.kept.see_bucket(*number, bytes),
+            Place::KeptContent(receipt) => self.kept.see_content(*receipt, bytes),
             Place::Bucket(number) => self.people.see_bucket(*number, bytes),
             Place::Contact(jid) => self.people.see_contact(jid, bytes),
             Place::Session(at) => self.people.see_session(at, bytes, &self.account),
@@ -79,9 +85,14 @@ impl Check {
     fn add(&mut self, place: &Place, error: Error) {
         self.is_account_found_wrong |= matches!(place, Place::Account | Place::Anchor);
         let (jid, device, namespace) = match place {
-            Place::Moved | Place::Account | Place::Anchor | Place::Outbox | Place::Bucket(_) => {
-                (None, 0, None)
-            }
+            Place::Moved
+            | Place::Account
+            | Place::Anchor
+            | Place::Outbox
+            | Place::Kept
+            | Place::KeptBucket(_)
+            | Place::KeptContent(_)
+            | Place::Bucket(_) => (None, 0, None),
             Place::PreKeys(namespace) => (None, 0, Some(*namespace)),
             Place::Contact(jid) => (Some(jid.clone()), 0, None),
             Place::OutboxMessage(_, at)
@@ -123,6 +134,7 @@ impl Check {
                 "jid" => "a JID",
                 "own" => "the pre keys",
                 "todo" => "a waiting message",
+                "kept" => "kept content",
                 _ => "an unknown kind",
             };
             let jid = hashes.get(hash).cloned();

@@ -1,0 +1,132 @@
+//! Fields of records that a newer version of the library has added: they are remembered when a record is loaded, and written
+//! with it again. They are kept beside the record, so that nothing else has to know of them. Only fields of the record itself
+//! survive: what is inside of a field is that field's business.
+
+use crate::error::Result;
+use crate::storage::{Batch, Storage};
+use parking_lot::Mutex;
+use prost::encoding::{DecodeContext, decode_key, skip_field};
+use std::collections::HashMap;
+use zeroize::Zeroizing;
+
+/// What was found in each record that has any, by its key. Empty but for a store that a newer version has written.
+#[derive(Default)]
+pub(super) struct UnknownFields(Mutex<HashMap<String, Zeroizing<Vec<u8>>>>);
+
+/// Returns the highest tag of the record under a key that this version knows, which knows all below it as well; `None`: it is
+/// no protobuf message.
+fn highest_tag(key: &str) -> Option<u32> {
+    let parts: Vec<&str> = key.split('/').collect();
+    Some(match *parts.as_slice() {
+        ["v1", "account"] => 19,
+        ["v1", "anchor"] => 4,
+        ["v1", "own", _] => 6,
+        ["v1", "jid", _] => 6,
+        ["v1", "index", _] => 2,
+        ["v1", "session", ..] => 11,
+        ["v1", "skipped", ..] => 2,
+        ["v1", "archive", _, _, _] => 4,
+        ["v1", "archive", ..] => 3,
+        ["v1", "chains", ..] => 3,
+        ["v1", "todo"] => 2,
+        ["v1", "kept"] => 3,
+        ["v1", "kept", "index", _] => 2,
+        ["v1", "kept", _] => 15,
+        _ => return None,
+    })
+}
+
+/// Returns the fields with a higher tag, as they stand; nothing, if the bytes are no message.
+fn beyond(highest: u32, mut bytes: &[u8]) -> Zeroizing<Vec<u8>> {
+    let mut unknown = Zeroizing::new(Vec::new());
+    while !bytes.is_empty() {
+        let field = bytes;
+        let Ok((tag, wire_type)) = decode_key(&mut bytes) else { break };
+        if skip_field(wire_type, tag, &mut bytes, DecodeContext::default()).is_err() {
+            break;
+        }
+        let length = field.len().saturating_sub(bytes.len());
+        if let Some(field) = field.get(..length).filter(|_| tag > highest) {
+            unknown.extend_from_slice(field);
+        }
+    }
+    unknown
+}
+
+/// Loads a record, and remembers what is unknown in it.
+pub(super) fn load_noting(
+    store: &dyn Storage,
+    unknown: &UnknownFields,
+    key: &str,
+) -> Result<Option<Zeroizing<Vec<u8>>>> {
+    let record = store.load(key)?;
+    unknown.note(key, record.as_ref().map(|record| record.as_slice()));
+    Ok(record)
+}
+
+impl UnknownFields {
+    /// Remembers what is unknown in a record that was loaded.
+    fn note(&self, key: &str, record: Option<&[u8]>) {
+        let unknown = record.zip(highest_tag(key)).map(|(bytes, highest)| beyond(highest, bytes));
+        let mut all = self.0.lock();
+        match unknown.filter(|unknown| !unknown.is_empty()) {
+            Some(unknown) => {
+                all.insert(key.to_owned(), unknown);
+            }
+            None if all.is_empty() => (),
+            None => {
+                all.remove(key);
+            }
+        }
+    }
+
+    /// Adds them to the records that are written. Those of records that are deleted are forgotten.
+    pub(super) fn add_to(&self, batch: &mut Batch) {
+        let mut all = self.0.lock();
+        all.retain(|key, unknown| match batch.get(key) {
+            Some(Some(value)) => {
+                let longer = Zeroizing::new([value.as_slice(), unknown].concat());
+                batch.put(key.clone(), longer);
+                true
+            }
+            Some(None) => false,
+            None => true,
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_fields_with_higher_tags_are_unknown() {
+        // 1: 1, 100: "x", 2: "", 101: 7
+        let bytes = [8, 1, 0xa2, 6, 1, b'x', 18, 0, 0xa8, 6, 7];
+        assert_eq!(*beyond(2, &bytes), [0xa2, 6, 1, b'x', 0xa8, 6, 7]);
+        assert_eq!(*beyond(100, &bytes), [0xa8, 6, 7]);
+        assert!(beyond(101, &bytes).is_empty() && beyond(2, &[0xff; 3]).is_empty());
+    }
+
+    #[test]
+    fn they_are_forgotten_with_the_record() {
+        let (unknown, bytes) = (UnknownFields::default(), [8, 1, 0xa2, 6, 0]);
+        let written = |delete: bool| {
+            let mut batch = Batch::default();
+            if delete {
+                batch.delete("v1/account");
+            } else {
+                batch.put("v1/account", vec![8, 1]);
+            }
+            unknown.add_to(&mut batch);
+            batch.get("v1/account").cloned().flatten().map(|value| value.to_vec())
+        };
+        unknown.note("v1/account", Some(&bytes));
+        // The empty message under this key is no protobuf.
+        unknown.note("v1/todo/7", Some(&bytes));
+        assert_eq!(written(false), Some(bytes.to_vec()));
+        assert_eq!(written(false), Some(bytes.to_vec()));
+        written(true);
+        assert_eq!(written(false), Some(vec![8, 1]));
+    }
+}

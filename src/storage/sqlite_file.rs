@@ -1,0 +1,196 @@
+//! The file of an SQLite store before SQLite sees it: where it lies, whose it is, who else has it open, and who may read
+//! it. Knows of SQLite the beginning of its files, and the names of those that it puts beside.
+
+use super::sqlite_error::{cannot_open, refused};
+use super::sqlite_schema::APPLICATION_ID;
+use crate::error::{Error, Result, Status};
+use parking_lot::Mutex;
+use std::collections::BTreeSet;
+use std::ffi::OsString;
+use std::fs::{File, Metadata, OpenOptions, Permissions, TryLockError};
+use std::io::ErrorKind;
+use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+/// Device and inode: what a file is, whatever it is called.
+type FileId = (u64, u64);
+
+/// The files that this process has open. Asked before a file is opened, because closing any descriptor of a file drops
+/// all locks that the process has on it, SQLite's included.
+static OPEN: Mutex<BTreeSet<FileId>> = Mutex::new(BTreeSet::new());
+
+/// How SQLite's files begin, and where the number stands that says whose they are.
+const MAGIC: &[u8; 16] = b"SQLite format 3\0";
+const HEADER: usize = 100;
+const APPLICATION_ID_AT: std::ops::Range<usize> = 68..72;
+
+/// The files that SQLite puts beside, with the database's own mode at that time.
+const BESIDE: [&str; 2] = ["-wal", "-journal"];
+
+/// Bits of a mode for everybody but the owner.
+const OTHERS: u32 = 0o077;
+const OWN: u32 = 0o600;
+
+/// A file that is ours alone, until this is dropped.
+pub(super) struct StoreFile {
+    /// Open only for its lock, which is `flock`'s: it is gone with the process, and other descriptors of the same file
+    /// that come and go in this process do not drop it, as they do with the locks that SQLite takes.
+    file: File,
+    id: FileId,
+    /// Without symbolic links, so that the names of what lies beside are the same whatever the name that was given.
+    path: PathBuf,
+    process: u32,
+}
+
+impl StoreFile {
+    /// Opens a file, or makes it; locks it; refuses what is somebody else's.
+    pub(super) fn open(path: &Path) -> Result<StoreFile> {
+        if path.as_os_str().is_empty() {
+            return Err(cannot_open("the path is empty"));
+        }
+        let mut open = OPEN.lock();
+        match std::fs::metadata(path) {
+            Ok(known) => check_known(&known, &open)?,
+            Err(error) if error.kind() == ErrorKind::NotFound => (),
+            Err(error) => return Err(cannot_open(error)),
+        }
+        // Nobody else may read it from the moment on when it is there.
+        let file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .mode(OWN)
+            .open(path)
+            .map_err(cannot_open)?;
+        match file.try_lock() {
+            Ok(()) => (),
+            Err(TryLockError::WouldBlock) => return Err(locked()),
+            Err(TryLockError::Error(error)) => return Err(cannot_open(error)),
+        }
+        let metadata = file.metadata().map_err(cannot_open)?;
+        check_known(&metadata, &open)?;
+        if metadata.nlink() > 1 {
+            // Under another name SQLite would not find the log, and with it the last commits.
+            return Err(refused("The file has a second name (a hard link).".to_owned()));
+        }
+        let path = std::fs::canonicalize(path).map_err(cannot_open)?;
+        let id = id_of(&metadata);
+        if std::fs::metadata(&path).map(|there| id_of(&there)).ok() != Some(id) {
+            return Err(refused("The file was replaced while it was opened.".to_owned()));
+        }
+        let opened = StoreFile { file, id, path, process: std::process::id() };
+        open.insert(id);
+        drop(open);
+        opened.check_owner(metadata.len())?;
+        Ok(opened)
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Refuses what is no store, without a change to it: not even SQLite's recovery may run on what is somebody else's.
+    fn check_owner(&self, len: u64) -> Result<()> {
+        let mut header = [0; HEADER];
+        if len == 0 {
+            return Ok(());
+        }
+        let foreign = || Error::new(Status::StorageCorrupt, "The file is no store of this library.");
+        self.file.read_exact_at(&mut header, 0).map_err(|_| foreign())?;
+        // The first transaction was interrupted. The rollback journal lies beside, and SQLite goes back to an empty file.
+        if header == [0; HEADER] && self.beside("-journal").exists() {
+            return Ok(());
+        }
+        let ours = header.starts_with(MAGIC)
+            && header.get(APPLICATION_ID_AT).is_some_and(|id| *id == APPLICATION_ID.to_be_bytes());
+        if ours { Ok(()) } else { Err(foreign()) }
+    }
+
+    /// Takes from everybody else what they may do with the file, and with what a crash has left beside it. A file system
+    /// that has no such modes is no reason not to open.
+    pub(super) fn restrict(&self) -> Result<()> {
+        let mode = self.file.metadata().map_err(cannot_open)?.permissions().mode();
+        if mode & OTHERS != 0 {
+            let _ = self.file.set_permissions(Permissions::from_mode(mode & !OTHERS));
+        }
+        for suffix in BESIDE {
+            let path = self.beside(suffix);
+            if let Ok(metadata) = std::fs::symlink_metadata(&path)
+                && metadata.is_file()
+                && metadata.permissions().mode() & OTHERS != 0
+            {
+                let mode = metadata.permissions().mode() & !OTHERS;
+                let _ = std::fs::set_permissions(&path, Permissions::from_mode(mode));
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes the file's name durable: SQLite, which has not made it, does not care.
+    pub(super) fn sync_directory(&self) -> Result<()> {
+        let parent = self.path.parent().unwrap_or(Path::new("/"));
+        // Not every file system lets a directory be synced; SQLite ignores that, too.
+        if let Ok(directory) = File::open(parent) {
+            let _ = directory.sync_all();
+        }
+        Ok(())
+    }
+
+    /// Whether this process is the one that opened the file. A child that was forked has no lock of SQLite's.
+    pub(super) fn check_process(&self) -> Result<()> {
+        if std::process::id() == self.process {
+            return Ok(());
+        }
+        Err(Error::new(
+            Status::StorageLocked,
+            "The store was opened by the process that this one was forked from.",
+        ))
+    }
+
+    /// Whether the file still lies where it was opened: what is written to another one would be gone.
+    pub(super) fn check_place(&self) -> Result<()> {
+        if std::fs::metadata(&self.path).is_ok_and(|there| id_of(&there) == self.id) {
+            return Ok(());
+        }
+        Err(refused("The file of the store was moved, removed or replaced while it was open.".to_owned()))
+    }
+
+    fn beside(&self, suffix: &str) -> PathBuf {
+        let mut name = OsString::from(&self.path);
+        name.push(suffix);
+        PathBuf::from(name)
+    }
+}
+
+impl Drop for StoreFile {
+    fn drop(&mut self) {
+        if self.check_process().is_ok() {
+            // By itself the lock would last until a child that is about to run another program has closed its copy of the
+            // descriptor. In a child that is one, this would take it from the parent.
+            let _ = self.file.unlock();
+        }
+        OPEN.lock().remove(&self.id);
+    }
+}
+
+fn id_of(metadata: &Metadata) -> FileId {
+    (metadata.dev(), metadata.ino())
+}
+
+fn locked() -> Error {
+    Error::new(Status::StorageLocked, "The store is already open, in this process or in another one.")
+}
+
+fn check_known(metadata: &Metadata, open: &BTreeSet<FileId>) -> Result<()> {
+    if open.contains(&id_of(metadata)) {
+        return Err(locked());
+    }
+    if metadata.is_dir() {
+        return Err(cannot_open("it is a directory"));
+    }
+    if !metadata.is_file() {
+        return Err(cannot_open("it is no regular file"));
+    }
+    Ok(())
+}
