@@ -240,10 +240,18 @@ enum omemo_status
    * KeyError, NothingException]
    */
   OMEMO_ERR_STORAGE_CORRUPT = -102,
+  /** The store is sealed, and its key or passphrase is wrong or was not given. */
+  OMEMO_ERR_STORAGE_KEY = -103,
   /** The store was written by a newer version of the library. */
   OMEMO_ERR_STORAGE_VERSION = -104,
   /** The store belongs to another JID. */
   OMEMO_ERR_STORAGE_ACCOUNT = -105,
+  /** The account was moved to another store; this one is an older copy of it. */
+  OMEMO_ERR_STORAGE_ROLLBACK = -106,
+  /** The store must be empty for this call, and is not. */
+  OMEMO_ERR_STORAGE_NOT_EMPTY = -107,
+  /** The store holds a copy that was not completed; make the same copy again. */
+  OMEMO_ERR_STORAGE_UNFINISHED = -108,
   /** The namespace is unknown, or not in use. [UnknownNamespace] */
   OMEMO_ERR_UNKNOWN_NAMESPACE = -200,
   /** The name of the trust level is unknown. [UnknownTrustLevel] */
@@ -695,9 +703,9 @@ const char *omemo_config_error(const omemo_config *config);
 /**
  * Reference to a store, which holds everything that one account keeps: keys, sessions, device lists and trust.
  *
- * Create it with omemo_storage_sqlite_open, or with omemo_storage_memory_new or omemo_storage_callbacks_new. Give it to
- * omemo_config_set_storage, and free your reference with omemo_storage_free. The store stays open as long as a
- * configuration or a manager uses it. A store belongs to one account, and one manager at a time may have it open.
+ * Create it with omemo_storage_memory_new or omemo_storage_callbacks_new, give it to omemo_config_set_storage, and
+ * free your reference with omemo_storage_free. The store stays open as long as a configuration, a manager or a sealed
+ * store uses it. A store belongs to one account, and one manager at a time may have it open.
  */
 struct omemo_storage;
 
@@ -803,8 +811,8 @@ omemo_status omemo_storage_callbacks_new(const omemo_storage_callbacks *callback
                                          omemo_storage **storage);
 
 /**
- * Frees your reference to a store. The store is closed when the configurations and managers that use it are gone,
- * too.
+ * Frees your reference to a store. The store is closed when the configurations, managers and sealed stores that use it
+ * are gone, too.
  * Parameters:
  * - storage: NULL does nothing.
  * Since: 0.1.0
@@ -821,6 +829,117 @@ void omemo_storage_free(omemo_storage *storage);
  * Since: 0.1.0
  */
 omemo_status omemo_value_set(omemo_value *value, const uint8_t *bytes, size_t len);
+
+/**
+ * Opens a store that encrypts names and values and keeps them in another store, with a key of 32 bytes.
+ *
+ * If inner is empty, it is sealed with the key. As long as the sealed store is in use, nobody else can open inner. What a
+ * sealed store protects from is in docs/storage.md.
+ * Parameters:
+ * - inner: any store that is not sealed. You may free your reference to it at once.
+ * - key: 32 bytes, as good as random. Copied, and wiped at the end of this call.
+ * - storage: receives the store.
+ * Returns: OMEMO_OK, OMEMO_ERR_NULL, OMEMO_ERR_ARGUMENT (inner is a sealed store), OMEMO_ERR_STORAGE_KEY (inner is
+ *   sealed with another key, or with a passphrase; nothing was written), OMEMO_ERR_STORAGE_NOT_EMPTY (inner has records
+ *   that are not sealed: copy it to a sealed store), OMEMO_ERR_STORAGE_LOCKED (inner is in use), another
+ *   OMEMO_ERR_STORAGE*, OMEMO_ERR_BUSY inside a service.
+ * Memory: free it with omemo_storage_free; configurations and managers that use it keep it alive.
+ * Since: 0.1.0
+ */
+omemo_status omemo_storage_sealed_open_key(const omemo_storage *inner,
+                                           const uint8_t *key,
+                                           omemo_storage **storage);
+
+/**
+ * Opens a store that encrypts names and values and keeps them in another store, with a passphrase.
+ *
+ * Works as omemo_storage_sealed_open_key. From the passphrase a key is derived by Argon2id with 64 MiB of memory, which
+ * takes some tenths of a second: do not call it where a user would notice.
+ * Parameters:
+ * - inner: any store that is not sealed. You may free your reference to it at once.
+ * - passphrase: bytes, usually UTF-8; they are taken as they are, so normalise what a user types. Copied, and wiped at
+ *   the end of this call.
+ * - len: number of bytes, 1 to 1024.
+ * - storage: receives the store.
+ * Returns: OMEMO_OK, OMEMO_ERR_NULL, OMEMO_ERR_LIMIT, OMEMO_ERR_ARGUMENT (inner is a sealed store, or the passphrase is
+ *   empty), OMEMO_ERR_STORAGE_KEY (inner is sealed with another passphrase, or with a key; nothing was written),
+ *   OMEMO_ERR_STORAGE_NOT_EMPTY (inner has records that are not sealed: copy it to a sealed store),
+ *   OMEMO_ERR_STORAGE_LOCKED (inner is in use), another OMEMO_ERR_STORAGE*, OMEMO_ERR_BUSY inside a service.
+ * Memory: free it with omemo_storage_free; configurations and managers that use it keep it alive.
+ * Since: 0.1.0
+ */
+omemo_status omemo_storage_sealed_open_passphrase(const omemo_storage *inner,
+                                                  const char *passphrase,
+                                                  size_t len,
+                                                  omemo_storage **storage);
+
+/**
+ * Sets a new key of 32 bytes for a sealed store, in place of its key or passphrase.
+ *
+ * One record is replaced in one commit; the data are not encrypted again. A manager may have the store open. If the call
+ * fails with OMEMO_ERR_STORAGE*, either the old or the new key opens the store: make the same call again.
+ * Parameters:
+ * - sealed: a store from omemo_storage_sealed_open_key or omemo_storage_sealed_open_passphrase.
+ * - key: 32 bytes, as good as random. Copied, and wiped at the end of this call.
+ * Returns: OMEMO_OK, OMEMO_ERR_NULL, OMEMO_ERR_ARGUMENT (the store is not a sealed one), OMEMO_ERR_STORAGE*,
+ *   OMEMO_ERR_BUSY inside a service.
+ * Since: 0.1.0
+ */
+omemo_status omemo_storage_rekey(const omemo_storage *sealed,
+                                 const uint8_t *key);
+
+/**
+ * Sets a new passphrase for a sealed store, in place of its key or passphrase.
+ *
+ * Works as omemo_storage_rekey.
+ * Parameters:
+ * - sealed: a store from omemo_storage_sealed_open_key or omemo_storage_sealed_open_passphrase.
+ * - passphrase: bytes, taken as they are. Copied, and wiped at the end of this call.
+ * - len: number of bytes, 1 to 1024.
+ * Returns: OMEMO_OK, OMEMO_ERR_NULL, OMEMO_ERR_LIMIT, OMEMO_ERR_ARGUMENT (the store is not a sealed one, or the
+ *   passphrase is empty), OMEMO_ERR_STORAGE*, OMEMO_ERR_BUSY inside a service.
+ * Since: 0.1.0
+ */
+omemo_status omemo_storage_rekey_passphrase(const omemo_storage *sealed, const char *passphrase, size_t len);
+
+/**
+ * Copies an account from one store to another, whatever their kinds, and ends the first: the account moves.
+ *
+ * Afterwards from cannot be opened any more: omemo_manager_new returns OMEMO_ERR_STORAGE_ROLLBACK, because two copies of
+ * one account would use the same keys twice. If the call fails, at most one of the two stores can be opened: as long as
+ * omemo_manager_new does not return OMEMO_ERR_STORAGE_ROLLBACK for from, the account lives there. Make the same call again
+ * to go on; a store in which a copy was begun and not completed returns OMEMO_ERR_STORAGE_UNFINISHED until then. The whole
+ * store is held in memory for the time of the call.
+ * Parameters:
+ * - from: the store of the account.
+ * - to: another store, which is empty, or in which the same copy was begun before.
+ * Returns: OMEMO_OK (also if the same copy was completed before), OMEMO_ERR_NULL, OMEMO_ERR_ARGUMENT (from and to are the
+ *   same), OMEMO_ERR_NOT_FOUND (from has no account), OMEMO_ERR_STORAGE_NOT_EMPTY (to has records; nothing has changed),
+ *   OMEMO_ERR_STORAGE_ROLLBACK (from was moved to another store before), OMEMO_ERR_STORAGE_LOCKED (one of them is in
+ *   use), OMEMO_ERR_STORAGE_CORRUPT (from has records that cannot be read; nothing has changed), another
+ *   OMEMO_ERR_STORAGE*, OMEMO_ERR_BUSY inside a service.
+ * Since: 0.1.0
+ */
+omemo_status omemo_storage_copy(const omemo_storage *from,
+                                const omemo_storage *to);
+
+/**
+ * Tells what is wrong with a store. It is read as a whole, and nothing is changed.
+ *
+ * Each row of the result is one finding: JID, device and namespace say what the record belongs to, as far as that is
+ * known, the status and the sentence what is wrong. No row: the store is healthy, or empty. docs/storage.md lists what is
+ * looked at, and what can be done.
+ * Parameters:
+ * - storage: a store that no manager has open.
+ * - result: receives the result, whose status is OMEMO_OK if the store could be read, whatever was found.
+ * Returns: OMEMO_OK (also with findings), OMEMO_ERR_NULL, OMEMO_ERR_STORAGE_LOCKED (the store is in use),
+ *   OMEMO_ERR_STORAGE_KEY (the store is sealed: open it as a sealed store), OMEMO_ERR_STORAGE (it cannot be read),
+ *   OMEMO_ERR_BUSY inside a service.
+ * Memory: free the result with omemo_result_free.
+ * Since: 0.1.0
+ */
+omemo_status omemo_storage_check(const omemo_storage *storage,
+                                 omemo_result **result);
 
 /*
  * 6 Callbacks

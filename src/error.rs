@@ -30,8 +30,12 @@ macro_rules! for_each_status {
             Storage = -100, OMEMO_ERR_STORAGE, "Reading or writing the store failed; nothing changed, and the same call may be made again.", "StorageException";
             StorageLocked = -101, OMEMO_ERR_STORAGE_LOCKED, "The store is already open elsewhere.", "";
             StorageCorrupt = -102, OMEMO_ERR_STORAGE_CORRUPT, "The stored data contradict each other; the library does not create new data in their place.", "TypeError, KeyError, NothingException";
+            StorageKey = -103, OMEMO_ERR_STORAGE_KEY, "The store is sealed, and its key or passphrase is wrong or was not given.", "";
             StorageVersion = -104, OMEMO_ERR_STORAGE_VERSION, "The store was written by a newer version of the library.", "";
             StorageAccount = -105, OMEMO_ERR_STORAGE_ACCOUNT, "The store belongs to another JID.", "";
+            StorageRollback = -106, OMEMO_ERR_STORAGE_ROLLBACK, "The account was moved to another store; this one is an older copy of it.", "";
+            StorageNotEmpty = -107, OMEMO_ERR_STORAGE_NOT_EMPTY, "The store must be empty for this call, and is not.", "";
+            StorageUnfinished = -108, OMEMO_ERR_STORAGE_UNFINISHED, "The store holds a copy that was not completed; make the same copy again.", "";
             // Account and trust.
             UnknownNamespace = -200, OMEMO_ERR_UNKNOWN_NAMESPACE, "The namespace is unknown, or not in use.", "UnknownNamespace";
             UnknownTrustLevel = -201, OMEMO_ERR_UNKNOWN_TRUST_LEVEL, "The name of the trust level is unknown.", "UnknownTrustLevel";

@@ -1,4 +1,4 @@
-//! Authenticated encryption: AES-256-CBC with a truncated HMAC-SHA-256, and AES-128-GCM.
+//! Authenticated encryption: AES-256-CBC with a truncated HMAC-SHA-256, AES-128-GCM, and AES-256-GCM.
 
 use super::kdf;
 use crate::error::{Error, Result, Status};
@@ -107,5 +107,33 @@ pub fn gcm_decrypt(
         return Err(Error::new(Status::Malformed, "The IV has neither 12 nor 16 bytes."));
     };
     opened.map_err(|_| Error::from(Status::DecryptionFailed))?;
+    Ok(buffer)
+}
+
+/// AES-256-GCM with an IV of 12 bytes and associated data: the ciphertext, and its tag behind it.
+pub fn gcm256_encrypt(key: &[u8; 32], iv: &[u8; 12], data: &[u8], plaintext: &[u8]) -> Result<Vec<u8>> {
+    let mut buffer = Vec::with_capacity(plaintext.len().saturating_add(GCM_TAG));
+    buffer.extend_from_slice(plaintext);
+    let cipher = AesGcm::<Aes256, U12>::new(key.into());
+    let tag = cipher
+        .encrypt_inout_detached(&Nonce::<U12>::from(*iv), data, buffer.as_mut_slice().into())
+        .map_err(|_| Error::from(Status::Limit))?;
+    buffer.extend_from_slice(&tag);
+    Ok(buffer)
+}
+
+/// The reverse of [`gcm256_encrypt`].
+pub fn gcm256_decrypt(
+    key: &[u8; 32],
+    iv: &[u8; 12],
+    data: &[u8],
+    ciphertext: &[u8],
+) -> Result<Zeroizing<Vec<u8>>> {
+    let (text, tag) =
+        ciphertext.split_last_chunk::<GCM_TAG>().ok_or(Error::from(Status::DecryptionFailed))?;
+    let mut buffer = Zeroizing::new(text.to_vec());
+    AesGcm::<Aes256, U12>::new(key.into())
+        .decrypt_inout_detached(&(*iv).into(), data, buffer.as_mut_slice().into(), &(*tag).into())
+        .map_err(|_| Error::from(Status::DecryptionFailed))?;
     Ok(buffer)
 }

@@ -7,6 +7,7 @@ pub mod fingerprint;
 pub mod identity;
 pub mod kdf;
 pub mod keys;
+pub mod passphrase;
 pub mod rng;
 pub(crate) mod silent;
 #[cfg(test)]

@@ -41,6 +41,9 @@ use flows::{
 use model::failed_messages::Timeliness;
 use std::sync::Arc;
 use store::account::Account;
+pub use store::check::check;
+pub use store::copying::copy;
+pub use store::sealing::open_sealed;
 
 /// One account. Cheap to clone; all clones are the same.
 #[derive(Clone)]

@@ -195,8 +195,11 @@ pub(super) const STRANGER_BUCKET_BYTES: usize = 32 * 1024;
 pub(super) const TRUST_ENTRIES: usize = 4_096;
 /// Bytes of a trust level's name.
 pub(super) const LEVEL_NAME_BYTES: usize = 256;
-/// Bytes of any record. What a commit would write beyond it is LIMIT, since it could never be loaded again.
-pub(super) const RECORD_BYTES: usize = 1024 * 1024;
+/// Bytes of any record. What a commit would write beyond it is LIMIT, since it could never be loaded again. A store takes
+/// a mebibyte, of which a sealed one needs 41 bytes for itself.
+pub(super) const RECORD_BYTES: usize = 1_048_512;
+/// Findings of a check that are reported: who has more needs no list of them.
+pub(super) const FINDINGS: usize = 10_000;
 
 /// Returns the wait after so many failures in a row, doubled with each.
 pub(super) fn doubled(first: u64, failures: u32, most: u64) -> u64 {

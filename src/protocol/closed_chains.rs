@@ -116,6 +116,13 @@ pub fn check(bytes: &[u8]) -> Result<()> {
     Page::decode(bytes).map(|_| ())
 }
 
+/// Checks that the bytes are the page with a number, and not another one.
+pub fn check_page(number: u8, bytes: &[u8]) -> Result<()> {
+    let page = Page::decode(bytes)?;
+    let fits = number == SMALL_PAGE || page.0.iter().all(|(tag, _)| tag.page() == number);
+    if fits { Ok(()) } else { Err(corrupt()) }
+}
+
 /// Looks a chain up. Loads two pages at most.
 pub fn find(ratchet_key: &PublicKey, load: &mut LoadPage<'_>) -> Result<Option<ChainRecord>> {
     let tag = Tag::of(ratchet_key);

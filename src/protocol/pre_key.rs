@@ -2,8 +2,8 @@
 
 use super::bundle::signed_bytes;
 use super::namespace::Namespace;
-use crate::crypto::identity::IdentityKeyPair;
-use crate::crypto::keys::KeyPair;
+use crate::crypto::identity::{IdentityKey, IdentityKeyPair};
+use crate::crypto::keys::{KeyPair, PublicKey};
 use crate::crypto::rng::Rng;
 use crate::error::Result;
 
@@ -30,6 +30,16 @@ impl SignedPreKey {
         let signature = own.sign(&signed_bytes(namespace, pair.public().as_bytes()), rng)?;
         Ok(SignedPreKey { id, pair, signature })
     }
+}
+
+/// Returns whether an identity key has signed a signed pre key in a namespace.
+pub fn is_signed_by(
+    identity: &IdentityKey,
+    namespace: Namespace,
+    pre_key: &PublicKey,
+    signature: &[u8; 64],
+) -> bool {
+    identity.verify(&signed_bytes(namespace, pre_key.as_bytes()), signature).is_ok()
 }
 
 /// A one-time pre key of our own.

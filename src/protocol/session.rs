@@ -12,6 +12,7 @@ use super::ranges::Ranges;
 use super::ratchet::{PendingReceive, Ratchet, SkippedInChain};
 use super::role::Role;
 use super::skipped_keys::SkippedKeys;
+use crate::crypto::identity::IdentityKey;
 use crate::crypto::keys::PublicKey;
 use crate::crypto::rng::Rng;
 use crate::error::{Error, Result, Status};
@@ -294,6 +295,19 @@ impl Session {
             && bool::from(self.exchange.identity.ct_eq(exchange.identity_mont()))
             // The session authenticates the sign, too, where this namespace sends it.
             && exchange.identity_ed().is_none_or(|ed| self.peer_ed() == Some(ed))
+    }
+
+    /// Returns whether this is the identity key of our side.
+    pub fn is_of(&self, own: &IdentityKey) -> bool {
+        let ours = match self.role {
+            Role::Initiator => &self.parties.initiator,
+            Role::Responder => &self.parties.responder,
+        };
+        let expected = match self.namespace.profile().wire {
+            Wire::Omemo => own.ed(),
+            Wire::Signal => own.mont(),
+        };
+        ours.ct_eq(expected).into()
     }
 
     /// What tells the key exchange that began it from others.

@@ -34,4 +34,8 @@ impl Storage for MemoryStorage {
         }
         Ok(())
     }
+
+    fn keys(&self) -> Result<Option<Vec<String>>> {
+        Ok(Some(self.records.lock().keys().cloned().collect()))
+    }
 }

@@ -16,7 +16,7 @@ const SECTIONS: [(&str, &[&str]); 14] = [
     ("Logging", &["api/log"]),
     ("Strings", &["api/strings"]),
     ("Configuration", &["boundary/user_data", "api/trust_policy", "api/options", "api/config"]),
-    ("Storage", &["api/storage"]),
+    ("Storage", &["api/storage", "api/storage_sealed", "api/storage_care"]),
     ("Callbacks", &["api/core_trust", "api/callbacks"]),
     ("Manager", &["runtime/manager_handle", "api/operations", "api/manager"]),
     ("Requests", &["api/requests"]),

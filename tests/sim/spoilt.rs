@@ -86,7 +86,7 @@ impl<D: Device> Sim<D> {
         match spoilt {
             Spoilt::Kept => {
                 let text = self.texts.last().cloned().unwrap_or_else(|| crate::check::CANARY.to_owned());
-                place.device.storage().records.lock().unwrap().insert("v1/kept".into(), text.into_bytes());
+                place.device.storage().plant("v1/kept", text.into_bytes());
             }
             Spoilt::SameKey => {
                 let sent = self.facts.stanzas.iter().rposition(|stanza| stanza.sender == place.endpoint);
@@ -104,7 +104,7 @@ impl<D: Device> Sim<D> {
                 self.check_sometimes();
             }
             Spoilt::Grown => {
-                place.device.storage().records.lock().unwrap().insert("v1/grown".into(), vec![0; 1 << 20]);
+                place.device.storage().plant("v1/grown", vec![0; 1 << 20]);
             }
             Spoilt::Damaged => {
                 place.device.storage().truncate("jid", &other.jid);

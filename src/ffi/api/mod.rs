@@ -23,6 +23,8 @@ pub mod requests;
 pub mod results;
 pub mod status;
 pub mod storage;
+pub mod storage_care;
+pub mod storage_sealed;
 pub mod strings;
 pub mod trust;
 pub mod trust_policy;

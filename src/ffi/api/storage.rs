@@ -5,6 +5,7 @@ use super::super::boundary::{args, guard, handles, returns, sized_table};
 use super::status::omemo_status;
 use crate::error::{Error, Result, Status};
 use crate::storage::memory::MemoryStorage;
+use crate::storage::sealed::SealedStorage;
 use crate::storage::sqlite::SqliteStorage;
 use crate::storage::{Batch, Storage};
 use parking_lot::Mutex;
@@ -23,7 +24,7 @@ const VALUE_BYTES: usize = 1024 * 1024;
 ///
 /// Create it with omemo_storage_sqlite_open, or with omemo_storage_memory_new or omemo_storage_callbacks_new. Give it to
 /// omemo_config_set_storage, and free your reference with omemo_storage_free. The store stays open as long as a
-/// configuration or a manager uses it. A store belongs to one account, and one manager at a time may have it open.
+/// configuration, a manager or a sealed store uses it. A store belongs to one account, and one manager at a time may have it open.
 pub struct omemo_storage {
     store: Arc<Store>,
     /// Why it could not be opened; empty if it is open.
@@ -49,14 +50,21 @@ impl Storage for FailedStorage {
     }
 }
 
-/// A store, and whether a manager has it open.
+/// A store, and whether somebody has it open.
 pub(in crate::ffi) struct Store {
-    storage: Box<dyn Storage>,
+    storage: Arc<dyn Storage>,
+    /// The same, where it is a sealed one.
+    sealed: Option<Arc<SealedStorage>>,
     open: AtomicBool,
 }
 
 impl Store {
-    /// Opens the store for one manager. Dropping the result closes it.
+    /// Returns the store as a sealed one, if it is that. It need not be open for its seal to be replaced.
+    pub(super) fn sealed(&self) -> Option<&Arc<SealedStorage>> {
+        self.sealed.as_ref()
+    }
+
+    /// Opens the store for one manager, one sealed store or one call. Dropping the result closes it.
     pub(in crate::ffi) fn open(self: &Arc<Self>) -> Result<Arc<dyn Storage>> {
         if self.open.swap(true, Ordering::SeqCst) {
             return Err(Status::StorageLocked.into());
@@ -74,6 +82,10 @@ impl Storage for OpenStore {
 
     fn commit(&self, batch: Batch) -> Result<()> {
         self.0.storage.commit(batch)
+    }
+
+    fn keys(&self) -> Result<Option<Vec<String>>> {
+        self.0.storage.keys()
     }
 }
 
@@ -139,12 +151,7 @@ struct CallbackStorage {
 fn outcome(code: i32) -> Result<()> {
     match Status::from_number(code) {
         Some(Status::Ok) => Ok(()),
-        Some(
-            status @ (Status::StorageLocked
-            | Status::StorageCorrupt
-            | Status::StorageVersion
-            | Status::StorageAccount),
-        ) => Err(status.into()),
+        Some(status) if Error::from(status).is_storage() => Err(status.into()),
         _ => Err(Status::Storage.into()),
     }
 }
@@ -181,12 +188,21 @@ impl Storage for CallbackStorage {
 }
 
 fn give_store(storage: impl Storage + 'static, out: &mut MaybeUninit<*mut omemo_storage>) {
-    give(Box::new(storage), CString::default(), out);
+    give(
+        Store { storage: Arc::new(storage), sealed: None, open: AtomicBool::new(false) },
+        CString::default(),
+        out,
+    );
 }
 
-fn give(storage: Box<dyn Storage>, error: CString, out: &mut MaybeUninit<*mut omemo_storage>) {
-    let store = Arc::new(Store { storage, open: AtomicBool::new(false) });
-    out.write(handles::into_handle(omemo_storage { store, error }));
+pub(super) fn give_sealed_store(storage: SealedStorage, out: &mut MaybeUninit<*mut omemo_storage>) {
+    let storage = Arc::new(storage);
+    let store = Store { storage: storage.clone(), sealed: Some(storage), open: AtomicBool::new(false) };
+    give(store, CString::default(), out);
+}
+
+fn give(store: Store, error: CString, out: &mut MaybeUninit<*mut omemo_storage>) {
+    out.write(handles::into_handle(omemo_storage { store: Arc::new(store), error }));
 }
 
 /// Opens a store in an SQLite file, which is the default choice. If there is no such file, or an empty one, it is
@@ -225,7 +241,8 @@ pub unsafe extern "C" fn omemo_storage_sqlite_open(
             }
             Err(error) => {
                 let text = returns::c_string(&error.to_string());
-                give(Box::new(FailedStorage(error.clone())), text, storage);
+                let failed = Arc::new(FailedStorage(error.clone()));
+                give(Store { storage: failed, sealed: None, open: AtomicBool::new(false) }, text, storage);
                 Err(error)
             }
         }
@@ -286,8 +303,8 @@ pub unsafe extern "C" fn omemo_storage_callbacks_new(
     })
 }
 
-/// Frees your reference to a store. The store is closed when the configurations and managers that use it are gone,
-/// too.
+/// Frees your reference to a store. The store is closed when the configurations, managers and sealed stores that use it
+/// are gone, too.
 /// Parameters:
 /// - storage: NULL does nothing.
 /// Since: 0.1.0

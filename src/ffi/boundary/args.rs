@@ -148,13 +148,26 @@ pub(in crate::ffi) unsafe fn bytes<'a>(bytes: *const u8, len: usize, limit: usiz
     Ok(unsafe { std::slice::from_raw_parts(bytes, len) })
 }
 
+/// Characters of a pointer and a length, at most `limit` of them, as bytes.
+///
+/// # Safety
+/// As for `bytes`.
+pub(in crate::ffi) unsafe fn characters<'a>(
+    characters: *const c_char,
+    len: usize,
+    limit: usize,
+) -> Result<&'a [u8]> {
+    // SAFETY: the same promise.
+    unsafe { bytes(characters.cast(), len, limit) }
+}
+
 /// XML of a pointer and a length, at most as much as a stanza may have.
 ///
 /// # Safety
 /// `xml` must be NULL or point to `len` readable bytes, unless `len` is greater than `STANZA_BYTES`.
 pub(in crate::ffi) unsafe fn xml<'a>(xml: *const c_char, len: usize) -> Result<&'a [u8]> {
     // SAFETY: the same promise.
-    unsafe { bytes(xml.cast(), len, limits::STANZA_BYTES) }
+    unsafe { characters(xml, len, limits::STANZA_BYTES) }
 }
 
 /// An array of exactly `N` bytes, whose length C does not tell.

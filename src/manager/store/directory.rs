@@ -38,6 +38,11 @@ impl Entry {
         }
     }
 
+    pub(super) fn from_record(record: &EntryRecord) -> Result<Entry> {
+        let standing = if record.known { Standing::Known } else { Standing::Stranger };
+        Ok(Entry { standing, ids: record.ids.clone(), keys: record.keys()?.to_vec() })
+    }
+
     fn record(&self, jid: &BareJid) -> EntryRecord {
         let (known, ids, keys) = (self.standing.is_known(), self.ids.clone(), self.keys.concat());
         EntryRecord { jid: jid.as_str().to_owned(), known, ids, keys }
@@ -95,9 +100,7 @@ impl Directory {
             }
             let bucket: BucketRecord = records::decode(&bytes)?;
             for record in &bucket.entries {
-                let standing = if record.known { Standing::Known } else { Standing::Stranger };
-                let entry = Entry { standing, ids: record.ids.clone(), keys: record.keys()?.to_vec() };
-                directory.put(&BareJid::from_normalized(&record.jid), entry);
+                directory.put(&BareJid::from_normalized(&record.jid), Entry::from_record(record)?);
             }
         }
         Ok(directory)

@@ -3,7 +3,6 @@
 
 use super::super::model::kept::{KeptChanges, KeptContent, KeptEntry, KeptIndex, MessageDigest};
 use super::super::policy;
-use super::account::Account;
 use super::keys;
 use super::records::kept::{KeptBucketRecord, KeptContentRecord, KeptIndexRecord};
 use super::records::{self, corrupt};
@@ -13,14 +12,15 @@ use crate::protocol::address::BareJid;
 use crate::protocol::namespace::Namespace;
 use crate::storage::Batch;
 use std::collections::BTreeSet;
+use zeroize::Zeroizing;
 
 /// Loads the index.
-pub(super) fn load(account: &Account) -> Result<KeptIndex> {
-    let Some(bytes) = account.load(keys::KEPT)? else { return Ok(KeptIndex::default()) };
+pub(super) fn load(load: impl Fn(&str) -> Result<Option<Zeroizing<Vec<u8>>>>) -> Result<KeptIndex> {
+    let Some(bytes) = load(keys::KEPT)? else { return Ok(KeptIndex::default()) };
     let head: KeptIndexRecord = records::decode(&bytes)?;
     let mut index = KeptIndex::new(head.last_receipt());
     for number in head.buckets()? {
-        let bytes = account.load(&keys::kept_bucket(number))?;
+        let bytes = load(&keys::kept_bucket(number))?;
         let bytes = bytes.ok_or_else(|| corrupt("the index of kept content", "lacks a part"))?;
         records::decode::<KeptBucketRecord>(&bytes)?.read_into(number, &mut index)?;
     }

@@ -10,6 +10,8 @@ use sha2::{Digest, Sha256};
 pub(super) const ACCOUNT: &str = "v1/account";
 /// The same id and numbers once more: one without the other is a store that was tampered with.
 pub(super) const ANCHOR: &str = "v1/anchor";
+/// Where the account went, or that it has not arrived here yet.
+pub(super) const MOVED: &str = "v1/moved";
 /// The empty messages that wait to be sent.
 pub(super) const OUTBOX: &str = "v1/todo";
 /// Which buckets the index of kept content has.
@@ -37,7 +39,12 @@ pub(super) fn pre_keys(namespace: Namespace) -> String {
 
 /// Devices, keys and trust of a JID.
 pub(super) fn contact(jid: &BareJid) -> String {
-    format!("v1/jid/{}", hex(&digest(jid)))
+    format!("v1/jid/{}", hash(jid))
+}
+
+/// By what a JID is called in keys.
+pub(super) fn hash(jid: &BareJid) -> String {
+    hex(&digest(jid))
 }
 
 /// The bucket of the index that names a JID.
@@ -51,7 +58,7 @@ pub(super) fn bucket(number: u8) -> String {
 }
 
 fn path(kind: &str, at: &SessionAddress) -> String {
-    format!("v1/{kind}/{}/{}/{}", hex(&digest(&at.jid)), at.device.get(), at.namespace.code())
+    format!("v1/{kind}/{}/{}/{}", hash(&at.jid), at.device.get(), at.namespace.code())
 }
 
 /// The current session with a device.

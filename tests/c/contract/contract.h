@@ -49,6 +49,7 @@ unsigned contract_events(void);
 unsigned contract_freeing(void);
 unsigned contract_threads(void);
 unsigned contract_structures(void);
+unsigned contract_storage_care(void);
 unsigned contract_messages(void);
 unsigned contract_own_account(void);
 unsigned contract_acknowledged(void);

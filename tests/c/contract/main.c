@@ -11,6 +11,7 @@ int main(void) {
   failed += contract_freeing();
   failed += contract_threads();
   failed += contract_structures();
+  failed += contract_storage_care();
   failed += contract_messages();
   failed += contract_own_account();
   failed += contract_acknowledged();

@@ -3,6 +3,8 @@
 
 use super::super::abi;
 use omemo::error::{Result, Status};
+use omemo::manager::api::report::Row;
+use omemo::storage::memory::MemoryStorage;
 use omemo::storage::{Batch, Storage};
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
@@ -37,6 +39,8 @@ pub struct FaultyStorage {
     pub locked: AtomicBool,
     /// No load succeeds.
     pub unreadable: AtomicBool,
+    /// See `damage`.
+    pub damaged: AtomicBool,
     /// How often the library said that it is done with it (C face).
     destroyed: AtomicUsize,
 }
@@ -122,6 +126,7 @@ impl FaultyStorage {
 
     /// Cuts all records of a kind and a JID in half; how many.
     pub fn truncate(&self, kind: &str, jid: &str) -> usize {
+        self.damage();
         let keys = self.records_of(kind, jid);
         let mut records = self.records.lock().unwrap();
         for key in &keys {
@@ -131,13 +136,34 @@ impl FaultyStorage {
         keys.len()
     }
 
+    /// Puts a record in that the library has not written.
+    pub fn plant(&self, key: &str, value: Vec<u8>) {
+        self.damage();
+        self.records.lock().unwrap().insert(key.to_owned(), value);
+    }
+
+    /// Says that the records are damaged, or over: nobody expects them to be healthy in the end.
+    pub fn damage(&self) {
+        self.damaged.store(true, SeqCst);
+    }
+
     /// Removes all records of a kind; how many.
     pub fn remove_kind(&self, kind: &str) -> usize {
+        self.damage();
         let start = format!("v1/{kind}/");
         let mut records = self.records.lock().unwrap();
         let before = records.len();
         records.retain(|key, _| !key.starts_with(&start));
         before - records.len()
+    }
+
+    /// What a check finds in a store with these records that can tell all its keys.
+    pub fn findings(&self) -> Vec<Row> {
+        let store = MemoryStorage::new();
+        let mut batch = Batch::default();
+        self.all().into_iter().for_each(|(key, value)| batch.put(key, value));
+        store.commit(batch).unwrap();
+        omemo::manager::check(&store).unwrap().rows
     }
 
     fn fails_to_load(&self) -> bool {

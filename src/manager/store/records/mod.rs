@@ -7,6 +7,7 @@ pub(in crate::manager) mod account;
 pub(super) mod contact;
 pub(super) mod index;
 pub(super) mod kept;
+pub(super) mod moved;
 pub(super) mod outbox;
 pub(super) mod pre_keys;
 pub(super) mod sessions;
