@@ -703,9 +703,9 @@ const char *omemo_config_error(const omemo_config *config);
 /**
  * Reference to a store, which holds everything that one account keeps: keys, sessions, device lists and trust.
  *
- * Create it with omemo_storage_memory_new or omemo_storage_callbacks_new, give it to omemo_config_set_storage, and
- * free your reference with omemo_storage_free. The store stays open as long as a configuration, a manager or a sealed
- * store uses it. A store belongs to one account, and one manager at a time may have it open.
+ * Create it with omemo_storage_sqlite_open, or with omemo_storage_memory_new or omemo_storage_callbacks_new. Give it to
+ * omemo_config_set_storage, and free your reference with omemo_storage_free. The store stays open as long as a
+ * configuration, a manager or a sealed store uses it. A store belongs to one account, and one manager at a time may have it open.
  */
 struct omemo_storage;
 
