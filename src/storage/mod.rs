@@ -67,4 +67,9 @@ pub trait Storage: Send + Sync {
 
     /// Make all changes or none; durable on return. After a failure the store decides whether it happened.
     fn commit(&self, batch: Batch) -> Result<()>;
+
+    /// All keys, if the store can tell them. The account never needs them: they find what nothing refers to.
+    fn keys(&self) -> Result<Option<Vec<String>>> {
+        Ok(None)
+    }
 }

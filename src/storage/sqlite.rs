@@ -17,6 +17,7 @@ use zeroize::Zeroizing;
 
 const LOAD: &str = "SELECT value FROM record WHERE key = ?1";
 const PUT: &str = "INSERT OR REPLACE INTO record (key, value) VALUES (?1, ?2)";
+const KEYS: &str = "SELECT key FROM record ORDER BY key";
 const DELETE: &str = "DELETE FROM record WHERE key = ?1";
 
 /// Settings that must hold before the file is looked at. An exclusive lock is what lets the write-ahead log do without
@@ -155,6 +156,14 @@ impl Storage for SqliteStorage {
             }
             // Dropped without it, the transaction is rolled back.
             transaction.commit().map_err(failure)
+        })
+    }
+
+    fn keys(&self) -> Result<Option<Vec<String>>> {
+        self.with(|connection| {
+            let mut statement = connection.prepare_cached(KEYS).map_err(failure)?;
+            let keys = statement.query_map((), |row| row.get(0)).map_err(failure)?;
+            keys.collect::<rusqlite::Result<_>>().map(Some).map_err(failure)
         })
     }
 }
