@@ -17,8 +17,8 @@ use zeroize::Zeroizing;
 
 const LOAD: &str = "SELECT value FROM record WHERE key = ?1";
 const PUT: &str = "INSERT OR REPLACE INTO record (key, value) VALUES (?1, ?2)";
+const KEYS: &str = "SELECT key FROM record ORDER BY key";
 const DELETE: &str = "DELETE FROM record WHERE key = ?1";
-const KEYS: &str = "SELECT key FROM record";
 
 /// Settings that must hold before the file is looked at. An exclusive lock is what lets the write-ahead log do without
 /// shared memory, and what tells a second opener at once.
@@ -163,7 +163,7 @@ impl Storage for SqliteStorage {
         self.with(|connection| {
             let mut statement = connection.prepare_cached(KEYS).map_err(failure)?;
             let keys = statement.query_map((), |row| row.get(0)).map_err(failure)?;
-            keys.collect::<std::result::Result<_, _>>().map(Some).map_err(failure)
+            keys.collect::<rusqlite::Result<_>>().map(Some).map_err(failure)
         })
     }
 }
