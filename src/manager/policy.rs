@@ -179,10 +179,10 @@ pub(super) const REMEMBERED_STRANGER_LOOKS: usize = 2_000;
 // -- Acknowledged delivery --
 
 /// Contents that are kept because nobody has acknowledged them: a night of a busy gateway. With more of them nothing further
-/// is decrypted, since it could be lost.
+/// is decrypted, since it could be lost. Of known JIDs so many beside whatever strangers have sent.
 pub(super) const KEPT_CONTENTS: usize = 10_000;
 /// Receipts that begin with the same millisecond: more messages than can be committed in it.
-pub(super) const RECEIPTS_PER_MS: u64 = 1_024;
+pub(super) const RECEIPTS_AT_ONCE: u64 = 1_024;
 
 // -- What strangers may have stored --
 

@@ -248,7 +248,7 @@ impl Page {
 
     fn decode(bytes: &[u8]) -> Result<Page> {
         // A number takes at least a byte: this bounds what the decoder can be made to build.
-        if bytes.len() > limits::CLOSED_CHAIN_PAGE_BYTES {
+        if bytes.len() > limits::CLOSED_CHAIN_PAGE_BYTES.saturating_mul(limits::LARGER_BY_UNKNOWN_FIELDS) {
             return Err(corrupt());
         }
         let record = PageRecord::decode(bytes).map_err(|_| corrupt())?;

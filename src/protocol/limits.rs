@@ -70,6 +70,9 @@ pub const CLOSED_CHAINS_PER_PAGE: usize = 128;
 /// Bytes of one page. A DH ratchet step writes one page beside the session. In a full page the oldest chains are
 /// forgotten; a chain usually takes about 11 bytes.
 pub const CLOSED_CHAIN_PAGE_BYTES: usize = 2_048;
+/// A record that is bounded when it is read may be so many times as large as this version writes it: a newer one may have added
+/// fields, which stay in it.
+pub const LARGER_BY_UNKNOWN_FIELDS: usize = 4;
 /// Closed chains that are remembered of a device of a stranger.
 pub const CLOSED_CHAINS_OF_STRANGERS: usize = 32;
 /// Ranges of decrypted messages that are remembered of a closed chain, beside the range that begins with its first

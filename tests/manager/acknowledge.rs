@@ -18,6 +18,7 @@ in_both_namespaces! {
     a_deleted_account_leaves_nothing,
     a_device_that_shows_another_key_by_now_is_at_most_undecided,
     content_that_cannot_be_read_is_a_row,
+    content_of_a_jid_that_cannot_be_read_is_not_lost,
     an_index_that_cannot_be_read_is_no_account,
     what_is_kept_survives_strangers_that_make_room,
 }
@@ -67,6 +68,11 @@ fn ten_thousand_contents_are_kept_and_then_nothing_moves() {
     assert_eq!(refused().status(), Status::Limit);
     assert!(juliet.storage.all() == all);
     assert!(juliet.read(&romeo.jid, &repeated).repeated, "what is kept comes again");
+    // All of it was sent by somebody whom she does not know: that takes no room from a friend.
+    let friend = RustDevice::new(PARIS, &mut server);
+    juliet.manager().set_trust(&friend.jid, &friend.key(), "trusted").unwrap();
+    let hello = friend.say(&juliet.jid, "from a friend", &mut server);
+    assert!(juliet.read(&friend.jid, &hello).receipt > 0);
     juliet.restart();
     assert_eq!(refused().status(), Status::Limit);
     juliet.manager().acknowledge(first).unwrap();
@@ -207,6 +213,17 @@ fn content_that_cannot_be_read_is_a_row(ns: Namespace) {
         juliet.manager().acknowledge(receipts[1]).unwrap();
         assert_eq!(kept(&juliet).len(), 2);
         juliet.refuse(&romeo.jid, &messages[1], Status::Duplicate);
+    }
+}
+
+fn content_of_a_jid_that_cannot_be_read_is_not_lost(ns: Namespace) {
+    let (mut server, romeo, juliet) = pair(ns);
+    let message = romeo.say(&juliet.jid, "only here", &mut server);
+    let receipt = juliet.read(&romeo.jid, &message).receipt;
+    juliet.restart_after(|storage| storage.truncate("jid", ROMEO));
+    for again in [kept(&juliet).remove(0), juliet.read(&romeo.jid, &message)] {
+        assert_eq!((text(&again).as_str(), again.receipt), ("only here", receipt));
+        assert!(again.core_trust == CoreTrust::Undecided && again.provisional && again.repeated);
     }
 }
 

@@ -2,6 +2,7 @@
 //! what was decrypted.
 
 use super::super::policy;
+use super::standing::Standing;
 use crate::error::{Error, Result, Status};
 use crate::protocol::address::{BareJid, DeviceId};
 use crate::protocol::namespace::Namespace;
@@ -26,6 +27,8 @@ pub(in crate::manager) struct KeptEntry {
     /// Whose content it is.
     pub(in crate::manager) whose: JidDigest,
     pub(in crate::manager) namespace: Namespace,
+    /// What the sender was to the client when the message came.
+    pub(in crate::manager) standing: Standing,
 }
 
 /// What is kept of one message: what the ratchet gave, and what cannot be looked up again. Trust and device lists are those
@@ -55,6 +58,8 @@ pub(in crate::manager) struct KeptIndex {
     entries: BTreeMap<u64, KeptEntry>,
     by_message: HashMap<MessageDigest, u64>,
     buckets: BTreeMap<u8, BTreeSet<u64>>,
+    /// How many are of known JIDs.
+    known: usize,
 }
 
 impl KeptIndex {
@@ -67,7 +72,7 @@ impl KeptIndex {
     /// moment and the count within it spread them.
     pub(in crate::manager) fn bucket_of(receipt: u64) -> u8 {
         let [count, ..] = receipt.to_le_bytes();
-        let [moment, ..] = receipt.checked_div(policy::RECEIPTS_PER_MS).unwrap_or_default().to_le_bytes();
+        let [moment, ..] = receipt.checked_div(policy::RECEIPTS_AT_ONCE).unwrap_or_default().to_le_bytes();
         count.wrapping_add(moment)
     }
 
@@ -76,7 +81,7 @@ impl KeptIndex {
     pub(in crate::manager) fn next_receipt(&self, wall_ms: i64) -> Result<u64> {
         let moment = u64::try_from(wall_ms).unwrap_or_default().min(LATEST_MS);
         let after = self.last_receipt.checked_add(1).ok_or(Error::from(Status::Limit))?;
-        Ok(moment.saturating_mul(policy::RECEIPTS_PER_MS).max(after))
+        Ok(moment.saturating_mul(policy::RECEIPTS_AT_ONCE).max(after))
     }
 
     pub(in crate::manager) fn last_receipt(&self) -> u64 {
@@ -85,6 +90,12 @@ impl KeptIndex {
 
     pub(in crate::manager) fn len(&self) -> usize {
         self.entries.len()
+    }
+
+    /// Returns whether there is no room for more. What strangers have sent takes no room from known JIDs.
+    pub(in crate::manager) fn is_full_for(&self, standing: Standing) -> bool {
+        let taken = if standing.is_known() { self.known } else { self.len() };
+        taken >= policy::KEPT_CONTENTS
     }
 
     pub(in crate::manager) fn get(&self, receipt: u64) -> Option<&KeptEntry> {
@@ -122,6 +133,7 @@ impl KeptIndex {
             return false;
         }
         self.last_receipt = self.last_receipt.max(receipt);
+        self.known = self.known.saturating_add(entry.standing.is_known().into());
         self.by_message.insert(entry.message, receipt);
         self.buckets.entry(KeptIndex::bucket_of(receipt)).or_default().insert(receipt);
         self.entries.insert(receipt, entry);
@@ -130,6 +142,7 @@ impl KeptIndex {
 
     fn remove(&mut self, receipt: u64) {
         let Some(entry) = self.entries.remove(&receipt) else { return };
+        self.known = self.known.saturating_sub(entry.standing.is_known().into());
         self.by_message.remove(&entry.message);
         let bucket = KeptIndex::bucket_of(receipt);
         if let Some(receipts) = self.buckets.get_mut(&bucket) {
@@ -158,7 +171,27 @@ mod tests {
     use super::*;
 
     fn entry(number: u8) -> KeptEntry {
-        KeptEntry { message: [number; 32], whose: [number; 16], namespace: Namespace::Omemo2 }
+        let standing = Standing::Known;
+        KeptEntry { message: [number; 32], whose: [number; 16], namespace: Namespace::Omemo2, standing }
+    }
+
+    #[test]
+    fn strangers_take_no_room_from_known_jids() {
+        let mut index = KeptIndex::default();
+        let mut add = |from: usize, standing: Standing| {
+            for number in from..from + policy::KEPT_CONTENTS {
+                assert!(!index.is_full_for(standing), "{number}");
+                let mut message = [0; 32];
+                message[..8].copy_from_slice(&number.to_be_bytes());
+                let receipt = number.try_into().unwrap();
+                assert!(index.add(receipt, KeptEntry { message, standing, ..entry(0) }));
+            }
+            assert!(index.is_full_for(standing));
+        };
+        add(1, Standing::Stranger);
+        add(1_000_000, Standing::Known);
+        index.apply([(1, None), (1_000_000, None)].into());
+        assert!(index.is_full_for(Standing::Stranger) && !index.is_full_for(Standing::Known));
     }
 
     #[test]
@@ -180,7 +213,7 @@ mod tests {
 
     #[test]
     fn an_older_copy_gives_other_receipts_once_time_has_passed() {
-        let copy = KeptIndex::new(5_000 * policy::RECEIPTS_PER_MS + 7);
+        let copy = KeptIndex::new(5_000 * policy::RECEIPTS_AT_ONCE + 7);
         let original = copy.next_receipt(5_000).unwrap();
         assert_ne!(copy.next_receipt(5_001).unwrap(), original);
     }
@@ -192,11 +225,11 @@ mod tests {
             receipts.for_each(|receipt| counts[usize::from(KeptIndex::bucket_of(receipt))] += 1);
             counts.into_iter().max().unwrap()
         };
-        let now = 1_700_000_000_000 * policy::RECEIPTS_PER_MS;
+        let now = 1_700_000_000_000 * policy::RECEIPTS_AT_ONCE;
         assert!(spread(&mut (now..now + 10_000)) <= 64, "a clock that stands still");
-        assert!(spread(&mut (0..10_000).map(|ms| now + ms * policy::RECEIPTS_PER_MS)) <= 64);
+        assert!(spread(&mut (0..10_000).map(|ms| now + ms * policy::RECEIPTS_AT_ONCE)) <= 64);
         // A clock of whole seconds.
-        assert!(spread(&mut (0..10_000).map(|s| now + s * 1_000 * policy::RECEIPTS_PER_MS)) <= 400);
+        assert!(spread(&mut (0..10_000).map(|s| now + s * 1_000 * policy::RECEIPTS_AT_ONCE)) <= 400);
     }
 
     #[test]

@@ -136,6 +136,7 @@ impl Tx<'_> {
         if batch.changes().any(|(_, value)| too_large(value)) {
             return Err(Error::new(Status::Limit, "A record would become too large to be loaded again."));
         }
+        self.account.unknown.forget_deleted(&batch);
         Ok(batch)
     }
 }

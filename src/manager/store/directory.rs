@@ -95,7 +95,7 @@ impl Directory {
         for number in 0..=keys::BUCKETS {
             let Some(bytes) = load(&keys::bucket(number))? else { continue };
             // An id takes a few bytes here and a hundred in memory, and no larger bucket was ever written.
-            if bytes.len() > limits::INDEX_BUCKET_BYTES {
+            if bytes.len() > limits::INDEX_BUCKET_BYTES.saturating_mul(limits::LARGER_BY_UNKNOWN_FIELDS) {
                 return Err(records::corrupt("the index", "is too large"));
             }
             let bucket: BucketRecord = records::decode(&bytes)?;

@@ -2,7 +2,6 @@
 //! each content, so that one more message rewrites a part of the index only.
 
 use super::super::model::kept::{KeptChanges, KeptContent, KeptEntry, KeptIndex, MessageDigest};
-use super::super::policy;
 use super::keys;
 use super::records::kept::{KeptBucketRecord, KeptContentRecord, KeptIndexRecord};
 use super::records::{self, corrupt};
@@ -89,15 +88,16 @@ impl Tx<'_> {
 
     /// Keeps a content until it is acknowledged, and returns its receipt. [`Status::Limit`]: too many are kept already.
     pub(in crate::manager) fn keep(&mut self, message: MessageDigest, content: &KeptContent) -> Result<u64> {
+        let standing = self.standing(&content.jid);
         let kept = self.kept()?;
-        if kept.len() >= policy::KEPT_CONTENTS {
+        if kept.is_full_for(standing) {
             return Err(Error::new(Status::Limit, "Too much decrypted content was not acknowledged."));
         }
         let receipt = kept.next_receipt(self.now.wall_ms)?;
         let record = records::encode(KeptContentRecord::new(receipt, content));
         self.put_raw(keys::kept_content(receipt), Some(record));
         let (whose, namespace) = (keys::digest(&content.jid), content.namespace);
-        self.staged.kept.insert(receipt, Some(KeptEntry { message, whose, namespace }));
+        self.staged.kept.insert(receipt, Some(KeptEntry { message, whose, namespace, standing }));
         Ok(receipt)
     }
 

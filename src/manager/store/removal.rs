@@ -49,7 +49,7 @@ pub(in crate::manager) fn remove_all_sessions(tx: &mut Tx<'_>) -> Result<()> {
 /// Deletes everything: the store is as empty as a new one.
 pub(in crate::manager) fn remove_account(tx: &mut Tx<'_>) -> Result<()> {
     for jid in tx.all_jids()? {
-        purge_jid(tx, &jid)?;
+        remove_records_of(tx, &jid)?;
     }
     let waiting: Vec<u64> = tx.outbox()?.iter().map(|entry| entry.id).collect();
     for id in waiting {
@@ -72,12 +72,17 @@ fn stored_devices(tx: &mut Tx<'_>, jid: &BareJid) -> Result<Vec<DeviceId>> {
 
 /// Forgets a JID because the client wants it: all records of it are deleted, also those that cannot be read.
 pub(in crate::manager) fn purge_jid(tx: &mut Tx<'_>, jid: &BareJid) -> Result<()> {
+    remove_records_of(tx, jid)?;
+    tx.forget_kept_of(jid)
+}
+
+/// Removes all records of a JID but for the content that was kept of it.
+fn remove_records_of(tx: &mut Tx<'_>, jid: &BareJid) -> Result<()> {
     for device in stored_devices(tx, jid)? {
         for namespace in Namespace::ALL {
             remove_sessions(tx, &SessionAddress { jid: jid.clone(), device, namespace })?;
         }
     }
-    tx.forget_kept_of(jid)?;
     tx.remove_contact(jid);
     Ok(())
 }

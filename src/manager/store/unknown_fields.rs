@@ -38,7 +38,8 @@ fn highest_tag(key: &str) -> Option<u32> {
 
 /// Returns the fields with a higher tag, as they stand; nothing, if the bytes are no message.
 fn beyond(highest: u32, mut bytes: &[u8]) -> Zeroizing<Vec<u8>> {
-    let mut unknown = Zeroizing::new(Vec::new());
+    // One that grew would leave copies behind.
+    let mut unknown = Zeroizing::new(Vec::with_capacity(bytes.len()));
     while !bytes.is_empty() {
         let field = bytes;
         let Ok((tag, wire_type)) = decode_key(&mut bytes) else { break };
@@ -80,18 +81,28 @@ impl UnknownFields {
         }
     }
 
-    /// Adds them to the records that are written. Those of records that are deleted are forgotten.
+    /// Adds them to the records that are written.
     pub(super) fn add_to(&self, batch: &mut Batch) {
+        let all = self.0.lock();
+        if all.is_empty() {
+            return;
+        }
+        let longer: Vec<(String, Zeroizing<Vec<u8>>)> = batch
+            .changes()
+            .filter_map(|(key, value)| Some((key, value?, all.get(key)?)))
+            .map(|(key, value, unknown)| (key.to_owned(), Zeroizing::new([value, unknown].concat())))
+            .collect();
+        longer.into_iter().for_each(|(key, value)| batch.put(key, value));
+    }
+
+    /// Forgets those of records that are deleted.
+    pub(super) fn forget_deleted(&self, batch: &Batch) {
         let mut all = self.0.lock();
-        all.retain(|key, unknown| match batch.get(key) {
-            Some(Some(value)) => {
-                let longer = Zeroizing::new([value.as_slice(), unknown].concat());
-                batch.put(key.clone(), longer);
-                true
-            }
-            Some(None) => false,
-            None => true,
-        });
+        if !all.is_empty() {
+            batch.changes().filter(|(_, value)| value.is_none()).for_each(|(key, _)| {
+                all.remove(key);
+            });
+        }
     }
 }
 
@@ -119,6 +130,7 @@ mod tests {
                 batch.put("v1/account", vec![8, 1]);
             }
             unknown.add_to(&mut batch);
+            unknown.forget_deleted(&batch);
             batch.get("v1/account").cloned().flatten().map(|value| value.to_vec())
         };
         unknown.note("v1/account", Some(&bytes));

@@ -116,8 +116,14 @@ pub(in crate::manager) fn restore(tx: &mut Tx<'_>, receipt: u64) -> Result<Optio
     let Some(content) = tx.kept_content(receipt)? else { return Ok(None) };
     let (jid, device, namespace) = (content.jid, content.device, content.namespace);
     let at = SessionAddress { jid, device, namespace };
-    let sender = open::sender(tx, &at, &content.mont, content.ed.as_ref())?;
-    let not_listed = open::is_not_listed(tx, &at)?;
+    let (sender, not_listed) = match open::sender(tx, &at, &content.mont, content.ed.as_ref()) {
+        Ok(sender) => (sender, open::is_not_listed(tx, &at)?),
+        // What is known of the sender cannot be read. The content can, and is all there is of it: nobody has judged it.
+        Err(error) if error.status() == Status::StorageCorrupt => {
+            (open::unknown_sender(tx, &at, &content.mont, content.ed.as_ref()), false)
+        }
+        Err(error) => return Err(error),
+    };
     let shown = if content.plaintext.is_some() { Action::Show } else { Action::Hide };
     let decrypted = Decrypted {
         error: Status::Ok.into(),

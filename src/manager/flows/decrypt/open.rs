@@ -4,6 +4,7 @@ use super::super::super::api::device::{CoreTrust, Device};
 use super::super::super::api::services::LogLevel;
 use super::super::super::config::Config;
 use super::super::super::model::address::SessionAddress;
+use super::super::super::model::contact::Contact;
 use super::super::super::model::device::KnownDevice;
 use super::super::super::model::identity::{DeviceKey, FromExchange, Identity};
 use super::super::super::model::pre_keys::ProcessedExchange;
@@ -298,6 +299,18 @@ pub(super) fn sender(
     }
     sender.core_trust = trust::evaluate_or_undecided(tx, &sender);
     Ok(sender)
+}
+
+/// Returns the device that a key belongs to where nothing can be read of its JID: nobody has judged the key.
+pub(super) fn unknown_sender(
+    tx: &Tx<'_>,
+    at: &SessionAddress,
+    mont: &[u8; 32],
+    ed: Option<&[u8; 32]>,
+) -> Device {
+    let mut device = KnownDevice::new(at.device.get());
+    device.identity = Identity::Provisional(DeviceKey::from_exchange(mont, ed));
+    trust::device_info(tx, &Contact::new(&at.jid), &device)
 }
 
 /// Returns whether a JID's list is known and does not name a device.

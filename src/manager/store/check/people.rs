@@ -50,7 +50,8 @@ impl PeopleCheck {
     pub(super) fn see_bucket(&mut self, number: u8, bytes: Option<&[u8]>) -> Result<()> {
         let Some(bytes) = bytes else { return Ok(()) };
         let bucket: BucketRecord = records::decode(bytes)?;
-        let mut fits = bytes.len() <= limits::INDEX_BUCKET_BYTES;
+        let mut fits =
+            bytes.len() <= limits::INDEX_BUCKET_BYTES.saturating_mul(limits::LARGER_BY_UNKNOWN_FIELDS);
         for record in &bucket.entries {
             let jid = BareJid::from_normalized(&record.jid);
             let entry = Entry::from_record(record)?;

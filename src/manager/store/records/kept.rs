@@ -1,6 +1,7 @@
 //! Content that was decrypted and not acknowledged: its index in buckets, and each content.
 
 use super::super::super::model::kept::{KeptContent, KeptEntry, KeptIndex};
+use super::super::super::model::standing::Standing;
 use super::super::super::policy;
 use super::{bytes32, corrupt, record};
 use crate::crypto::silent::silent;
@@ -17,7 +18,7 @@ const CONTENT: &str = "kept content";
 
 silent! { KeptIndexRecord KeptBucketRecord KeptEntryRecord KeptContentRecord }
 record!(KeptIndexRecord, "the index of kept content", []);
-record!(KeptBucketRecord, "the index of kept content", [2 => policy::KEPT_CONTENTS]);
+record!(KeptBucketRecord, "the index of kept content", [2 => 2 * policy::KEPT_CONTENTS]);
 record!(KeptContentRecord, "kept content", [], wipes plaintext key tag);
 
 /// Which buckets there are.
@@ -73,6 +74,9 @@ pub(in crate::manager::store) struct KeptEntryRecord {
     whose: Vec<u8>,
     #[prost(uint32, tag = "4")]
     namespace: u32,
+    /// Whether the client had named the sender when the message came.
+    #[prost(bool, tag = "5")]
+    known: bool,
 }
 
 impl KeptEntryRecord {
@@ -82,6 +86,7 @@ impl KeptEntryRecord {
             message: entry.message.to_vec(),
             whose: entry.whose.to_vec(),
             namespace: entry.namespace.code(),
+            known: entry.standing.is_known(),
         }
     }
 
@@ -91,6 +96,7 @@ impl KeptEntryRecord {
             message: bytes32(&self.message, INDEX)?,
             whose: self.whose.as_slice().try_into().map_err(|_| bad())?,
             namespace: Namespace::from_code(self.namespace).ok_or_else(bad)?,
+            standing: if self.known { Standing::Known } else { Standing::Stranger },
         };
         Ok((self.receipt, entry))
     }
