@@ -277,6 +277,7 @@ fn a_message_that_is_not_for_us_is_that_whatever_can_be_read_of_the_other_namesp
     juliet.manager().encrypt(operation, content(&["tybalt@capulet.lit"], None)).unwrap();
     juliet.run(&mut server);
     let outcome = juliet.take(operation);
+    romeo.storage.damage();
     for record in
         romeo.storage.records.lock().unwrap().iter_mut().filter(|(key, _)| key.starts_with("v1/session/"))
     {

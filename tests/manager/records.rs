@@ -71,6 +71,7 @@ fn use_store(
     let mut records = romeo.storage.all();
     records.insert(key.to_owned(), value);
     let storage = Arc::new(FaultyStorage::default());
+    storage.damage();
     storage.put_back(records);
     let again = RustDevice::closed(romeo.config.clone(), storage);
     if again.open().is_err() {

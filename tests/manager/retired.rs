@@ -304,6 +304,7 @@ fn an_account_record_that_contradicts_its_anchor_is_corrupt(ns: Namespace) {
         let mut mixed = mine.clone();
         mixed.insert("v1/anchor".to_owned(), theirs["v1/anchor"].clone());
         let storage = std::sync::Arc::new(FaultyStorage::default());
+        storage.damage();
         storage.put_back(mixed);
         let again = RustDevice::closed(config(ns, ROMEO, "trusted"), storage);
         assert_eq!(again.open().unwrap_err().status(), Status::StorageCorrupt);
@@ -318,6 +319,7 @@ fn no_bit_of_the_anchor_may_differ(ns: Namespace) {
         let mut changed = records.clone();
         changed.get_mut("v1/anchor").unwrap()[bit / 8] ^= 1 << (bit % 8);
         let storage = std::sync::Arc::new(FaultyStorage::default());
+        storage.damage();
         storage.put_back(changed);
         let status = RustDevice::closed(config(ns, ROMEO, "trusted"), storage).open().unwrap_err().status();
         assert!(matches!(status, Status::StorageCorrupt | Status::StorageVersion), "bit {bit}: {status:?}");

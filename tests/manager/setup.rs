@@ -26,6 +26,7 @@ in_both_namespaces! {
 fn r6_an_identity_is_never_made_anew_beside_what_an_older_one_left(ns: Namespace) {
     let (_, romeo, _) = friends(ns);
     let open = |storage: Arc<FaultyStorage>, name: &str| {
+        storage.damage();
         let before = storage.all();
         let client = RustDevice::closed(config(ns, name, "trusted"), storage.clone());
         let status = client.open().unwrap_err().status();

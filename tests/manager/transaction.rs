@@ -259,6 +259,7 @@ fn an_unreadable_archived_session_keeps_the_others_readable(ns: Namespace) {
     server.settle(&[&romeo, &juliet]);
     // What is archived, not the list of it.
     let cut = romeo.restart_after(|storage| {
+        storage.damage();
         let mut records = storage.records.lock().unwrap();
         let archived = records
             .iter_mut()

@@ -9,6 +9,7 @@ use super::records::moved::{Moved, MovedRecord};
 use super::records::outbox::OutboxRecord;
 use super::records::pre_keys::PreKeysRecord;
 use super::records::{self, Record, corrupt};
+use super::unknown_fields::Noting;
 use super::{kept, keys};
 use crate::crypto::identity::IdentityKeyPair;
 use crate::crypto::rng::draw;
@@ -101,7 +102,7 @@ impl Account {
 
     /// Loads what is always in memory. False: the store is empty.
     fn reload(&mut self) -> Result<bool> {
-        let store = &*self.store;
+        let store = &Noting { store: &*self.store, unknown: &self.unknown };
         refuse_sealed(store)?;
         match moved(store)? {
             Some((Moved::Ended, _)) => return Err(Status::StorageRollback.into()),

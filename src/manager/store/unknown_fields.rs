@@ -65,6 +65,26 @@ pub(super) fn load_noting(
     Ok(record)
 }
 
+/// A store whose records are looked at as they are loaded.
+pub(super) struct Noting<'a> {
+    pub(super) store: &'a dyn Storage,
+    pub(super) unknown: &'a UnknownFields,
+}
+
+impl Storage for Noting<'_> {
+    fn load(&self, key: &str) -> Result<Option<Zeroizing<Vec<u8>>>> {
+        load_noting(self.store, self.unknown, key)
+    }
+
+    fn commit(&self, batch: Batch) -> Result<()> {
+        self.store.commit(batch)
+    }
+
+    fn keys(&self) -> Result<Option<Vec<String>>> {
+        self.store.keys()
+    }
+}
+
 impl UnknownFields {
     /// Remembers what is unknown in a record that was loaded.
     fn note(&self, key: &str, record: Option<&[u8]>) {

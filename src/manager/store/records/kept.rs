@@ -130,7 +130,7 @@ impl KeptBucketRecord {
                 return Err(corrupt(INDEX, "contradicts itself"));
             }
         }
-        let within = !self.entries.is_empty() && index.len() <= policy::KEPT_CONTENTS;
+        let within = !self.entries.is_empty() && index.len() <= 2 * policy::KEPT_CONTENTS;
         if within { Ok(()) } else { Err(corrupt(INDEX, "holds nothing, or too much")) }
     }
 }
