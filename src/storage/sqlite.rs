@@ -17,8 +17,8 @@ use zeroize::Zeroizing;
 
 const LOAD: &str = "SELECT value FROM record WHERE key = ?1";
 const PUT: &str = "INSERT OR REPLACE INTO record (key, value) VALUES (?1, ?2)";
+const KEYS: &str = "SELECT key FROM record ORDER BY key";
 const DELETE: &str = "DELETE FROM record WHERE key = ?1";
-const KEYS: &str = "SELECT key FROM record";
 
 /// Settings that must hold before the file is looked at. An exclusive lock is what lets the write-ahead log do without
 /// shared memory, and what tells a second opener at once.

@@ -98,6 +98,17 @@ fn what_was_committed_is_there_after_opening_again() {
 }
 
 #[test]
+fn the_file_tells_its_keys() {
+    let room = Room::new();
+    let store = room.open();
+    ["v1/b", "v1/a", "v1/c"].iter().for_each(|key| put(&store, key, b"value"));
+    let mut batch = Batch::default();
+    batch.delete("v1/b");
+    store.commit(batch).unwrap();
+    assert_eq!(store.keys().unwrap(), Some(vec!["v1/a".to_owned(), "v1/c".to_owned()]));
+}
+
+#[test]
 fn a_closed_store_is_one_file() {
     let room = closed();
     assert_eq!(fs::read_dir(&room.0).unwrap().count(), 1);
