@@ -130,7 +130,7 @@ fn five_hundred_skipped_by_them(config: PeerConfig) {
 }
 
 fn a_thousand_skipped_by_us_and_one_more_refused(config: PeerConfig) {
-    config.heavy("1,000 skipped by us", |run| {
+    config.with_records().heavy("1,000 skipped by us", |run| {
         let sealed = run.they_seal("n", 1003);
         run.we_read(0, &sealed[0]);
         settle(&[&run.ours[0]]);

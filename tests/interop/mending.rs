@@ -43,7 +43,7 @@ fn session_replaced_by_us(config: PeerConfig) {
 }
 
 fn our_store_set_back(config: PeerConfig) {
-    config.each("our store set back", 1, 1, |run| {
+    config.with_records().each("our store set back", 1, 1, |run| {
         run.acquaint();
         run.we_say(0, "before");
         let before = run.ours[0].store.all();

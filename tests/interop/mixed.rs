@@ -4,6 +4,7 @@
 //! both, the other way round, and one of omemo-dr (legacy); Mercutio has one of ours with the legacy namespace alone,
 //! and python-omemo with both. What the other implementations read is taken from the output of their processes.
 
+use crate::support::store_file::StoreFile;
 use crate::support::{Client, JULIET, Mail, NS_2, NS_LEGACY, Peer, ROMEO, Setup, World, abi, seeds};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -136,7 +137,8 @@ impl<'p> Mixed<'p> {
         let all: [(&'static str, &'static [&'static str]); 3] =
             [(ROMEO, &[NS_LEGACY, NS_2]), (JULIET, &[NS_2, NS_LEGACY]), (MERCUTIO, &[NS_LEGACY])];
         for (jid, namespaces) in all {
-            let setup = Setup { namespaces: Some(namespaces.to_vec()), ..Setup::default() };
+            let file = Some(StoreFile::new());
+            let setup = Setup { namespaces: Some(namespaces.to_vec()), file, ..Setup::default() };
             let client = Box::new(Client::with(&world, jid, setup));
             client.connect().ok();
             let (id, endpoint) = (client.id(), client.endpoint);

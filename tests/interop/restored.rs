@@ -84,7 +84,7 @@ fn their_older_store_is_healed_by_us(config: PeerConfig) {
 }
 
 fn our_older_store_is_healed_by_itself(config: PeerConfig) {
-    with_healing(config, "our store set back, healed", |run| {
+    with_healing(config.with_records(), "our store set back, healed", |run| {
         run.acquaint();
         let before = run.ours[0].store.all();
         converse(run, "before");
@@ -98,7 +98,7 @@ fn our_older_store_is_healed_by_itself(config: PeerConfig) {
 }
 
 fn our_older_store_is_found_out_at_login(config: PeerConfig) {
-    config.each("our older store is found out", 1, 1, |run| {
+    config.with_records().each("our older store is found out", 1, 1, |run| {
         run.acquaint();
         let before = run.ours[0].store.all();
         converse(run, "before");

@@ -31,6 +31,7 @@ fn a_long_monologue_is_answered_by_heartbeats(config: PeerConfig) {
 }
 
 fn trust_decides_who_reads_and_who_is_read(config: PeerConfig) {
+    let config = config.with_records();
     let mut peer = Peer::start(config.kind);
     seeds::at_most(&format!("{} ({})", "trust", config.name), 4, |seed| {
         let judge = Trust::Ask(Box::new(|device| (device.jid == ROMEO).then_some("trusted")));

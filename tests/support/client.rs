@@ -10,6 +10,7 @@ use super::Store;
 use super::abi;
 use super::callbacks::*;
 pub use super::requests::*;
+use super::store_file::StoreFile;
 pub use super::values::*;
 use super::world::{Answer, Kind, Mail, Request, World};
 
@@ -29,6 +30,8 @@ pub struct Setup {
     pub default_trust_level_name: Option<String>,
     /// Use the library's own store in memory (faster; a restart loses it).
     pub memory: bool,
+    /// Use the library's own store in this file.
+    pub file: Option<StoreFile>,
     /// Its table of callbacks ends before delete_bundle, as with a header that has none.
     pub old_table: bool,
 }
@@ -43,6 +46,7 @@ impl Default for Setup {
             levels: BTreeMap::new(),
             default_trust_level_name: None,
             memory: false,
+            file: None,
             old_table: false,
         }
     }
@@ -59,6 +63,7 @@ pub struct Client {
     namespaces: Vec<&'static str>,
     default_trust_level_name: Option<String>,
     memory: bool,
+    file: Option<StoreFile>,
     old_table: bool,
     manager: *mut abi::Opaque,
 }
@@ -104,6 +109,7 @@ impl Client {
             namespaces: setup.namespaces.unwrap_or_else(|| vec![world.namespace()]),
             default_trust_level_name: setup.default_trust_level_name,
             memory: setup.memory,
+            file: setup.file,
             old_table: setup.old_table,
             manager: null_mut(),
         };
@@ -146,6 +152,12 @@ impl Client {
             let storage = if self.memory {
                 let mut storage = null_mut();
                 assert_eq!(abi::omemo_storage_memory_new(&mut storage), abi::OK);
+                storage
+            } else if let Some(file) = &self.file {
+                let mut storage = null_mut();
+                let path = c_string(file.path().to_str().unwrap());
+                let status = abi::omemo_storage_sqlite_open(path.as_ptr(), &mut storage);
+                assert_eq!(status, abi::OK, "{:?}", text(abi::omemo_storage_error(storage)));
                 storage
             } else {
                 self.store.open()

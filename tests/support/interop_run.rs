@@ -5,6 +5,7 @@
 
 use super::client::{Client, Decrypted, Setup, settle, status_name};
 use super::peer::{Heard, Kind, Peer, hex};
+use super::store_file::StoreFile;
 use super::world::{Answering, World};
 pub use super::{JULIET, ROMEO};
 use super::{NS_2, NS_LEGACY, abi, seeds};
@@ -15,26 +16,57 @@ pub struct PeerConfig {
     pub name: &'static str,
     pub kind: Kind,
     pub ours: &'static [&'static str],
+    pub store: StoreKind,
 }
 
-pub const PYTHON_2: PeerConfig =
-    PeerConfig { name: "python-omemo, omemo:2", kind: Kind::Python(&[NS_2]), ours: &[NS_2] };
-pub const PYTHON_LEGACY: PeerConfig =
-    PeerConfig { name: "python-omemo, legacy", kind: Kind::Python(&[NS_LEGACY]), ours: &[NS_LEGACY] };
+/// What our devices store in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StoreKind {
+    /// A file, as most clients do.
+    File,
+    /// Records that a test compares, or puts back.
+    Records,
+}
+
+pub const PYTHON_2: PeerConfig = PeerConfig {
+    name: "python-omemo, omemo:2",
+    kind: Kind::Python(&[NS_2]),
+    ours: &[NS_2],
+    store: StoreKind::File,
+};
+pub const PYTHON_LEGACY: PeerConfig = PeerConfig {
+    name: "python-omemo, legacy",
+    kind: Kind::Python(&[NS_LEGACY]),
+    ours: &[NS_LEGACY],
+    store: StoreKind::File,
+};
 /// With devices of ours that prefer another namespace than theirs.
 pub const PYTHON_2_OF_BOTH: PeerConfig = PeerConfig {
     name: "python-omemo, omemo:2, ours in both",
     kind: Kind::Python(&[NS_2]),
     ours: &[NS_LEGACY, NS_2],
+    store: StoreKind::File,
 };
-pub const OMEMO_C_2: PeerConfig =
-    PeerConfig { name: "libomemo-c, omemo:2", kind: Kind::OmemoC(&[NS_2]), ours: &[NS_2] };
-pub const OMEMO_C_LEGACY: PeerConfig =
-    PeerConfig { name: "libomemo-c, legacy", kind: Kind::OmemoC(&[NS_LEGACY]), ours: &[NS_LEGACY] };
-pub const SIGNAL_C_LEGACY: PeerConfig =
-    PeerConfig { name: "libsignal-protocol-c, legacy", kind: Kind::SignalC, ours: &[NS_LEGACY] };
+pub const OMEMO_C_2: PeerConfig = PeerConfig {
+    name: "libomemo-c, omemo:2",
+    kind: Kind::OmemoC(&[NS_2]),
+    ours: &[NS_2],
+    store: StoreKind::File,
+};
+pub const OMEMO_C_LEGACY: PeerConfig = PeerConfig {
+    name: "libomemo-c, legacy",
+    kind: Kind::OmemoC(&[NS_LEGACY]),
+    ours: &[NS_LEGACY],
+    store: StoreKind::File,
+};
+pub const SIGNAL_C_LEGACY: PeerConfig = PeerConfig {
+    name: "libsignal-protocol-c, legacy",
+    kind: Kind::SignalC,
+    ours: &[NS_LEGACY],
+    store: StoreKind::File,
+};
 pub const OMEMO_DR: PeerConfig =
-    PeerConfig { name: "omemo-dr, legacy", kind: Kind::OmemoDr, ours: &[NS_LEGACY] };
+    PeerConfig { name: "omemo-dr, legacy", kind: Kind::OmemoDr, ours: &[NS_LEGACY], store: StoreKind::File };
 
 /// Makes a test of a case with each of these peers; a case is a function of a `PeerConfig`.
 #[macro_export]
@@ -89,7 +121,13 @@ macro_rules! with_python {
 impl PeerConfig {
     /// What our devices are given.
     pub fn setup(self) -> Setup {
-        Setup { namespaces: Some(self.ours.to_vec()), ..Setup::default() }
+        let file = (self.store == StoreKind::File).then(StoreFile::new);
+        Setup { namespaces: Some(self.ours.to_vec()), file, ..Setup::default() }
+    }
+
+    /// With stores whose records the test compares or puts back.
+    pub fn with_records(self) -> PeerConfig {
+        PeerConfig { store: StoreKind::Records, ..self }
     }
 
     /// Runs a case in a few seeds, each with new devices, so many on each side.

@@ -27,6 +27,7 @@ pub mod interop_run;
 pub mod peer;
 mod requests;
 pub mod seeds;
+pub mod store_file;
 mod values;
 pub mod workers;
 pub mod world;
