@@ -14,5 +14,5 @@ elif [ -z "${OMEMO_OFFSET:-}" ]; then
 fi
 cases cargo matrices cargo test --locked --no-fail-fast "${profile[@]}" --test faults -- --nocapture
 # The sizes, and what was run of them.
-grep -E '^(storage|network|C face): [0-9e]' "$(log_of matrices)" || true
+grep -E '^(storage|network|file|C face): [0-9e]' "$(log_of matrices)" || true
 finish

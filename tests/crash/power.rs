@@ -16,7 +16,7 @@ const SECTOR: u64 = 512;
 const SUBSETS: usize = 20;
 
 /// The files of a disk; one that does not exist is not in it.
-type Disk = BTreeMap<PathBuf, Vec<u8>>;
+type Files = BTreeMap<PathBuf, Vec<u8>>;
 
 /// What was played: what happened to the files, and how far the recording was when each commit was reported as done.
 struct Played {
@@ -43,7 +43,7 @@ fn put(content: &mut Vec<u8>, at: u64, bytes: &[u8]) {
 }
 
 /// Takes over an event as a whole.
-fn apply(disk: &mut Disk, event: &Event) {
+fn apply(disk: &mut Files, event: &Event) {
     match event {
         Event::Write { file, at, bytes } => put(disk.entry(file.clone()).or_default(), *at, bytes),
         Event::Truncate { file, len } => {
@@ -78,7 +78,7 @@ fn sectors(at: u64, bytes: &[u8]) -> Vec<(u64, &[u8])> {
 }
 
 /// The disk after a cut: what is durable, and of the rest what the cut leaves.
-fn after(durable: &Disk, pending: &[Event], cut: &Cut, random: &mut StdRng) -> Disk {
+fn after(durable: &Files, pending: &[Event], cut: &Cut, random: &mut StdRng) -> Files {
     let mut disk = durable.clone();
     // A file whose removal is lost is the old one, whatever was written to a new one of its name.
     let mut old: Vec<&Path> = Vec::new();
@@ -118,7 +118,7 @@ fn after(durable: &Disk, pending: &[Event], cut: &Cut, random: &mut StdRng) -> D
 }
 
 /// Whether a store opens on this disk, and holds one of the states that it may.
-fn check(disk: &Disk, played: &Played, done: usize) -> Result<(), String> {
+fn check(disk: &Files, played: &Played, done: usize) -> Result<(), String> {
     let room = Room::new();
     // The file itself was there before anything was written to it.
     std::fs::write(room.file(), "").unwrap();
@@ -140,7 +140,7 @@ fn check(disk: &Disk, played: &Played, done: usize) -> Result<(), String> {
 /// Cuts the power before and after each sync; how many states there were, and what was wrong with some.
 fn cut_everywhere(played: &Played, seed: u64) -> (usize, Vec<String>) {
     let mut random = seeded(seed);
-    let (mut durable, mut pending) = (Disk::new(), Vec::<Event>::new());
+    let (mut durable, mut pending) = (Files::new(), Vec::<Event>::new());
     let (mut count, mut wrong) = (0, Vec::new());
     for (number, event) in played.events.iter().map(Some).chain([None]).enumerate() {
         let syncs = matches!(event, None | Some(Event::Sync { .. } | Event::Delete { durable: true, .. }));

@@ -33,7 +33,11 @@ pub struct Room(pub PathBuf);
 
 impl Room {
     pub fn new() -> Room {
-        super::vfs::install();
+        // The store is opened once before, so that it can give SQLite its allocator, which it could not any more afterwards.
+        super::vfs::install_after(|| {
+            super::allocator::install();
+            drop(Room::in_memory().open());
+        });
         Room::in_memory()
     }
 

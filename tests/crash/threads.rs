@@ -6,7 +6,7 @@ use omemo::crypto::rng::SystemRng;
 use omemo::error::{Result, Status};
 use omemo::manager::api::device::{CoreTrust, Device};
 use omemo::manager::api::services::{LogLevel, Services};
-use omemo::manager::config::{Habits, Healing, StartMark};
+use omemo::manager::config::{Healing, StartMark};
 use omemo::manager::{Config, Manager};
 use omemo::protocol::address::{BareJid, DeviceId};
 use omemo::protocol::device_list::{DeviceList, ListedDevice};

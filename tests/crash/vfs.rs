@@ -90,7 +90,7 @@ enum Call {
 }
 
 /// Which call fails: the `at`th of its kind, 1 is the next one; and whether all later ones do.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Plan {
     pub kind: Kind,
     pub at: usize,
@@ -116,6 +116,11 @@ struct State {
 
 thread_local! {
     static STATE: RefCell<State> = RefCell::default();
+}
+
+/// Whether the call that was planned has failed.
+pub fn has_failed() -> bool {
+    STATE.with_borrow(|state| state.has_failed)
 }
 
 /// From now on, in this thread. The counts begin anew.
@@ -171,13 +176,11 @@ fn failing(call: Call) -> Option<Kind> {
     })
 }
 
-/// Makes this file system the default one. The store under test is opened once before, so that it can give SQLite its
-/// allocator, which it could not any more afterwards.
-pub fn install() {
+/// Makes this file system the default one, once; `before` is done before SQLite is in use.
+pub fn install_after(before: impl FnOnce()) {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
-        super::allocator::install();
-        drop(super::stage::Room::in_memory().open());
+        before();
         // SAFETY: SQLite is initialised; the tables that are leaked live as long as the process. A copy of a VFS works with
         // its functions, which know the original by `pAppData`, and `xOpen` and `xDelete` are given the original.
         unsafe {

@@ -170,7 +170,7 @@ impl CStage {
     pub fn is_hit(&self) -> bool {
         let (commits, loads, requests) = self.calls();
         match self.plan {
-            Plan::Nothing => false,
+            Plan::Nothing | Plan::File(_) => false,
             Plan::Network(_, n) => requests >= n,
             Plan::Storage(kind, n) if StorageKind::LOADS.contains(&kind) => loads >= n,
             Plan::Storage(_, n) => commits >= n,

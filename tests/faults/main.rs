@@ -22,6 +22,9 @@ mod stage;
 #[macro_use]
 #[path = "../support/mod.rs"]
 mod support;
+#[allow(dead_code)] // crash uses all of it
+#[path = "../crash/vfs.rs"]
+mod vfs;
 mod wire;
 
 use matrix::Face::{C, Rust};
@@ -34,6 +37,11 @@ fn every_failure_of_the_storage_comes_right_again() {
 #[test]
 fn every_failure_of_the_network_comes_right_again() {
     matrix::play("network", matrix::network(Rust), 3_000);
+}
+
+#[test]
+fn every_failure_of_the_file_comes_right_again() {
+    matrix::play("file", matrix::file(), 10_000);
 }
 
 #[test]

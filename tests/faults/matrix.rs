@@ -7,12 +7,15 @@ use crate::flow::{FLOWS, Flow};
 use crate::known;
 use crate::stage::{Plan, Stage};
 use crate::support::workers;
+use crate::vfs;
 use std::sync::OnceLock;
 
 /// Of so many entries one is run, unless all are.
 const SAMPLE: usize = 8;
 /// The same of those that go through the C functions, which are never all run.
 const SAMPLE_OF_C: usize = 40;
+/// And of those of a file, of which there are very many: a commit makes ten writes.
+const SAMPLE_OF_FILE: usize = 193;
 
 /// What a flow calls when nothing fails.
 #[derive(Clone, Copy, Debug, Default)]
@@ -44,6 +47,8 @@ pub struct Run {
     /// Whether the call that was to fail was made.
     pub hit: bool,
     pub stored: usize,
+    /// Calls of the file system, for each of `FILE_KINDS`.
+    pub file_calls: [usize; 4],
     pub wrong: Vec<String>,
 }
 
@@ -55,6 +60,11 @@ impl Entry {
             Plan::Nothing => flow,
             Plan::Storage(kind, n) => format!("{flow}:{n}:{}", kind.name()),
             Plan::Network(kind, n) => format!("{flow}:{n}:{}", kind.name()),
+            Plan::File(None) => format!("file/{flow}"),
+            Plan::File(Some(plan)) => {
+                let stays = if plan.stays { "-for-ever" } else { "" };
+                format!("file/{flow}:{}:{:?}{stays}", plan.at, plan.kind).to_lowercase()
+            }
         }
     }
 
@@ -85,6 +95,7 @@ impl Entry {
             loads: storage.loads() - stage.base.1,
             requests: stage.requests,
         };
+        run.file_calls = FILE_KINDS.map(vfs::count);
         run.hit = stage.is_hit();
         stage.traced = one().is_some() && self.plan != Plan::Nothing;
         stage.end_all();
@@ -161,6 +172,30 @@ pub fn network(face: Face) -> Vec<Entry> {
     all
 }
 
+/// How the calls of the file system fail here: those that a commit makes. `tests/crash` has the others.
+const FILE_KINDS: [vfs::Kind; 4] =
+    [vfs::Kind::Write, vfs::Kind::Full, vfs::Kind::ShortWrite, vfs::Kind::Sync];
+
+/// All entries of a store in a file: each write and each sync of a flow, once and for ever.
+pub fn file() -> Vec<Entry> {
+    vfs::install_after(|| ());
+    let face = Face::Rust;
+    let entries: Vec<Entry> = FLOWS.iter().map(|flow| Entry { face, flow, plan: Plan::File(None) }).collect();
+    let counts = workers::each(&entries, |entry| {
+        let run = entry.run();
+        assert!(run.wrong.is_empty(), "{}: {:?}", entry.name(), run.wrong);
+        run.file_calls
+    });
+    let mut all = Vec::new();
+    for (entry, counts) in entries.iter().zip(counts) {
+        for (kind, count) in FILE_KINDS.into_iter().zip(counts) {
+            let plans = (1..=count).flat_map(|at| [false, true].map(|stays| vfs::Plan { kind, at, stays }));
+            all.extend(plans.map(|plan| Entry { plan: Plan::File(Some(plan)), ..*entry }));
+        }
+    }
+    all
+}
+
 /// Plays a matrix, or a sample of it; fails for what goes wrong in it, and if it is smaller than this.
 pub fn play(what: &str, all: Vec<Entry>, least: usize) {
     let size = all.len();
@@ -210,6 +245,7 @@ fn choose(what: &str, all: Vec<Entry>, full: bool) -> Vec<Entry> {
     let sample = match all.first().map(|entry| entry.face) {
         Some(Face::C) => SAMPLE_OF_C,
         _ if full => return all,
+        _ if matches!(all.first().map(|entry| entry.plan), Some(Plan::File(_))) => SAMPLE_OF_FILE,
         _ => SAMPLE,
     };
     let offset = std::env::var("OMEMO_OFFSET").ok().and_then(|text| text.parse::<usize>().ok());

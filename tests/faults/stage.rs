@@ -4,11 +4,13 @@
 use crate::fault::{NetworkKind, StorageKind};
 use crate::flow::{Flow, Start, Step};
 use crate::kept::Kept;
+use crate::support::store_file::StoreFile;
 use crate::support::world::clock::Clock;
 use crate::support::world::rust::{TestServices, config};
 use crate::support::world::server::{Server, jid};
 use crate::support::world::{RawDevice, RustDevice};
 use crate::support::{JULIET, ROMEO};
+use crate::vfs;
 use crate::wire::{Publications, has_key_for};
 use omemo::error::{Error, Result, Status};
 use omemo::manager::Config;
@@ -21,6 +23,7 @@ use omemo::protocol::message::Message;
 use omemo::protocol::messages::key_exchange::KeyExchange;
 use omemo::protocol::namespace::Namespace;
 use omemo::runtime::next_number;
+use omemo::storage::sqlite::SqliteStorage;
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 use zeroize::Zeroizing;
@@ -35,6 +38,8 @@ pub enum Plan {
     Nothing,
     Storage(StorageKind, usize),
     Network(NetworkKind, usize),
+    /// Romeo's store is a file, and this call of the file system fails, or none.
+    File(Option<vfs::Plan>),
 }
 
 /// A message on its way to Romeo's device.
@@ -102,6 +107,8 @@ pub struct Stage {
     pub reached: usize,
     pub count: usize,
     pub kept: Kept,
+    /// Dropped last: the file of Romeo's store.
+    _file: Option<StoreFile>,
 }
 
 fn device(clock: &Arc<Clock>, config: Config) -> RustDevice {
@@ -114,6 +121,7 @@ impl Stage {
     /// Sets the stage of a flow; nothing has failed yet.
     pub fn new(flow: &'static Flow, plan: Plan) -> Stage {
         let namespace = flow.namespaces[0];
+        vfs::plan(None);
         let clock: Arc<Clock> = Arc::default();
         let (mut server, level) =
             (Server::of(namespace), if flow.start == Start::Careful { "undecided" } else { "trusted" });
@@ -122,6 +130,11 @@ impl Stage {
             ..config(namespace, name, level)
         };
         let romeo = device(&clock, speaking(ROMEO, level));
+        let file = matches!(plan, Plan::File(_)).then(|| {
+            let file = StoreFile::new();
+            romeo.storage.put_before(SqliteStorage::open(&file.path()).unwrap());
+            file
+        });
         let juliet = device(&clock, speaking(JULIET, "trusted"));
         juliet.open().unwrap();
         juliet.connect(&mut server);
@@ -162,6 +175,7 @@ impl Stage {
             reached: 0,
             count: 0,
             kept: Kept::default(),
+            _file: file,
         };
         stage.prepare();
         stage.plan = plan;
@@ -169,6 +183,9 @@ impl Stage {
         stage.requests = 0;
         if let Plan::Storage(kind, n) = plan {
             kind.plant(&stage.romeo.storage, n);
+        }
+        if let Plan::File(plan) = plan {
+            vfs::plan(plan);
         }
         stage
     }
@@ -210,6 +227,7 @@ impl Stage {
                 self.romeo.storage.loads() >= self.base.1 + n
             }
             Plan::Storage(_, n) => self.romeo.storage.commits() >= self.base.0 + n,
+            Plan::File(_) => vfs::has_failed(),
         }
     }
 
@@ -234,6 +252,7 @@ impl Stage {
         self.healed = true;
         self.romeo.storage.heal();
         self.romeo.storage.keep_failing(false);
+        vfs::heal();
     }
 
     /// The process is gone, with all that it was doing.

@@ -10,7 +10,7 @@ use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
 use std::ffi::{CStr, c_char, c_void};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 use zeroize::Zeroizing;
 
 pub type Records = BTreeMap<String, Vec<u8>>;
@@ -43,6 +43,8 @@ pub struct FaultyStorage {
     pub damaged: AtomicBool,
     /// How often the library said that it is done with it (C face).
     destroyed: AtomicUsize,
+    /// What it loads from and commits to, instead of `records`, which are then what was committed.
+    behind: OnceLock<Box<dyn Storage>>,
 }
 
 /// What the index and the keys of records call a JID: 16 bytes of its SHA-256 in hex.
@@ -54,6 +56,11 @@ impl FaultyStorage {
     /// Returns a storage with these records.
     pub fn of(records: Records) -> Arc<FaultyStorage> {
         Arc::new(FaultyStorage { records: Mutex::new(records), ..FaultyStorage::default() })
+    }
+
+    /// From now on everything goes to another storage, which is empty as this one.
+    pub fn put_before(&self, behind: impl Storage + 'static) {
+        assert!(self.behind.set(Box::new(behind)).is_ok() && self.size() == 0);
     }
 
     /// Another storage with the same records.
@@ -225,11 +232,24 @@ impl Storage for FaultyStorage {
         if self.fails_to_load() {
             return Err(self.failure().into());
         }
+        if let Some(behind) = self.behind.get() {
+            return behind.load(key);
+        }
         Ok(self.records.lock().unwrap().get(key).cloned().map(Zeroizing::new))
     }
 
     fn commit(&self, batch: Batch) -> Result<()> {
         let fault = self.next_commit();
+        if let Some(behind) = self.behind.get() {
+            let mut same = Batch::default();
+            for (key, value) in batch.changes() {
+                match value {
+                    Some(value) => same.put(key, value.to_vec()),
+                    None => same.delete(key),
+                }
+            }
+            behind.commit(same)?;
+        }
         if fault != Some(Fault::Nothing) {
             for (key, value) in batch.changes() {
                 self.change(key, value);
