@@ -11,10 +11,12 @@
  */
 #define _POSIX_C_SOURCE 200809L
 #include <omemo.h>
+#include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <unistd.h>
 
 /* -- records in memory: a list, newest first -- */
@@ -175,10 +177,11 @@ static omemo_status store_open(struct store *s, const char *directory, omemo_sto
   snprintf(s->new_path, sizeof s->new_path, "%s.new", s->path);
   snprintf(lock, sizeof lock, "%s.lock", s->path);
   s->lock = open(lock, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
-  struct flock whole = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
   if (s->lock < 0) return OMEMO_ERR_STORAGE;
-  if (fcntl(s->lock, F_SETLK, &whole) != 0) status = OMEMO_ERR_STORAGE_LOCKED; /* another process; a crash lets it go */
-  else {
+  /* Excludes another process and this one, where fcntl(F_SETLK) always succeeds; a crash lets it go. */
+  if (flock(s->lock, LOCK_EX | LOCK_NB) != 0) {
+    if (errno == EWOULDBLOCK) status = OMEMO_ERR_STORAGE_LOCKED;
+  } else {
     FILE *file = fopen(s->path, "rb");
     int exists = file || access(s->path, F_OK) == 0;
     if (!exists) status = OMEMO_OK;
@@ -242,16 +245,29 @@ static void show(const char *directory, char *fingerprint, size_t size) {
   omemo_manager_free(manager); /* runs store_close */
 }
 
+/* Two managers over two copies of the records would use keys twice. */
+static int second_is_refused(const char *directory) {
+  omemo_storage *storage = NULL, *none = NULL;
+  struct store one, other;
+  if (store_open(&one, directory, &storage) != OMEMO_OK) return 0;
+  int refused = store_open(&other, directory, &none) == OMEMO_ERR_STORAGE_LOCKED &&
+                store_open(&other, directory, &none) == OMEMO_ERR_STORAGE_LOCKED; /* nor did the first end the lock */
+  omemo_storage_free(storage);                                                    /* runs store_close */
+  return refused;
+}
+
 int main(void) {
   char directory[] = "/tmp/file_store-XXXXXX", path[64], first[128], second[128];
   if (!mkdtemp(directory)) return 1;
   show(directory, first, sizeof first);
+  const int refused = second_is_refused(directory);
   show(directory, second, sizeof second);
   printf("%s\n%s\n", first, second);
+  if (!refused) fprintf(stderr, "file_store: a second one could open the store\n");
   snprintf(path, sizeof path, "%s/omemo", directory);
   remove(path);
   snprintf(path, sizeof path, "%s/omemo.lock", directory);
   remove(path);
   remove(directory);
-  return strcmp(first, second) == 0 ? 0 : 1; /* the same device again */
+  return refused && strcmp(first, second) == 0 ? 0 : 1; /* the same device again */
 }

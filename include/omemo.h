@@ -607,9 +607,10 @@ omemo_status omemo_config_set_jid(omemo_config *config, const char *jid);
  * exactly one of them. The default is OMEMO_NS_LEGACY, then OMEMO_NS_2, because some clients announce both and
  * read only OMEMO_NS_LEGACY (docs/namespaces.md).
  *
- * A namespace that the account used before and that is missing here is given up: its keys and sessions are deleted
- * when the manager opens, and from the next omemo_manager_connected on this device is removed from its device list
- * there and delete_bundle is called, until both have succeeded.
+ * A namespace that the account used before and that is missing here is given up: its keys, its sessions and its content
+ * that was not acknowledged (OMEMO_OPTION_ACKNOWLEDGE) are deleted when the manager opens, and from the next
+ * omemo_manager_connected on this device is removed from its device list there and delete_bundle is called, until both
+ * have succeeded.
  *
  * Parameters:
  * - namespaces: an array of count names, each of them once.
@@ -2424,8 +2425,8 @@ enum omemo_decrypted_flag
    */
   OMEMO_DECRYPTED_DEVICE_NOT_LISTED = 4,
   /**
-   * The content was handed out before and not acknowledged (OMEMO_OPTION_ACKNOWLEDGE): if the client has stored it under its
-   * receipt already, show nothing, and acknowledge it.
+   * The content may have been handed out before, and was not acknowledged (OMEMO_OPTION_ACKNOWLEDGE): if the client has
+   * stored it under its receipt already, show nothing, and acknowledge it.
    */
   OMEMO_DECRYPTED_REPEATED = 8,
 };
@@ -2573,11 +2574,13 @@ const char *omemo_decrypted_from(const omemo_decrypted *decrypted);
 const char *omemo_decrypted_room(const omemo_decrypted *decrypted);
 
 /**
- * Returns the number under which the content is kept until omemo_manager_acknowledge is called with it. Acknowledge every
- * result whose receipt is not 0, whatever its action is: key transports are content, too, and so are the empty messages of
- * OMEMO_NS_LEGACY, which cannot be told apart from them.
+ * Returns the number under which the content is kept until omemo_manager_acknowledge is called with it. Acknowledge results
+ * with the status OMEMO_OK, once there is nothing of them left to be stored, also those with OMEMO_ACTION_HIDE: key
+ * transports are content, too, and so are the empty messages of OMEMO_NS_LEGACY, which cannot be told apart from them. With
+ * any other status the content is withheld, and acknowledging destroys it.
  *
- * Receipts grow, are less than 2^63, and are never used again, by this or another manager on the same store.
+ * Receipts grow, are less than 2^63, and are never used again, by this or another manager on the same store. Stores of other
+ * accounts may use the same ones, and so may an older copy of the store, if the clock was ahead when they were given.
  *
  * Returns: the receipt; 0 unless OMEMO_OPTION_ACKNOWLEDGE was on when the message was decrypted first, and there is content
  *   that was not acknowledged.
@@ -2672,9 +2675,10 @@ void omemo_decrypted_free(omemo_decrypted *decrypted);
  * Removes decrypted content that the client has stored safely from the store, in one commit. The same stanza is
  * OMEMO_ERR_DUPLICATE from then on.
  *
- * Store the content in your history with the receipt as a unique key, commit that, and call this after: whatever happens in
+ * Store the content in your history under account and receipt, commit that, and call this after: whatever happens in
  * between, the content comes again with the same receipt, from omemo_manager_decrypt_xml if the stanza does, and from
- * omemo_manager_unacknowledged in any case (docs/storage.md has an example).
+ * omemo_manager_unacknowledged in any case (docs/storage.md has an example). Call it as well for results with the status
+ * OMEMO_OK of which there is nothing to be stored. Content that is withheld (any other status) is destroyed by it.
  *
  * Parameters:
  * - receipt: what omemo_decrypted_receipt has returned.
@@ -2692,8 +2696,12 @@ omemo_status omemo_manager_acknowledge(omemo_manager *manager,
  *
  * The result has what the result of decrypting had, and the flag OMEMO_DECRYPTED_REPEATED. The trust and
  * OMEMO_DECRYPTED_DEVICE_NOT_LISTED are those of now: content of a sender who is distrusted by now has the status
- * OMEMO_ERR_SENDER_DISTRUSTED and is withheld, and is kept until it is acknowledged. If its record cannot be read,
- * the status is OMEMO_ERR_STORAGE_CORRUPT; acknowledge it, or go on after it.
+ * OMEMO_ERR_SENDER_DISTRUSTED and is withheld; go on after it, and it is kept for when the sender is not distrusted any
+ * more. If its record cannot be read, the status is OMEMO_ERR_STORAGE_CORRUPT; acknowledge it to be rid of it, or go on
+ * after it.
+ *
+ * There is nothing of the stanza: no id, no time, and no recipient where this account is the sender (a carbon). What the
+ * client cannot store without these, leave unacknowledged: decrypting the stanza again gives it with the same receipt.
  *
  * Parameters:
  * - after: a receipt, that of the last result; 0: list from the first one.
@@ -3081,10 +3089,10 @@ omemo_status omemo_manager_jids(omemo_manager *manager,
                                 omemo_result **jids);
 
 /**
- * Removes what is stored of a JID, at once: device lists, devices, identity keys, sessions, and empty messages that
- * wait to be sent to it. Records that cannot be read (OMEMO_ERR_STORAGE_CORRUPT) are deleted as well; of archived
- * sessions whose list cannot be read, the first 256 (docs/limits.md). For a contact
- * who is removed, or whose state cannot be mended otherwise.
+ * Removes what is stored of a JID, at once: device lists, devices, identity keys, sessions, empty messages that wait to be
+ * sent to it, and its content that was not acknowledged: store what omemo_manager_unacknowledged lists before. Records
+ * that cannot be read (OMEMO_ERR_STORAGE_CORRUPT) are deleted as well; of archived sessions whose list cannot be read, the
+ * first 256 (docs/limits.md). For a contact who is removed, or whose state cannot be mended otherwise.
  *
  * What comes next: at the next omemo_manager_encrypt its lists and bundles are fetched, and new sessions begin.
  * Messages of its devices that are on their way are OMEMO_ERR_NO_SESSION; those that repeat a key exchange are
@@ -3099,7 +3107,9 @@ omemo_status omemo_manager_jids(omemo_manager *manager,
  *   OMEMO_ERR_STORAGE*.
  * Since: 0.1.0
  */
-omemo_status omemo_manager_purge_jid(omemo_manager *manager, const char *jid, bool keep_trust);
+omemo_status omemo_manager_purge_jid(omemo_manager *manager,
+                                     const char *jid,
+                                     bool keep_trust);
 
 /**
  * Starts to replace sessions: when messages cannot be decrypted (OMEMO_NOTICE_SESSION_BROKEN), or a store was lost or
@@ -3268,7 +3278,8 @@ omemo_status omemo_manager_reset_identity(omemo_manager *manager,
 /**
  * Starts to delete the account here, for a user who leaves OMEMO or removes the account from the client: this device is taken
  * off this account's device lists, its bundles are deleted, and when the server has confirmed that, the store is emptied in
- * one commit. Keys, sessions and trust are lost.
+ * one commit. Keys, sessions and trust are lost, and so is content that was not acknowledged: store what
+ * omemo_manager_unacknowledged lists before.
  *
  * When done is called with OMEMO_OK, all other operations have ended with OMEMO_ERR_CANCELLED, and so does each call with this
  * manager but omemo_manager_run, omemo_manager_wait and omemo_manager_free. A new manager over the same store is a new account.

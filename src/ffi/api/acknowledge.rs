@@ -11,9 +11,10 @@ use crate::error::{Error, Status};
 /// Removes decrypted content that the client has stored safely from the store, in one commit. The same stanza is
 /// OMEMO_ERR_DUPLICATE from then on.
 ///
-/// Store the content in your history with the receipt as a unique key, commit that, and call this after: whatever happens in
+/// Store the content in your history under account and receipt, commit that, and call this after: whatever happens in
 /// between, the content comes again with the same receipt, from omemo_manager_decrypt_xml if the stanza does, and from
-/// omemo_manager_unacknowledged in any case (docs/storage.md has an example).
+/// omemo_manager_unacknowledged in any case (docs/storage.md has an example). Call it as well for results with the status
+/// OMEMO_OK of which there is nothing to be stored. Content that is withheld (any other status) is destroyed by it.
 ///
 /// Parameters:
 /// - receipt: what omemo_decrypted_receipt has returned.
@@ -37,8 +38,12 @@ pub unsafe extern "C" fn omemo_manager_acknowledge(
 ///
 /// The result has what the result of decrypting had, and the flag OMEMO_DECRYPTED_REPEATED. The trust and
 /// OMEMO_DECRYPTED_DEVICE_NOT_LISTED are those of now: content of a sender who is distrusted by now has the status
-/// OMEMO_ERR_SENDER_DISTRUSTED and is withheld, and is kept until it is acknowledged. If its record cannot be read,
-/// the status is OMEMO_ERR_STORAGE_CORRUPT; acknowledge it, or go on after it.
+/// OMEMO_ERR_SENDER_DISTRUSTED and is withheld; go on after it, and it is kept for when the sender is not distrusted any
+/// more. If its record cannot be read, the status is OMEMO_ERR_STORAGE_CORRUPT; acknowledge it to be rid of it, or go on
+/// after it.
+///
+/// There is nothing of the stanza: no id, no time, and no recipient where this account is the sender (a carbon). What the
+/// client cannot store without these, leave unacknowledged: decrypting the stanza again gives it with the same receipt.
 ///
 /// Parameters:
 /// - after: a receipt, that of the last result; 0: list from the first one.

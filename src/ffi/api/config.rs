@@ -196,9 +196,10 @@ pub unsafe extern "C" fn omemo_config_set_jid(config: *mut omemo_config, jid: *c
 /// exactly one of them. The default is OMEMO_NS_LEGACY, then OMEMO_NS_2, because some clients announce both and
 /// read only OMEMO_NS_LEGACY (docs/namespaces.md).
 ///
-/// A namespace that the account used before and that is missing here is given up: its keys and sessions are deleted
-/// when the manager opens, and from the next omemo_manager_connected on this device is removed from its device list
-/// there and delete_bundle is called, until both have succeeded.
+/// A namespace that the account used before and that is missing here is given up: its keys, its sessions and its content
+/// that was not acknowledged (OMEMO_OPTION_ACKNOWLEDGE) are deleted when the manager opens, and from the next
+/// omemo_manager_connected on this device is removed from its device list there and delete_bundle is called, until both
+/// have succeeded.
 ///
 /// Parameters:
 /// - namespaces: an array of count names, each of them once.

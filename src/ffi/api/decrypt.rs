@@ -40,8 +40,8 @@ pub enum omemo_decrypted_flag {
     /// The device list of the sender's JID is known and does not contain the sender's device: it was removed, or
     /// never was on the list. The trust in its key counts as before.
     OMEMO_DECRYPTED_DEVICE_NOT_LISTED = 4,
-    /// The content was handed out before and not acknowledged (OMEMO_OPTION_ACKNOWLEDGE): if the client has stored it under its
-    /// receipt already, show nothing, and acknowledge it.
+    /// The content may have been handed out before, and was not acknowledged (OMEMO_OPTION_ACKNOWLEDGE): if the client has
+    /// stored it under its receipt already, show nothing, and acknowledge it.
     OMEMO_DECRYPTED_REPEATED = 8,
 }
 

@@ -108,11 +108,13 @@ pub extern "C" fn omemo_decrypted_room(decrypted: Option<&omemo_decrypted>) -> *
     })
 }
 
-/// Returns the number under which the content is kept until omemo_manager_acknowledge is called with it. Acknowledge every
-/// result whose receipt is not 0, whatever its action is: key transports are content, too, and so are the empty messages of
-/// OMEMO_NS_LEGACY, which cannot be told apart from them.
+/// Returns the number under which the content is kept until omemo_manager_acknowledge is called with it. Acknowledge results
+/// with the status OMEMO_OK, once there is nothing of them left to be stored, also those with OMEMO_ACTION_HIDE: key
+/// transports are content, too, and so are the empty messages of OMEMO_NS_LEGACY, which cannot be told apart from them. With
+/// any other status the content is withheld, and acknowledging destroys it.
 ///
-/// Receipts grow, are less than 2^63, and are never used again, by this or another manager on the same store.
+/// Receipts grow, are less than 2^63, and are never used again, by this or another manager on the same store. Stores of other
+/// accounts may use the same ones, and so may an older copy of the store, if the clock was ahead when they were given.
 ///
 /// Returns: the receipt; 0 unless OMEMO_OPTION_ACKNOWLEDGE was on when the message was decrypted first, and there is content
 ///   that was not acknowledged.

@@ -151,10 +151,10 @@ pub unsafe extern "C" fn omemo_manager_jids(
     })
 }
 
-/// Removes what is stored of a JID, at once: device lists, devices, identity keys, sessions, and empty messages that
-/// wait to be sent to it. Records that cannot be read (OMEMO_ERR_STORAGE_CORRUPT) are deleted as well; of archived
-/// sessions whose list cannot be read, the first 256 (docs/limits.md). For a contact
-/// who is removed, or whose state cannot be mended otherwise.
+/// Removes what is stored of a JID, at once: device lists, devices, identity keys, sessions, empty messages that wait to be
+/// sent to it, and its content that was not acknowledged: store what omemo_manager_unacknowledged lists before. Records
+/// that cannot be read (OMEMO_ERR_STORAGE_CORRUPT) are deleted as well; of archived sessions whose list cannot be read, the
+/// first 256 (docs/limits.md). For a contact who is removed, or whose state cannot be mended otherwise.
 ///
 /// What comes next: at the next omemo_manager_encrypt its lists and bundles are fetched, and new sessions begin.
 /// Messages of its devices that are on their way are OMEMO_ERR_NO_SESSION; those that repeat a key exchange are

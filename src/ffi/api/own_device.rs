@@ -162,7 +162,8 @@ pub unsafe extern "C" fn omemo_manager_reset_identity(
 
 /// Starts to delete the account here, for a user who leaves OMEMO or removes the account from the client: this device is taken
 /// off this account's device lists, its bundles are deleted, and when the server has confirmed that, the store is emptied in
-/// one commit. Keys, sessions and trust are lost.
+/// one commit. Keys, sessions and trust are lost, and so is content that was not acknowledged: store what
+/// omemo_manager_unacknowledged lists before.
 ///
 /// When done is called with OMEMO_OK, all other operations have ended with OMEMO_ERR_CANCELLED, and so does each call with this
 /// manager but omemo_manager_run, omemo_manager_wait and omemo_manager_free. A new manager over the same store is a new account.
