@@ -67,6 +67,7 @@ impl SqliteStorage {
 
     fn with<T>(&self, work: impl FnOnce(&mut Connection) -> Result<T>) -> Result<T> {
         self.file.check_process()?;
+        self.file.check_lost()?;
         let mut connection = self.connection.lock();
         let connection = connection.as_mut().ok_or(Error::from(Status::Internal))?;
         // After a failure whose own rollback has failed as well: what was begun must neither be read nor be gone on with.
@@ -92,6 +93,9 @@ fn connect(file: &StoreFile) -> Result<Connection> {
     sqlite_schema::migrate(&mut connection, version)?;
     set(&connection, THEN)?;
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, false).map_err(failure)?;
+    // Only now SQLite makes its log.
+    sqlite_schema::version(&connection)?;
+    file.keep_log()?;
     file.sync_directory()?;
     Ok(connection)
 }
@@ -139,8 +143,8 @@ impl Storage for SqliteStorage {
     }
 
     fn commit(&self, batch: Batch) -> Result<()> {
-        self.file.check_place()?;
         self.with(|connection| {
+            self.file.check_place()?;
             let transaction =
                 connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(failure)?;
             for (key, value) in batch.changes() {
@@ -155,7 +159,9 @@ impl Storage for SqliteStorage {
                 .map_err(failure)?;
             }
             // Dropped without it, the transaction is rolled back.
-            transaction.commit().map_err(failure)
+            transaction.commit().map_err(failure)?;
+            // What was written to a log that nobody will find is not committed.
+            self.file.check_place()
         })
     }
 
@@ -176,8 +182,16 @@ impl Drop for SqliteStorage {
             std::mem::forget(connection);
             return;
         }
+        if self.file.check_place().is_err() {
+            // What lies under the name of the log is not ours to remove.
+            let _ = connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true);
+        }
+        if self.file.has_foreign_log() {
+            // Somebody else works on the file: ours would be written over it.
+            return;
+        }
         // Leaves a file without a log, and no key that was used up. Where it fails, the log stays and is read the next
-        // time: nothing is lost.
+        // time: nothing is lost. A log without a name is saved so, too.
         let _ = connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", (), |_| Ok(()));
         drop(connection);
     }

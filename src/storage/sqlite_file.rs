@@ -11,6 +11,8 @@ use std::fs::{File, Metadata, OpenOptions, Permissions, TryLockError};
 use std::io::ErrorKind;
 use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 
 /// Device and inode: what a file is, whatever it is called.
 type FileId = (u64, u64);
@@ -25,7 +27,8 @@ const HEADER: usize = 100;
 const APPLICATION_ID_AT: std::ops::Range<usize> = 68..72;
 
 /// The files that SQLite puts beside, with the database's own mode at that time.
-const BESIDE: [&str; 2] = ["-wal", "-journal"];
+const LOG: &str = "-wal";
+const BESIDE: [&str; 2] = [LOG, "-journal"];
 
 /// Bits of a mode for everybody but the owner.
 const OTHERS: u32 = 0o077;
@@ -39,6 +42,10 @@ pub(super) struct StoreFile {
     id: FileId,
     /// Without symbolic links, so that the names of what lies beside are the same whatever the name that was given.
     path: PathBuf,
+    /// SQLite's log, once it is there.
+    log: OnceLock<FileId>,
+    /// File or log was found away once. What was committed since is nowhere, so that nothing makes this good again.
+    is_lost: AtomicBool,
     process: u32,
 }
 
@@ -76,10 +83,17 @@ impl StoreFile {
         }
         let path = std::fs::canonicalize(path).map_err(cannot_open)?;
         let id = id_of(&metadata);
-        if std::fs::metadata(&path).map(|there| id_of(&there)).ok() != Some(id) {
+        if id_at(&path) != Some(id) {
             return Err(refused("The file was replaced while it was opened.".to_owned()));
         }
-        let opened = StoreFile { file, id, path, process: std::process::id() };
+        let opened = StoreFile {
+            file,
+            id,
+            path,
+            log: OnceLock::new(),
+            is_lost: AtomicBool::new(false),
+            process: std::process::id(),
+        };
         open.insert(id);
         drop(open);
         opened.check_owner(metadata.len())?;
@@ -148,12 +162,38 @@ impl StoreFile {
         ))
     }
 
-    /// Whether the file still lies where it was opened: what is written to another one would be gone.
+    /// Keeps what the log is that SQLite has open from now on.
+    pub(super) fn keep_log(&self) -> Result<()> {
+        match id_at(&self.beside(LOG)) {
+            Some(id) => {
+                self.log.get_or_init(|| id);
+                Ok(())
+            }
+            None => Err(refused("SQLite has no log beside the file.".to_owned())),
+        }
+    }
+
+    /// Whether file and log still lie where they were opened: what is written to others would be gone. Where they do not,
+    /// the store is lost for good.
     pub(super) fn check_place(&self) -> Result<()> {
-        if std::fs::metadata(&self.path).is_ok_and(|there| id_of(&there) == self.id) {
+        if id_at(&self.path) != Some(self.id) || id_at(&self.beside(LOG)).as_ref() != self.log.get() {
+            self.is_lost.store(true, SeqCst);
+        }
+        self.check_lost()
+    }
+
+    /// Whether the file was in its place each time somebody looked.
+    pub(super) fn check_lost(&self) -> Result<()> {
+        if !self.is_lost.load(SeqCst) {
             return Ok(());
         }
-        Err(refused("The file of the store was moved, removed or replaced while it was open.".to_owned()))
+        let why = "The file of the store, or its log, was moved, removed or replaced while it was open.";
+        Err(refused(why.to_owned()))
+    }
+
+    /// Whether another program has a log of its own beside the file: it wrote to the file, or will.
+    pub(super) fn has_foreign_log(&self) -> bool {
+        id_at(&self.beside(LOG)).is_some_and(|id| Some(&id) != self.log.get())
     }
 
     fn beside(&self, suffix: &str) -> PathBuf {
@@ -176,6 +216,10 @@ impl Drop for StoreFile {
 
 fn id_of(metadata: &Metadata) -> FileId {
     (metadata.dev(), metadata.ino())
+}
+
+fn id_at(path: &Path) -> Option<FileId> {
+    std::fs::metadata(path).ok().map(|there| id_of(&there))
 }
 
 fn locked() -> Error {

@@ -293,10 +293,62 @@ fn a_file_that_is_taken_away_takes_nothing_more() {
     batch.put("v1/a", b"lost".to_vec());
     let error = store.commit(batch).unwrap_err();
     assert!(error.status() == Status::Storage && error.to_string().contains("moved"), "{error}");
+    // To put it back does not help: nobody knows what was done to it in between.
     fs::rename(room.0.join("away"), room.file()).unwrap();
-    put(&store, "v1/a", b"again");
+    is_lost(&store);
     drop(store);
-    assert_eq!(value(&room.open(), "v1/a"), b"again");
+    assert_eq!(value(&room.open(), "v1/a"), b"kept");
+}
+
+/// Neither commits nor loads succeed any more.
+fn is_lost(store: &SqliteStorage) {
+    let mut batch = Batch::default();
+    batch.put("v1/b", b"lost".to_vec());
+    for error in
+        [store.commit(batch).unwrap_err(), store.load("v1/a").unwrap_err(), store.keys().unwrap_err()]
+    {
+        assert!(
+            error.status() == Status::Storage && error.to_string().contains("its log, was moved"),
+            "{error}"
+        );
+    }
+}
+
+#[test]
+fn a_log_that_is_taken_away_takes_nothing_more() {
+    type Take = fn(&Room);
+    let ways: [(&str, Take); 3] = [
+        ("removed", |room| fs::remove_file(room.beside("-wal")).unwrap()),
+        ("moved", |room| fs::rename(room.beside("-wal"), room.0.join("away")).unwrap()),
+        ("replaced", |room| {
+            fs::write(room.0.join("other"), "another one").unwrap();
+            fs::rename(room.0.join("other"), room.beside("-wal")).unwrap();
+        }),
+    ];
+    for (what, take) in ways {
+        let room = Room::new();
+        let store = room.open();
+        put(&store, "v1/a", b"kept");
+        take(&room);
+        is_lost(&store);
+        drop(store);
+        if what == "replaced" {
+            assert_eq!(fs::read(room.beside("-wal")).unwrap(), b"another one", "not ours to remove");
+        } else {
+            // What was reported as committed before is saved when the store is closed.
+            assert_eq!(value(&room.open(), "v1/a"), b"kept", "{what}");
+        }
+    }
+}
+
+#[test]
+fn a_log_that_is_put_back_does_not_heal_the_store() {
+    let room = Room::new();
+    let store = room.open();
+    fs::rename(room.beside("-wal"), room.0.join("away")).unwrap();
+    is_lost(&store);
+    fs::rename(room.0.join("away"), room.beside("-wal")).unwrap();
+    is_lost(&store);
 }
 
 #[test]
