@@ -5,7 +5,7 @@ use super::sqlite_error::{cannot_open, refused};
 use super::sqlite_schema::APPLICATION_ID;
 use crate::error::{Error, Result, Status};
 use parking_lot::Mutex;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 use std::fs::{File, Metadata, OpenOptions, Permissions, TryLockError};
 use std::io::ErrorKind;
@@ -20,6 +20,10 @@ type FileId = (u64, u64);
 /// The files that this process has open. Asked before a file is opened, because closing any descriptor of a file drops
 /// all locks that the process has on it, SQLite's included.
 static OPEN: Mutex<BTreeSet<FileId>> = Mutex::new(BTreeSet::new());
+
+/// Descriptors of files that somebody else has locked, with the process that opened them. Somebody else may be another copy
+/// of this library in this process, whose locks would be dropped if they were closed.
+static PARKED: Mutex<BTreeMap<FileId, (u32, File)>> = Mutex::new(BTreeMap::new());
 
 /// How SQLite's files begin, and where the number stands that says whose they are.
 const MAGIC: &[u8; 16] = b"SQLite format 3\0";
@@ -38,7 +42,8 @@ const OWN: u32 = 0o600;
 pub(super) struct StoreFile {
     /// Open only for its lock, which is `flock`'s: it is gone with the process, and other descriptors of the same file
     /// that come and go in this process do not drop it, as they do with the locks that SQLite takes.
-    file: File,
+    /// Nothing once it is closed.
+    file: Option<File>,
     id: FileId,
     /// Without symbolic links, so that the names of what lies beside are the same whatever the name that was given.
     path: PathBuf,
@@ -56,25 +61,19 @@ impl StoreFile {
             return Err(cannot_open("the path is empty"));
         }
         let mut open = OPEN.lock();
-        match std::fs::metadata(path) {
-            Ok(known) => check_known(&known, &open)?,
-            Err(error) if error.kind() == ErrorKind::NotFound => (),
+        close_parked();
+        let file = match std::fs::metadata(path) {
+            Ok(known) => {
+                check_known(&known, &open)?;
+                if PARKED.lock().contains_key(&id_of(&known)) {
+                    return Err(locked());
+                }
+                open_file(path)?
+            }
+            Err(error) if error.kind() == ErrorKind::NotFound => open_file(path)?,
             Err(error) => return Err(cannot_open(error)),
-        }
-        // Nobody else may read it from the moment on when it is there.
-        let file = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .mode(OWN)
-            .open(path)
-            .map_err(cannot_open)?;
-        match file.try_lock() {
-            Ok(()) => (),
-            Err(TryLockError::WouldBlock) => return Err(locked()),
-            Err(TryLockError::Error(error)) => return Err(cannot_open(error)),
-        }
+        };
+        let file = lock(file)?;
         let metadata = file.metadata().map_err(cannot_open)?;
         check_known(&metadata, &open)?;
         if metadata.nlink() > 1 {
@@ -87,7 +86,7 @@ impl StoreFile {
             return Err(refused("The file was replaced while it was opened.".to_owned()));
         }
         let opened = StoreFile {
-            file,
+            file: Some(file),
             id,
             path,
             log: OnceLock::new(),
@@ -104,6 +103,10 @@ impl StoreFile {
         &self.path
     }
 
+    fn file(&self) -> Result<&File> {
+        self.file.as_ref().ok_or(Error::from(Status::Internal))
+    }
+
     /// Refuses what is no store, without a change to it: not even SQLite's recovery may run on what is somebody else's.
     fn check_owner(&self, len: u64) -> Result<()> {
         let mut header = [0; HEADER];
@@ -111,7 +114,7 @@ impl StoreFile {
             return Ok(());
         }
         let foreign = || Error::new(Status::StorageCorrupt, "The file is no store of this library.");
-        self.file.read_exact_at(&mut header, 0).map_err(|_| foreign())?;
+        self.file()?.read_exact_at(&mut header, 0).map_err(|_| foreign())?;
         // The first transaction was interrupted. The rollback journal lies beside, and SQLite goes back to an empty file.
         if header == [0; HEADER] && self.beside("-journal").exists() {
             return Ok(());
@@ -124,9 +127,9 @@ impl StoreFile {
     /// Takes from everybody else what they may do with the file, and with what a crash has left beside it. A file system
     /// that has no such modes is no reason not to open.
     pub(super) fn restrict(&self) -> Result<()> {
-        let mode = self.file.metadata().map_err(cannot_open)?.permissions().mode();
+        let mode = self.file()?.metadata().map_err(cannot_open)?.permissions().mode();
         if mode & OTHERS != 0 {
-            let _ = self.file.set_permissions(Permissions::from_mode(mode & !OTHERS));
+            let _ = self.file()?.set_permissions(Permissions::from_mode(mode & !OTHERS));
         }
         for suffix in BESIDE {
             let path = self.beside(suffix);
@@ -205,13 +208,43 @@ impl StoreFile {
 
 impl Drop for StoreFile {
     fn drop(&mut self) {
-        if self.check_process().is_ok() {
+        let is_ours = self.check_process().is_ok();
+        let mut open = OPEN.lock();
+        if let Some(file) = self.file.take()
+            && is_ours
+        {
             // By itself the lock would last until a child that is about to run another program has closed its copy of the
             // descriptor. In a child that is one, this would take it from the parent.
-            let _ = self.file.unlock();
+            let _ = file.unlock();
         }
-        OPEN.lock().remove(&self.id);
+        // Closed by now: who opens the file next has locks of SQLite's on it, which must not be dropped.
+        open.remove(&self.id);
     }
+}
+
+/// Opens a file, or makes one that nobody else may read from the moment on when it is there.
+fn open_file(path: &Path) -> Result<File> {
+    let mut options = OpenOptions::new();
+    options.read(true).write(true).create(true).truncate(false).mode(OWN).open(path).map_err(cannot_open)
+}
+
+/// Locks a file. One that is locked by somebody else stays open.
+fn lock(file: File) -> Result<File> {
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => {
+            let id = id_of(&file.metadata().map_err(cannot_open)?);
+            PARKED.lock().insert(id, (std::process::id(), file));
+            Err(locked())
+        }
+        Err(TryLockError::Error(error)) => Err(cannot_open(error)),
+    }
+}
+
+/// Closes the parked descriptors of files that nobody has locked any more. A process that was forked leaves those of its
+/// parent alone: they share their locks.
+fn close_parked() {
+    PARKED.lock().retain(|_, (process, file)| *process == std::process::id() && file.try_lock().is_err());
 }
 
 fn id_of(metadata: &Metadata) -> FileId {

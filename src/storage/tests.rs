@@ -300,6 +300,61 @@ fn a_file_that_is_taken_away_takes_nothing_more() {
     assert_eq!(value(&room.open(), "v1/a"), b"kept");
 }
 
+/// How many locks of SQLite's kind this process has on a file.
+fn locks_on(path: &Path) -> usize {
+    let (process, inode) = (std::process::id().to_string(), fs::metadata(path).unwrap().ino());
+    let is_there = |line: &&str| {
+        line.contains(" POSIX ")
+            && line.split_whitespace().any(|word| word == process)
+            && line.contains(&format!(":{inode} "))
+    };
+    fs::read_to_string("/proc/locks").unwrap().lines().filter(is_there).count()
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn a_second_copy_of_the_library_leaves_the_first_its_locks() {
+    let room = closed();
+    // What another copy in this process has: a lock of its own, and those of its SQLite.
+    let other = fs::File::open(room.file()).unwrap();
+    other.try_lock().unwrap();
+    let connection = rusqlite::Connection::open(room.file()).unwrap();
+    connection.execute_batch("PRAGMA locking_mode = exclusive; BEGIN EXCLUSIVE").unwrap();
+    let before = locks_on(&room.file());
+    assert!(before > 0);
+    for _ in 0..3 {
+        assert_eq!(refusal(&room.file()).0, Status::StorageLocked);
+        assert_eq!(locks_on(&room.file()), before);
+    }
+    drop(connection);
+    other.unlock().unwrap();
+    assert_eq!(value(&room.open(), "v1/a"), b"kept");
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn who_closes_a_file_takes_no_locks_from_who_opens_it_next() {
+    let room = closed();
+    let turns = || {
+        for _ in 0..60 {
+            let store = loop {
+                match SqliteStorage::open(&room.file()) {
+                    Ok(store) => break store,
+                    Err(error) => assert_eq!(error.status(), Status::StorageLocked),
+                }
+            };
+            // Long enough for a descriptor that the last one has not closed yet.
+            std::thread::yield_now();
+            assert!(locks_on(&room.file()) > 0);
+            drop(store);
+        }
+    };
+    std::thread::scope(|scope| {
+        scope.spawn(turns);
+        scope.spawn(turns);
+    });
+}
+
 /// Neither commits nor loads succeed any more.
 fn is_lost(store: &SqliteStorage) {
     let mut batch = Batch::default();
