@@ -3,7 +3,7 @@
 //! Owns the connection and its settings. `sqlite_file` owns path, lock and mode of the file, `sqlite_schema` what is in
 //! it. Knows nothing of what a record means.
 
-use super::sqlite_error::{failure, refused};
+use super::sqlite_error::{failure, opening_failure, refused};
 use super::sqlite_file::StoreFile;
 use super::{Batch, Storage, sqlite_schema};
 use crate::error::{Error, Result, Status};
@@ -61,7 +61,7 @@ impl SqliteStorage {
         #[cfg(feature = "bundled-sqlite")]
         super::sqlite_memory::wipe_what_is_freed();
         let file = StoreFile::open(path)?;
-        let connection = connect(&file)?;
+        let connection = connect(&file).inspect_err(|_| file.discard())?;
         Ok(SqliteStorage { connection: Mutex::new(Some(connection)), file })
     }
 
@@ -82,7 +82,7 @@ fn connect(file: &StoreFile) -> Result<Connection> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE
         | OpenFlags::SQLITE_OPEN_NO_MUTEX
         | OpenFlags::SQLITE_OPEN_PRIVATE_CACHE;
-    let mut connection = Connection::open_with_flags(file.path(), flags).map_err(failure)?;
+    let mut connection = Connection::open_with_flags(file.path(), flags).map_err(opening_failure)?;
     // A file that is refused below is left as it is, its log included.
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true).map_err(failure)?;
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_DEFENSIVE, true).map_err(failure)?;

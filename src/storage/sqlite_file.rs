@@ -32,7 +32,8 @@ const APPLICATION_ID_AT: std::ops::Range<usize> = 68..72;
 
 /// The files that SQLite puts beside, with the database's own mode at that time.
 const LOG: &str = "-wal";
-const BESIDE: [&str; 2] = [LOG, "-journal"];
+const JOURNAL: &str = "-journal";
+const BESIDE: [&str; 2] = [LOG, JOURNAL];
 
 /// Bits of a mode for everybody but the owner.
 const OTHERS: u32 = 0o077;
@@ -45,6 +46,8 @@ pub(super) struct StoreFile {
     /// Nothing once it is closed.
     file: Option<File>,
     id: FileId,
+    /// There was no file.
+    is_new: bool,
     /// Without symbolic links, so that the names of what lies beside are the same whatever the name that was given.
     path: PathBuf,
     /// SQLite's log, once it is there.
@@ -62,18 +65,18 @@ impl StoreFile {
         }
         let mut open = OPEN.lock();
         close_parked();
-        let file = match std::fs::metadata(path) {
+        let is_new = match std::fs::metadata(path) {
             Ok(known) => {
                 check_known(&known, &open)?;
                 if PARKED.lock().contains_key(&id_of(&known)) {
                     return Err(locked());
                 }
-                open_file(path)?
+                false
             }
-            Err(error) if error.kind() == ErrorKind::NotFound => open_file(path)?,
+            Err(error) if error.kind() == ErrorKind::NotFound => true,
             Err(error) => return Err(cannot_open(error)),
         };
-        let file = lock(file)?;
+        let file = lock(open_file(path)?)?;
         let metadata = file.metadata().map_err(cannot_open)?;
         check_known(&metadata, &open)?;
         if metadata.nlink() > 1 {
@@ -88,6 +91,7 @@ impl StoreFile {
         let opened = StoreFile {
             file: Some(file),
             id,
+            is_new,
             path,
             log: OnceLock::new(),
             is_lost: AtomicBool::new(false),
@@ -95,7 +99,7 @@ impl StoreFile {
         };
         open.insert(id);
         drop(open);
-        opened.check_owner(metadata.len())?;
+        opened.check_owner(metadata.len()).inspect_err(|_| opened.discard())?;
         Ok(opened)
     }
 
@@ -107,6 +111,19 @@ impl StoreFile {
         self.file.as_ref().ok_or(Error::from(Status::Internal))
     }
 
+    /// Removes a file that was made for nothing.
+    pub(super) fn discard(&self) {
+        let is_empty = || {
+            self.file
+                .as_ref()
+                .and_then(|file| file.metadata().ok())
+                .is_some_and(|metadata| metadata.len() == 0)
+        };
+        if self.is_new && is_empty() && id_at(&self.path) == Some(self.id) && !self.beside(JOURNAL).exists() {
+            let _ = std::fs::remove_file(&self.path);
+        }
+    }
+
     /// Refuses what is no store, without a change to it: not even SQLite's recovery may run on what is somebody else's.
     fn check_owner(&self, len: u64) -> Result<()> {
         let mut header = [0; HEADER];
@@ -116,7 +133,7 @@ impl StoreFile {
         let foreign = || Error::new(Status::StorageCorrupt, "The file is no store of this library.");
         self.file()?.read_exact_at(&mut header, 0).map_err(|_| foreign())?;
         // The first transaction was interrupted. The rollback journal lies beside, and SQLite goes back to an empty file.
-        if header == [0; HEADER] && self.beside("-journal").exists() {
+        if header == [0; HEADER] && self.beside(JOURNAL).exists() {
             return Ok(());
         }
         let ours = header.starts_with(MAGIC)

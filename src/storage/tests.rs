@@ -284,6 +284,20 @@ fn a_path_that_cannot_be_opened_is_refused_in_sqlites_words_and_the_systems() {
 }
 
 #[test]
+fn a_path_that_only_sqlite_refuses_is_not_named_and_leaves_no_file() {
+    let room = Room::new();
+    let directory = room.0.join("romeo@montague.example-".repeat(10)).join("x".repeat(250));
+    fs::create_dir_all(&directory).unwrap();
+    let path = directory.join("romeo.db");
+    let error = SqliteStorage::open(&path).err().unwrap();
+    let text = error.to_string();
+    assert_eq!(error.status(), Status::Storage, "{text}");
+    assert!(text.contains("unable to open database file") && !text.contains("romeo"), "{text}");
+    assert!(error.code().unwrap().starts_with("SQLITE_CANTOPEN"));
+    assert_eq!(fs::read_dir(&directory).unwrap().count(), 0);
+}
+
+#[test]
 fn a_file_that_is_taken_away_takes_nothing_more() {
     let room = Room::new();
     let store = room.open();
