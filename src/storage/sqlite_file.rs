@@ -128,6 +128,11 @@ impl StoreFile {
     fn check_owner(&self, len: u64) -> Result<()> {
         let mut header = [0; HEADER];
         if len == 0 {
+            // SQLite would delete the log of an empty file, and with it perhaps the only copy of the last commits.
+            if std::fs::metadata(self.beside(LOG)).is_ok_and(|log| log.len() > 0) {
+                let why = "The file is empty or missing, and a log of commits lies beside it: the two belong together.";
+                return Err(Error::new(Status::StorageCorrupt, why));
+            }
             return Ok(());
         }
         let foreign = || Error::new(Status::StorageCorrupt, "The file is no store of this library.");

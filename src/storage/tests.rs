@@ -233,6 +233,26 @@ fn what_is_no_store_is_refused_and_stays_as_it_is() {
 }
 
 #[test]
+fn a_log_whose_file_is_gone_is_left_as_it_is() {
+    for is_missing in [true, false] {
+        let (room, crashed) = (Room::new(), Room::new());
+        let store = room.open();
+        put(&store, "v1/a", b"kept");
+        fs::copy(room.beside("-wal"), crashed.beside("-wal")).unwrap();
+        if !is_missing {
+            fs::write(crashed.file(), "").unwrap();
+        }
+        let (status, text) = refusal(&crashed.file());
+        assert!(status == Status::StorageCorrupt && text.contains("log of commits"), "{text}");
+        assert_eq!(crashed.file().exists(), !is_missing);
+        // The file comes back, and the commit with it.
+        assert_eq!(fs::read(crashed.beside("-wal")).unwrap(), fs::read(room.beside("-wal")).unwrap());
+        fs::copy(room.file(), crashed.file()).unwrap();
+        assert_eq!(value(&crashed.open(), "v1/a"), b"kept");
+    }
+}
+
+#[test]
 fn a_store_with_more_in_it_than_ours_is_refused() {
     for sql in [
         "CREATE TRIGGER t AFTER INSERT ON record BEGIN DELETE FROM record; END",
