@@ -42,6 +42,11 @@ pub(super) fn failure(error: rusqlite::Error) -> Error {
         // Only a new SQLite tells where in the statement it fails.
         #[cfg(feature = "bundled-sqlite")]
         rusqlite::Error::SqlInputError { error, msg, .. } => (error.extended_code, msg),
+        rusqlite::Error::SqliteSingleThreadedMode => {
+            return refused(
+                "The SQLite of this program was built or configured for one thread only.".to_owned(),
+            );
+        }
         // A column of another type than ours, or no row where there must be one.
         _ => (ffi::SQLITE_CORRUPT, "the file holds what this library does not write".to_owned()),
     };
@@ -98,6 +103,11 @@ mod tests {
         assert_eq!(code_name(ffi::SQLITE_IOERR | (200 << 8)), "SQLITE_IOERR");
         assert_eq!(code_name(99), "SQLITE_ERROR");
         assert_eq!(code_name(-1), "SQLITE_ERROR");
+    }
+
+    #[test]
+    fn an_sqlite_without_threads_is_no_damage() {
+        assert_eq!(failure(rusqlite::Error::SqliteSingleThreadedMode).status(), Status::Storage);
     }
 
     #[test]
