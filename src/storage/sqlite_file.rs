@@ -146,21 +146,23 @@ impl StoreFile {
         if ours { Ok(()) } else { Err(foreign()) }
     }
 
-    /// Takes from everybody else what they may do with the file, and with what a crash has left beside it. A file system
-    /// that has no such modes is no reason not to open.
+    /// Takes from everybody else what they may do with the file, and with what a crash has left beside it. Refuses what is
+    /// not ours to close. A file system that has no such modes is no reason not to open.
     pub(super) fn restrict(&self) -> Result<()> {
-        let mode = self.file()?.metadata().map_err(cannot_open)?.permissions().mode();
+        let file = self.file()?;
+        let mode = file.metadata().map_err(cannot_open)?.mode();
         if mode & OTHERS != 0 {
-            let _ = self.file()?.set_permissions(Permissions::from_mode(mode & !OTHERS));
+            let _ = file.set_permissions(Permissions::from_mode(mode & !OTHERS));
+            check_closed(&file.metadata().map_err(cannot_open)?)?;
         }
         for suffix in BESIDE {
             let path = self.beside(suffix);
             if let Ok(metadata) = std::fs::symlink_metadata(&path)
                 && metadata.is_file()
-                && metadata.permissions().mode() & OTHERS != 0
+                && metadata.mode() & OTHERS != 0
             {
-                let mode = metadata.permissions().mode() & !OTHERS;
-                let _ = std::fs::set_permissions(&path, Permissions::from_mode(mode));
+                let _ = std::fs::set_permissions(&path, Permissions::from_mode(metadata.mode() & !OTHERS));
+                check_closed(&std::fs::symlink_metadata(&path).map_err(cannot_open)?)?;
             }
         }
         Ok(())
@@ -269,6 +271,24 @@ fn close_parked() {
     PARKED.lock().retain(|_, (process, file)| *process == std::process::id() && file.try_lock().is_err());
 }
 
+fn check_closed(metadata: &Metadata) -> Result<()> {
+    // Whom this process belongs to, where the system shows it as a file.
+    let me = std::fs::metadata("/proc/self").ok().map(|process| process.uid());
+    if may_stay_so(metadata.mode(), metadata.uid(), me) {
+        return Ok(());
+    }
+    Err(refused(
+        "Others may read the store or its log, which belongs to another user and cannot be closed to them."
+            .to_owned(),
+    ))
+}
+
+/// A mode that others have rights in after they were taken away may be that of a file system without modes if the file is
+/// ours; it is that of somebody else's file if not.
+fn may_stay_so(mode: u32, owner: u32, me: Option<u32>) -> bool {
+    mode & OTHERS == 0 || me == Some(owner)
+}
+
 fn id_of(metadata: &Metadata) -> FileId {
     (metadata.dev(), metadata.ino())
 }
@@ -292,4 +312,22 @@ fn check_known(metadata: &Metadata, open: &BTreeSet<FileId>) -> Result<()> {
         return Err(cannot_open("it is no regular file"));
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_of_another_user_that_stays_open_to_others_is_refused() {
+        assert!(may_stay_so(0o100_600, 1000, Some(1001)), "closed to others");
+        assert!(may_stay_so(0o100_777, 1000, Some(1000)), "a file system without modes");
+        for mode in [0o100_604, 0o100_640, 0o100_666] {
+            assert!(!may_stay_so(mode, 1000, Some(1001)) && !may_stay_so(mode, 1000, None), "{mode:o}");
+        }
+        // Everybody may write to it, and no mode can be taken from it.
+        let null = std::fs::metadata("/dev/null").unwrap();
+        let me = std::fs::metadata("/proc/self").unwrap().uid();
+        assert_eq!(check_closed(&null).is_ok(), null.uid() == me);
+    }
 }
