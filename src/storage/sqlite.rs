@@ -76,6 +76,19 @@ impl SqliteStorage {
         }
         work(connection)
     }
+
+    /// Takes a failed commit out of the log, where it would be found after a crash if only its `fsync` has failed: the log is
+    /// written back up to the commit before, and cut off. Where that fails, too, the next commit takes its place.
+    fn undo(&self, connection: &Connection) {
+        if connection.is_autocommit() && self.file.check_place().is_ok() {
+            write_back(connection);
+        }
+    }
+}
+
+/// Writes the log into the file, and cuts it off.
+fn write_back(connection: &Connection) {
+    let _ = connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", (), |_| Ok(()));
 }
 
 fn connect(file: &StoreFile) -> Result<Connection> {
@@ -159,7 +172,10 @@ impl Storage for SqliteStorage {
                 .map_err(failure)?;
             }
             // Dropped without it, the transaction is rolled back.
-            transaction.commit().map_err(failure)?;
+            if let Err(error) = transaction.commit() {
+                self.undo(connection);
+                return Err(failure(error));
+            }
             // What was written to a log that nobody will find is not committed.
             self.file.check_place()
         })
@@ -192,7 +208,7 @@ impl Drop for SqliteStorage {
         }
         // Leaves a file without a log, and no key that was used up. Where it fails, the log stays and is read the next
         // time: nothing is lost. A log without a name is saved so, too.
-        let _ = connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", (), |_| Ok(()));
+        write_back(&connection);
         drop(connection);
     }
 }
