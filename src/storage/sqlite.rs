@@ -3,7 +3,7 @@
 //! Owns the connection and its settings. `sqlite_file` owns path, lock and mode of the file, `sqlite_schema` what is in
 //! it. Knows nothing of what a record means.
 
-use super::sqlite_error::{failure, refused};
+use super::sqlite_error::{failure, opening_failure, refused};
 use super::sqlite_file::StoreFile;
 use super::{Batch, Storage, sqlite_schema};
 use crate::error::{Error, Result, Status};
@@ -61,12 +61,13 @@ impl SqliteStorage {
         #[cfg(feature = "bundled-sqlite")]
         super::sqlite_memory::wipe_what_is_freed();
         let file = StoreFile::open(path)?;
-        let connection = connect(&file)?;
+        let connection = connect(&file).inspect_err(|_| file.discard())?;
         Ok(SqliteStorage { connection: Mutex::new(Some(connection)), file })
     }
 
     fn with<T>(&self, work: impl FnOnce(&mut Connection) -> Result<T>) -> Result<T> {
         self.file.check_process()?;
+        self.file.check_lost()?;
         let mut connection = self.connection.lock();
         let connection = connection.as_mut().ok_or(Error::from(Status::Internal))?;
         // After a failure whose own rollback has failed as well: what was begun must neither be read nor be gone on with.
@@ -75,13 +76,26 @@ impl SqliteStorage {
         }
         work(connection)
     }
+
+    /// Takes a failed commit out of the log, where it would be found after a crash if only its `fsync` has failed: the log is
+    /// written back up to the commit before, and cut off. Where that fails, too, the next commit takes its place.
+    fn undo(&self, connection: &Connection) {
+        if connection.is_autocommit() && self.file.check_place().is_ok() {
+            write_back(connection);
+        }
+    }
+}
+
+/// Writes the log into the file, and cuts it off.
+fn write_back(connection: &Connection) {
+    let _ = connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", (), |_| Ok(()));
 }
 
 fn connect(file: &StoreFile) -> Result<Connection> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE
         | OpenFlags::SQLITE_OPEN_NO_MUTEX
         | OpenFlags::SQLITE_OPEN_PRIVATE_CACHE;
-    let mut connection = Connection::open_with_flags(file.path(), flags).map_err(failure)?;
+    let mut connection = Connection::open_with_flags(file.path(), flags).map_err(opening_failure)?;
     // A file that is refused below is left as it is, its log included.
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true).map_err(failure)?;
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_DEFENSIVE, true).map_err(failure)?;
@@ -92,6 +106,9 @@ fn connect(file: &StoreFile) -> Result<Connection> {
     sqlite_schema::migrate(&mut connection, version)?;
     set(&connection, THEN)?;
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, false).map_err(failure)?;
+    // Only now SQLite makes its log.
+    sqlite_schema::version(&connection)?;
+    file.keep_log()?;
     file.sync_directory()?;
     Ok(connection)
 }
@@ -139,8 +156,8 @@ impl Storage for SqliteStorage {
     }
 
     fn commit(&self, batch: Batch) -> Result<()> {
-        self.file.check_place()?;
         self.with(|connection| {
+            self.file.check_place()?;
             let transaction =
                 connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(failure)?;
             for (key, value) in batch.changes() {
@@ -155,7 +172,12 @@ impl Storage for SqliteStorage {
                 .map_err(failure)?;
             }
             // Dropped without it, the transaction is rolled back.
-            transaction.commit().map_err(failure)
+            if let Err(error) = transaction.commit() {
+                self.undo(connection);
+                return Err(failure(error));
+            }
+            // What was written to a log that nobody will find is not committed.
+            self.file.check_place()
         })
     }
 
@@ -176,9 +198,17 @@ impl Drop for SqliteStorage {
             std::mem::forget(connection);
             return;
         }
+        if self.file.check_place().is_err() {
+            // What lies under the name of the log is not ours to remove.
+            let _ = connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true);
+        }
+        if self.file.has_foreign_log() {
+            // Somebody else works on the file: ours would be written over it.
+            return;
+        }
         // Leaves a file without a log, and no key that was used up. Where it fails, the log stays and is read the next
-        // time: nothing is lost.
-        let _ = connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", (), |_| Ok(()));
+        // time: nothing is lost. A log without a name is saved so, too.
+        write_back(&connection);
         drop(connection);
     }
 }

@@ -42,6 +42,11 @@ pub(super) fn failure(error: rusqlite::Error) -> Error {
         // Only a new SQLite tells where in the statement it fails.
         #[cfg(feature = "bundled-sqlite")]
         rusqlite::Error::SqlInputError { error, msg, .. } => (error.extended_code, msg),
+        rusqlite::Error::SqliteSingleThreadedMode => {
+            return refused(
+                "The SQLite of this program was built or configured for one thread only.".to_owned(),
+            );
+        }
         // A column of another type than ours, or no row where there must be one.
         _ => (ffi::SQLITE_CORRUPT, "the file holds what this library does not write".to_owned()),
     };
@@ -55,6 +60,23 @@ pub(super) fn failure(error: rusqlite::Error) -> Error {
     };
     let name = code_name(code);
     Error::new(status, format!("SQLite: {words} ({name}).")).with_code(name)
+}
+
+/// The library's error when SQLite does not open a file. `rusqlite` puts the path behind SQLite's words, or in their place,
+/// and a path may hold a JID: only the code counts.
+pub(super) fn opening_failure(error: rusqlite::Error) -> Error {
+    match error {
+        rusqlite::Error::SqliteFailure(code, _) if code.extended_code & PRIMARY == ffi::SQLITE_CANTOPEN => {
+            let name = code_name(code.extended_code);
+            let text = format!("SQLite: unable to open database file ({name}).");
+            Error::new(Status::Storage, text).with_code(name)
+        }
+        rusqlite::Error::SqliteFailure(code, _) => failure(rusqlite::Error::SqliteFailure(code, None)),
+        rusqlite::Error::NulError(_) | rusqlite::Error::InvalidPath(_) => {
+            cannot_open("SQLite has no such names")
+        }
+        other => failure(other),
+    }
 }
 
 /// A failure of the system before SQLite has seen the file, in the words in which SQLite begins, and those of the system,
@@ -81,6 +103,21 @@ mod tests {
         assert_eq!(code_name(ffi::SQLITE_IOERR | (200 << 8)), "SQLITE_IOERR");
         assert_eq!(code_name(99), "SQLITE_ERROR");
         assert_eq!(code_name(-1), "SQLITE_ERROR");
+    }
+
+    #[test]
+    fn an_sqlite_without_threads_is_no_damage() {
+        assert_eq!(failure(rusqlite::Error::SqliteSingleThreadedMode).status(), Status::Storage);
+    }
+
+    #[test]
+    fn no_sentence_about_opening_holds_the_path() {
+        for code in [ffi::SQLITE_CANTOPEN, ffi::SQLITE_CANTOPEN_FULLPATH, ffi::SQLITE_NOMEM] {
+            let words = Some("unable to open database file: /home/romeo@montague.example".to_owned());
+            let error = opening_failure(rusqlite::Error::SqliteFailure(ffi::Error::new(code), words));
+            assert!(!error.to_string().contains("romeo"), "{error}");
+            assert_eq!((error.status(), error.code()), (Status::Storage, Some(code_name(code))));
+        }
     }
 
     #[test]

@@ -233,6 +233,26 @@ fn what_is_no_store_is_refused_and_stays_as_it_is() {
 }
 
 #[test]
+fn a_log_whose_file_is_gone_is_left_as_it_is() {
+    for is_missing in [true, false] {
+        let (room, crashed) = (Room::new(), Room::new());
+        let store = room.open();
+        put(&store, "v1/a", b"kept");
+        fs::copy(room.beside("-wal"), crashed.beside("-wal")).unwrap();
+        if !is_missing {
+            fs::write(crashed.file(), "").unwrap();
+        }
+        let (status, text) = refusal(&crashed.file());
+        assert!(status == Status::StorageCorrupt && text.contains("log of commits"), "{text}");
+        assert_eq!(crashed.file().exists(), !is_missing);
+        // The file comes back, and the commit with it.
+        assert_eq!(fs::read(crashed.beside("-wal")).unwrap(), fs::read(room.beside("-wal")).unwrap());
+        fs::copy(room.file(), crashed.file()).unwrap();
+        assert_eq!(value(&crashed.open(), "v1/a"), b"kept");
+    }
+}
+
+#[test]
 fn a_store_with_more_in_it_than_ours_is_refused() {
     for sql in [
         "CREATE TRIGGER t AFTER INSERT ON record BEGIN DELETE FROM record; END",
@@ -284,6 +304,20 @@ fn a_path_that_cannot_be_opened_is_refused_in_sqlites_words_and_the_systems() {
 }
 
 #[test]
+fn a_path_that_only_sqlite_refuses_is_not_named_and_leaves_no_file() {
+    let room = Room::new();
+    let directory = room.0.join("romeo@montague.example-".repeat(10)).join("x".repeat(250));
+    fs::create_dir_all(&directory).unwrap();
+    let path = directory.join("romeo.db");
+    let error = SqliteStorage::open(&path).err().unwrap();
+    let text = error.to_string();
+    assert_eq!(error.status(), Status::Storage, "{text}");
+    assert!(text.contains("unable to open database file") && !text.contains("romeo"), "{text}");
+    assert!(error.code().unwrap().starts_with("SQLITE_CANTOPEN"));
+    assert_eq!(fs::read_dir(&directory).unwrap().count(), 0);
+}
+
+#[test]
 fn a_file_that_is_taken_away_takes_nothing_more() {
     let room = Room::new();
     let store = room.open();
@@ -293,10 +327,117 @@ fn a_file_that_is_taken_away_takes_nothing_more() {
     batch.put("v1/a", b"lost".to_vec());
     let error = store.commit(batch).unwrap_err();
     assert!(error.status() == Status::Storage && error.to_string().contains("moved"), "{error}");
+    // To put it back does not help: nobody knows what was done to it in between.
     fs::rename(room.0.join("away"), room.file()).unwrap();
-    put(&store, "v1/a", b"again");
+    is_lost(&store);
     drop(store);
-    assert_eq!(value(&room.open(), "v1/a"), b"again");
+    assert_eq!(value(&room.open(), "v1/a"), b"kept");
+}
+
+/// How many locks of SQLite's kind this process has on a file.
+fn locks_on(path: &Path) -> usize {
+    let (process, inode) = (std::process::id().to_string(), fs::metadata(path).unwrap().ino());
+    let is_there = |line: &&str| {
+        line.contains(" POSIX ")
+            && line.split_whitespace().any(|word| word == process)
+            && line.contains(&format!(":{inode} "))
+    };
+    fs::read_to_string("/proc/locks").unwrap().lines().filter(is_there).count()
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn a_second_copy_of_the_library_leaves_the_first_its_locks() {
+    let room = closed();
+    // What another copy in this process has: a lock of its own, and those of its SQLite.
+    let other = fs::File::open(room.file()).unwrap();
+    other.try_lock().unwrap();
+    let connection = rusqlite::Connection::open(room.file()).unwrap();
+    connection.execute_batch("PRAGMA locking_mode = exclusive; BEGIN EXCLUSIVE").unwrap();
+    let before = locks_on(&room.file());
+    assert!(before > 0);
+    for _ in 0..3 {
+        assert_eq!(refusal(&room.file()).0, Status::StorageLocked);
+        assert_eq!(locks_on(&room.file()), before);
+    }
+    drop(connection);
+    other.unlock().unwrap();
+    assert_eq!(value(&room.open(), "v1/a"), b"kept");
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn who_closes_a_file_takes_no_locks_from_who_opens_it_next() {
+    let room = closed();
+    let turns = || {
+        for _ in 0..60 {
+            let store = loop {
+                match SqliteStorage::open(&room.file()) {
+                    Ok(store) => break store,
+                    Err(error) => assert_eq!(error.status(), Status::StorageLocked),
+                }
+            };
+            // Long enough for a descriptor that the last one has not closed yet.
+            std::thread::yield_now();
+            assert!(locks_on(&room.file()) > 0);
+            drop(store);
+        }
+    };
+    std::thread::scope(|scope| {
+        scope.spawn(turns);
+        scope.spawn(turns);
+    });
+}
+
+/// Neither commits nor loads succeed any more.
+fn is_lost(store: &SqliteStorage) {
+    let mut batch = Batch::default();
+    batch.put("v1/b", b"lost".to_vec());
+    for error in
+        [store.commit(batch).unwrap_err(), store.load("v1/a").unwrap_err(), store.keys().unwrap_err()]
+    {
+        assert!(
+            error.status() == Status::Storage && error.to_string().contains("its log, was moved"),
+            "{error}"
+        );
+    }
+}
+
+#[test]
+fn a_log_that_is_taken_away_takes_nothing_more() {
+    type Take = fn(&Room);
+    let ways: [(&str, Take); 3] = [
+        ("removed", |room| fs::remove_file(room.beside("-wal")).unwrap()),
+        ("moved", |room| fs::rename(room.beside("-wal"), room.0.join("away")).unwrap()),
+        ("replaced", |room| {
+            fs::write(room.0.join("other"), "another one").unwrap();
+            fs::rename(room.0.join("other"), room.beside("-wal")).unwrap();
+        }),
+    ];
+    for (what, take) in ways {
+        let room = Room::new();
+        let store = room.open();
+        put(&store, "v1/a", b"kept");
+        take(&room);
+        is_lost(&store);
+        drop(store);
+        if what == "replaced" {
+            assert_eq!(fs::read(room.beside("-wal")).unwrap(), b"another one", "not ours to remove");
+        } else {
+            // What was reported as committed before is saved when the store is closed.
+            assert_eq!(value(&room.open(), "v1/a"), b"kept", "{what}");
+        }
+    }
+}
+
+#[test]
+fn a_log_that_is_put_back_does_not_heal_the_store() {
+    let room = Room::new();
+    let store = room.open();
+    fs::rename(room.beside("-wal"), room.0.join("away")).unwrap();
+    is_lost(&store);
+    fs::rename(room.0.join("away"), room.beside("-wal")).unwrap();
+    is_lost(&store);
 }
 
 #[test]

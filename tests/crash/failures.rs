@@ -187,6 +187,25 @@ fn every_call_of_the_file_system_may_fail() {
 }
 
 #[test]
+fn a_commit_that_was_not_synced_does_not_happen_after_a_crash() {
+    let steps = steps();
+    let (room, crashed) = (Room::new(), Room::new());
+    let store = room.open();
+    let mut expected = Records::new();
+    for step in &steps[..2] {
+        store.commit(step.batch()).unwrap();
+        step.apply(&mut expected);
+    }
+    vfs::plan(Some(Plan { kind: Kind::Sync, at: 1, stays: false }));
+    is_named(&store.commit(steps[2].batch()).unwrap_err());
+    vfs::plan(None);
+    for suffix in ["", "-wal"] {
+        std::fs::copy(room.beside(suffix), crashed.beside(suffix)).unwrap();
+    }
+    assert!(read_all(&crashed.open()).unwrap() == expected, "the failed commit has happened");
+}
+
+#[test]
 fn every_piece_of_memory_may_be_missing() {
     let steps = &steps()[..6];
     allocator::plan(None);

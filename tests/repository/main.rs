@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)] // a test fails by panicking
 #![allow(clippy::arithmetic_side_effects)] // small numbers
 
+mod building;
 mod docs;
 mod header;
 mod header_docs;
