@@ -9,6 +9,7 @@
 #   finish                         prints "N passed, M failed" and ends the script
 #   tests_without NAME...          the test programs in tests/ but these, as arguments of cargo test
 #
+# OMEMO_ACCOUNTS=N has the suite postgres measure that many accounts.
 # OMEMO_FULL=1 runs everything that is sampled by default; OMEMO_LANES=1 has scripts/test run one suite after the other.
 
 set -euo pipefail
@@ -84,6 +85,12 @@ needs() { # SUITE...
             need_command clang-format clang-format
             need_command clang clang
             need_library libsqlite3-dev
+            ;;
+        postgres)
+            need_build_tools
+            need_command setpriv util-linux
+            need_library libpq-dev
+            need_library postgresql
             ;;
         readme)
             need_build_tools

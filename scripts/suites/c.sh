@@ -87,7 +87,7 @@ done
 
 # -- warnings: none, whatever level and compiler; the preset "dev" has built with gcc -O0 --
 warns_of_nothing() { # COMPILER FLAGS...
-    find bench/ours examples-c tests/c -name '*.c' -print0 |
+    find bench/ours examples-c tests/c -name '*.c' ! -name 'postgres*' -print0 | # those need libpq: postgres.sh
         xargs -0 -n 1 -P 2 "$@" -std=c11 -Wall -Wextra -Wpedantic -Wconversion -Werror -Iinclude -o /dev/null -c
 }
 for flags in "gcc -O2" "gcc -O3 -DNDEBUG" "clang -O0" "clang -O2" "clang -O3 -DNDEBUG"; do
