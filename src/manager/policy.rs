@@ -179,7 +179,7 @@ pub(super) const REMEMBERED_STRANGER_LOOKS: usize = 2_000;
 // -- Acknowledged delivery --
 
 /// Contents that are kept because nobody has acknowledged them: a night of a busy gateway. With more of them nothing further
-/// is decrypted, since it could be lost. Of known JIDs so many beside whatever strangers have sent.
+/// is decrypted, since it could be lost. So many of known JIDs, and as many of strangers.
 pub(super) const KEPT_CONTENTS: usize = 10_000;
 /// Receipts that begin with the same millisecond: more messages than can be committed in it.
 pub(super) const RECEIPTS_AT_ONCE: u64 = 1_024;

@@ -94,7 +94,8 @@ impl KeptIndex {
 
     /// Returns whether there is no room for more. What strangers have sent takes no room from known JIDs.
     pub(in crate::manager) fn is_full_for(&self, standing: Standing) -> bool {
-        let taken = if standing.is_known() { self.known } else { self.len() };
+        let strangers = self.len().saturating_sub(self.known);
+        let taken = if standing.is_known() { self.known } else { strangers };
         taken >= policy::KEPT_CONTENTS
     }
 
