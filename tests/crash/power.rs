@@ -139,12 +139,17 @@ fn check(disk: &Files, played: &Played, done: usize) -> Result<(), String> {
 
 /// Cuts the power before and after each sync; how many states there were, and what was wrong with some.
 fn cut_everywhere(played: &Played, seed: u64) -> (usize, Vec<String>) {
+    cut_where(played, seed, |_| true)
+}
+
+/// The same at some of the events.
+fn cut_where(played: &Played, seed: u64, wanted: impl Fn(usize) -> bool) -> (usize, Vec<String>) {
     let mut random = seeded(seed);
     let (mut durable, mut pending) = (Files::new(), Vec::<Event>::new());
     let (mut count, mut wrong) = (0, Vec::new());
     for (number, event) in played.events.iter().map(Some).chain([None]).enumerate() {
         let syncs = matches!(event, None | Some(Event::Sync { .. } | Event::Delete { durable: true, .. }));
-        if syncs || played.reported.contains(&number) {
+        if (syncs || played.reported.contains(&number)) && wanted(number) {
             let done = played.reported.iter().filter(|reported| **reported <= number).count();
             let mut cuts = vec![Cut::Nothing, Cut::Everything, Cut::TornSector];
             cuts.extend((0..if pending.is_empty() { 0 } else { SUBSETS }).map(|_| Cut::Some));
@@ -176,14 +181,38 @@ fn cut_everywhere(played: &Played, seed: u64) -> (usize, Vec<String>) {
     (count, wrong)
 }
 
+/// Where the log is begun again while the store is open: its start is written after a sync of the database.
+fn restarts(events: &[Event]) -> Vec<usize> {
+    let is_log = |file: &std::path::Path| file.to_string_lossy().ends_with("-wal");
+    let mut checkpointed = false;
+    let mut all = Vec::new();
+    for (number, event) in events.iter().enumerate() {
+        match event {
+            Event::Sync { file } if !is_log(file) => checkpointed = true,
+            Event::Write { file, at: 0, .. } if is_log(file) && checkpointed => {
+                checkpointed = false;
+                all.push(number);
+            }
+            Event::Delete { .. } => checkpointed = false,
+            _ => {}
+        }
+    }
+    all
+}
+
 /// Commits a script to a store that `open` opens, which is closed and opened again at times.
 fn play<S: Storage>(script: &[Step], open: impl Fn(&Room) -> S) -> Played {
+    play_closing(script, 13, open)
+}
+
+/// The same; it is closed after so many commits.
+fn play_closing<S: Storage>(script: &[Step], each: usize, open: impl Fn(&Room) -> S) -> Played {
     let room = Room::new();
     vfs::record();
     let mut store = Some(open(&room));
     let mut reported = Vec::new();
     for (number, step) in script.iter().enumerate() {
-        if number % 13 == 12 {
+        if number % each == each - 1 {
             store = None;
         }
         store.get_or_insert_with(|| open(&room)).commit(step.batch()).unwrap();
@@ -210,6 +239,21 @@ fn f27_a_power_cut_at_any_point_loses_nothing_that_was_reported() {
     }
     println!("power: {states} states after {syncs} syncs");
     assert!(states > 1_500 && syncs > 80, "{states} states, {syncs} syncs");
+}
+
+/// A checkpoint in the middle of a session copies the log into the file, and the next commit begins the log again.
+#[test]
+fn a_power_cut_at_a_checkpoint_loses_nothing_that_was_reported() {
+    let script = script(7, 160);
+    let played = play_closing(&script, script.len() + 1, Room::open);
+    let restarts = restarts(&played.events);
+    assert!(restarts.len() >= 2, "the log began again {} times", restarts.len());
+    // What comes before the log begins again is the checkpoint; the commits behind it overwrite older ones.
+    let near = |number: usize| restarts.iter().any(|at| (at.saturating_sub(60)..at + 40).contains(&number));
+    let (count, wrong) = cut_where(&played, 7, near);
+    assert!(wrong.is_empty(), "{} of {count}: {:#?}", wrong.len(), &wrong[..wrong.len().min(5)]);
+    println!("power: {count} states around {} restarts of the log", restarts.len());
+    assert!(count > 200, "{count} states");
 }
 
 /// The same store with less care: the log is not synced with each commit.
