@@ -170,9 +170,10 @@ static bool value(const struct declaration *declaration, size_t at, size_t numbe
     values[count++] = POINTER(bytes);
     values[count++] = 0;
   } else if (strcmp(type, "size_t") == 0) {
-    bool xml = at > 0 && strcmp(declaration->parameters[at - 1].name, "xml") == 0;
+    /* Of texts some are empty: one byte, the end, is there. */
+    bool text = at > 0 && strcmp(declaration->parameters[at - 1].type, "const char *") == 0;
     values[count++] = strcmp(name, "signature_len") == 0 ? 64
-                      : strstr(name, "len")              ? (xml ? 1 : 32)
+                      : strstr(name, "len")              ? (text ? 1 : 32)
                       : strcmp(name, "count") == 0       ? 1
                                                          : 0;
     values[count++] = 0;

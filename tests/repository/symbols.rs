@@ -60,8 +60,17 @@ fn listed() -> BTreeMap<String, String> {
 pub(super) fn library() -> PathBuf {
     let test = std::env::current_exe().unwrap();
     let library = test.parent().unwrap().join("libomemo.so");
-    assert!(library.exists(), "{} is missing", library.display());
-    library
+    // The C tests may be building it again beside this: then it is gone, or grows, for some seconds.
+    let mut before = None;
+    for _ in 0..180 {
+        let now = std::fs::metadata(&library).ok().map(|is| is.len());
+        if now.is_some() && now == before {
+            return library;
+        }
+        before = now;
+        std::thread::sleep(std::time::Duration::from_millis(500));
+    }
+    panic!("{} is missing", library.display());
 }
 
 fn output(program: &str, arguments: &[&str], file: &Path) -> String {

@@ -192,7 +192,7 @@ mod tests {
         add(1, Standing::Stranger);
         add(1_000_000, Standing::Known);
         index.apply([(1, None), (1_000_000, None)].into());
-        assert!(index.is_full_for(Standing::Stranger) && !index.is_full_for(Standing::Known));
+        assert!(!index.is_full_for(Standing::Stranger) && !index.is_full_for(Standing::Known));
     }
 
     #[test]
