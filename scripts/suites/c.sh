@@ -81,7 +81,7 @@ games=${OMEMO_GAMES:-$([ -n "${OMEMO_FULL:-}" ] && echo 60 || echo 20)}
 for name in $names; do
     [ -n "${OMEMO_FULL:-}" ] || [[ $name =~ ^($sampled)$ ]] || continue
     program "$name under valgrind" "$name" env "OMEMO_GAMES=$games" valgrind --quiet --leak-check=full --show-leak-kinds=all \
-        --errors-for-leak-kinds=definite,indirect,possible --error-exitcode=99 --fair-sched=yes \
+        --errors-for-leak-kinds=definite,indirect,possible --error-exitcode=99 --fair-sched=yes --child-silent-after-fork=yes \
         "$build/tests/c/$name"
 done
 

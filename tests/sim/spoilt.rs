@@ -86,7 +86,7 @@ impl<D: Device> Sim<D> {
         match spoilt {
             Spoilt::Kept => {
                 let text = self.texts.last().cloned().unwrap_or_else(|| crate::check::CANARY.to_owned());
-                place.device.storage().plant("v1/kept", text.into_bytes());
+                place.device.storage().plant("v1/planted", text.into_bytes());
             }
             Spoilt::SameKey => {
                 let sent = self.facts.stanzas.iter().rposition(|stanza| stanza.sender == place.endpoint);
