@@ -60,9 +60,9 @@ fn listed() -> BTreeMap<String, String> {
 pub(super) fn library() -> PathBuf {
     let test = std::env::current_exe().unwrap();
     let library = test.parent().unwrap().join("libomemo.so");
-    // The C tests may be building it again beside this: then it is gone, or grows, for some seconds.
+    // The C tests may be building it again beside this: then it is gone until that is compiled, and grows then.
     let mut before = None;
-    for _ in 0..180 {
+    for _ in 0..600 {
         let now = std::fs::metadata(&library).ok().map(|is| is.len());
         if now.is_some() && now == before {
             return library;
