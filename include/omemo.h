@@ -745,8 +745,8 @@ struct omemo_storage_callbacks {
   int32_t (*load)(void *user_data, const char *key, omemo_value *value);
   /**
    * Makes all count changes, in their order, or none of them; they are durable when it returns OMEMO_OK. After
-   * any other return value the library reads what it needs again, so that it does not matter whether the changes
-   * were made. Required.
+   * any other return value the library reads what it needs again. If the changes were made all the same, the content
+   * of a message that was being decrypted is lost unless OMEMO_OPTION_ACKNOWLEDGE is on. Required.
    */
   int32_t (*commit)(void *user_data, const omemo_change *changes, size_t count);
 };
@@ -2698,7 +2698,7 @@ omemo_status omemo_manager_acknowledge(omemo_manager *manager,
  * OMEMO_DECRYPTED_DEVICE_NOT_LISTED are those of now: content of a sender who is distrusted by now has the status
  * OMEMO_ERR_SENDER_DISTRUSTED and is withheld; go on after it, and it is kept for when the sender is not distrusted any
  * more. If its record cannot be read, the status is OMEMO_ERR_STORAGE_CORRUPT; acknowledge it to be rid of it, or go on
- * after it.
+ * after it. If a newer version of the library has written it, the status is OMEMO_ERR_STORAGE_VERSION; go on after it.
  *
  * There is nothing of the stanza: no id, no time, and no recipient where this account is the sender (a carbon). What the
  * client cannot store without these, leave unacknowledged: decrypting the stanza again gives it with the same receipt.

@@ -27,8 +27,8 @@ pub(super) fn wipe_what_is_freed() {
     // SAFETY: `sqlite3_config` wants to be called by one thread before SQLite is initialised, and refuses later calls by
     // itself. `Once` lets one thread of this library in, and each use of SQLite here comes after. The arguments have the
     // types that SQLite's manual names for each option: a pointer to a table, which it fills or copies; two ints. A table
-    // of zeros is one without functions. The functions that it is given live as long as the process; those that are not
-    // replaced are SQLite's own.
+    // of zeros is one without functions. The functions that it is given live as long as this copy of SQLite, which is
+    // linked into the same library (build.rs lets no other one be taken); those that are not replaced are SQLite's own.
     FIRST.call_once(|| unsafe {
         let mut table = std::mem::zeroed::<ffi::sqlite3_mem_methods>();
         if ffi::sqlite3_config(ffi::SQLITE_CONFIG_GETMALLOC, &raw mut table) != ffi::SQLITE_OK {

@@ -19,6 +19,7 @@ in_both_namespaces! {
     a_device_that_shows_another_key_by_now_is_at_most_undecided,
     content_that_cannot_be_read_is_a_row,
     content_of_a_jid_that_cannot_be_read_is_not_lost,
+    content_of_a_newer_version_does_not_end_the_list,
     an_index_that_cannot_be_read_is_no_account,
     what_is_kept_survives_strangers_that_make_room,
 }
@@ -226,6 +227,23 @@ fn content_of_a_jid_that_cannot_be_read_is_not_lost(ns: Namespace) {
         assert_eq!((text(&again).as_str(), again.receipt), ("only here", receipt));
         assert!(again.core_trust == CoreTrust::Undecided && again.provisional && again.repeated);
     }
+}
+
+fn content_of_a_newer_version_does_not_end_the_list(ns: Namespace) {
+    let (mut server, romeo, juliet) = pair(ns);
+    let receipts = [(); 2].map(|()| {
+        let message = romeo.say(&juliet.jid, "hello", &mut server);
+        juliet.read(&romeo.jid, &message).receipt
+    });
+    juliet.restart_after(|storage| {
+        storage.damage();
+        // Field 1 is the version; what comes last holds.
+        let key = format!("v1/kept/{}", receipts[0]);
+        storage.records.lock().unwrap().get_mut(&key).unwrap().extend([0x08, 99]);
+    });
+    let listed = kept(&juliet);
+    let rows: Vec<_> = listed.iter().map(|row| (row.receipt, row.error.status())).collect();
+    assert_eq!(rows, [(receipts[0], Status::StorageVersion), (receipts[1], Status::Ok)]);
 }
 
 fn an_index_that_cannot_be_read_is_no_account(ns: Namespace) {

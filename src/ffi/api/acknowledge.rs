@@ -40,7 +40,7 @@ pub unsafe extern "C" fn omemo_manager_acknowledge(
 /// OMEMO_DECRYPTED_DEVICE_NOT_LISTED are those of now: content of a sender who is distrusted by now has the status
 /// OMEMO_ERR_SENDER_DISTRUSTED and is withheld; go on after it, and it is kept for when the sender is not distrusted any
 /// more. If its record cannot be read, the status is OMEMO_ERR_STORAGE_CORRUPT; acknowledge it to be rid of it, or go on
-/// after it.
+/// after it. If a newer version of the library has written it, the status is OMEMO_ERR_STORAGE_VERSION; go on after it.
 ///
 /// There is nothing of the stanza: no id, no time, and no recipient where this account is the sender (a carbon). What the
 /// client cannot store without these, leave unacknowledged: decrypting the stanza again gives it with the same receipt.

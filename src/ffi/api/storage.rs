@@ -128,8 +128,8 @@ pub struct omemo_storage_callbacks {
         unsafe extern "C" fn(user_data: *mut c_void, key: *const c_char, value: *mut omemo_value) -> i32,
     >,
     /// Makes all count changes, in their order, or none of them; they are durable when it returns OMEMO_OK. After
-    /// any other return value the library reads what it needs again, so that it does not matter whether the changes
-    /// were made. Required.
+    /// any other return value the library reads what it needs again. If the changes were made all the same, the content
+    /// of a message that was being decrypted is lost unless OMEMO_OPTION_ACKNOWLEDGE is on. Required.
     pub commit: Option<
         unsafe extern "C" fn(user_data: *mut c_void, changes: *const omemo_change, count: usize) -> i32,
     >,
