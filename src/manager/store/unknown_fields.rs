@@ -36,21 +36,27 @@ fn highest_tag(key: &str) -> Option<u32> {
     })
 }
 
-/// Returns the fields with a higher tag, as they stand; nothing, if the bytes are no message.
-fn beyond(highest: u32, mut bytes: &[u8]) -> Zeroizing<Vec<u8>> {
+/// Returns the fields with a higher tag, as they stand; nothing from where the bytes are no message.
+fn fields_beyond(highest: u32, mut bytes: &[u8]) -> impl Iterator<Item = &[u8]> {
+    std::iter::from_fn(move || {
+        while !bytes.is_empty() {
+            let field = bytes;
+            let (tag, wire_type) = decode_key(&mut bytes).ok()?;
+            skip_field(wire_type, tag, &mut bytes, DecodeContext::default()).ok()?;
+            if tag > highest {
+                return field.get(..field.len().saturating_sub(bytes.len()));
+            }
+        }
+        None
+    })
+}
+
+/// Returns these fields as one: nearly always nothing, which costs no memory.
+fn beyond(highest: u32, bytes: &[u8]) -> Zeroizing<Vec<u8>> {
+    let length = fields_beyond(highest, bytes).map(<[u8]>::len).sum();
     // One that grew would leave copies behind.
-    let mut unknown = Zeroizing::new(Vec::with_capacity(bytes.len()));
-    while !bytes.is_empty() {
-        let field = bytes;
-        let Ok((tag, wire_type)) = decode_key(&mut bytes) else { break };
-        if skip_field(wire_type, tag, &mut bytes, DecodeContext::default()).is_err() {
-            break;
-        }
-        let length = field.len().saturating_sub(bytes.len());
-        if let Some(field) = field.get(..length).filter(|_| tag > highest) {
-            unknown.extend_from_slice(field);
-        }
-    }
+    let mut unknown = Zeroizing::new(Vec::with_capacity(length));
+    fields_beyond(highest, bytes).for_each(|field| unknown.extend_from_slice(field));
     unknown
 }
 
